@@ -1,0 +1,1 @@
+"""From logs to a pushed model: a TFX-style pipeline run by Apache Beam and Keras."""

@@ -1,0 +1,173 @@
+"""Command line: python -m pipeline run|preprocess|demo|runs|lineage ..."""
+
+import argparse
+import datetime
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline import config as configs
+from pipeline.errors import PipelineError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; what the user can mend ends in a message and status 2."""
+    args, unknown = _parser().parse_known_args(argv)
+    if unknown and args.command is not _preprocess:
+        _parser().error(f"unknown arguments: {' '.join(unknown)}")
+    args.beam_flags = unknown
+    _quiet()
+    try:
+        args.command(args)
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _quiet() -> None:
+    """Keeps the libraries' notes to developers away from the stages' own lines."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is loaded
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+def _run(args: argparse.Namespace) -> None:
+    from pipeline.run import run
+
+    config = configs.load(args.config, args.set)
+    run(config, only=args.only, until=args.until, cache=not args.no_cache)
+
+
+def _preprocess(args: argparse.Namespace) -> None:
+    from pipeline.run import run
+
+    overrides = list(args.set)
+    if args.input:
+        overrides += ["data.source=null", f"data.logs=[{', '.join(args.input)}]"]
+    if args.output:
+        overrides.append(f"workspace={args.output}")
+    if args.beam_flags:
+        overrides.append(f"beam.flags={args.beam_flags!r}")
+    if args.runner:
+        overrides.append(f"beam.runner={args.runner}")
+    config = configs.load(args.config, overrides)
+    run(config, until="Transform", cache=not args.no_cache)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from pipeline.demo import demo
+
+    demo(configs.load(args.config, args.set))
+
+
+def _runs(args: argparse.Namespace) -> None:
+    for execution in _store(args).executions():
+        started = datetime.datetime.fromtimestamp(execution.started)
+        seconds = f"{execution.seconds:8.1f} s" if execution.seconds else " " * 10
+        print(
+            f"{execution.id:>4}  {execution.run}  {execution.component:<17}"
+            f"{execution.state:<9}{started:%Y-%m-%d %H:%M:%S}{seconds}  "
+            f"{execution.summary.get('reason', '')}".rstrip()
+        )
+
+
+def _lineage(args: argparse.Namespace) -> None:
+    store = _store(args)
+    producers = {
+        artefact.id: execution
+        for execution in store.executions(state="complete")
+        for artefact in store.outputs(execution.id)
+    }
+    path = str(Path(args.artefact))
+    found = [
+        artefact
+        for execution in producers.values()
+        for artefact in store.outputs(execution.id)
+        if str(artefact.path) == path
+    ]
+    if not found:
+        known = sorted(
+            str(a.path) for e in producers.values() for a in store.outputs(e.id)
+        )
+        raise PipelineError(
+            f"{path} is no artefact of this workspace.{configs.nearest(path, known)}"
+        )
+
+    def show(artefact, depth):
+        execution = producers[artefact.id]
+        print(f"{'  ' * depth}{artefact.path}  <- {execution.component}")
+        for source in store.inputs(execution.id):
+            show(source, depth + 1)
+
+    show(found[0], 0)
+
+
+def _store(args: argparse.Namespace):
+    from pipeline.metadata import Metadata
+
+    config = configs.load(args.config, args.set)
+    path = Path(config.workspace) / "metadata.sqlite"
+    if not path.is_file():
+        raise PipelineError(f"nothing has run yet: {path} does not exist")
+    return Metadata(path)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline",
+        description="From behaviour logs to a served multi-task model.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name, function, help_):
+        sub = commands.add_parser(name, help=help_, description=help_)
+        sub.add_argument("config", help="the pipeline's YAML file")
+        sub.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="override a key of the YAML, such as train.epochs=1; may be repeated",
+        )
+        sub.set_defaults(command=function)
+        return sub
+
+    run = command("run", _run, "run all stages, from the cache where nothing changed")
+    run.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="COMPONENT",
+        help="run this component alone, on what earlier runs wrote; may be repeated",
+    )
+    run.add_argument("--until", metavar="COMPONENT", help="stop after this component")
+    preprocess = command(
+        "preprocess",
+        _preprocess,
+        "the Beam job alone: logs to TFRecords; other flags go to Beam",
+    )
+    preprocess.add_argument("--input", nargs="+", help="log files, globs allowed")
+    preprocess.add_argument("--output", help="the workspace to write to")
+    preprocess.add_argument("--runner", help="a Beam runner; defaults to this process")
+    for sub in (run, preprocess):
+        sub.add_argument(
+            "--no-cache", action="store_true", help="run again what has not changed"
+        )
+    command("demo", _demo, "run all stages, serve the model and ask it once")
+    command("runs", _runs, "list the executions of a workspace")
+    lineage = command("lineage", _lineage, "show what an artefact was made from")
+    lineage.add_argument("artefact", help="its directory, as `run` printed it")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

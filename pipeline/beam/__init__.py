@@ -1,0 +1,1 @@
+"""Beam sources, sinks and transforms that the components are made of."""

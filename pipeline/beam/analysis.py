@@ -1,0 +1,215 @@
+"""The Beam job that reads every split once and records what it learns of the columns.
+
+    ranges of rows -> Arrow batches -> ((split, column, bucket), part) -> merge per key
+        -> vocabulary shards, and one small record a key
+
+All columns share one shuffle, of the parts of whole batches, so the number of stages
+does not grow with the number of columns. The values of a string column are spread over
+`BUCKETS` keys by their hash: no worker ever holds a whole vocabulary. What comes
+together in one place after that are the most frequent values and a few numbers.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.beam import arrow, runner, summaries
+from pipeline.beam.quantiles import histogram, quantiles
+from pipeline.beam.rows import Rows
+from pipeline.beam.summaries import Numbers, Values
+from pipeline.config import CategoricalFeature, Config
+
+BUCKETS = 32
+TOP = 100  # most frequent values that are kept of a string column
+BATCH_ROWS = 32_768
+_RANGE = 8 * BATCH_ROWS  # rows of one element of the first collection
+
+Key = tuple[str, str, int]  # split, column ("" for its rows), bucket
+
+
+def analyze(
+    config: Config, examples: Path, splits: Iterable[str], results: Path
+) -> dict[tuple[str, str], dict]:
+    """Runs the job.
+
+    Args:
+        config: The pipeline's config.
+        examples: The folder of the splits' folders.
+        splits: Names of the splits.
+        results: A folder where the job may write; a distributed runner must reach it.
+            `vocabulary/column/*.parquet`, with columns `value` and `count`, stay there
+            for every categorical feature that is not hashed.
+
+    Returns:
+        {(split, column): record} as `_numbers` and `_values` make them, and
+        {(split, ""): record} as `_rows` does.
+    """
+    ranges = []
+    for split in splits:
+        rows = arrow.count_rows(examples / f"Split-{split}")
+        ranges += [(split, at, min(at + _RANGE, rows)) for at in range(0, rows, _RANGE)]
+    path = results / "records"
+    with runner.pipeline(config) as job:
+        _ = (
+            job
+            | "Ranges" >> beam.Create(ranges)
+            | "Spread" >> beam.Reshuffle()
+            | "Read" >> beam.ParDo(_Read(config, examples))
+            | "Merge" >> beam.CombinePerKey(_Merge())
+            | "Record" >> beam.ParDo(_Record(config, results / "vocabulary"))
+            | "Write" >> beam.io.WriteToText(str(path), append_trailing_newlines=True)
+        )
+    merged: dict[tuple[str, str], dict] = {}
+    for file in results.glob("records-*"):
+        for line in file.read_text().splitlines():
+            (split, column, _), record = json.loads(line)
+            if (split, column) in merged:  # another bucket of the same values
+                record = _merge_values(merged[split, column], record)
+            merged[split, column] = record
+        file.unlink()
+    return merged
+
+
+class _Read(beam.DoFn):
+    """(split, start, stop) -> (key, part) for each column of each batch."""
+
+    def __init__(self, config: Config, examples: Path):
+        self._config = config
+        self._examples = examples
+
+    def process(self, element: tuple[str, int, int]) -> Iterator[tuple[Key, Any]]:
+        split, start, stop = element
+        folder = self._examples / f"Split-{split}"
+        for batch in arrow.read_batches(folder, BATCH_ROWS, start=start, stop=stop):
+            yield (split, "", 0), Rows.of(batch, self._config)
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                part = summaries.of(column)
+                if isinstance(part, Numbers):
+                    yield (split, name, 0), part
+                elif part is not None:
+                    for bucket, values in part.buckets(BUCKETS):
+                        yield (split, name, bucket), values
+
+
+class _Merge(beam.CombineFn):
+    """Merges the parts of a key, all of one class; see `summaries`."""
+
+    def create_accumulator(self) -> list:
+        return []
+
+    def add_input(self, parts: list, part: Any) -> list:
+        parts.append(part)
+        return self._settle(parts)
+
+    def merge_accumulators(self, accumulators: Iterable[list]) -> list:
+        return self._settle([part for parts in accumulators for part in parts])
+
+    def compact(self, parts: list) -> list:
+        return [type(parts[0]).merge(parts)] if len(parts) > 1 else parts
+
+    def extract_output(self, parts: list) -> Any:
+        return self.compact(parts)[0]
+
+    def _settle(self, parts: list) -> list:
+        # Once the new parts outweigh the first, so that each entry is merged a few
+        # times only however many parts come.
+        if len(parts) > 16 and sum(map(len, parts[1:])) > len(parts[0]):
+            return self.compact(parts)
+        return parts
+
+
+class _Record(beam.DoFn):
+    """(key, merged part) -> [key, record] as JSON; writes vocabularies on the way."""
+
+    def __init__(self, config: Config, vocabularies: Path):
+        self._vocabularies = vocabularies
+        self._with_vocabulary = vocabulary_columns(config)
+
+    def process(self, element: tuple[Key, Any]) -> Iterator[str]:
+        key, part = element
+        if isinstance(part, Rows):
+            record = _rows(part)
+        elif isinstance(part, Numbers):
+            record = _numbers(part)
+        else:
+            part = part.most_frequent_first()
+            record = _values(part)
+            split, column, bucket = key
+            if split == "train" and column in self._with_vocabulary:
+                name = f"values-{bucket:05d}-of-{BUCKETS:05d}.parquet"
+                write_vocabulary(part, self._vocabularies / column / name)
+        yield json.dumps([key, record], allow_nan=False)
+
+
+def vocabulary_columns(config: Config) -> list[str]:
+    """The columns whose vocabulary Transform needs."""
+    return [
+        feature.name
+        for feature in config.features
+        if isinstance(feature, CategoricalFeature) and not feature.hash_buckets
+    ]
+
+
+def write_vocabulary(values: Values, path: Path) -> None:
+    """Writes one shard of a vocabulary."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A worker that is tried twice writes the same file, and only ever a whole one.
+    temporary = path.with_name(f".{path.name}")
+    value = values.value.cast(pa.string())
+    pq.write_table(pa.table({"value": value, "count": values.count}), temporary)
+    temporary.replace(path)
+
+
+def _rows(part: Rows) -> dict:
+    return {
+        "rows": part.rows,
+        "columns": {
+            name: {"type": summaries.kind(part.types[name]), **vars(presence)}
+            for name, presence in part.columns.items()
+        },
+        "labels": [
+            [domain, task, sums.rows, float(sums.total / max(sums.rows, 1))]
+            for (domain, task), sums in sorted(part.labels.items())
+        ],
+    }
+
+
+def _numbers(part: Numbers) -> dict:
+    edges, counts = histogram(part.sketch, 10)
+    return {
+        "count": part.moments.count,
+        "special": {name: part.special[name] for name in summaries.SPECIAL},
+        "mean": part.moments.mean,
+        "std": part.moments.std,
+        "log1p_mean": part.log1p.mean,
+        "log1p_std": part.log1p.std,
+        "quantiles": quantiles(part.sketch, 1000).tolist(),
+        "edges": edges.tolist(),
+        "histogram": counts.tolist(),
+    }
+
+
+def _values(part: Values) -> dict:
+    """`part` has its most frequent values first."""
+    value = [text.decode(errors="replace") for text in part.value[:TOP].to_pylist()]
+    length = pc.sum(pc.multiply(pc.binary_length(part.value), part.count)).as_py()
+    return {
+        "unique": len(part),
+        "bytes": length,
+        "top": list(zip(value, part.count[:TOP].to_pylist(), strict=True)),
+    }
+
+
+def _merge_values(one: dict, other: dict) -> dict:
+    top = sorted(one["top"] + other["top"], key=lambda pair: (-pair[1], pair[0]))
+    return {
+        "unique": one["unique"] + other["unique"],
+        "bytes": one["bytes"] + other["bytes"],
+        "top": top[:TOP],
+    }

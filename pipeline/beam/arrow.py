@@ -1,0 +1,153 @@
+"""Examples as Arrow record batches, and the NumPy arrays that are read from them.
+
+The rules for missing values stand here once, for every component:
+
+| column      | array                      | missing                             |
+|-------------|----------------------------|-------------------------------------|
+| categorical | bytes  (rows,)             | b""                                 |
+| numeric     | float32 (rows,)            | NaN                                 |
+| sequence    | bytes  (rows, max_length)  | b"", at the end of a shorter list   |
+| label       | float32 (rows,)            | NaN                                 |
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.config import Feature, SequenceFeature, Task
+
+BATCH_ROWS = 16_384
+
+
+def shards(split_dir: Path) -> list[Path]:
+    """The Parquet files of a split, in order."""
+    return sorted(Path(split_dir).glob("*.parquet"))
+
+
+def count_rows(split_dir: Path) -> int:
+    """The rows of a split, from the files' footers."""
+    return sum(pq.read_metadata(shard).num_rows for shard in shards(split_dir))
+
+
+def read_batches(
+    split_dir: Path,
+    batch_rows: int = BATCH_ROWS,
+    columns: Sequence[str] | None = None,
+    start: int = 0,
+    stop: int | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Yields the rows [start, stop) of a split, in order.
+
+    Args:
+        split_dir: A folder of Parquet shards.
+        batch_rows: The most rows of a batch.
+        columns: The columns to read. Defaults to all.
+        start: The first row, counted over all shards.
+        stop: The row to stop before. Defaults to the end.
+    """
+    first = 0  # of the row group, counted over all shards
+    for shard in shards(split_dir):
+        with pq.ParquetFile(shard) as file:
+            for group in range(file.num_row_groups):
+                rows = file.metadata.row_group(group).num_rows
+                low = max(start - first, 0)
+                high = rows if stop is None else min(stop - first, rows)
+                first += rows
+                if low >= high:
+                    continue  # Nothing of it is wanted: do not read it.
+                done = 0
+                for batch in file.iter_batches(batch_rows, [group], columns):
+                    piece = batch[max(low - done, 0) : max(high - done, 0)]
+                    done += batch.num_rows
+                    if piece.num_rows:
+                        yield piece
+
+
+def raw_inputs(
+    batch: pa.RecordBatch, features: Sequence[Feature]
+) -> dict[str, np.ndarray]:
+    """The raw tensors of a batch, as the transform graph and a server take them.
+
+    Args:
+        batch: Examples.
+        features: The `features` section of a config.
+
+    Returns:
+        {feature name: array}: strings are object arrays of bytes.
+    """
+    arrays = {}
+    for feature in features:
+        column = batch.column(feature.name)
+        if isinstance(feature, SequenceFeature):
+            arrays[feature.name] = _latest(column, feature.max_length)
+        elif feature.kind == "numeric":
+            arrays[feature.name] = floats(column)
+        else:
+            arrays[feature.name] = _strings(column)
+    return arrays
+
+
+def label_columns(tasks: Sequence[Task]) -> list[str]:
+    """The label and space columns of the tasks, each once."""
+    names = {task.name for task in tasks}
+    columns = [task.label_column for task in tasks]
+    columns += [t.space for t in tasks if t.space and t.space not in names]
+    return list(dict.fromkeys(columns))
+
+
+def labels(batch: pa.RecordBatch, tasks: Sequence[Task]) -> dict[str, np.ndarray]:
+    """The label and space columns as float32 (rows,); NaN where missing."""
+    return {name: floats(batch.column(name)) for name in label_columns(tasks)}
+
+
+def in_space(
+    values: pa.RecordBatch | Mapping[str, np.ndarray],
+    task: Task,
+    tasks: Sequence[Task],
+) -> np.ndarray:
+    """The rows that count for a task: its label is known and its space holds.
+
+    Args:
+        values: Examples, or what `labels` made of them.
+        task: The task.
+        tasks: All tasks, as the space may be "that other task's label is 1".
+
+    Returns:
+        bool (rows,).
+    """
+    if isinstance(values, pa.RecordBatch):
+        values = labels(values, tasks)
+    known = ~np.isnan(values[task.label_column])
+    if task.space is None:
+        return known
+    column = {t.name: t.label_column for t in tasks}.get(task.space, task.space)
+    return known & (values[column] == 1)
+
+
+def floats(column: pa.Array) -> np.ndarray:
+    """A numeric column as float32 (rows,); NaN where missing."""
+    return column.cast(pa.float32()).to_numpy(zero_copy_only=False)
+
+
+def _strings(column: pa.Array) -> np.ndarray:
+    """A string column as an object array of bytes (rows,); b"" where missing."""
+    # Through the distinct values: one Python object a value, not one a row.
+    encoded = column.cast(pa.binary()).dictionary_encode()
+    values = encoded.dictionary.to_numpy(zero_copy_only=False)
+    values = np.append(values, b"")  # position -1: missing
+    indices = encoded.indices.cast(pa.int64()).fill_null(-1)
+    return values[indices.to_numpy(zero_copy_only=False)]
+
+
+def _latest(column: pa.ListArray, length: int) -> np.ndarray:
+    """The last `length` items of each list, as bytes (rows, length), b"" behind."""
+    ends = column.offsets.to_numpy()[1:]  # (rows,)
+    sizes = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    kept = np.minimum(sizes, length)
+    step = np.arange(length)
+    where = (ends - kept)[:, None] + step  # (rows, length)
+    where[step >= kept[:, None]] = -1
+    return np.append(_strings(column.values), b"")[where]

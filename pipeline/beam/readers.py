@@ -1,0 +1,243 @@
+"""One reader for each format of logs: an open file -> chunks of rows.
+
+A record that cannot be parsed is handed over beside the rows. A file that cannot be
+read to its end raises, since nobody knows how many rows are lost.
+"""
+
+import csv
+import json
+import struct
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+import google_crc32c
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+CHUNK_ROWS = 32_768
+_BLOCK_BYTES = 8 << 20
+
+
+class Unparsed(NamedTuple):
+    """A record that is no row: where it stands, why, and what it is."""
+
+    position: int
+    reason: str
+    record: Any
+
+
+class Chunk(NamedTuple):
+    """At most `CHUNK_ROWS` rows.
+
+    Attributes:
+        rows: The rows, with the types that the file has; strings may be bytes.
+        positions: int64 (rows,). Where they stand in the file, counted from 1: a line
+            of JSON Lines; a record of a CSV, its header included, which is the line
+            in a file without blank lines and line breaks inside of fields; a row or
+            record of the other formats.
+        unparsed: Records that are no rows.
+    """
+
+    rows: pa.RecordBatch
+    positions: np.ndarray
+    unparsed: list[Unparsed]
+
+
+def csv_header(stream: BinaryIO, delimiter: str) -> list[str]:
+    """Reads the first line of a CSV: the names of its columns."""
+    line = stream.readline()
+    try:
+        text = line.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise ValueError(f"the header is not UTF-8 text. Received: {line[:60]!r}")
+    names = next(csv.reader([text], delimiter=delimiter), [])
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or not names:
+        raise ValueError(
+            "the header must name each column, and each only once. Received: "
+            f"{twice or line[:60]}"
+        )
+    return names
+
+
+def read_csv(
+    stream: BinaryIO, delimiter: str, columns: list[str] | None
+) -> Iterator[Chunk]:
+    """Reads a CSV with a header; every field is bytes, an empty one is null."""
+    names = csv_header(stream, delimiter)
+    if not stream.peek(1):
+        return
+    unparsed: list[Unparsed] = []  # since the last chunk
+    invalid: list[int] = []  # the row numbers, of the whole file
+
+    def skip(row: pyarrow.csv.InvalidRow) -> str:
+        reason = f"{row.actual_columns} fields where {row.expected_columns} are named"
+        unparsed.append(Unparsed(row.number + 1, reason, row.text))
+        invalid.append(row.number)
+        return "skip"
+
+    reader = pyarrow.csv.open_csv(
+        stream,
+        # Arrow numbers the rows in one thread only.
+        pyarrow.csv.ReadOptions(
+            column_names=names, use_threads=False, block_size=_BLOCK_BYTES
+        ),
+        pyarrow.csv.ParseOptions(
+            delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip
+        ),
+        pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.binary()),
+            include_columns=columns,
+            null_values=[""],
+            strings_can_be_null=True,
+        ),
+    )
+    valid = 0
+    for block in reader:
+        for start in range(0, block.num_rows, CHUNK_ROWS):
+            rows = block.slice(start, CHUNK_ROWS)
+            index = np.arange(valid, valid + rows.num_rows)
+            valid += rows.num_rows
+            # The k-th invalid row comes after (its number - 1 - k) valid ones.
+            before = np.array(invalid, np.int64) - 1 - np.arange(len(invalid))
+            skipped = np.searchsorted(before, index, side="right")
+            yield Chunk(rows, index + skipped + 2, unparsed[:])
+            unparsed.clear()
+    if unparsed:
+        yield _without_rows(unparsed)
+
+
+def read_jsonl(stream: BinaryIO) -> Iterator[Chunk]:
+    """Reads JSON Lines: an object a line; a key that it lacks is null."""
+    rows, positions, unparsed = [], [], []
+    for position, line in enumerate(stream, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError("another value")
+        except (ValueError, RecursionError) as error:
+            text = line.decode(errors="backslashreplace").rstrip("\n")
+            unparsed.append(Unparsed(position, f"not a JSON object: {error}", text))
+            continue
+        rows.append(row)
+        positions.append(position)
+        if len(rows) == CHUNK_ROWS:
+            yield Chunk(_from_objects(rows), np.array(positions), unparsed)
+            rows, positions, unparsed = [], [], []
+    if rows or unparsed:
+        yield Chunk(_from_objects(rows), np.array(positions, np.int64), unparsed)
+
+
+def _from_objects(rows: list[dict]) -> pa.RecordBatch:
+    try:
+        table = pa.array(rows, None if rows else pa.struct([]))
+        if not any("struct" in str(field.type) for field in table.type):
+            return pa.RecordBatch.from_struct_array(table)
+    except (ValueError, TypeError, OverflowError):
+        pass  # Some column has unlike values; one by one takes three times as long.
+    names = dict.fromkeys(name for row in rows for name in row)
+    arrays = [_from_json([row.get(name) for row in rows]) for name in names]
+    return pa.RecordBatch.from_arrays(arrays, list(names))
+
+
+def _from_json(values: list) -> pa.Array:
+    """JSON values -> a column; one of unlike or nested values becomes texts."""
+    try:
+        array = pa.array(values)
+        if "struct" not in str(array.type):
+            return array
+    except (ValueError, TypeError, OverflowError):
+        pass
+
+    def text(value: Any) -> bytes | None:
+        if value is None:
+            return None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        value = value if isinstance(value, str) else json.dumps(value)
+        # Half of a surrogate pair can stand in JSON, not in UTF-8: a misfit, later.
+        return value.encode("utf-8", "surrogatepass")
+
+    if any(isinstance(value, list) for value in values):
+        lists = [v if isinstance(v, list) or v is None else [v] for v in values]
+        texts = [None if v is None else [text(item) for item in v] for v in lists]
+        return pa.array(texts, pa.list_(pa.binary()))
+    return pa.array([text(value) for value in values], pa.binary())
+
+
+def read_parquet(
+    stream: BinaryIO, row_groups: tuple[int, ...] | None, columns: list[str] | None
+) -> Iterator[Chunk]:
+    """Reads consecutive row groups of a Parquet file; None: all of them."""
+    file = pq.ParquetFile(stream)
+    groups = row_groups or tuple(range(file.num_row_groups))
+    earlier = range(min(groups, default=0))
+    first = 1 + sum(file.metadata.row_group(i).num_rows for i in earlier)
+    for rows in file.iter_batches(CHUNK_ROWS, list(groups), columns):
+        yield Chunk(rows, np.arange(first, first + rows.num_rows), [])
+        first += rows.num_rows
+
+
+def read_tfrecord(stream: BinaryIO) -> Iterator[Chunk]:
+    """Reads a TFRecord file of tf.Example; every column is lists."""
+    records, positions, unparsed = [], [], []
+    for position, (record, whole) in enumerate(_frames(stream), 1):
+        if whole:
+            records.append(record)
+            positions.append(position)
+        else:
+            reason = "the record does not match its checksum"
+            unparsed.append(Unparsed(position, reason, record.decode("latin-1")))
+        if len(records) == CHUNK_ROWS:
+            yield from _from_examples(records, positions)
+            records, positions = [], []
+    if records:
+        yield from _from_examples(records, positions)
+    if unparsed:
+        yield _without_rows(unparsed)
+
+
+def _from_examples(records: list[bytes], positions: list[int]) -> Iterator[Chunk]:
+    # tfx_bsl brings TensorFlow, which takes seconds to import.
+    from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
+
+    try:
+        rows = ExamplesToRecordBatchDecoder().DecodeBatch(records)
+    except RuntimeError as error:
+        if len(records) > 1:  # The decoder does not say which one: halve.
+            half = len(records) // 2
+            yield from _from_examples(records[:half], positions[:half])
+            yield from _from_examples(records[half:], positions[half:])
+        else:
+            reason, record = f"not a tf.Example: {error}", records[0].decode("latin-1")
+            yield _without_rows([Unparsed(positions[0], reason, record)])
+    else:
+        yield Chunk(rows, np.array(positions), [])
+
+
+def _frames(stream: BinaryIO) -> Iterator[tuple[bytes, bool]]:
+    """Yields (record, whether it matches its checksum)."""
+    while head := stream.read(12):  # the length, and the checksum of the length
+        if len(head) < 12 or head[8:] != _checksum(head[:8]):
+            raise EOFError("the frame of a record is damaged or cut off")
+        length = int.from_bytes(head[:8], "little")
+        record, checksum = stream.read(length), stream.read(4)
+        if len(record) < length or len(checksum) < 4:
+            raise EOFError("a record is cut off")
+        yield record, checksum == _checksum(record)
+
+
+def _checksum(data: bytes) -> bytes:
+    crc = google_crc32c.value(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def _without_rows(unparsed: list[Unparsed]) -> Chunk:
+    rows = pa.RecordBatch.from_pydict({})
+    return Chunk(rows, np.zeros(0, np.int64), unparsed)

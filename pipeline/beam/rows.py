@@ -1,0 +1,146 @@
+"""What the rows of a split tell: which columns are filled, how often labels are 1.
+
+Adds up like what `summaries` makes of columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.beam.arrow import in_space, labels
+from pipeline.beam.summaries import is_list
+from pipeline.config import Config, Task
+
+ALL = "all"  # the label rates over all domains stand under this name
+
+
+@dataclass(frozen=True)
+class Presence:
+    """How often a column has a value, and how many values a list has.
+
+    Attributes:
+        present: Rows that are not null.
+        missing: Rows that are null.
+        total: Values in all rows; differs from `present` for lists.
+        least: Values in the shortest row that is present.
+        most: Values in the longest.
+    """
+
+    present: int
+    missing: int
+    total: int
+    least: int
+    most: int
+
+    @classmethod
+    def of(cls, column: pa.Array) -> Presence:
+        """Reads a column of any type."""
+        missing = column.null_count
+        present = len(column) - missing
+        if not (present and is_list(column.type)):
+            single = int(present > 0)
+            return cls(present, missing, present, single, single)
+        size = pc.list_value_length(column)
+        bounds = pc.min_max(size)
+        total = pc.sum(size).as_py()
+        return cls(
+            present, missing, total, bounds["min"].as_py(), bounds["max"].as_py()
+        )
+
+    @classmethod
+    def merge(cls, parts: Sequence[Presence]) -> Presence:
+        """Adds up."""
+        seen = [part for part in parts if part.present]
+        return cls(
+            sum(part.present for part in parts),
+            sum(part.missing for part in parts),
+            sum(part.total for part in parts),
+            min((part.least for part in seen), default=0),
+            max((part.most for part in seen), default=0),
+        )
+
+
+@dataclass(frozen=True)
+class LabelSum:
+    """Rows in a task's sample space, and the sum of their labels."""
+
+    rows: int
+    total: Fraction
+
+    @classmethod
+    def merge(cls, parts: Sequence[LabelSum]) -> LabelSum:
+        """Adds up."""
+        total = sum((part.total for part in parts), Fraction(0))
+        return cls(sum(part.rows for part in parts), total)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a batch or, merged, of a split.
+
+    Attributes:
+        rows: How many.
+        columns: Column -> its presence, in the order of the examples.
+        types: Column -> its Arrow type.
+        labels: (domain value or `ALL`, task) -> label sum.
+    """
+
+    rows: int
+    columns: dict[str, Presence]
+    types: dict[str, pa.DataType]
+    labels: dict[tuple[str, str], LabelSum]
+
+    @classmethod
+    def of(cls, batch: pa.RecordBatch, config: Config) -> Rows:
+        """Reads a batch of examples."""
+        names = batch.schema.names
+        return cls(
+            batch.num_rows,
+            dict(zip(names, map(Presence.of, batch.columns), strict=True)),
+            dict(zip(names, batch.schema.types, strict=True)),
+            _label_sums(batch, config.tasks, config.domain),
+        )
+
+    @classmethod
+    def merge(cls, parts: Sequence[Rows]) -> Rows:
+        """Adds up."""
+        return cls(
+            sum(part.rows for part in parts),
+            _merge_values(Presence.merge, [part.columns for part in parts]),
+            {name: kind for part in parts for name, kind in part.types.items()},
+            _merge_values(LabelSum.merge, [part.labels for part in parts]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.columns) + len(self.labels)
+
+
+def _merge_values(merge, parts: Sequence[dict]) -> dict:
+    keys = dict.fromkeys(key for part in parts for key in part)
+    return {key: merge([part[key] for part in parts if key in part]) for key in keys}
+
+
+def _label_sums(batch: pa.RecordBatch, tasks: Sequence[Task], domain: str | None):
+    values = labels(batch, tasks)
+    if domain is None:
+        names, code = [], np.zeros(batch.num_rows, int)
+    else:
+        encoded = batch.column(domain).fill_null("").dictionary_encode()
+        names, code = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
+    sums = {}
+    for task in tasks:
+        label = values[task.label_column].astype(np.float64)
+        counts = in_space(values, task, tasks) & np.isfinite(label)
+        label, where = label[counts], code[counts]
+        rows = np.bincount(where, minlength=len(names))
+        total = np.bincount(where, label, minlength=len(names))
+        for name, n, part in zip(names, rows, total, strict=False):
+            sums[name, task.name] = LabelSum(int(n), Fraction(float(part)))
+        sums[ALL, task.name] = LabelSum(len(label), Fraction(float(label.sum())))
+    return sums

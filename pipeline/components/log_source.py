@@ -1,0 +1,34 @@
+"""LogSource: writes the logs of a bundled dataset, as if a service had logged them."""
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.config import Config, nearest
+from pipeline.errors import PipelineError
+
+
+def log_source(
+    config: Config, inputs: Mapping[str, Path], outputs: Mapping[str, Path]
+) -> dict:
+    """Runs `generate` of pipeline.datasets.SOURCE with the config's options.
+
+    Args:
+        config: Its `data.source` and `data.options`.
+        inputs: None.
+        outputs: `logs`.
+
+    Returns:
+        The dataset's own summary, with `rows`.
+    """
+    source = config.data.source
+    generate = importlib.import_module(f"pipeline.datasets.{source}").generate
+    known = list(inspect.signature(generate).parameters)[1:]
+    for option in config.data.options:
+        if option not in known:
+            raise PipelineError(
+                f"data.options.{option}: unknown option of {source}."
+                f"{nearest(option, known)} Known: {', '.join(known)}"
+            )
+    return generate(outputs["logs"], **config.data.options)

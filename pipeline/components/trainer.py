@@ -1,0 +1,182 @@
+"""Trainer: fits the configured architecture and exports it with its transform."""
+
+import inspect
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+from tqdm import tqdm
+
+import tfmtl
+from pipeline.config import Config, ConfigError, nearest
+
+_SHUFFLE = 200_000  # records in the shuffle buffer, of some hundred bytes each
+
+
+def check(config: Config) -> None:
+    """Raises a ConfigError if no model can be built, before any data are touched."""
+    name, known = config.model.architecture, tfmtl.models.names()
+    if name not in known:
+        raise ConfigError(
+            f"model.architecture: there is no {name!r}.{nearest(name, known)} Known: "
+            f"{', '.join(known)}"
+        )
+    _check_options(config)
+    ends = ["loss"] + [
+        f"{task.name}_{metric}"
+        for task in config.tasks
+        for metric in ("loss", "auc" if task.kind == "binary" else "mae")
+    ]
+    monitors = [f"{prefix}{end}" for prefix in ("val_", "") for end in ends]
+    if config.train.monitor not in monitors:
+        raise ConfigError(
+            f"train.monitor: there is no {config.train.monitor!r}."
+            f"{nearest(config.train.monitor, monitors)} Known: {', '.join(monitors)}"
+        )
+
+
+def trainer(
+    config: Config, inputs: Mapping[str, Path], outputs: Mapping[str, Path]
+) -> dict:
+    """Trains on the train split, stops by the valid split, writes the model.
+
+    A killed training goes on after its last whole epoch.
+
+    Args:
+        config: Its features, tasks, `model` and `train` sections.
+        inputs: `transform_graph` and `transformed_examples`.
+        outputs: `model`: Format-Keras/model.keras, Format-Serving (the SavedModel that
+            is served), history.json and logs for TensorBoard; `checkpoints`: scratch.
+
+    Returns:
+        {"rows", "epochs", "parameters", "best_epoch"}.
+    """
+    check(config)
+    keras.utils.set_random_seed(config.train.seed)
+    graph = inputs["transform_graph"]
+    sizes = json.loads((graph / "features.json").read_text())
+    features, tasks = declare(config, sizes)
+    model = build(config, features, tasks)
+    batch = config.train.batch_size
+
+    def read(split, **options):
+        files = inputs["transformed_examples"] / f"Split-{split}" / "*.tfrecord.gz"
+        return tfmtl.data.read(str(files), features, tasks, batch, **options)
+
+    checkpoints = tfmtl.training.Checkpoints(
+        outputs["checkpoints"], config.train.monitor, config.train.patience
+    )
+    first = checkpoints.resume(model)
+    summary = (inputs["transformed_examples"] / "summary.json").read_text()
+    rows = json.loads(summary)["rows"]["train"]
+    if not checkpoints.finished:
+        model.fit(
+            read("train", shuffle=_SHUFFLE, seed=config.train.seed + first),
+            validation_data=read("valid"),
+            initial_epoch=first,
+            epochs=config.train.epochs,
+            verbose=0,
+            callbacks=[
+                _Progress(math.ceil(rows / batch), config.train.monitor),
+                checkpoints,
+                keras.callbacks.TensorBoard(
+                    str(outputs["model"] / "logs"), write_graph=False
+                ),
+            ],
+        )
+    checkpoints.restore_best(model)
+    (outputs["model"] / "Format-Keras").mkdir()
+    model.save(outputs["model"] / "Format-Keras" / "model.keras")
+    tfmtl.export(model, outputs["model"] / "Format-Serving", graph / "transform_fn")
+    (outputs["model"] / "history.json").write_text(
+        json.dumps({"epochs": checkpoints.history}, indent=2)
+    )
+    best, epochs = checkpoints.best_epoch, len(checkpoints.history)
+    value = checkpoints.history[best - 1][config.train.monitor]
+    return {
+        "rows": rows,
+        "epochs": epochs,
+        "parameters": model.count_params(),
+        "best_epoch": best,
+        "notes": [
+            f"{config.model.architecture} with {model.count_params():,} parameters, "
+            f"epoch {best} of {epochs}: {config.train.monitor} {value:.4f}"
+        ],
+    }
+
+
+def declare(config: Config, sizes: dict) -> tuple[list, list]:
+    """Returns the features and tasks as the library declares them.
+
+    Args:
+        config: The pipeline.
+        sizes: What Transform wrote into features.json: each feature's table size.
+    """
+    features = []
+    for feature in config.features:
+        described = sizes[feature.name]
+        if described["kind"] == "categorical":
+            features.append(
+                tfmtl.Categorical(
+                    feature.name,
+                    vocabulary_size=described["size"],
+                    embedding_dim=feature.embedding_dim,
+                )
+            )
+        elif described["kind"] == "sequence":
+            features.append(
+                tfmtl.Sequence(
+                    feature.name, of=feature.of, max_length=feature.max_length
+                )
+            )
+        else:
+            features.append(tfmtl.Numeric(feature.name))
+    tasks = [tfmtl.Task(**task.model_dump()) for task in config.tasks]
+    return features, tasks
+
+
+def build(config: Config, features: list, tasks: list) -> tfmtl.MultiTaskModel:
+    """Returns the configured architecture, compiled."""
+    architecture = tfmtl.models.get(config.model.architecture)
+    try:
+        model = architecture(features, tasks, **config.model.options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"model.options: {error}") from error
+    model.compile(keras.optimizers.Adam(config.train.learning_rate))
+    return model
+
+
+def _check_options(config: Config) -> None:
+    architecture = tfmtl.models.get(config.model.architecture)
+    known = set(inspect.signature(architecture).parameters) - {"features", "tasks"}
+    for option in config.model.options:
+        if option not in known:
+            raise ConfigError(
+                f"model.options.{option}: {config.model.architecture} has no such "
+                f"option.{nearest(option, known)} Known: {', '.join(sorted(known))}"
+            )
+
+
+class _Progress(keras.callbacks.Callback):
+    """A bar over the steps of an epoch, and a line when it ends."""
+
+    def __init__(self, steps: int, monitor: str):
+        super().__init__()
+        self.steps, self.monitor = steps, monitor
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.bar = tqdm(
+            total=self.steps, desc=f"epoch {epoch + 1}", unit="step", disable=None
+        )
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.update()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.bar.close()
+        shown = {"loss": logs["loss"], self.monitor: logs[self.monitor]}
+        shown |= {k: v for k, v in logs.items() if k.startswith("val_") and "auc" in k}
+        values = "  ".join(f"{key} {value:.4f}" for key, value in shown.items())
+        tqdm.write(f"  epoch {epoch + 1}: {values}")

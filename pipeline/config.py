@@ -1,0 +1,403 @@
+"""One YAML file describes a pipeline: this module reads it and explains its faults.
+
+Every error names the YAML path, what was received and, for a misspelt name, the
+nearest known one.
+"""
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+from pydantic import Field, model_validator
+
+from pipeline.errors import PipelineError
+
+
+class ConfigError(PipelineError):
+    """The configuration cannot be used; the message says where and why."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Returns " Did you mean 'x'?" for the known name nearest to `name`, or ""."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class Split(_Section):
+    """How rows are divided into train, valid and test.
+
+    `hash`: by a hash of `column` (all rows of a user stay together). `time`: by
+    order of `column`, the oldest rows train. `given`: `data.logs` names the files
+    of each split.
+    """
+
+    by: Literal["hash", "time", "given"] = "hash"
+    column: str | None = None
+    train: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    valid: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+    @model_validator(mode="after")
+    def _check(self) -> "Split":
+        if self.by in ("hash", "time") and not self.column:
+            raise ValueError(f"a split by {self.by!r} needs `column`")
+        if self.train + self.valid >= 1:
+            raise ValueError(
+                "`train` + `valid` must be below 1, the rest is test. Received: "
+                f"{self.train} + {self.valid}"
+            )
+        return self
+
+
+class Data(_Section):
+    """Where the logs come from: own files (`logs`) or a bundled dataset (`source`)."""
+
+    source: Literal["feed", "census"] | None = None
+    options: dict[str, Any] = {}
+    logs: list[str] | dict[Literal["train", "valid", "test"], list[str]] | None = None
+    format: Literal["csv", "jsonl", "parquet", "tfrecord"] | None = None
+    delimiter: str = ","
+    split: Split
+    max_dead_letter_rate: Annotated[float, Field(ge=0, le=1)] = 0.001
+
+    @model_validator(mode="after")
+    def _check(self) -> "Data":
+        if (self.source is None) == (self.logs is None):
+            raise ValueError("exactly one of `source` and `logs` must be given")
+        if isinstance(self.logs, dict) != (self.split.by == "given") and self.logs:
+            raise ValueError(
+                "`logs` maps train, valid and test to files if, and only if, "
+                "`split.by` is 'given'"
+            )
+        if isinstance(self.logs, dict) and len(self.logs) != 3:
+            raise ValueError(
+                f"`logs` must name train, valid and test. Received: {list(self.logs)}"
+            )
+        return self
+
+
+# Feature and task names become the inputs and outputs of the served model, so they
+# are held to what TensorFlow takes.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$")]
+
+
+class Vocabulary(_Section):
+    """Values seen at least `min_count` times in the train split, at most `max_size`."""
+
+    min_count: Annotated[int, Field(ge=1)] = 1
+    max_size: Annotated[int, Field(ge=1)] | None = None
+
+
+class CategoricalFeature(_Section):
+    """A column of one value a row; by vocabulary unless `hash_buckets` is given."""
+
+    kind: Literal["categorical"]
+    name: Name
+    vocabulary: Vocabulary | None = None
+    hash_buckets: Annotated[int, Field(ge=2)] | None = None
+    embedding_dim: Annotated[int, Field(ge=1)] = 16
+
+    @model_validator(mode="after")
+    def _check(self) -> "CategoricalFeature":
+        if self.vocabulary and self.hash_buckets:
+            raise ValueError("give `vocabulary` or `hash_buckets`, not both")
+        return self
+
+
+class NumericFeature(_Section):
+    """A column of one number a row, standardised, or cut into quantile `buckets`."""
+
+    kind: Literal["numeric"]
+    name: Name
+    scaling: Literal["zscore", "log1p_zscore", "none"] = "zscore"
+    buckets: Annotated[int, Field(ge=2, le=1000)] | None = None
+    embedding_dim: Annotated[int, Field(ge=1)] = 8
+
+
+class SequenceFeature(_Section):
+    """A list of values a row, which share the vocabulary and the table of feature `of`.
+
+    The last `max_length` values count. In a CSV the values stand in one field, with
+    `separator` between them.
+    """
+
+    kind: Literal["sequence"]
+    name: Name
+    of: str
+    max_length: Annotated[int, Field(ge=1)] = 20
+    separator: str = "|"
+
+
+Feature = Annotated[
+    CategoricalFeature | NumericFeature | SequenceFeature, Field(discriminator="kind")
+]
+
+
+class Task(_Section):
+    """One predicted action. `label` is its column; `space` a column or another task."""
+
+    name: Name
+    label: Annotated[str, Field(min_length=1)] | None = None
+    kind: Literal["binary", "regression"] = "binary"
+    space: str | None = None
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    loss: Literal["bce", "mse", "huber", "log_mse"] | None = None
+    tower: list[Annotated[int, Field(ge=1)]] = [64]
+
+    @model_validator(mode="after")
+    def _check(self) -> "Task":
+        if self.loss and (self.kind == "binary") != (self.loss == "bce"):
+            raise ValueError(f"loss {self.loss!r} does not fit a {self.kind} task")
+        return self
+
+    @property
+    def label_column(self) -> str:
+        """The label's column; the task's name where none is given."""
+        return self.label or self.name
+
+
+class Model(_Section):
+    """The architecture by its registered name, and the arguments it is built with."""
+
+    architecture: str = "ple"
+    options: dict[str, Any] = {}
+
+
+class Train(_Section):
+    """How the model is fitted."""
+
+    epochs: Annotated[int, Field(ge=1)] = 3
+    batch_size: Annotated[int, Field(ge=1)] = 1024
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    patience: Annotated[int, Field(ge=1)] | None = None
+    monitor: str = "val_loss"
+    seed: int = 0
+
+
+class Evaluate(_Section):
+    """What is reported, and what a model must reach to be blessed.
+
+    `slices`: columns whose values are reported apart. `best_reachable`: task ->
+    column with the true probability or expectation, where data are simulated.
+    `minimum`: task -> least metric (AUC; Spearman correlation for a regression).
+    `max_drop`: how much worse than the served model a task's metric may be.
+    """
+
+    slices: list[str] = []
+    best_reachable: dict[str, str] = {}
+    minimum: dict[str, float] = {}
+    max_drop: Annotated[float, Field(ge=0)] = 0.01
+
+
+class Push(_Section):
+    """Where blessed models go: `destination`/<version>, the newest `keep` of them."""
+
+    destination: str
+    keep: Annotated[int, Field(ge=1)] = 3
+
+
+class Beam(_Section):
+    """`runner`: "local", or a Beam runner's name; `flags` go to Beam as they are."""
+
+    runner: str = "local"
+    flags: list[str] = []
+
+
+class Config(_Section):
+    """A whole pipeline."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+    workspace: str
+    data: Data
+    features: Annotated[list[Feature], Field(min_length=1)]
+    domain: str | None = None
+    tasks: Annotated[list[Task], Field(min_length=1)]
+    model: Model = Model()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    push: Push
+    beam: Beam = Beam()
+
+    def columns(self) -> Iterator[tuple[str, str, str]]:
+        """Yields (YAML path, column, type) for every column the logs must have.
+
+        Types: "string" (categorical), "float" (numeric, label, space), "list"
+        (sequence), "any" (split and slice columns, which keep their own type).
+        """
+        types_ = {"categorical": "string", "numeric": "float", "sequence": "list"}
+        tasks = {task.name for task in self.tasks}
+        for i, feature in enumerate(self.features):
+            yield f"features.{i}.name", feature.name, types_[feature.kind]
+        for i, task in enumerate(self.tasks):
+            key = "label" if task.label else "name"
+            yield f"tasks.{i}.{key}", task.label_column, "float"
+            if task.space and task.space not in tasks:
+                yield f"tasks.{i}.space", task.space, "float"
+        for name, column in self.evaluate.best_reachable.items():
+            yield f"evaluate.best_reachable.{name}", column, "float"
+        for i, column in enumerate(self.evaluate.slices):
+            yield f"evaluate.slices.{i}", column, "any"
+        if self.data.split.column:
+            yield "data.split.column", self.data.split.column, "any"
+
+    def problems(self) -> Iterator[str]:
+        """Yields what the sections, each valid by itself, have wrong between them."""
+        features = {f.name: f for f in self.features}
+        tasks = {t.name: t for t in self.tasks}
+        labels = {t.label_column for t in self.tasks}
+        spaces = {t.space for t in self.tasks}
+        categorical = [n for n, f in features.items() if f.kind == "categorical"]
+        for i, feature in enumerate(self.features):
+            if feature.name in labels | spaces:
+                yield (
+                    f"features.{i}.name: {feature.name!r} is the label or the sample "
+                    "space of a task; a model must not see what is known only later"
+                )
+            if feature.kind == "sequence" and feature.of not in categorical:
+                yield (
+                    f"features.{i}.of: must name a categorical feature. Received: "
+                    f"{feature.of!r}.{nearest(feature.of, categorical)}"
+                )
+        for what, items in (("features", self.features), ("tasks", self.tasks)):
+            names = [item.name for item in items]
+            for i, name in enumerate(names):
+                if name in names[:i]:
+                    yield f"{what}.{i}.name: {name!r} is already taken"
+        for i, task in enumerate(self.tasks):
+            if task.space == task.name:
+                yield f"tasks.{i}.space: a task cannot be its own sample space"
+            elif task.space in tasks and tasks[task.space].kind != "binary":
+                yield f"tasks.{i}.space: {task.space!r} is not a binary task"
+        if self.domain and self.domain not in categorical:
+            yield (
+                f"domain: must name a categorical feature. Received: {self.domain!r}."
+                f"{nearest(self.domain, categorical)}"
+            )
+        for section in ("best_reachable", "minimum"):
+            for name in getattr(self.evaluate, section):
+                if name not in tasks:
+                    yield (
+                        f"evaluate.{section}.{name}: no such task."
+                        f"{nearest(name, tasks)}"
+                    )
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Reads and checks a pipeline's YAML file.
+
+    Args:
+        path: The YAML file.
+        overrides: "path.to.key=value" strings; a value is read as YAML, and items of
+            a list are named by position or by their `name`.
+
+    Raises:
+        ConfigError: With one line for each thing that is wrong.
+    """
+    try:
+        raw = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: a mapping is expected. Received: {raw!r}")
+    for override in overrides:
+        _override(raw, override)
+    try:
+        config = Config.model_validate(raw)
+        problems = list(config.problems())
+    except pydantic.ValidationError as error:
+        problems = [_explain(e) for e in error.errors()]
+    if problems:
+        raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
+    return config
+
+
+def _override(raw: dict, override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals:
+        raise ConfigError(f"--set: expected path.to.key=value. Received: {override!r}")
+    *parents, last = key.split(".")
+    node: Any = raw
+    for step in parents:
+        if isinstance(node, dict):
+            if node.get(step) is None:
+                node[step] = {}
+            node = node[step]
+        else:
+            node = node[_position(node, step, key)]
+    try:
+        value = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {key}: not valid YAML: {error}") from None
+    if isinstance(node, dict):
+        node[last] = value
+    else:
+        node[_position(node, last, key)] = value
+
+
+def _position(node: Any, step: str, key: str) -> int:
+    if isinstance(node, list):
+        names = [str(n.get("name")) for n in node if isinstance(n, dict)]
+        if step.isdigit() and int(step) < len(node):
+            return int(step)
+        if step in names:
+            return names.index(step)
+        raise ConfigError(f"--set {key}: no item {step!r}.{nearest(step, names)}")
+    raise ConfigError(f"--set {key}: {step!r} is below a value, not a section")
+
+
+_KINDS = ("categorical", "numeric", "sequence")
+
+
+def _explain(error: Any) -> str:
+    """One line for a pydantic error: YAML path, rule, what was received."""
+    # A discriminated union adds the chosen kind to the path; the YAML has no such key.
+    path = [step for step in error["loc"] if step not in _KINDS]
+    where = ".".join(str(step) for step in path) or "(top level)"
+    if error["type"] == "extra_forbidden":
+        known = _keys_at(error["loc"][:-1])
+        hint = nearest(str(path[-1]), known)
+        return f"{where}: unknown key.{hint} Known: {', '.join(sorted(known))}"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "missing":
+        return f"{where}: this key is required"
+    if error["type"] == "value_error":
+        return f"{where}: {message}"
+    return f"{where}: {message}. Received: {error['input']!r}"
+
+
+def _keys_at(loc: tuple) -> list[str]:
+    """The keys that the section at `loc` may have."""
+    section: Any = Config
+    for step in loc:
+        if isinstance(step, int):
+            continue
+        if isinstance(section, type) and step in section.model_fields:
+            section = section.model_fields[step].annotation
+        models = list(_models(section))
+        if step in _KINDS:
+            models = [
+                m
+                for m in models
+                if step in typing.get_args(m.model_fields["kind"].annotation)
+            ]
+        section = models[0] if len(models) == 1 else section
+    return list(section.model_fields)
+
+
+def _models(annotation: Any) -> Iterator[type[_Section]]:
+    """The section classes inside an annotation such as list[Annotated[A | B, ...]]."""
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        if issubclass(annotation, _Section):
+            yield annotation
+    for argument in typing.get_args(annotation):
+        yield from _models(argument)

@@ -1,0 +1,1 @@
+"""Raw sources turned into impression logs that the pipeline reads."""

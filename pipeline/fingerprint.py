@@ -1,0 +1,65 @@
+"""What a stage's outputs depend on, as one hash: inputs, config, code, libraries."""
+
+import ast
+import functools
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+_ROOT = Path(__file__).parent.parent
+_OURS = ("pipeline", "tfmtl", "serving")
+_LIBRARIES = ("apache-beam", "keras", "pyarrow", "tensorflow")
+
+
+def fingerprint(modules: Iterable[str], depends: Any, inputs: Iterable[str]) -> str:
+    """Returns the hash of an execution.
+
+    Args:
+        modules: The component's modules; they and what they import of this project
+            count.
+        depends: The part of the config that the outputs depend on.
+        inputs: Names of the executions whose artefacts are read.
+    """
+    versions = [importlib.metadata.version(library) for library in _LIBRARIES]
+    parts = [[_code(module) for module in modules], versions, depends, list(inputs)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@functools.cache
+def _code(module: str) -> str:
+    """Returns the hash of a module's source and of all it imports of this project."""
+    digest = hashlib.sha256()
+    for name in sorted(_closure(module)):
+        digest.update(_file(name).read_bytes())
+    return digest.hexdigest()
+
+
+def _closure(module: str) -> set[str]:
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in seen or _file(name) is None:
+            continue
+        seen.add(name)
+        for node in ast.walk(ast.parse(_file(name).read_bytes())):
+            if isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                waiting.append(node.module)
+                waiting += [f"{node.module}.{alias.name}" for alias in node.names]
+    return seen
+
+
+def _file(name: str) -> Path | None:
+    """Returns the source of a module of ours, without importing it; else None."""
+    if name.split(".")[0] not in _OURS:
+        return None
+    path = _ROOT.joinpath(*name.split("."))
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if file.is_file():
+            return file
+    return None

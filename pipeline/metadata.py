@@ -1,0 +1,174 @@
+"""Executions, artefacts and their lineage, in one SQLite file."""
+
+import contextlib
+import dataclasses
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS executions (
+    id INTEGER PRIMARY KEY,
+    run TEXT NOT NULL,
+    component TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('running', 'complete', 'failed')),
+    started REAL NOT NULL,
+    seconds REAL,
+    summary TEXT
+);
+CREATE TABLE IF NOT EXISTS artefacts (
+    id INTEGER PRIMARY KEY,
+    execution INTEGER NOT NULL REFERENCES executions (id),
+    name TEXT NOT NULL,
+    path TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS inputs (
+    execution INTEGER NOT NULL REFERENCES executions (id),
+    artefact INTEGER NOT NULL REFERENCES artefacts (id)
+);
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Artefact:
+    """A directory that an execution has written."""
+
+    id: int
+    name: str
+    path: Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """One run of a component."""
+
+    id: int
+    run: str
+    component: str
+    fingerprint: str
+    state: str
+    started: float
+    seconds: float | None
+    summary: dict
+
+
+class Metadata:
+    """The store of one workspace.
+
+    Args:
+        path: The SQLite file; it is made if it does not exist.
+    """
+
+    def __init__(self, path: Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        with self._connect() as db:
+            db.executescript(_TABLES)
+
+    @contextlib.contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self._path, timeout=30)
+        try:
+            with connection:  # a transaction
+                yield connection
+        finally:
+            connection.close()
+
+    def begin(self, run: str, component: str, fingerprint: str) -> int:
+        """Records that a component starts; returns the execution's id."""
+        with self._connect() as db:
+            return db.execute(
+                "INSERT INTO executions (run, component, fingerprint, state, started) "
+                "VALUES (?, ?, ?, 'running', ?)",
+                (run, component, fingerprint, time.time()),
+            ).lastrowid
+
+    def complete(
+        self,
+        execution: int,
+        summary: dict,
+        inputs: list[Artefact],
+        outputs: dict[str, Path],
+    ) -> list[Artefact]:
+        """Records, in one transaction, that an execution has written its artefacts."""
+        with self._connect() as db:
+            db.execute(
+                "UPDATE executions SET state = 'complete', summary = ?, "
+                "seconds = ? - started WHERE id = ?",
+                (json.dumps(summary), time.time(), execution),
+            )
+            db.executemany(
+                "INSERT INTO inputs (execution, artefact) VALUES (?, ?)",
+                [(execution, artefact.id) for artefact in inputs],
+            )
+            return [
+                Artefact(
+                    db.execute(
+                        "INSERT INTO artefacts (execution, name, path) "
+                        "VALUES (?, ?, ?)",
+                        (execution, name, str(path)),
+                    ).lastrowid,
+                    name,
+                    path,
+                )
+                for name, path in outputs.items()
+            ]
+
+    def fail(self, execution: int, reason: str) -> None:
+        """Records that an execution has ended without artefacts."""
+        with self._connect() as db:
+            db.execute(
+                "UPDATE executions SET state = 'failed', summary = ?, "
+                "seconds = ? - started WHERE id = ?",
+                (json.dumps({"reason": reason}), time.time(), execution),
+            )
+
+    def find(
+        self, component: str, fingerprint: str
+    ) -> tuple[Execution, list[Artefact]] | None:
+        """Returns the newest complete execution of a fingerprint whose files exist."""
+        for execution in self.executions(component=component, state="complete"):
+            if execution.fingerprint == fingerprint:
+                artefacts = self.outputs(execution.id)
+                if all(artefact.path.is_dir() for artefact in artefacts):
+                    return execution, artefacts
+        return None
+
+    def executions(
+        self,
+        component: str | None = None,
+        state: str | None = None,
+        run: str | None = None,
+    ) -> list[Execution]:
+        """Returns executions, the newest first."""
+        wanted = {"component": component, "state": state, "run": run}
+        wanted = {key: value for key, value in wanted.items() if value is not None}
+        where = " AND ".join(f"{key} = ?" for key in wanted) or "1"
+        with self._connect() as db:
+            rows = db.execute(
+                "SELECT id, run, component, fingerprint, state, started, seconds, "
+                f"summary FROM executions WHERE {where} ORDER BY id DESC",
+                tuple(wanted.values()),
+            ).fetchall()
+        return [Execution(*row[:-1], json.loads(row[-1] or "{}")) for row in rows]
+
+    def outputs(self, execution: int) -> list[Artefact]:
+        """Returns what an execution wrote."""
+        return self._artefacts("execution = ?", execution)
+
+    def inputs(self, execution: int) -> list[Artefact]:
+        """Returns what an execution read."""
+        return self._artefacts(
+            "id IN (SELECT artefact FROM inputs WHERE execution = ?)", execution
+        )
+
+    def _artefacts(self, where: str, value: int) -> list[Artefact]:
+        with self._connect() as db:
+            rows = db.execute(
+                f"SELECT id, name, path FROM artefacts WHERE {where} ORDER BY id",
+                (value,),
+            ).fetchall()
+        return [Artefact(id_, name, Path(path)) for id_, name, path in rows]

@@ -1,0 +1,198 @@
+"""Runs the stages of a pipeline: cached where nothing has changed, one after the other.
+
+An artefact stands at WORKSPACE/COMPONENT/ARTEFACT/EXECUTION. It is written under a
+temporary name and renamed when its component is done, so what stands there is whole. A
+run that was killed goes on where it stopped: complete stages are found in the cache.
+"""
+
+import contextlib
+import datetime
+import fcntl
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from pipeline.config import Config, nearest
+from pipeline.errors import PipelineError
+from pipeline.fingerprint import fingerprint
+from pipeline.metadata import Artefact, Execution, Metadata
+from pipeline.stages import Stage, stages
+from serving.quiet import import_tensorflow
+
+
+def run(
+    config: Config,
+    only: Sequence[str] = (),
+    until: str | None = None,
+    cache: bool = True,
+    report: Callable[[str], None] = print,
+) -> dict[str, Path]:
+    """Runs a pipeline.
+
+    Args:
+        config: The pipeline.
+        only: Components to run, when not all; what they read must be in the cache.
+        until: The last component to run. Defaults to the last of all.
+        cache: Whether stages of which nothing has changed are taken from earlier runs.
+        report: Takes one line a stage.
+
+    Returns:
+        {artefact name: directory} of all stages.
+
+    Raises:
+        PipelineError: If a stage fails; what is done stays done.
+    """
+    plan = stages(config)
+    known = [stage.component for stage in plan]
+    wanted = {_component(name, known) for name in only} or set(known)
+    if until:
+        plan = plan[: known.index(_component(until, known)) + 1]
+    workspace = Path(config.workspace)
+    with _locked(workspace):
+        store = Metadata(workspace / "metadata.sqlite")
+        _sweep(workspace, store)
+        name = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        artefacts: dict[str, Artefact] = {}
+        checked = False
+        for stage in plan:
+            inputs = _inputs(stage, artefacts, store)
+            key = fingerprint(
+                (stage.module, *stage.code),
+                stage.depends(config),
+                [f"{artefact.name}/{artefact.path.name}" for artefact in inputs],
+            )
+            found = _find(stage, key, store) if cache or only else None
+            if stage.component in wanted and not (found and cache):
+                if not checked:  # before hours of work, not after
+                    import_tensorflow()
+                    for later in plan:
+                        if later.component in wanted:
+                            later.check(config)
+                    checked = True
+                found = _execute(stage, config, inputs, key, name, store, workspace)
+                how = f"{found[0].seconds:8.1f} s"
+            elif found:
+                how = f"{'cached':>10}"
+            else:
+                raise PipelineError(
+                    f"{' and '.join(sorted(wanted))} need what {stage.component} "
+                    f"writes, and it has not run with this config. Run the pipeline "
+                    f"without `only`, or with --only {stage.component} first."
+                )
+            execution, outputs = found
+            artefacts.update({artefact.name: artefact for artefact in outputs})
+            rows = execution.summary.get("rows")
+            size = f"{rows:>12,} rows" if rows is not None else " " * 17
+            report(f"{stage.component:<17}{size} {how}  {outputs[0].path}")
+            for note in execution.summary.get("notes", []):
+                report(f"{'':<17}  {note}")
+            for warning in execution.summary.get("warnings", []):
+                report(f"{'':<17}  warning: {warning}")
+    return {name: artefact.path for name, artefact in artefacts.items()}
+
+
+def _component(name: str, known: list[str]) -> str:
+    """Returns a component's name for a name in any spelling: transform, example_gen."""
+    for component in known:
+        if component.lower() == name.replace("_", "").replace("-", "").lower():
+            return component
+    raise PipelineError(
+        f"There is no component {name!r}.{nearest(name, known)} Known: "
+        f"{', '.join(known)}."
+    )
+
+
+@contextlib.contextmanager
+def _locked(workspace: Path) -> Iterator[None]:
+    """Holds the workspace for one run at a time; the lock dies with the process."""
+    workspace.mkdir(parents=True, exist_ok=True)
+    with open(workspace / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PipelineError(
+                f"Another run is using the workspace {workspace}. Wait for it, or set "
+                "`workspace` to another directory."
+            ) from None
+        yield
+
+
+def _sweep(workspace: Path, store: Metadata) -> None:
+    """Clears away what a killed run has left half done."""
+    for execution in store.executions(state="running"):
+        store.fail(execution.id, "interrupted")
+    for staging in workspace.glob("*/*/*.tmp"):
+        shutil.rmtree(staging)
+
+
+def _inputs(
+    stage: Stage, artefacts: dict[str, Artefact], store: Metadata
+) -> list[Artefact]:
+    inputs = [artefacts[n] for n in stage.inputs if n != "previous_statistics"]
+    if "previous_statistics" in stage.inputs:
+        for execution in store.executions("StatisticsGen", state="complete"):
+            previous = store.outputs(execution.id)[0]
+            if previous.id < artefacts["statistics"].id and previous.path.is_dir():
+                inputs.append(
+                    Artefact(previous.id, "previous_statistics", previous.path)
+                )
+                break
+    return inputs
+
+
+def _find(
+    stage: Stage, key: str, store: Metadata
+) -> tuple[Execution, list[Artefact]] | None:
+    found = store.find(stage.component, key)
+    if found and stage.holds({artefact.name: artefact.path for artefact in found[1]}):
+        return found
+    return None
+
+
+def _execute(
+    stage: Stage,
+    config: Config,
+    inputs: list[Artefact],
+    key: str,
+    run_name: str,
+    store: Metadata,
+    workspace: Path,
+) -> tuple[Execution, list[Artefact]]:
+    execution = store.begin(run_name, stage.component, key)
+    final = {
+        name: workspace / stage.component / name / str(execution)
+        for name in stage.outputs
+    }
+    staging = {name: path.with_suffix(".tmp") for name, path in final.items()}
+    scratch_root = workspace / "scratch" / stage.component / key
+    scratch = {name: scratch_root / name for name in stage.scratch}
+    for directory in (*staging.values(), *scratch.values()):
+        directory.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    try:
+        summary = stage.function()(
+            config,
+            {artefact.name: artefact.path for artefact in inputs},
+            {**staging, **scratch},
+        )
+    except BaseException as error:
+        reason = str(error) or type(error).__name__
+        store.fail(execution, reason)
+        for path in staging.values():  # kept, to see what went wrong
+            path.rename(path.with_suffix(".failed"))
+        if isinstance(error, PipelineError):
+            kept = ", ".join(str(p.with_suffix(".failed")) for p in staging.values())
+            raise PipelineError(
+                f"{stage.component}: {reason}\n(what it wrote so far: {kept})"
+            ) from error
+        raise
+    for name, path in staging.items():
+        path.rename(final[name])
+    outputs = store.complete(execution, summary, inputs, final)
+    shutil.rmtree(scratch_root, ignore_errors=True)
+    seconds = time.monotonic() - started
+    done = Execution(
+        execution, run_name, stage.component, key, "complete", started, seconds, summary
+    )
+    return done, outputs

@@ -1,0 +1,166 @@
+"""The stages of the pipeline, in order: what each reads, writes and depends on."""
+
+import dataclasses
+import glob
+import importlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Config
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One component, as the pipeline runs it.
+
+    Args:
+        component: Its name, as in TFX.
+        inputs: Artefacts it reads, by name.
+        outputs: Artefacts it writes, by name.
+        depends: The part of the config that its outputs depend on; anything that JSON
+            can hold.
+        code: Further modules that its outputs depend on.
+        scratch: Directories that outlive a killed execution, for checkpoints.
+        holds: Whether artefacts from an earlier execution still count.
+    """
+
+    component: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    depends: Callable[[Config], Any]
+    code: tuple[str, ...] = ()
+    scratch: tuple[str, ...] = ()
+    holds: Callable[[Mapping[str, Path]], bool] = lambda outputs: True
+
+    @property
+    def module(self) -> str:
+        """The module with the component's function, such as components.example_gen."""
+        snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in self.component)
+        return f"pipeline.components.{snake.lstrip('_')}"
+
+    def function(self) -> Callable[..., dict]:
+        """Returns the function (config, inputs, outputs) -> summary.
+
+        Imported late, so that the command line answers before TensorFlow is loaded.
+        """
+        name = self.module.rpartition(".")[2]
+        return getattr(importlib.import_module(self.module), name)
+
+    def check(self, config: Config) -> None:
+        """Raises a ConfigError for what only the component's own code can tell."""
+        check = getattr(importlib.import_module(self.module), "check", None)
+        if check:
+            check(config)
+
+
+def _features(config: Config) -> list[dict]:
+    """The features, as far as the data depend on them."""
+    return [f.model_dump(exclude={"embedding_dim"}) for f in config.features]
+
+
+def _labels(config: Config) -> list[dict]:
+    """The tasks, as far as the data depend on them."""
+    wanted = {"name", "label", "kind", "space"}
+    return [task.model_dump(include=wanted) for task in config.tasks]
+
+
+def _log_files(config: Config) -> list:
+    """The user's own log files, with what shows that one has changed."""
+    logs = config.data.logs or []
+    patterns = logs if isinstance(logs, list) else sum(logs.values(), [])
+    files = sorted(file for pattern in patterns for file in glob.glob(pattern))
+    return [(file, os.stat(file).st_size, os.stat(file).st_mtime_ns) for file in files]
+
+
+def _is_still_pushed(outputs: Mapping[str, Path]) -> bool:
+    record = json.loads((outputs["pushed_model"] / "pushed.json").read_text())
+    return Path(record["path"]).is_dir()
+
+
+def stages(config: Config) -> list[Stage]:
+    """Returns the stages of a config, in the order in which they run."""
+    own_logs = config.data.source is None
+    log_source = Stage(
+        "LogSource",
+        inputs=(),
+        outputs=("logs",),
+        depends=lambda c: [c.data.source, c.data.options],
+        code=(f"pipeline.datasets.{config.data.source}",),
+    )
+    return ([] if own_logs else [log_source]) + [
+        Stage(
+            "ExampleGen",
+            inputs=() if own_logs else ("logs",),
+            outputs=("examples",),
+            depends=lambda c: [
+                c.data.model_dump(),
+                _features(c),
+                list(c.columns()),
+                _log_files(c),
+            ],
+        ),
+        Stage(
+            "StatisticsGen",
+            inputs=("examples",),
+            outputs=("statistics",),
+            depends=lambda c: [_features(c), _labels(c), c.domain],
+        ),
+        Stage(
+            "SchemaGen",
+            inputs=("statistics",),
+            outputs=("schema",),
+            depends=lambda c: [_features(c), _labels(c)],
+        ),
+        Stage(
+            "ExampleValidator",
+            inputs=("statistics", "schema", "previous_statistics"),
+            outputs=("anomalies",),
+            depends=lambda c: [_features(c), _labels(c)],
+        ),
+        Stage(
+            "Transform",
+            inputs=("examples", "statistics", "schema"),
+            outputs=("transform_graph", "transformed_examples"),
+            depends=lambda c: [_features(c), _labels(c)],
+        ),
+        Stage(
+            "Trainer",
+            inputs=("transform_graph", "transformed_examples"),
+            outputs=("model",),
+            depends=lambda c: [
+                [f.model_dump() for f in c.features],
+                [task.model_dump() for task in c.tasks],
+                c.domain,
+                c.model.model_dump(),
+                c.train.model_dump(),
+            ],
+            scratch=("checkpoints",),
+        ),
+        Stage(
+            "Evaluator",
+            inputs=("examples", "model"),
+            outputs=("evaluation", "blessing"),
+            depends=lambda c: [
+                _labels(c),
+                c.domain,
+                c.evaluate.model_dump(),
+                c.push.destination,
+            ],
+        ),
+        Stage(
+            "InfraValidator",
+            inputs=("examples", "transformed_examples", "transform_graph", "model"),
+            outputs=("infra_blessing",),
+            depends=lambda c: [_features(c), _labels(c)],
+        ),
+        Stage(
+            "Pusher",
+            inputs=("model", "blessing", "infra_blessing"),
+            outputs=("pushed_model",),
+            depends=lambda c: c.push.model_dump(),
+            holds=_is_still_pushed,
+        ),
+    ]

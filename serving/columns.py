@@ -1,0 +1,98 @@
+"""A caller's data as the columns of a predict request, and answers as arrays."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+_INTEGERS = {
+    "DT_INT8", "DT_INT16", "DT_INT32", "DT_INT64",
+    "DT_UINT8", "DT_UINT16", "DT_UINT32", "DT_UINT64",
+}  # fmt: skip
+_ARRAY_TYPES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_BOOL": "bool"}
+
+
+def input_columns(
+    data: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    inputs: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Picks a signature's inputs out of the data, as values JSON can carry.
+
+    Args:
+        data: list of dict (rows), dict of lists or arrays (columns), or DataFrame.
+        inputs: dict. TensorInfo of each input, as the server's metadata has it.
+
+    Returns:
+        dict, a nested list for each input.
+
+    Raises:
+        ValueError: an input is missing, or a value does not fit its type.
+
+    Example:
+        >>> input_columns([{"id": 7}, {"id": 8}], {"id": {"dtype": "DT_STRING"}})
+        {'id': ['7', '8']}
+    """
+    return {
+        name: _to_json(_column(data, name), inputs[name]["dtype"], name)
+        for name in sorted(inputs)
+    }
+
+
+def from_json(value: Any, dtype: str) -> np.ndarray:
+    """Makes the array of one output; strings as an object array of str or bytes."""
+    if dtype == "DT_STRING":
+        return np.array(_decode(value), object)
+    known = _ARRAY_TYPES.get(dtype) or dtype.removeprefix("DT_").lower()
+    return np.array(value, known)
+
+
+def _column(data: Any, name: str) -> Any:
+    if isinstance(data, Mapping) or hasattr(data, "columns"):  # a DataFrame
+        if name not in data:
+            raise ValueError(
+                f"The data lacks the input {name!r}. It has: {sorted(data)}"
+            )
+        return data[name]
+    for index, row in enumerate(data):
+        if name not in row:
+            raise ValueError(
+                f"Row {index} lacks the input {name!r}. It has: {sorted(row)}"
+            )
+    return [row[name] for row in data]
+
+
+def _to_json(value: Any, dtype: str, name: str) -> Any:
+    if hasattr(value, "tolist"):  # an array, a NumPy scalar, a pandas Series
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_to_json(item, dtype, name) for item in value]
+    kind = type(value)
+    if dtype == "DT_STRING":
+        if kind in (int, bool):
+            return str(value)
+        if kind is bytes:
+            return {"b64": base64.b64encode(value).decode()}
+        fits = kind is str
+    elif dtype in _INTEGERS:
+        if kind is float and value.is_integer():  # pandas makes floats of such columns
+            return int(value)
+        fits = kind in (int, bool)
+        value = int(value) if fits else value
+    elif dtype == "DT_BOOL":
+        fits = kind is bool
+    else:
+        fits = kind in (int, float, bool)
+        value = float(value) if fits else value
+    if not fits:
+        raise ValueError(
+            f"The input {name!r} is of type {dtype}. Received: {value!r} of type "
+            f"{kind.__name__}; convert it as the training data was"
+        )
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    return base64.b64decode(value["b64"]) if isinstance(value, dict) else value

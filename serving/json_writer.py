@@ -1,0 +1,143 @@
+"""Writing JSON as TF Serving writes it: floats with a point, NaN bare, its layout.
+
+The server's writer (RapidJSON's pretty writer) indents by four spaces and has a mode
+in which arrays stay on one line; rows and error texts use that mode.
+"""
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+
+from serving.errors import invalid
+
+_INDENT = "    "
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+_SERVER_NAMES = {"float16": "half", "float32": "float", "float64": "double"}
+
+
+def dtype_name(name: str) -> str:
+    """Gives TF Serving's name of a TensorFlow dtype, "half" for "float16"."""
+    return _SERVER_NAMES.get(name, name)
+
+
+def quote(text: str) -> str:
+    """Writes a string with its quotation marks, leaving non-ASCII as it is."""
+    return _encode(text)
+
+
+def decimals(values: np.ndarray) -> list[str]:
+    """Writes floats: six digits if these read back the same, else all that count.
+
+    Args:
+        values: array of float32 or float64, of any shape.
+
+    Returns:
+        list of str, one for each value in row-major order.
+
+    Example:
+        >>> decimals(np.array([1, 0.2, 9e6, 1 / 3, np.nan, -np.inf], np.float32))
+        ['1.0', '0.2', '9e+06', '0.333333343', 'NaN', '-Infinity']
+    """
+    flat = values.ravel()
+    texts = [f"{value:.6g}" for value in flat.tolist()]
+    read_back = np.array([float(text) for text in texts], flat.dtype)
+    digits = 9 if flat.dtype == np.float32 else 17
+    for index in np.flatnonzero(read_back != flat).tolist():
+        value = flat[index]
+        texts[index] = "NaN" if np.isnan(value) else f"{float(value):.{digits}g}"
+    for index, text in enumerate(texts):
+        if text in ("inf", "-inf"):
+            texts[index] = text.replace("inf", "Infinity")
+        elif "." not in text and "e" not in text and text != "NaN":
+            texts[index] = text + ".0"
+    return texts
+
+
+def value_text(value: Any, level: int = 0) -> str:
+    """Writes a parsed JSON value, arrays on one line; errors quote it so."""
+    try:
+        return _value_text(value, level)
+    except RecursionError:
+        return "(nested too deeply to show)"
+
+
+def _value_text(value: Any, level: int) -> str:
+    if isinstance(value, dict):
+        pairs = ((key, _value_text(item, level + 1)) for key, item in value.items())
+        return object_text(pairs, level)
+    if isinstance(value, list):
+        return "[" + ", ".join(_value_text(v, level + 1) for v in value) + "]"
+    if isinstance(value, str):
+        return quote(value)
+    if isinstance(value, float):
+        return decimals(np.array([value]))[0]
+    return json.dumps(value)
+
+
+def object_text(pairs: Any, level: int = 0) -> str:
+    """Writes an object from (key, written value) pairs; `level` counts its parents."""
+    pad = _INDENT * (level + 1)
+    lines = ",\n".join(f"{pad}{quote(key)}: {text}" for key, text in pairs)
+    return "{\n" + lines + "\n" + _INDENT * level + "}" if lines else "{}"
+
+
+def array_text(items: list[str], level: int, one_line: bool) -> str:
+    """Writes an array of written values; `level` counts its parents."""
+    if not items:
+        return "[]"
+    if one_line:
+        return "[" + ", ".join(items) + "]"
+    pad = _INDENT * (level + 1)
+    return "[\n" + ",\n".join(pad + i for i in items) + "\n" + _INDENT * level + "]"
+
+
+def tensor_texts(
+    array: np.ndarray, level: int, *, keep: int = 0, one_line: bool = True,
+    as_bytes: bool = False,
+) -> list[str]:  # fmt: skip
+    """Writes a tensor, or each of its slices along the leading axes.
+
+    Args:
+        array: array of shape (d0, ..., dn); strings as an object array of bytes.
+        level: int. How many JSON containers hold the text.
+        keep: int. Number of leading axes that stay separate texts. 0 writes one
+            text for the whole tensor, 1 one for each row.
+        one_line: bool. Whether arrays stay on one line.
+        as_bytes: bool. Whether strings are written as {"b64": ...}.
+
+    Returns:
+        list of str, d0 * ... texts for the kept axes.
+
+    Raises:
+        ServingError: JSON has no form for this dtype.
+    """
+    inner = array.ndim - keep
+    texts = _leaves(array, level + inner, as_bytes)
+    for depth in range(inner - 1, -1, -1):  # from the innermost axis outwards
+        size = array.shape[keep + depth]
+        count = int(np.prod(array.shape[: keep + depth], dtype=np.int64))
+        texts = [
+            array_text(texts[i * size : (i + 1) * size], level + depth, one_line)
+            for i in range(count)
+        ]
+    return texts
+
+
+def _leaves(array: np.ndarray, level: int, as_bytes: bool) -> list[str]:
+    kind = array.dtype
+    if kind in (np.float32, np.float64):
+        return decimals(array)
+    if kind == np.bool_:
+        return ["true" if value else "false" for value in array.ravel().tolist()]
+    if kind.kind in "iu":
+        return [str(value) for value in array.ravel().tolist()]
+    if kind.kind == "O":
+        values = array.ravel().tolist()
+        if as_bytes:
+            encoded = (base64.b64encode(value).decode() for value in values)
+            return [object_text([("b64", quote(text))], level) for text in encoded]
+        return [quote(value.decode("utf-8", "surrogateescape")) for value in values]
+    name = dtype_name(kind.name)
+    raise invalid(f"Failed to write JSON value for tensor type: {name}")

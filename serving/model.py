@@ -1,0 +1,201 @@
+"""One served model: the versions on disk, in memory, and the swap between them.
+
+A version that is wanted and not yet there is loaded, warmed up and only then made
+available; the versions it replaces are unloaded afterwards, each once its last
+request is answered. A version that fails to load or to warm up changes nothing: the
+next older one that works is served, or goes on being served.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.config import ModelConfig
+from serving.errors import Code, ServingError, invalid, servable_not_found
+from serving.servable import Servable
+from serving.warmup import replay_warmup
+
+_log = logging.getLogger("serving")
+
+
+@dataclass
+class _Version:
+    """What became of one version; states are named as in TF Serving."""
+
+    fingerprint: frozenset[tuple[str, int, int]]
+    state: str = "LOADING"
+    error: ServingError | None = None
+    servable: Servable | None = None
+    in_flight: int = 0
+
+
+class Model:
+    """The versions of one model. `poll` and `close` are called from one thread.
+
+    Args:
+        config: ModelConfig. What to serve.
+    """
+
+    def __init__(self, config: ModelConfig):
+        self.config = config
+        self._versions: dict[int, _Version] = {}
+        self._changed = threading.Condition()
+        self._poll_error = ""
+
+    def poll(self) -> None:
+        """Brings memory in line with the base path, once."""
+        try:
+            on_disk = versions_on_disk(self.config.base_path)
+        except OSError as error:  # what is loaded serves on until the path is back
+            if str(error) != self._poll_error:
+                _log.warning("%s: cannot list versions: %s", self.config.name, error)
+            self._poll_error = str(error)
+            return
+        self._poll_error = ""
+        wanted = self._wanted(on_disk)
+        while missing := [n for n in wanted if n not in self.available()]:
+            self._load(missing[-1], on_disk[missing[-1]])
+            wanted = self._wanted(on_disk)  # a failure makes room for an older one
+        if wanted or not on_disk:
+            for number in self.available():
+                if number not in wanted:
+                    self._unload(number)
+
+    def available(self) -> list[int]:
+        """Lists the versions that answer requests, newest first."""
+        with self._changed:
+            return sorted(
+                (n for n, v in self._versions.items() if v.state == "AVAILABLE"),
+                reverse=True,
+            )
+
+    @contextlib.contextmanager
+    def acquire(
+        self, version: int | None = None, label: str | None = None
+    ) -> Iterator[tuple[int, Servable]]:
+        """Holds a version for the length of one request.
+
+        Args:
+            version: int. Which one; None is the newest available.
+            label: str. Its label, instead of `version`.
+
+        Yields:
+            The version number and its servable, which stays loaded meanwhile.
+
+        Raises:
+            ServingError: no such version is available, or the label is unknown.
+        """
+        if label is not None:
+            version = self.config.labels.get(label)
+            if version is None:
+                raise invalid(f"Unrecognized servable version label: {label}")
+        with self._changed:
+            if version is None:
+                number = max(self.available(), default=None)
+            else:
+                number = version if version in self.available() else None
+            if number is None:
+                name = self.config.name
+                raise servable_not_found(
+                    f"Latest({name})"
+                    if version is None
+                    else f"Specific({name}, {version})"
+                )
+            held = self._versions[number]
+            held.in_flight += 1
+        try:
+            yield number, held.servable
+        finally:
+            with self._changed:
+                held.in_flight -= 1
+                self._changed.notify_all()
+
+    def states(self) -> list[tuple[int, str, ServingError | None]]:
+        """Lists version, state and load error of every version seen, newest first."""
+        with self._changed:
+            return [
+                (number, version.state, version.error)
+                for number, version in sorted(self._versions.items(), reverse=True)
+            ]
+
+    def close(self) -> None:
+        """Unloads every version, each after its last request."""
+        for number in self.available():
+            self._unload(number)
+
+    def _wanted(self, on_disk: dict[int, Path]) -> list[int]:
+        """The versions to have in memory, newest first, without those that failed."""
+        fit = [
+            number
+            for number in sorted(on_disk, reverse=True)
+            if not self._has_failed(number, on_disk[number])
+        ]
+        policy = self.config.versions
+        if isinstance(policy, int):
+            return fit[:policy]
+        return fit if policy == "all" else [n for n in fit if n in policy]
+
+    def _has_failed(self, number: int, path: Path) -> bool:
+        version = self._versions.get(number)
+        return (
+            version is not None
+            and version.error is not None
+            and version.fingerprint == _fingerprint(path)  # else it was repaired
+        )
+
+    def _load(self, number: int, path: Path) -> None:
+        label = f"{self.config.name} version {number}"
+        version = _Version(_fingerprint(path))
+        with self._changed:
+            self._versions[number] = version
+        start = time.monotonic()
+        servable = None
+        try:
+            servable = Servable(path)
+            warmed = replay_warmup(servable, path)
+        except Exception as error:  # whatever is wrong with it, the others serve on
+            if servable is not None:
+                servable.close()
+            if not isinstance(error, ServingError):
+                error = ServingError(Code.UNKNOWN, f"{type(error).__name__}: {error}")
+            with self._changed:
+                version.state, version.error = "END", error
+            _log.error("%s failed to load: %s", label, error.message)
+            return
+        with self._changed:
+            version.state, version.servable = "AVAILABLE", servable
+        seconds = time.monotonic() - start
+        _log.info("%s available (%.1f s, %d warm-up requests)", label, seconds, warmed)
+
+    def _unload(self, number: int) -> None:
+        version = self._versions[number]
+        with self._changed:
+            version.state = "UNLOADING"
+            self._changed.wait_for(lambda: version.in_flight == 0)
+            servable, version.servable = version.servable, None
+            version.state = "END"
+        servable.close()
+        _log.info("%s version %d unloaded", self.config.name, number)
+
+
+def versions_on_disk(base_path: Path) -> dict[int, Path]:
+    """Lists the numeric directories of a base path; other names are ignored."""
+    return {
+        int(path.name): path
+        for path in base_path.iterdir()
+        if path.name.isascii() and path.name.isdigit() and path.is_dir()
+    }
+
+
+def _fingerprint(path: Path) -> frozenset[tuple[str, int, int]]:
+    """Changes with any file below, as when a copy that was loaded half goes on."""
+    found = set()
+    for file in path.rglob("*"):
+        with contextlib.suppress(OSError):  # gone since it was listed
+            stat = file.stat()
+            found.add((str(file), stat.st_mtime_ns, stat.st_size))
+    return frozenset(found)

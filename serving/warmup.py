@@ -1,0 +1,128 @@
+"""Warm-up requests: recorded with the model, replayed before a version serves.
+
+`assets.extra/tf_serving_warmup_requests` is a TFRecord file of PredictionLog. The
+first requests pay for graph optimisation, and a model that loads but cannot answer
+is found out, so that the version before it serves on.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis.input_pb2 import Input
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+from serving.errors import Code, ServingError, invalid
+from serving.examples import classify, regress, with_context
+from serving.servable import DEFAULT_SIGNATURE, Servable
+
+WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+_MAX_RECORDS = 1000
+
+
+def write_warmup(
+    saved_model_dir: str | Path,
+    requests: Iterable[Mapping[str, np.ndarray]],
+    signature_name: str = DEFAULT_SIGNATURE,
+) -> Path:
+    """Adds warm-up requests to a SavedModel.
+
+    Args:
+        saved_model_dir: path. The directory of saved_model.pb.
+        requests: iterable of dict. One array for each input of the signature.
+        signature_name: str. The signature that the requests are for.
+
+    Returns:
+        Path, the file written.
+
+    Raises:
+        ValueError: there are no requests, or more than the server replays.
+    """
+    logs = []
+    for inputs in requests:
+        log = PredictionLog()
+        request = log.predict_log.request
+        request.model_spec.signature_name = signature_name
+        for name, value in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+        logs.append(log.SerializeToString())
+    if not 1 <= len(logs) <= _MAX_RECORDS:
+        raise ValueError(
+            f"Warm-up takes 1 to {_MAX_RECORDS} requests. Received: {len(logs)}"
+        )
+    path = Path(saved_model_dir) / WARMUP_FILE
+    path.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in logs:
+            writer.write(record)
+    return path
+
+
+def replay_warmup(servable: Servable, path: Path) -> int:
+    """Replays the warm-up requests of a version, if it has any.
+
+    Args:
+        servable: Servable. The version, just loaded.
+        path: Path. Its directory.
+
+    Returns:
+        int, the number of requests replayed.
+
+    Raises:
+        ServingError: a request failed or cannot be read; the version is not fit.
+    """
+    file = path / WARMUP_FILE
+    if not file.is_file():
+        return 0
+    count = 0
+    try:
+        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+            if count == _MAX_RECORDS:
+                raise invalid(f"more than {_MAX_RECORDS} records")
+            _replay(servable, PredictionLog.FromString(record))
+            count += 1
+    except ServingError as error:
+        raise ServingError(
+            error.code, f"Warm-up request {count} failed: {error.message}"
+        ) from error
+    except (tf.errors.OpError, ValueError) as error:
+        raise ServingError(
+            Code.DATA_LOSS, f"Cannot read warm-up request {count}: {error}"
+        ) from error
+    return count
+
+
+def _replay(servable: Servable, log: PredictionLog) -> None:
+    kind = log.WhichOneof("log_type")
+    if kind == "predict_log":
+        request = log.predict_log.request
+        name = request.model_spec.signature_name
+        signature = servable.signature(name)
+        if signature is None:
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                f'Serving signature key "{name or DEFAULT_SIGNATURE}" not found.',
+            )
+        inputs = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
+        servable.run(signature, inputs)
+    elif kind in ("classify_log", "regress_log"):
+        request = getattr(log, kind).request
+        run = classify if kind == "classify_log" else regress
+        run(servable, request.model_spec.signature_name, _examples(request.input))
+    elif kind == "multi_inference_log":
+        request = log.multi_inference_log.request
+        for task in request.tasks:
+            run = classify if task.method_name.endswith("/classify") else regress
+            run(servable, task.model_spec.signature_name, _examples(request.input))
+    else:
+        raise ServingError(
+            Code.UNIMPLEMENTED, f"Unsupported log type for warm-up: {kind}"
+        )
+
+
+def _examples(request: Input) -> list[bytes]:
+    if request.WhichOneof("kind") == "example_list_with_context":
+        shared = request.example_list_with_context
+        return with_context(shared.context, shared.examples)
+    return [example.SerializeToString() for example in request.example_list.examples]

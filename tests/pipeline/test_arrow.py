@@ -1,0 +1,95 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.beam import arrow
+from pipeline.config import CategoricalFeature, NumericFeature, SequenceFeature, Task
+
+FEATURES = [
+    CategoricalFeature(kind="categorical", name="city"),
+    NumericFeature(kind="numeric", name="age"),
+    SequenceFeature(kind="sequence", name="seen", of="city", max_length=2),
+]
+BATCH = pa.RecordBatch.from_pydict(
+    {
+        "city": ["Köln", None, "Rom", "a\0"],
+        "age": [1.5, None, 0.0, 4.0],
+        "seen": [["a", "b", "c"], None, [], ["d", None]],
+    }
+)
+CITY = ["Köln".encode(), b"", b"Rom", b"a\0"]
+SEEN = [[b"b", b"c"], [b"", b""], [b"", b""], [b"d", b""]]
+
+
+@pytest.mark.parametrize("start", [0, 1, 3, 4])
+def test_raw_inputs_of_a_slice(start):
+    raw = arrow.raw_inputs(BATCH[start:], FEATURES)
+    assert raw["city"].tolist() == CITY[start:]
+    assert raw["seen"].tolist() == SEEN[start:]
+    assert raw["seen"].shape == (4 - start, 2)
+    np.testing.assert_array_equal(
+        raw["age"], np.float32([1.5, np.nan, 0, 4])[start:], strict=True
+    )
+
+
+def test_raw_inputs_of_nothing_but_nulls():
+    batch = pa.RecordBatch.from_arrays(
+        [pa.nulls(2, f.type) for f in BATCH.schema], schema=BATCH.schema
+    )
+    raw = arrow.raw_inputs(batch, FEATURES)
+    assert raw["city"].tolist() == [b"", b""]
+    assert raw["seen"].tolist() == [[b"", b""]] * 2
+    assert np.isnan(raw["age"]).all()
+
+
+@pytest.mark.parametrize("batch_rows", [3, 7, 1000])
+@pytest.mark.parametrize(
+    "start, stop", [(0, None), (0, 1), (9, 11), (12, 25), (24, 99)]
+)
+def test_read_batches_counts_rows_over_groups_and_shards(
+    tmp_path, batch_rows, start, stop
+):
+    for i, rows in enumerate([range(10), range(10, 10), range(10, 27)]):
+        table = pa.table(
+            {"row": pa.array(rows, pa.int64()), "other": ["x"] * len(rows)}
+        )
+        pq.write_table(
+            table, tmp_path / f"data-{i:05d}-of-00003.parquet", row_group_size=4
+        )
+    batches = list(
+        arrow.read_batches(
+            tmp_path, batch_rows, columns=["row"], start=start, stop=stop
+        )
+    )
+    assert arrow.count_rows(tmp_path) == 27
+    assert all(0 < batch.num_rows <= batch_rows for batch in batches)
+    assert {name for batch in batches for name in batch.schema.names} == {"row"}
+    rows = [row for batch in batches for row in batch.column("row").to_pylist()]
+    assert rows == list(range(27))[start:stop]
+
+
+def test_in_space():
+    tasks = [
+        Task(name="click", label="clicked"),
+        Task(name="buy", space="click"),
+        Task(name="stars", kind="regression", space="shown"),
+    ]
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "clicked": [1.0, 1.0, 0.0, None, 1.0],
+            "buy": [0.0, None, 1.0, 1.0, 1.0],
+            "stars": [5.0, 4.0, 3.0, 2.0, None],
+            "shown": [1.0, None, 0.0, 1.0, 1.0],
+        }
+    )
+    expected = {
+        "click": [True, True, True, False, True],
+        "buy": [True, False, False, False, True],
+        "stars": [True, False, False, True, False],
+    }
+    assert arrow.label_columns(tasks) == ["clicked", "buy", "stars", "shown"]
+    values = arrow.labels(batch, tasks)
+    for task in tasks:
+        assert arrow.in_space(batch, task, tasks).tolist() == expected[task.name]
+        assert arrow.in_space(values, task, tasks).tolist() == expected[task.name]

@@ -1,0 +1,285 @@
+"""Evaluator: real SavedModels, measured by the Beam job, against a loop over rows."""
+
+import json
+import math
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+
+from pipeline import blessing
+from pipeline.beam import evaluation
+from pipeline.components import evaluator as component
+from pipeline.components.evaluator import evaluator
+from pipeline.config import Config
+from pipeline.errors import PipelineError
+
+ROWS = 500
+TABS = ["home", "search", "<b>odd</b>", None]
+
+
+def make_config(destination, **evaluate):
+    return Config.model_validate(
+        {
+            "name": "small",
+            "workspace": "unused",
+            "data": {"logs": ["unused"], "split": {"by": "hash", "column": "tab"}},
+            "features": [
+                {"name": "tab", "kind": "categorical"},
+                {"name": "age", "kind": "numeric"},
+                {"name": "seen", "kind": "sequence", "of": "tab", "max_length": 3},
+            ],
+            "domain": "tab",
+            "tasks": [
+                {"name": "click"},
+                {"name": "buy", "label": "bought", "space": "click"},
+                {"name": "minutes", "kind": "regression", "space": "played"},
+            ],
+            "evaluate": {
+                "slices": ["tab", "hour"],
+                "best_reachable": {"click": "p_click"},
+                **evaluate,
+            },
+            "push": {"destination": str(destination)},
+        }
+    )
+
+
+def make_examples(folder):
+    """Two shards of 250 rows, in row groups of 100, with gaps everywhere."""
+    random = np.random.default_rng(5)
+    age = random.normal(size=ROWS)
+    p = 1 / (1 + np.exp(-age))
+    click = (random.random(ROWS) < p).astype(float)
+    tab = [TABS[i] for i in random.choice(4, ROWS, p=[0.5, 0.3, 0.1, 0.1])]
+    # One tab in which nobody buys: a single class.
+    bought = [float(t != "search" and random.random() < 0.4) for t in tab]
+    table = pa.table(
+        {
+            "tab": tab,
+            "age": [None if i % 17 == 0 else a for i, a in enumerate(age)],
+            "seen": [None if i % 3 else ["a", "b"] for i in range(ROWS)],
+            "hour": pa.array(random.integers(0, 3, ROWS)),
+            "click": [None if i % 13 == 0 else c for i, c in enumerate(click)],
+            "bought": bought,
+            "minutes": np.exp(age + random.normal(size=ROWS)),
+            "played": [None if i % 11 == 0 else float(i % 4 > 0) for i in range(ROWS)],
+            "p_click": p,
+        },
+        schema=pa.schema(
+            {
+                "tab": pa.string(),
+                "age": pa.float64(),
+                "seen": pa.list_(pa.string()),
+                "hour": pa.int64(),
+            }
+            | dict.fromkeys(
+                ["click", "bought", "minutes", "played", "p_click"], pa.float64()
+            )
+        ),
+    )
+    split = folder / "Split-test"
+    split.mkdir(parents=True)
+    for i in range(2):
+        shard = split / f"data-{i:05d}-of-00002.parquet"
+        pq.write_table(table[i * 250 : (i + 1) * 250], shard, row_group_size=100)
+    return table.to_pylist()
+
+
+class Model(tf.Module):
+    """Scores by age: weight 1 ranks well, weight -1 the wrong way round."""
+
+    def __init__(self, weight, tasks):
+        super().__init__()
+        self.weight = tf.Variable(weight)
+        self.tasks = tasks
+
+    def predict(self, **raw):
+        age = next(v for v in raw.values() if v.dtype == tf.float32)
+        age = tf.where(tf.math.is_nan(age), 0.0, age)
+        if "seen" in raw:  # a string that is no padding counts a little
+            age += 0.1 * tf.reduce_sum(tf.cast(raw["seen"] != "", tf.float32), 1)
+        logit = tf.expand_dims(self.weight * age, 1)  # (batch, 1)
+        scores = {"click": tf.sigmoid(logit), "buy": tf.sigmoid(-logit)}
+        scores["minutes"] = logit
+        return {name: scores[name] for name in self.tasks}
+
+
+def save_model(folder, weight=1.0, tasks=("click", "buy", "minutes"), number="age"):
+    specs = {
+        "tab": tf.TensorSpec([None], tf.string, "tab"),
+        number: tf.TensorSpec([None], tf.float32, number),
+        "seen": tf.TensorSpec([None, 3], tf.string, "seen"),
+    }
+    module = Model(weight, tasks)
+    function = tf.function(module.predict).get_concrete_function(**specs)
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": function})
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("examples")
+    return folder, make_examples(folder)
+
+
+@pytest.fixture
+def run(examples, tmp_path):
+    """Runs the Evaluator on a model; returns summary, metrics.json, reasons, report."""
+
+    def run(config, weight=1.0, history=None, **model):
+        save_model(tmp_path / "model" / "Format-Serving", weight, **model)
+        if history:
+            (tmp_path / "model" / "history.json").write_text(json.dumps(history))
+        outputs = {name: tmp_path / name for name in ("evaluation", "blessing")}
+        for path in outputs.values():
+            path.mkdir()
+        inputs = {"examples": examples[0], "model": tmp_path / "model"}
+        summary = evaluator(config, inputs, outputs)
+        written = (outputs["evaluation"] / "metrics.json").read_text()
+        assert "NaN" not in written
+        files = sorted(path.name for path in outputs["evaluation"].iterdir())
+        assert files == ["metrics.json", "report.html"]
+        page = (outputs["evaluation"] / "report.html").read_text()
+        return summary, json.loads(written), blessing.read(outputs["blessing"]), page
+
+    return run
+
+
+def expected(rows, weight=1.0):
+    """{(task, slice, value): (labels, scores)} by one loop over rows."""
+    groups = {}
+    for row in rows:
+        logit = weight * ((row["age"] or 0.0) + 0.1 * len(row["seen"] or []))
+        p = 1 / (1 + math.exp(-logit))
+        counted = []
+        if row["click"] is not None:
+            counted.append(("click", row["click"], p))
+        if row["click"] == 1:
+            counted.append(("buy", row["bought"], 1 - p))
+        if row["played"] == 1:
+            counted.append(("minutes", row["minutes"], logit))
+        for task, label, score in counted:
+            for key in (
+                (task, "all", "all"),
+                (task, "tab", row["tab"] or "(missing)"),
+                (task, "hour", str(row["hour"])),
+            ):
+                labels, scores = groups.setdefault(key, ([], []))
+                labels.append(label)
+                scores.append(score)
+    return groups
+
+
+def pair_auc(labels, scores):
+    positive = [s for y, s in zip(labels, scores, strict=True) if y]
+    negative = [s for y, s in zip(labels, scores, strict=True) if not y]
+    if not positive or not negative:
+        return None
+    wins = sum((p > n) + (p == n) / 2 for p in positive for n in negative)
+    return wins / len(positive) / len(negative)
+
+
+def test_every_group_equals_a_loop_over_rows(run, examples, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "_ROWS", 130)  # ranges across groups and shards
+    summary, measured, reasons, page = run(make_config(tmp_path / "none"))
+    groups = expected(examples[1])
+    found = {(r["task"], r["slice"], r["value"]): r for r in measured["results"]}
+    assert found.keys() == groups.keys()
+    assert len(found) == len(measured["results"]) == 3 * (1 + 4 + 3)
+    for key, (labels, scores) in groups.items():
+        record = found[key]
+        assert record["rows"] == len(labels)
+        assert record["mean_label"] == pytest.approx(np.mean(labels), rel=1e-6)
+        assert record["model"]["mean"] == pytest.approx(np.mean(scores), abs=1e-6)
+        if key[0] == "minutes":
+            error = np.subtract(scores, labels)
+            assert record["model"]["mae"] == pytest.approx(abs(error).mean(), rel=1e-5)
+        else:
+            auc = pair_auc(labels, scores)
+            assert record["model"]["auc"] == pytest.approx(auc, abs=1e-6)
+    assert found["buy", "tab", "search"]["model"]["auc"] is None
+    assert found["click", "all", "all"]["best_reachable"]["auc"] > 0.6
+    assert "best_reachable" not in found["buy", "all", "all"]
+    assert (summary["rows"], summary["blessed"], reasons) == (ROWS, True, [])
+    assert "no model is served yet" in summary["notes"][-1]
+    assert summary["metrics"]["click"] == found["click", "all", "all"]["model"]["auc"]
+    assert "&lt;b&gt;odd&lt;/b&gt;" in page and "<b>odd</b>" not in page
+    assert "http" not in page and "<script" not in page
+
+
+def test_a_minimum_that_is_not_met(run, tmp_path):
+    config = make_config(tmp_path / "none", minimum={"click": 0.99, "minutes": 0.1})
+    summary, measured, reasons, page = run(config)
+    assert not summary["blessed"] and not measured["blessed"]
+    (reason,) = reasons
+    assert "click" in reason and "0.9900 (minimum)" in reason
+    assert [gate["passed"] for gate in measured["gates"]] == [False, True]
+    assert reason in page and "not blessed" in page
+    assert f"not blessed: {reason}" in summary["notes"]
+
+
+@pytest.mark.parametrize("max_drop, blessed", [(0.01, False), (1.0, True)])
+def test_the_newest_served_version_is_the_baseline(run, tmp_path, max_drop, blessed):
+    served = tmp_path / "served"
+    save_model(served / "9", weight=-1.0)
+    save_model(served / "10", weight=1.0, tasks=("click",))
+    (served / ".publishing-11").mkdir()
+    config = make_config(served, max_drop=max_drop)
+    summary, measured, reasons, _ = run(config, weight=-0.5)
+    assert measured["baseline"] == {"version": 10}
+    overall = {r["task"]: r for r in measured["results"] if r["slice"] == "all"}
+    click = overall["click"]
+    assert click["baseline"]["auc"] == pytest.approx(1 - click["model"]["auc"])
+    assert "baseline" not in overall["buy"]
+    assert summary["blessed"] == blessed == (not reasons)
+    assert blessed or "served model - max_drop" in reasons[0]
+
+
+@pytest.mark.parametrize("number", ["income", "tab2"])
+def test_a_served_model_that_the_examples_cannot_feed(run, tmp_path, number):
+    save_model(tmp_path / "served" / "1", number=number)
+    summary, measured, reasons, page = run(make_config(tmp_path / "served"))
+    assert measured["baseline"] is None
+    assert f"column '{number}' is missing" in measured["baseline_note"]
+    assert summary["blessed"] and "version 1 cannot be measured" in page
+
+
+def test_predictions_that_are_not_numbers_are_refused(run, tmp_path):
+    summary, measured, reasons, _ = run(make_config(tmp_path / "none"), math.nan)
+    assert not summary["blessed"]
+    assert len(reasons) == 3
+    assert "buy" in reasons[1] and "are not probabilities" in reasons[1]
+    assert summary["metrics"]["click"] is None
+
+
+def test_the_history_is_drawn(run, tmp_path):
+    epochs = [{"loss": 2.0, "val_loss": 2.5}, {"loss": 1.5, "val_loss": 2.25}]
+    _, _, _, page = run(make_config(tmp_path / "none"), history={"epochs": epochs})
+    assert "<h2>Training</h2>" in page and "<figcaption>loss</figcaption>" in page
+
+
+def test_a_model_without_a_task(run, tmp_path):
+    with pytest.raises(PipelineError, match=r"lacks \['buy'\] and has"):
+        run(make_config(tmp_path / "none"), tasks=("click", "minutes"))
+
+
+def test_a_model_that_the_examples_cannot_feed(run, tmp_path):
+    with pytest.raises(PipelineError, match="column 'income' is missing"):
+        run(make_config(tmp_path / "none"), number="income")
+
+
+def test_an_empty_test_split(tmp_path):
+    (tmp_path / "Split-test").mkdir()
+    inputs = {"examples": tmp_path, "model": tmp_path}
+    with pytest.raises(PipelineError, match="an evaluation needs rows"):
+        evaluator(make_config(tmp_path), inputs, {})
+
+
+def test_served_ignores_what_is_no_version(tmp_path):
+    assert component.served(tmp_path / "none") is None
+    for name in ("2", "10", "9", ".deleting-11", "12.tmp"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "13").write_text("a file")
+    assert component.served(tmp_path) == tmp_path / "10"

@@ -1,0 +1,223 @@
+"""ExampleValidator: each thing it must find is put into real examples."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
+
+from pipeline import drift
+from pipeline.components.example_validator import example_validator
+from pipeline.components.schema_gen import schema_gen
+from pipeline.components.statistics_gen import read, statistics_gen
+from pipeline.config import Config
+from pipeline.errors import PipelineError
+
+CONFIG = Config.model_validate(
+    {
+        "name": "test",
+        "workspace": "unused",
+        "data": {"logs": ["unused"], "split": {"by": "hash", "column": "request"}},
+        "features": [
+            {"name": "tab", "kind": "categorical"},
+            {"name": "age", "kind": "numeric"},
+            {"name": "spend", "kind": "numeric"},
+            {"name": "watched", "kind": "sequence", "of": "tab"},
+        ],
+        "tasks": [
+            {"name": "click"},
+            {"name": "like", "space": "click"},
+            {"name": "seconds", "kind": "regression"},
+        ],
+        "push": {"destination": "unused"},
+    }
+)
+ROWS = 1000
+
+
+def rows(seed):
+    rng = np.random.default_rng(seed)
+    return {
+        "request": np.arange(ROWS),
+        "tab": rng.choice(["home", "search"], ROWS),
+        "age": rng.integers(18, 90, ROWS).astype(float),
+        "spend": rng.exponential(9.0, ROWS),
+        "watched": pa.array([["home"] * (i % 4) for i in range(ROWS)]),
+        "click": (rng.random(ROWS) < 0.3).astype(float),
+        "like": (rng.random(ROWS) < 0.1).astype(float),
+        "seconds": rng.exponential(9.0, ROWS),
+    }
+
+
+class Artefacts:
+    """Statistics and schema of examples, made by the real components."""
+
+    def __init__(self, folder, change):
+        self.folder = folder
+        for name in ("examples", "statistics", "schema", "anomalies"):
+            (folder / name).mkdir(parents=True)
+        for seed, split in enumerate(("train", "valid", "test")):
+            data = rows(seed)
+            change(split, data)
+            (folder / "examples" / f"Split-{split}").mkdir()
+            path = (
+                folder / "examples" / f"Split-{split}" / "data-00000-of-00001.parquet"
+            )
+            pq.write_table(pa.table(data), path)
+        examples, statistics = folder / "examples", folder / "statistics"
+        statistics_gen(CONFIG, {"examples": examples}, {"statistics": statistics})
+        schema_gen(CONFIG, {"statistics": statistics}, {"schema": folder / "schema"})
+
+    def validate(self, **inputs):
+        names = ("statistics", "schema")
+        inputs = {name: self.folder / name for name in names} | inputs
+        outputs = {"anomalies": self.folder / "anomalies"}
+        return example_validator(CONFIG, inputs, outputs)
+
+    @property
+    def anomalies(self):
+        """{column: AnomalyInfo}."""
+        data = (self.folder / "anomalies" / "anomalies.pb").read_bytes()
+        return anomalies_pb2.Anomalies.FromString(data).anomaly_info
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    return Artefacts(tmp_path_factory.mktemp("clean"), lambda split, data: None)
+
+
+def test_clean_examples_pass(clean):
+    summary = clean.validate(previous_statistics=clean.folder / "statistics")
+    assert summary == {"rows": 3 * ROWS, "warnings": []}
+    assert (clean.folder / "anomalies" / "anomalies.txt").read_text() == (
+        "No anomalies.\n"
+    )
+
+
+def test_errors_are_written_and_then_raised_together(tmp_path):
+    def change(split, data):
+        data["like"] *= 5
+        data["age"] = pa.nulls(ROWS, pa.float64())
+        data["spend"][3] = np.inf
+        data["click"][:] = 0  # so that `like` has no row in its space
+
+    artefacts = Artefacts(tmp_path, change)
+    with pytest.raises(PipelineError) as error:
+        artefacts.validate()
+    wrong = int((rows(0)["like"] == 1).sum())
+    for text in (
+        "Column 'like' (train split) must hold nothing but 0 and 1, as the label of a "
+        f"binary task. Received: values from 0 to 5; {wrong} of {ROWS} are neither.",
+        "Column 'age' has no value in the train split.",
+        "Column 'spend' (test split) must be finite in float32. Received: values from",
+        "Task 'like' (train split): no row has a label and is in the task's space "
+        "(click).",
+    ):
+        assert text in str(error.value)
+    assert "the label is 0 in all" not in str(error.value)  # a warning
+
+    anomalies = artefacts.anomalies
+    assert set(anomalies) == {"like", "age", "spend", "click"}
+    assert anomalies["age"].severity == anomalies_pb2.AnomalyInfo.ERROR
+    assert anomalies["click"].severity == anomalies_pb2.AnomalyInfo.WARNING
+    assert len(anomalies["spend"].reason) == 3  # once a split
+    text = (tmp_path / "anomalies" / "anomalies.txt").read_text()
+    assert (
+        "WARNING  Task 'click' (train split): the label is 0 in all 1000 rows" in text
+    )
+    assert "ERROR    Column 'age' has no value in the train split." in text
+
+
+def test_infinite_regression_label_is_an_error(tmp_path):
+    def change(split, data):
+        if split == "valid":
+            data["seconds"][-1] = -np.inf
+
+    with pytest.raises(
+        PipelineError, match=r"'seconds' \(valid split\) must be finite"
+    ):
+        Artefacts(tmp_path, change).validate()
+
+
+def test_drift_and_unknown_values_are_warnings(tmp_path, clean):
+    def change(split, data):
+        if split == "test":
+            data["tab"] = np.where(np.arange(ROWS) % 2, data["tab"], "new tab")
+            data["spend"] *= 3.0
+            data["age"] = pa.array(data["age"], mask=np.arange(ROWS) % 2 == 0)
+
+    artefacts = Artefacts(tmp_path / "one", change)
+    summary = artefacts.validate()
+    assert summary["warnings"] == [
+        "Column 'tab' (test split) has values that the schema does not know: "
+        "'new tab', 50.00% of all.",
+        "Column 'age' (test split) should have a value in 100.00% of the rows. "
+        "Received: 500 rows without, 50.00% with one.",
+        *(
+            f"Column {column!r}: the {what} moved by {distance} from train to test; up "
+            "to 0.3 is taken for usual."
+            for column, what, distance in (
+                ("tab", "distribution of values", "0.50"),
+                ("age", "share of rows without a value", "0.50"),
+                ("spend", "distribution of values", "0.45"),
+            )
+        ),
+    ]
+
+    def later(split, data):
+        data["tab"][:] = "home"
+
+    previous = clean.folder / "statistics"
+    warnings = Artefacts(tmp_path / "two", later).validate(previous_statistics=previous)
+    (warning,) = warnings["warnings"]
+    assert "'tab'" in warning
+    assert "from the previous run to this one" in warning
+
+
+def test_columns_are_held_to_a_schema_edited_by_hand(clean, tmp_path):
+    text = (clean.folder / "schema" / "schema.pbtxt").read_text()
+    schema = text_format.Parse(text, schema_pb2.Schema())
+    by_name = {feature.name: feature for feature in schema.feature}
+    by_name["request"].name = "request_id"
+    by_name["tab"].type = schema_pb2.INT
+    by_name["age"].float_domain.max = 60
+    by_name["watched"].value_count.max = 2
+    schema.feature.add(name="duration", type=schema_pb2.FLOAT)
+    by_name["spend"].name = "spent"
+    (tmp_path / "schema.pbtxt").write_text(text_format.MessageToString(schema))
+    with pytest.raises(PipelineError) as error:
+        clean.validate(schema=tmp_path)
+    errors = str(error.value)
+    assert (
+        "'tab' must be INT, as in the schema (train split). Received: BYTES." in errors
+    )
+    assert "'age' (train split) must lie between 0 and 60. Received: values" in errors
+    assert (
+        "'watched' (test split) must have at most 2 values a row. Received: 3."
+        in errors
+    )
+    assert "duration" not in errors
+    warned = {
+        (column, reason.short_description)
+        for column, info in clean.anomalies.items()
+        if info.severity == anomalies_pb2.AnomalyInfo.WARNING
+        for reason in info.reason
+    }
+    assert warned == {
+        ("request", "SCHEMA_NEW_COLUMN"),
+        ("request_id", "SCHEMA_MISSING_COLUMN"),
+        ("spend", "SCHEMA_NEW_COLUMN"),
+        ("spent", "SCHEMA_MISSING_COLUMN"),
+        ("duration", "SCHEMA_MISSING_COLUMN"),
+    }
+
+
+def test_distance_of_splits_drawn_alike_is_small(clean):
+    _, train = read(clean.folder / "statistics", "train")
+    _, test = read(clean.folder / "statistics", "test")
+    for name in ("tab", "age", "spend", "watched"):
+        assert drift.values(train[name], test[name]) < 0.15
+        assert drift.values(train[name], train[name]) == 0
+    assert drift.values(train["request"], test["request"]) == 0
+    assert drift.missing(train["age"], test["age"]) == 0

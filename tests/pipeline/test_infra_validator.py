@@ -1,0 +1,214 @@
+"""InfraValidator on a real export: transform graph, Keras model, SavedModel, server."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+
+import tfmtl
+from pipeline import blessing, saved_model
+from pipeline.beam import arrow
+from pipeline.components.infra_validator import infra_validator
+from pipeline.components.statistics_gen import statistics_gen
+from pipeline.components.trainer import build, declare
+from pipeline.components.transform import transform
+from pipeline.config import Config
+from pipeline.errors import PipelineError
+
+CONFIG = Config.model_validate(
+    {
+        "name": "small",
+        "workspace": "unused",
+        "data": {"logs": ["unused"], "split": {"by": "hash", "column": "user"}},
+        "features": [
+            {"name": "user", "kind": "categorical", "embedding_dim": 4},
+            {"name": "video", "kind": "categorical", "embedding_dim": 4},
+            {"name": "hours.per-week", "kind": "numeric"},
+            {"name": "seen", "kind": "sequence", "of": "video", "max_length": 3},
+        ],
+        "tasks": [{"name": "click"}, {"name": "minutes", "kind": "regression"}],
+        "model": {"architecture": "shared_bottom"},
+        "push": {"destination": "unused"},
+    }
+)
+ROWS = {"train": 300, "valid": 20, "test": 120}
+
+
+def write_split(folder, split, rows):
+    random = np.random.default_rng(rows)
+    table = pa.table(
+        {
+            "user": [None if i % 7 == 0 else f"u{i % 30}" for i in range(rows)],
+            "video": [f"{split}-ü{i % 9}" if i % 5 == 0 else "v" for i in range(rows)],
+            "hours.per-week": [
+                None if i % 6 == 0 else x
+                for i, x in enumerate(random.normal(size=rows))
+            ],
+            "seen": [["v", "other", "v", None, "v"][: i % 6] for i in range(rows)],
+            "click": random.integers(0, 2, rows).astype(float),
+            "minutes": random.normal(size=rows) ** 2,
+        }
+    )
+    (folder / f"Split-{split}").mkdir()
+    path = folder / f"Split-{split}" / "data-00000-of-00001.parquet"
+    pq.write_table(table, path, row_group_size=50)
+
+
+@pytest.fixture(scope="module")
+def artefacts(tmp_path_factory):
+    root = tmp_path_factory.mktemp("artefacts")
+    names = (
+        *("examples", "statistics", "transform_graph", "transformed_examples"),
+        "model",
+    )
+    paths = {name: root / name for name in names}
+    for path in paths.values():
+        path.mkdir()
+    for split, rows in ROWS.items():
+        write_split(paths["examples"], split, rows)
+    statistics_gen(CONFIG, paths, paths)
+    transform(CONFIG, paths, paths)
+    sizes = json.loads((paths["transform_graph"] / "features.json").read_text())
+    keras.utils.set_random_seed(1)
+    model = build(CONFIG, *declare(CONFIG, sizes))
+    (paths["model"] / "Format-Keras").mkdir()
+    model.save(paths["model"] / "Format-Keras" / "model.keras")
+    tfmtl.export(
+        model,
+        paths["model"] / "Format-Serving",
+        paths["transform_graph"] / "transform_fn",
+    )
+    return paths
+
+
+@pytest.fixture
+def validate(artefacts, tmp_path):
+    """Runs the InfraValidator on a copy of the model that a test may damage."""
+
+    def validate(damage=lambda model: None, **inputs):
+        shutil.copytree(artefacts["model"], tmp_path / "model")
+        damage(tmp_path / "model")
+        (tmp_path / "infra_blessing").mkdir()
+        inputs = artefacts | {"model": tmp_path / "model"} | inputs
+        outputs = {"infra_blessing": tmp_path / "infra_blessing"}
+        summary = infra_validator(CONFIG, inputs, outputs)
+        return summary, blessing.read(outputs["infra_blessing"])
+
+    return validate
+
+
+def test_a_sound_export_is_blessed(validate):
+    summary, reasons = validate()
+    assert reasons == []
+    assert summary["blessed"] and summary["rows"] == ROWS["test"]
+    assert 0 <= summary["difference"] <= 1e-5
+
+
+def test_the_scorer_of_the_evaluator_takes_the_same_inputs(artefacts):
+    scorer = saved_model.Scorer(artefacts["model"] / "Format-Serving")
+    batches = list(arrow.read_batches(artefacts["examples"] / "Split-test"))
+    scores = np.concatenate([scorer(batch)["minutes"] for batch in batches])
+    model = keras.models.load_model(
+        artefacts["model"] / "Format-Keras" / "model.keras", compile=False
+    )
+    records = tfmtl.data.read(
+        str(artefacts["transformed_examples"] / "Split-test" / "*"),
+        model.features,
+        model.tasks,
+        batch_size=1000,
+    )
+    features, _ = next(iter(records))
+    offline = model(features, training=False)["minutes"][:, 0]
+    np.testing.assert_allclose(scores, offline, rtol=0, atol=1e-5)
+
+
+def test_other_weights_than_the_offline_ones(validate):
+    def damage(folder):
+        path = folder / "Format-Keras" / "model.keras"
+        model = keras.models.load_model(path, compile=False)
+        tower = model.towers["minutes"].trainable_variables[-1]  # the last bias
+        tower.assign(tower + 0.25)
+        model.save(path)
+
+    summary, reasons = validate(damage)
+    assert not summary["blessed"]
+    where = ["examples", "serving_default", "transformed", "serving_default over HTTP"]
+    assert [reason.split(":")[0] for reason in reasons] == where
+    assert all("minutes must be within 1e-05" in reason for reason in reasons)
+    assert 0.1 < summary["difference"] <= 0.2501
+
+
+def test_rows_whose_transform_has_changed(validate, artefacts, tmp_path):
+    # Other rows stand in for those that another transform would have made.
+    wrong = tmp_path / "wrong" / "Split-test"
+    shutil.copytree(artefacts["transformed_examples"] / "Split-train", wrong)
+    summary, reasons = validate(transformed_examples=wrong.parent)
+    assert not summary["blessed"]
+    # `transformed` takes the records themselves: there, nothing is wrong.
+    assert "transformed" not in {reason.split(":")[0] for reason in reasons}
+    assert any(reason.startswith("serving_default: click must") for reason in reasons)
+    assert "Row" in reasons[0] and "offline" in reasons[0]
+
+
+def test_a_model_without_variables_does_not_load(validate):
+    summary, reasons = validate(
+        lambda folder: shutil.rmtree(folder / "Format-Serving" / "variables")
+    )
+    assert not summary["blessed"] and summary["difference"] is None
+    assert reasons[0].startswith("session: the SavedModel does not load:")
+    assert reasons[1].startswith("serving_default over HTTP: ")
+
+
+def test_a_signature_that_fails_is_named(validate):
+    class Unsound(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.zero = tf.Variable(0.0)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "user")])
+        def default(self, user):
+            score = tf.strings.to_number(tf.strings.regex_replace(user, ".*", "0.5"))
+            return {"click": score[:, None] + self.zero}
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.int32, "ids")])
+        def rank(self, ids):
+            return {"score": 1.0 / tf.cast(ids, tf.float32)}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+        def other(self, x):
+            with tf.control_dependencies([tf.debugging.assert_positive(x)]):
+                return {"y": x + self.zero}
+
+    def damage(folder):
+        shutil.rmtree(folder / "Format-Serving")
+        unsound = Unsound()
+        tf.saved_model.save(
+            unsound,
+            str(folder / "Format-Serving"),
+            signatures={
+                "serving_default": unsound.default,
+                "rank": unsound.rank,
+                "other": unsound.other,
+            },
+        )
+
+    _, reasons = validate(damage)
+    by_name = {reason.partition(": ")[0]: reason for reason in reasons}
+    assert "the call fails: assertion failed: [] [Condition x > 0" in by_name["other"]
+    assert "not finite" in by_name["rank"]
+    assert any(
+        reason == "serving_default: there is no output 'minutes'" for reason in reasons
+    )
+
+
+def test_splits_of_different_length(validate, artefacts, tmp_path):
+    shutil.copytree(
+        artefacts["transformed_examples"] / "Split-valid", tmp_path / "w" / "Split-test"
+    )
+    with pytest.raises(PipelineError, match="Received: 120 and 20"):
+        validate(transformed_examples=tmp_path / "w")

@@ -1,0 +1,237 @@
+import json
+import shutil
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+
+from pipeline.beam import encoder, transform_graph, vocabulary
+from pipeline.beam.vocabulary import Vocabulary
+from pipeline.config import CategoricalFeature, NumericFeature, SequenceFeature
+from pipeline.config import Vocabulary as Limits
+from pipeline.errors import PipelineError
+
+ODD_VALUES = [
+    b"plain",
+    b"two\nlines",
+    b"two\\nlines",
+    b"\r",
+    b"\r\n",
+    b"\\",
+    b" ",
+    b"tab\tnul\0end",
+    b"\xff\xfe\n",
+    "ü".encode(),
+]
+QUANTILES = np.linspace(10, 20, 1001).tolist()
+MOMENTS = {
+    "age": {"count": 5, "mean": 3.0, "std": 2.0, "quantiles": QUANTILES},
+    "constant": {"count": 5, "mean": 7.0, "std": 0.0},
+    "income": {"count": 5, "log1p_mean": 1.0, "log1p_std": 0.5},
+    "as_is": {"count": 0},
+    "height": {"count": 5, "quantiles": QUANTILES},
+}
+FEATURES = [
+    CategoricalFeature(kind="categorical", name="city", embedding_dim=4),
+    CategoricalFeature(kind="categorical", name="user.id", hash_buckets=8),
+    NumericFeature(kind="numeric", name="age"),
+    NumericFeature(kind="numeric", name="constant"),
+    NumericFeature(kind="numeric", name="income", scaling="log1p_zscore"),
+    NumericFeature(kind="numeric", name="as_is", scaling="none"),
+    NumericFeature(kind="numeric", name="height", buckets=4),
+    SequenceFeature(kind="sequence", name="seen", of="city", max_length=2),
+    SequenceFeature(kind="sequence", name="met", of="user.id", max_length=2),
+]
+NAN, INF = np.nan, np.inf
+RAW = {
+    "city": [b"two\nlines", b"", b"new", b"plain"],
+    "user.id": [b"17", b"", b"18", b"17"],
+    "age": [5.0, NAN, INF, 3.0],
+    "constant": [7.0, NAN, 8.0, 6.0],
+    "income": [np.e - 1, NAN, -5.0, np.e**2 - 1],
+    "as_is": [1.5, NAN, -2.0, 0.0],
+    "height": [12.5, NAN, 9.0, 20.0],
+    "seen": [[b"\r", b"plain"], [b"", b""], [b"new", b""], [b"\\", b""]],
+    "met": [[b"17", b""], [b"", b""], [b"18", b"17"], [b"", b""]],
+}
+
+
+def write_counts(folder, counts):
+    """Writes a vocabulary as StatisticsGen does: shards, in any order."""
+    folder.mkdir(parents=True)
+    values = list(counts)
+    for i in range(2):
+        table = pa.table(
+            {
+                "value": pa.array(values[i::2], pa.binary()),
+                "count": pa.array([counts[v] for v in values[i::2]], pa.int64()),
+            }
+        )
+        pq.write_table(table, folder / f"{i}.parquet")
+
+
+@pytest.fixture
+def graph(tmp_path):
+    statistics = tmp_path / "statistics"
+    counts = {value: 1000 - i for i, value in enumerate(ODD_VALUES)}
+    write_counts(statistics / "vocabulary" / "city", counts)
+    (statistics / "moments.json").write_text(json.dumps(MOMENTS))
+    return transform_graph.build(FEATURES, statistics, tmp_path)
+
+
+def raw_tensors():
+    specs = transform_graph.raw_specs(FEATURES)
+    return {name: tf.constant(RAW[name], spec.dtype) for name, spec in specs.items()}
+
+
+def check_transformed(got):
+    ids = {name: got[name].numpy().tolist() for name in ("city", "seen", "height")}
+    assert ids["city"] == [2, 0, 0, 1]
+    assert ids["seen"] == [[4, 1], [0, 0], [0, 0], [6, 0]]
+    assert ids["height"] == [2, 0, 1, 4]  # 12.5 is the first edge: in bucket 2
+    seventeen, eighteen = (
+        1 + tf.strings.to_hash_bucket_fast([b"17", b"18"], 7).numpy()
+    ).tolist()
+    assert got["user.id"].numpy().tolist() == [seventeen, 0, eighteen, seventeen]
+    assert got["met"].numpy().tolist()[2] == [eighteen, seventeen]
+    numbers = {
+        "age": [1, 0, 0, 0],
+        "constant": [0, 0, 1, -1],
+        "income": [0, 0, -2, 2],
+        "as_is": [1.5, 0, -2, 0],
+    }
+    for name, expected in numbers.items():
+        assert got[name].dtype == tf.float32
+        np.testing.assert_allclose(got[name], expected, atol=1e-6, err_msg=name)
+
+
+def test_graph_by_hand_and_what_a_model_is_told(graph):
+    check_transformed(graph.transform(raw_tensors()))
+    categorical = {"kind": "categorical"}
+    assert graph.describe() == {
+        "city": {**categorical, "size": 11},
+        "user.id": {**categorical, "size": 8},
+        "age": {"kind": "numeric"},
+        "constant": {"kind": "numeric"},
+        "income": {"kind": "numeric"},
+        "as_is": {"kind": "numeric"},
+        "height": {**categorical, "size": 5},
+        "seen": {"kind": "sequence", "of": "city", "max_length": 2},
+        "met": {"kind": "sequence", "of": "user.id", "max_length": 2},
+    }
+
+
+def test_hash_is_farmhash64():
+    # Fingerprint64 of FarmHash is fixed for all time; so ids are on any machine.
+    feature = CategoricalFeature(kind="categorical", name="a", hash_buckets=1001)
+    graph = transform_graph.TransformGraph([feature], {}, {})
+    ids = graph.transform({"a": tf.constant(["hello", "", "17"])})["a"].numpy()
+    assert ids.tolist() == [1 + 13009744463427800296 % 1000, 0, ids[2]]
+    assert 1 <= ids[2] <= 1000
+
+
+def test_numeric_without_values_is_refused(tmp_path):
+    (tmp_path / "moments.json").write_text('{"age": {"count": 0}}')
+    with pytest.raises(PipelineError, match="features.0: .*'age', which has none"):
+        transform_graph.build(FEATURES[2:3], tmp_path, tmp_path)
+
+
+def test_vocabulary_without_values_is_refused(tmp_path):
+    (tmp_path / "moments.json").write_text("{}")
+    write_counts(tmp_path / "vocabulary" / "city", {b"rare": 2, b"": 9})
+    limits = Limits(min_count=3)
+    feature = CategoricalFeature(kind="categorical", name="city", vocabulary=limits)
+    with pytest.raises(PipelineError, match="features.0: .*3 times .*'city', which"):
+        transform_graph.build([feature], tmp_path, tmp_path)
+
+
+def test_vocabulary_order_and_limits(tmp_path):
+    counts = {b"b": 5, b"a": 5, b"B": 5, b"rare": 1, b"": 99, b"top": 7, b"two": 2}
+    write_counts(tmp_path / "counts", counts)
+
+    def read(**limits):
+        return vocabulary.read(tmp_path / "counts", Limits(**limits)).to_pylist()
+
+    assert read() == [b"top", b"B", b"a", b"b", b"two", b"rare"]
+    assert read(min_count=2) == [b"top", b"B", b"a", b"b", b"two"]
+    assert read(min_count=2, max_size=3) == [b"top", b"B", b"a"]
+
+
+@pytest.mark.parametrize("values", [ODD_VALUES, [b"a", b"a\\n", b"\\"]])
+def test_vocabulary_of_any_bytes(tmp_path, values):
+    made = Vocabulary(pa.array(values, pa.binary()), tmp_path / "a.txt")
+    assert made.size == len(values) + 1
+    unknown = [b"", b"new", b"a\n", b"plain\r", b"two\\\\nlines"]
+    ids = made.lookup(tf.constant(values + unknown)).numpy().tolist()
+    assert ids == [*range(1, len(values) + 1), *[0] * len(unknown)]
+
+
+def test_export_with_a_model_loads_as_a_server_does(graph, tmp_path):
+    folder = tmp_path / "transform_fn"
+    tf.saved_model.save(graph, str(folder))
+    for file in tmp_path.glob("*.txt"):
+        file.unlink()  # the SavedModel has its own
+    loaded = tf.saved_model.load(str(folder))
+    raw = raw_tensors()
+    check_transformed(loaded.transform(raw))
+
+    city = keras.Input((), dtype="int64", name="city")
+    age = keras.Input((), dtype="float32", name="age")
+    embedded = keras.layers.Embedding(11, 4)(city)
+    wide = keras.layers.Concatenate()([embedded, keras.layers.Reshape((1,))(age)])
+    click = keras.layers.Dense(1, activation="sigmoid")(wide)
+    model = keras.Model({"city": city, "age": age}, {"click": click})
+
+    def predict(inputs):
+        transformed = loaded.transform(inputs)
+        return model({name: transformed[name] for name in ("city", "age")})
+
+    expected = predict(raw)["click"].numpy()
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.track(loaded)
+    specs = transform_graph.raw_specs(FEATURES)
+    archive.add_endpoint("serving_default", predict, [specs])
+    archive.write_out(str(tmp_path / "exported"), verbose=False)
+    shutil.rmtree(folder)
+
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        meta = tf.compat.v1.saved_model.loader.load(
+            session, ["serve"], str(tmp_path / "exported")
+        )
+        signature = meta.signature_def["serving_default"]
+        assert set(signature.inputs) == set(RAW)
+        feed = {signature.inputs[name].name: RAW[name] for name in RAW}
+        got = session.run(signature.outputs["click"].name, feed)
+    np.testing.assert_array_equal(got, expected)
+    assert len(set(expected.ravel().tolist())) == 3  # two rows have nothing known
+
+
+def test_encoder_against_a_protobuf_parser():
+    rng = np.random.default_rng(0)
+    columns = {
+        "zeros": np.zeros(50, np.int64),
+        "wide": np.r_[rng.integers(0, 2**63 - 1, 48), 2**63 - 1, 0],
+        **{f"to_{n}": rng.integers(0, n + 1, (50, 3)) for n in (127, 128, 16384)},
+        "floats": rng.normal(size=(50, 70)).astype(np.float32),
+        "ünïcode " * 20: np.r_[np.nan, np.inf, rng.normal(size=48)].astype(np.float32),
+    }
+    records = list(encoder.examples(columns))
+    assert len(records) == 50
+    for row, record in enumerate(records):
+        example = tf.train.Example.FromString(record)
+        assert set(example.features.feature) == set(columns)
+        for name, values in columns.items():
+            kind = "float_list" if values.dtype == np.float32 else "int64_list"
+            found = getattr(example.features.feature[name], kind).value
+            np.testing.assert_array_equal(found, np.ravel(values[row]), err_msg=name)
+    specs = {
+        name: tf.io.FixedLenFeature(values.shape[1:], tf.as_dtype(values.dtype))
+        for name, values in columns.items()
+    }
+    parsed = tf.io.parse_example(records, specs)  # has a parser of its own
+    for name, values in columns.items():
+        np.testing.assert_array_equal(parsed[name], values, err_msg=name)

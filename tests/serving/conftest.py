@@ -1,0 +1,118 @@
+"""A small model with every kind of signature, saved in two versions, and a server."""
+
+import shutil
+
+import pytest
+import tensorflow as tf
+
+import serving
+
+_SPEC = tf.TensorSpec
+
+
+class Toy(tf.Module):
+    """Adds a bias, which tells the versions apart, to what it is given."""
+
+    def __init__(self, bias):
+        super().__init__()
+        self.bias = tf.Variable(bias, dtype=tf.float32)
+
+    @tf.function(
+        input_signature=[
+            _SPEC([None], tf.string, "user"),
+            _SPEC([None], tf.float32, "price"),
+            _SPEC([None, 2], tf.string, "history"),
+        ]
+    )
+    def rank(self, user, price, history):
+        length = tf.strings.length(user) + tf.reduce_sum(tf.strings.length(history), 1)
+        return {
+            "click": (price + self.bias)[:, None],  # (batch, 1)
+            "watch": tf.cast(length, tf.float32)[:, None],
+        }
+
+    @tf.function(
+        input_signature=[
+            _SPEC(None, tf.int32, "i32"),
+            _SPEC(None, tf.uint64, "u64"),
+            _SPEC(None, tf.float32, "f32"),
+            _SPEC(None, tf.float64, "f64"),
+            _SPEC(None, tf.bool, "flag"),
+            _SPEC(None, tf.string, "text"),
+        ]
+    )
+    def echo(self, i32, u64, f32, f64, flag, text):
+        same = dict(i32=i32, u64=u64, f32=f32, f64=f64, flag=flag, text=text)
+        same["text_bytes"] = text
+        return {name: tf.identity(value) for name, value in same.items()}
+
+    @tf.function(input_signature=[_SPEC([None], tf.float32, "x")])
+    def add(self, x):
+        return {"y": x + self.bias}
+
+    @tf.function(input_signature=[_SPEC([None], tf.float32, "x")])
+    def total(self, x):
+        return {"sum": tf.reduce_sum(x)}
+
+    @tf.function(input_signature=[_SPEC([None], tf.float32, "x")])
+    def half(self, x):
+        return {"y": tf.cast(x, tf.float16)}
+
+    @tf.function(input_signature=[_SPEC([None], tf.float32, "x")])
+    def positive(self, x):
+        check = tf.debugging.assert_positive(x, message="x must be positive")
+        with tf.control_dependencies([check]):
+            return {"y": tf.identity(x)}
+
+    @tf.function(input_signature=[_SPEC([None], tf.int32, "steps")])
+    def slow(self, steps):
+        matrix = tf.eye(256) * 0.5
+        result = matrix
+        for _ in tf.range(steps[0]):
+            result = tf.matmul(result, matrix) + 1.0
+        return {"y": tf.reshape(result[0, 0], [1])}
+
+    @tf.function(input_signature=[_SPEC([None], tf.string, "inputs")])
+    def regress(self, inputs):
+        return {"outputs": self._x(inputs)[:, None] + self.bias}
+
+    @tf.function(input_signature=[_SPEC([None], tf.string, "inputs")])
+    def classify(self, inputs):
+        x = self._x(inputs)
+        labels = tf.tile(tf.constant([["no", "yes"]]), [tf.size(x), 1])
+        return {"classes": labels, "scores": tf.stack([1 - x, x], 1)}
+
+    def _x(self, examples):
+        spec = {"x": tf.io.FixedLenFeature([], tf.float32)}
+        return tf.io.parse_example(examples, spec)["x"]
+
+
+@pytest.fixture(scope="session")
+def saved_models(tmp_path_factory):
+    """SavedModels of two versions: the bias of "one" is 1, that of "two" is 2."""
+    base = tmp_path_factory.mktemp("saved")
+    names = "echo add total half positive slow regress classify".split()
+    for name, bias in (("one", 1.0), ("two", 2.0)):
+        toy = Toy(bias)
+        signatures = {"serving_default": toy.rank}
+        signatures |= {signature: getattr(toy, signature) for signature in names}
+        tf.saved_model.save(toy, str(base / name), signatures=signatures)
+    return base
+
+
+@pytest.fixture(scope="session")
+def base_path(saved_models, tmp_path_factory):
+    """A base path with versions 1 and 2, never changed by a test."""
+    base = tmp_path_factory.mktemp("toy")
+    shutil.copytree(saved_models / "one", base / "1")
+    shutil.copytree(saved_models / "two", base / "2")
+    (base / "not-a-version").mkdir()
+    return base
+
+
+@pytest.fixture(scope="session")
+def server(base_path):
+    """A server of both versions, shared by the tests that only ask."""
+    labels = {"stable": 1, "gone": 9}
+    with serving.start(base_path, "toy", versions="all", labels=labels) as server:
+        yield server

@@ -1,0 +1,132 @@
+"""The client: forms of data, types, errors, retries."""
+
+import socket
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from serving.client import Client, RequestError
+from serving.columns import input_columns
+
+_ROWS = [
+    {"user": "ab", "price": 1.5, "history": ["x", "yz"], "label": 1},
+    {"user": 12345, "price": 2, "history": ["", b"\xff"], "label": 0},
+]
+_CLICK = [[3.5], [4.0]]
+_WATCH = [[5.0], [6.0]]
+
+
+@pytest.fixture
+def client(server):
+    with Client(server.url, "toy") as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _ROWS,
+        {name: [row[name] for row in _ROWS] for name in _ROWS[0]},
+        {
+            "user": np.array(["ab", "12345"]),
+            "price": np.array([1.5, 2.0], np.float32),
+            "history": np.array([["x", "yz"], ["", b"\xff"]], object),
+        },
+        pd.DataFrame(_ROWS),
+    ],
+    ids="rows columns arrays frame".split(),
+)
+def test_rows_columns_arrays_and_frames_give_the_same(client, data):
+    outputs = client.predict(data)
+    assert sorted(outputs) == ["click", "watch"]
+    assert outputs["click"].dtype == np.float32 and outputs["click"].tolist() == _CLICK
+    assert outputs["watch"].tolist() == _WATCH
+
+
+def test_types_come_back_as_the_signature_says(server):
+    inputs = {
+        "i32": 3.0, "u64": [2**64 - 1], "f32": [float("nan")], "f64": True,
+        "flag": [np.bool_(True)], "text": [["é", b"\xff"]],
+    }  # fmt: skip
+    with Client(server.url, "toy", signature_name="echo") as client:
+        outputs = client.predict(inputs)
+    assert outputs["i32"].dtype == np.int32 and outputs["i32"] == 3
+    assert outputs["u64"].dtype == np.uint64 and outputs["u64"] == [2**64 - 1]
+    assert np.isnan(outputs["f32"]).all() and outputs["f64"].dtype == np.float64
+    assert outputs["flag"].tolist() == [True]
+    assert outputs["text_bytes"].tolist() == [["é".encode(), b"\xff"]]
+    with Client(server.url, "toy", signature_name="add") as client:
+        assert client.predict({"x": [1]})["y"].tolist() == [3.0]
+
+
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        ({"id": [1]}, "lacks the input 'x'"),
+        ([{"x": 1}, {"id": 2}], "Row 1 lacks the input 'x'"),
+        ({"x": [1.5]}, "'x' is of type DT_INT64. Received: 1.5 of type float"),
+        ({"x": [None]}, "Received: None of type NoneType"),
+    ],
+)
+def test_data_that_does_not_fit_is_refused_before_it_is_sent(data, message):
+    with pytest.raises(ValueError, match=message):
+        input_columns(data, {"x": {"dtype": "DT_INT64"}})
+
+
+def test_floats_never_become_text_in_silence():
+    with pytest.raises(ValueError, match="Received: 7.0 of type float"):
+        input_columns({"id": [7.0]}, {"id": {"dtype": "DT_STRING"}})
+
+
+def test_status_and_metadata(client):
+    assert client.status() == {2: "AVAILABLE", 1: "AVAILABLE"}
+    assert client.metadata()["model_spec"]["version"] == "2"
+
+
+def test_errors_carry_the_servers_message(server):
+    with Client(server.url, "toy", signature_name="positive") as client:
+        with pytest.raises(RequestError, match="x must be positive") as caught:
+            client.predict({"x": [-1]})
+        assert caught.value.status == 400
+    with pytest.raises(ValueError, match="no signature 'no'. It has: .'add'"):
+        Client(server.url, "toy", signature_name="no").predict({})
+    with pytest.raises(RequestError, match=r"Latest\(other\)"):
+        Client(server.url, "other").predict({})
+
+
+def test_an_unreachable_server_is_tried_again_then_reported():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: refuses
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        start = time.monotonic()
+        with pytest.raises(RequestError, match="Cannot reach"):
+            Client(url, "toy", retries=2).status()
+    assert time.monotonic() - start >= 0.3  # 0.1 s, then 0.2 s
+
+
+def test_503_is_tried_again_and_other_errors_are_not():
+    statuses, served = ["503 Busy", "503 Busy", "200 OK", "500 Oops"], []
+
+    def answer(listener):
+        for status in statuses:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                body = b'{"model_version_status": []}'
+                head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n"
+                connection.sendall(head.encode() + b"Connection: close\r\n\r\n" + body)
+            served.append(status)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        with Client(f"http://127.0.0.1:{listener.getsockname()[1]}", "toy") as client:
+            assert client.status() == {}
+            assert len(served) >= 2
+            with pytest.raises(RequestError) as caught:
+                client.status()
+        thread.join()
+    assert caught.value.status == 500 and served == statuses

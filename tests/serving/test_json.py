@@ -1,0 +1,92 @@
+"""Reading and writing JSON as TF Serving does, without a server."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.errors import ServingError
+from serving.json_reader import _Reader, parse
+from serving.json_writer import decimals, tensor_texts, value_text
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | _TEXT,
+    lambda inner: st.lists(inner) | st.dictionaries(_TEXT, inner),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(_JSON, st.booleans())
+def test_own_reader_agrees_with_pythons(value, ascii_only):
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=1)
+    assert _Reader(text.encode()).value() == value
+
+
+def test_what_strict_parsers_refuse_is_read():
+    value = parse(b'{"a": [NaN, Inf, -Infinity, -NaN], "b": 1} ignored')
+    assert math.isnan(value["a"][0]) and math.isnan(value["a"][3])
+    assert value["a"][1:3] == [math.inf, -math.inf]
+    assert value["b"] == 1
+    assert parse(b"[" * 5000 + b"]" * 5000)[0] != []
+    assert parse(b'\xef\xbb\xbf{"a": Inf}') == {"a": math.inf}
+    assert parse(b'"\xff"').encode("utf-8", "surrogateescape") == b"\xff"
+
+
+@pytest.mark.parametrize(
+    "body, fault, offset",
+    [
+        (b"  ", "The document is empty.", 2),
+        (b'{"a": [1,]}', "Invalid value.", 9),
+        (b'{"a": nan}', "Invalid value.", 7),
+        (b'{"a" 1}', "Missing a colon after a name of object member.", 5),
+        (b'{"a": 1 "b"}', "Missing a comma or } after an object member.", 8),
+        (b"[1 2]", "Missing a comma or ] after an array element.", 3),
+        (b"{1: 2}", "Missing a name for object member.", 1),
+        (b"[1.]", "Miss fraction part in number.", 3),
+        (b"[1e]", "Miss exponent in number.", 3),
+        (b"[1e999, nan]", "Number too big to be stored in double.", 1),
+        (b'["ab', "Missing a closing quotation mark in string.", 4),
+        (b'["a\\x"]', "Invalid escape character in string.", 3),
+        (b'["\\u12"]', "Incorrect hex digit after \\u escape in string.", 2),
+        (b'["\\ud800", nan]', "The surrogate pair in string is invalid.", 2),
+        (b'["a\nb"]', "Invalid encoding in string.", 3),
+    ],
+)
+def test_faults_name_their_offset(body, fault, offset):
+    with pytest.raises(ServingError) as caught:
+        parse(body)
+    assert caught.value.message == f"JSON Parse error: {fault} at offset: {offset}"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.floats(width=32) | st.sampled_from([0.1, 1e20, -0.0]))
+def test_float32_survives_the_text_and_looks_like_a_float(value):
+    value = np.float32(value)
+    (text,) = decimals(np.array([value]))
+    assert not text.lstrip("-").isdigit()
+    np.testing.assert_equal(np.float32(json.loads(text)), value)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.floats(allow_nan=False))
+def test_float64_survives_the_text(value):
+    assert json.loads(decimals(np.array([value]))[0]) == value
+
+
+def test_layout_on_one_line_and_on_many():
+    matrix = np.array([[1, 2], [3, 4]])
+    assert tensor_texts(matrix, 1) == ["[[1, 2], [3, 4]]"]
+    assert tensor_texts(matrix, 1, keep=1) == ["[1, 2]", "[3, 4]"]
+    (text,) = tensor_texts(np.array([7]), 1, one_line=False)
+    assert text == "[\n        7\n    ]"
+    assert tensor_texts(np.zeros((2, 0, 3)), 1) == ["[[], []]"]
+    assert value_text({"a": [1, {}]}) == '{\n    "a": [1, {}]\n}'

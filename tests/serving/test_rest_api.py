@@ -1,0 +1,200 @@
+"""The REST API over HTTP: predict, classify, regress, status, metadata, faults."""
+
+import gzip
+import json
+import math
+
+import pytest
+import requests
+
+_ROW = {"user": "ab", "price": 1.5, "history": ["x", "yz"]}
+
+
+@pytest.fixture
+def ask(server):
+    """Sends a request; gives status and parsed answer."""
+
+    def ask(path, body=None, method=None, **options):
+        data = body if isinstance(body, (str, bytes, type(None))) else json.dumps(body)
+        method = method or ("GET" if body is None else "POST")
+        url = server.url + path
+        answer = requests.request(method, url, data=data, timeout=30, **options)
+        return answer.status_code, answer.json() if answer.text else None
+
+    return ask
+
+
+def test_predict_rows(ask):
+    rows = [_ROW, {"user": "", "price": 2, "history": ["", ""]}]
+    status, answer = ask("/v1/models/toy:predict", {"instances": rows})
+    assert status == 200
+    assert answer == {
+        "predictions": [
+            {"click": [3.5], "watch": [5.0]},
+            {"click": [4.0], "watch": [0.0]},
+        ]
+    }
+
+
+def test_predict_columns(ask):
+    columns = {"user": ["ab"], "price": [1.5], "history": [["x", "yz"]]}
+    _, answer = ask("/v1/models/toy:predict", {"inputs": columns})
+    assert answer == {"outputs": {"click": [[3.5]], "watch": [[5.0]]}}
+
+
+def test_a_single_output_is_not_named_and_the_layout_is_the_servers(server):
+    body = '{"signature_name": "add", "instances": [1, 2.5]}'
+    answer = requests.post(server.url + "/v1/models/toy:predict", body, timeout=30)
+    assert answer.text == '{\n    "predictions": [3.0, 4.5\n    ]\n}'
+    assert answer.headers["Content-Type"] == "application/json"
+
+
+def test_every_type_comes_back_as_it_went(ask):
+    inputs = {
+        "i32": [[1, -2]], "u64": 2**64 - 1, "f32": [0.1, math.inf, -math.inf],
+        "f64": [1 / 3, 1e300], "flag": [True], "text": ["é\n\"", {"b64": "aGk="}],
+    }  # fmt: skip
+    body = {"signature_name": "echo", "inputs": inputs}
+    status, answer = ask("/v1/models/toy:predict", body)
+    assert status == 200, answer
+    expected = {**inputs, "text": ['é\n"', "hi"]}
+    expected["text_bytes"] = [{"b64": "w6kKIg=="}, {"b64": "aGk="}]
+    assert answer["outputs"] == expected
+    nan = '{"signature_name": "add", "inputs": [NaN]}'
+    assert math.isnan(ask("/v1/models/toy:predict", nan)[1]["outputs"][0])
+
+
+def test_scalar_outputs_need_the_column_form(ask):
+    body = {"signature_name": "total", "inputs": [1, 2]}
+    assert ask("/v1/models/toy:predict", body) == (200, {"outputs": 3.0})
+    body = {"signature_name": "total", "instances": [1, 2]}
+    status, answer = ask("/v1/models/toy:predict", body)
+    assert status == 400 and "has no shape information" in answer["error"]
+
+
+def test_regress_and_classify(ask):
+    examples = {"context": {"x": 0.25}, "examples": [{"x": 1.0}, {}]}
+    body = {"signature_name": "regress", **examples}
+    assert ask("/v1/models/toy:regress", body) == (200, {"results": [3.0, 2.25]})
+    body = {"signature_name": "classify", **examples}
+    status, answer = ask("/v1/models/toy:classify", body)
+    assert status == 200
+    first, second = [["no", 0.0], ["yes", 1.0]], [["no", 0.75], ["yes", 0.25]]
+    assert answer == {"results": [first, second]}
+    status, answer = ask("/v1/models/toy:regress", examples)
+    assert status == 400 and "Expected one input Tensor" in answer["error"]
+    body = {"signature_name": "regress", "examples": [{"x": [1, 1.5]}]}
+    status, answer = ask("/v1/models/toy:regress", body)
+    assert "feature: x expecting type: int64" in answer["error"]
+
+
+@pytest.mark.parametrize(
+    "path, status, first_click",
+    [
+        ("/v1/models/toy/versions/1:predict", 200, 2.5),
+        ("/v1/models/toy/labels/stable:predict", 200, 2.5),
+        ("/V1/Models/toy:predict", 200, 3.5),
+        ("/v1/models/toy/versions/7:predict", 404, "request: Specific(toy, 7)"),
+        ("/v1/models/toy/labels/gone:predict", 404, "request: Specific(toy, 9)"),
+        ("/v1/models/toy/labels/new:predict", 400, "version label: new"),
+        ("/v1/models/other:predict", 404, "for request: Latest(other)"),
+        ("/v1/models/toy:explain", 400, "Malformed request: POST /v1/models/toy:e"),
+        ("/v1/models/toy:predict?a=1", 400, "/v1/models/toy:predict?a=1"),
+        ("/v1/models/toy", 400, "Malformed request: POST /v1/models/toy"),
+    ],
+)
+def test_routes(ask, path, status, first_click):
+    found, answer = ask(path, {"instances": [_ROW]})
+    assert found == status
+    if status == 200:
+        assert answer["predictions"][0]["click"] == [first_click]
+    else:
+        assert first_click in answer["error"]
+
+
+@pytest.mark.parametrize(
+    "body, message",
+    [
+        ("", "JSON Parse error: The document is empty"),
+        ('{"instances": [1,]}', "JSON Parse error: Invalid value. at offset: 17"),
+        ("[1]", "JSON Value: [1] Is not object"),
+        ({"signature_name": 1}, "'signature_name' key must be a string value."),
+        ({"signature_name": "no"}, 'signature name: "no" not found in signature def'),
+        ({"signature_name": "positive", "inputs": [-1]}, "x must be positive"),
+        ({"signature_name": "half", "inputs": [1]}, "for tensor type: half"),
+    ],
+)
+def test_faulty_bodies_get_400_and_the_reason(ask, body, message):
+    status, answer = ask("/v1/models/toy:predict", body, method="POST")
+    assert status == 400 and message in answer["error"]
+
+
+def test_json_is_read_before_the_model_is_looked_up(ask):
+    status, answer = ask("/v1/models/other:predict", "{")
+    assert status == 400 and "JSON Parse error" in answer["error"]
+
+
+def test_status(ask):
+    _, answer = ask("/v1/models/toy")
+    fine = {"error_code": "OK", "error_message": ""}
+    one, two = (
+        {"version": number, "state": "AVAILABLE", "status": fine} for number in "12"
+    )
+    assert answer == {"model_version_status": [two, one]}
+    assert ask("/v1/models/toy/versions/1")[1] == {"model_version_status": [one]}
+    status, answer = ask("/v1/models/toy/versions/3")
+    assert (status, answer["error"]) == (404, "Could not find version 3 of model toy")
+    assert ask("/v1/models/other")[0] == 404
+    assert ask("/v1/models")[1] == {"error": "Missing model name in request."}
+
+
+def test_metadata(ask):
+    _, answer = ask("/v1/models/toy/labels/stable/metadata")
+    spec = {"name": "toy", "version": "1", "signature_name": ""}
+    assert answer["model_spec"] == spec
+    signatures = answer["metadata"]["signature_def"]["signature_def"]
+    default = signatures["serving_default"]
+    assert default["method_name"] == "tensorflow/serving/predict"
+    history = default["inputs"]["history"]
+    assert history["dtype"] == "DT_STRING"
+    assert history["tensor_shape"] == {
+        "dim": [{"size": "-1", "name": ""}, {"size": "2", "name": ""}],
+        "unknown_rank": False,
+    }
+    assert ask("/v1/models/other/metadata")[0] == 404
+
+
+def test_probes(server):
+    assert requests.get(server.url + "/healthz", timeout=30).status_code == 200
+    ready = requests.get(server.url + "/readyz", timeout=30)
+    assert ready.status_code == 200 and ready.json()["ready"] is True
+    assert requests.get(server.url + "/elsewhere", timeout=30).status_code == 404
+
+
+def test_gzip_bodies_are_unpacked_and_what_is_no_gzip_is_refused(ask):
+    headers = {"Content-Encoding": "gzip"}
+    body = gzip.compress(json.dumps({"instances": [_ROW]}).encode())
+    assert ask("/v1/models/toy:predict", body, headers=headers)[0] == 200
+    status, answer = ask("/v1/models/toy:predict", b"{}", headers=headers)
+    assert status == 400 and "The document is empty" in answer["error"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_bodies_above_the_limit_get_413(ask, packed):
+    body = b" " * (33 * 2**20)
+    headers = {"Content-Encoding": "gzip"} if packed else {}
+    body = gzip.compress(body) if packed else body
+    status, answer = ask("/v1/models/toy:predict", body, headers=headers)
+    assert status == 413 and "at most 33554432 bytes" in answer["error"]
+
+
+def test_requests_in_parallel_do_not_mix(server):
+    from concurrent.futures import ThreadPoolExecutor
+
+    def ask(value):
+        body = json.dumps({"signature_name": "add", "instances": [value]})
+        answer = requests.post(server.url + "/v1/models/toy:predict", body, timeout=30)
+        return answer.json()["predictions"]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(80))) == [[x + 2.0] for x in range(80)]

@@ -1,0 +1,138 @@
+"""The command line: serve, predict, publish, and the caller's mistakes."""
+
+import io
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+import requests
+
+from serving.__main__ import main
+from serving.config import read_config_file
+from serving.publish import publish
+from serving.server import Server, StartError
+
+_ROW = {"user": "ab", "price": 1.5, "history": ["x", "yz"]}
+
+
+def test_serve_drains_on_sigterm(saved_models, tmp_path):
+    publish(saved_models / "one", tmp_path / "toy")
+    command = [
+        sys.executable, "-m", "serving", "serve",
+        "--model-base-path", str(tmp_path / "toy"), "--model-name", "toy",
+        "--rest-port", "0",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "listening on" in line:
+                break
+        url = lines[-1].split()[-1] + "/v1/models/toy:predict"
+        answers = []
+
+        def ask():
+            body = '{"signature_name": "slow", "instances": [800]}'
+            answers.append(requests.post(url, body, timeout=60))
+
+        asking = threading.Thread(target=ask)
+        warm = '{"signature_name": "slow", "instances": [1]}'
+        assert requests.post(url, warm, timeout=60).status_code == 200
+        asking.start()
+        asking.join(0.2)
+        assert asking.is_alive()  # the request is in flight ...
+        process.send_signal(signal.SIGTERM)
+        asking.join()
+        assert answers[0].status_code == 200  # ... and answered all the same
+        lines += process.communicate(timeout=60)[1].splitlines()
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert any("toy version 1 available" in line for line in lines)
+    assert lines[-1].endswith("INFO stopped")
+    assert not any("Traceback" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda path: path / "missing", "no directory"),
+        (lambda path: path, "holds no version"),
+        (lambda path: (path / "saved_model.pb").touch() or path, "a SavedModel itself"),
+        (lambda path: (path / "1").mkdir() or path, "version 1: Specified file path"),
+    ],
+    ids="missing empty saved-model broken".split(),
+)
+def test_a_wrong_base_path_ends_in_one_line_and_status_2(
+    tmp_path, capsys, make, message
+):
+    arguments = ["serve", "--model-base-path", str(make(tmp_path)), "--rest-port", "0"]
+    assert main(arguments) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert errors[-1].startswith("error: ") and message in errors[-1]
+
+
+def test_a_taken_port_and_wrong_flags_end_in_status_2(base_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        arguments = ["serve", "--model-base-path", str(base_path), "--rest-port", port]
+        assert main(arguments) == 2
+    assert f"Cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
+    for wrong in (["serve"], ["fly"], ["predict", "--url", "x"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(wrong)
+
+
+def test_predict(server, tmp_path, capsys, monkeypatch):
+    arguments = ["predict", "--url", server.url, "--model-name", "toy", "--json"]
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps([_ROW]))
+    assert main([*arguments, str(file)]) == 0
+    expected = {"click": [[3.5]], "watch": [[5.0]]}
+    assert json.loads(capsys.readouterr().out) == expected
+    monkeypatch.setattr("sys.stdin", io.StringIO("[{}]"))
+    assert main([*arguments, "-"]) == 2
+    assert "Row 0 lacks the input 'history'" in capsys.readouterr().err
+    arguments[4] = "other"
+    assert main([*arguments, str(file)]) == 1
+    assert "Latest(other)" in capsys.readouterr().err
+
+
+def test_publish(saved_models, tmp_path, capsys):
+    base = tmp_path / "base"
+    arguments = ["publish", str(saved_models / "one"), "--model-base-path", str(base)]
+    assert main([*arguments, "--keep", "2"]) == 0
+    assert capsys.readouterr().out.strip() == str(base / "1")
+    arguments[1] = str(tmp_path)
+    assert main(arguments) == 2
+    assert "which lacks saved_model.pb" in capsys.readouterr().err
+
+
+def test_config_file_of_tf_serving(tmp_path):
+    file = tmp_path / "models.config"
+    file.write_text(
+        """model_config_list {
+          config {
+            name: "feed" base_path: "/models/feed" model_platform: "tensorflow"
+            model_version_policy { specific { versions: 1 versions: 2 } }
+            version_labels { key: "stable" value: 1 }
+          }
+          config { name: "all" base_path: "/a" model_version_policy { all {} } }
+          config { name: "new" base_path: "/n" }
+        }"""
+    )
+    feed, everything, new = read_config_file(file)
+    assert (feed.name, feed.versions, feed.labels) == ("feed", (1, 2), {"stable": 1})
+    assert (everything.versions, new.versions) == ("all", 1)
+    with pytest.raises(StartError, match="names must differ"):
+        Server([feed, feed])
+    for wrong in ("model {", "model_config_list {}"):
+        file.write_text(wrong)
+        with pytest.raises(ValueError, match=str(file)):
+            read_config_file(file)

@@ -1,0 +1,124 @@
+"""The contract that every public layer keeps."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from layer_cases import CASES
+
+from tfmtl import layers
+
+every_layer = pytest.mark.parametrize("name", CASES)
+
+
+def _flat(outputs):
+    return [np.asarray(x, "float32") for x in tf.nest.flatten(outputs)]
+
+
+def _same(a, b, **tolerance):
+    for x, y in zip(_flat(a), _flat(b), strict=True):
+        np.testing.assert_allclose(x, y, **{"rtol": 1e-5, "atol": 1e-6, **tolerance})
+
+
+def _tensors(inputs):
+    return tf.nest.map_structure(tf.convert_to_tensor, inputs)
+
+
+def _symbolic(inputs):
+    return tf.nest.map_structure(
+        lambda x: keras.Input(x.shape[1:], dtype=x.dtype.name), inputs
+    )
+
+
+def test_every_public_layer_has_a_case():
+    assert sorted(CASES) == sorted(layers.__all__)
+
+
+@every_layer
+def test_config_round_trip(name):
+    make, inputs = CASES[name]
+    layer = make()
+    layer(*inputs)
+    config = keras.saving.serialize_keras_object(layer)
+    again = keras.saving.deserialize_keras_object(json.loads(json.dumps(config)))
+    again(*inputs)
+    again.set_weights(layer.get_weights())
+    _same(layer(*inputs), again(*inputs))
+
+
+@every_layer
+def test_static_shapes_and_dtypes_are_the_real_ones(name):
+    make, inputs = CASES[name]
+    layer = make()
+    real = layer(*inputs)
+    symbolic = make()(*_symbolic(inputs))
+    for x, y in zip(tf.nest.flatten(real), tf.nest.flatten(symbolic), strict=True):
+        assert (None, *x.shape[1:]) == tuple(y.shape)
+        assert x.dtype.name == y.dtype
+    shapes = tf.nest.map_structure(lambda x: x.shape, inputs)
+    promised = layer.compute_output_shape(*shapes)
+    if isinstance(real, dict):
+        assert list(promised.items()) == [(k, tuple(x.shape)) for k, x in real.items()]
+    else:
+        assert tuple(promised) == tuple(real.shape)
+
+
+@every_layer
+def test_saved_in_a_functional_model(name, tmp_path):
+    make, inputs = CASES[name]
+    symbolic = _symbolic(inputs)
+    model = keras.Model(symbolic, make()(*symbolic))
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    _same(model(inputs), again(inputs))
+
+
+@every_layer
+def test_rows_do_not_depend_on_each_other(name):
+    make, inputs = CASES[name]
+    layer = make()
+    whole = layer(*inputs)
+    half = layer(*tf.nest.map_structure(lambda x: x[3:], inputs))
+    _same(tf.nest.map_structure(lambda x: x[3:], whole), half)
+
+
+@every_layer
+def test_every_weight_learns(name):
+    make, inputs = CASES[name]
+    layer = make()
+    inputs = _tensors(inputs)
+    with tf.GradientTape() as tape:
+        loss = sum(
+            tf.reduce_sum(x * tf.random.stateless_normal(x.shape, (1, i)))
+            for i, x in enumerate(tf.nest.flatten(layer(*inputs)))
+        )
+    gradients = tape.gradient(loss, [w.value for w in layer.trainable_weights])
+    assert gradients
+    for weight, gradient in zip(layer.trainable_weights, gradients, strict=True):
+        assert gradient is not None, weight.path
+        gradient = tf.convert_to_tensor(gradient).numpy()
+        assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0, weight.path
+
+
+@every_layer
+def test_mixed_precision(name):
+    make, inputs = CASES[name]
+    layer = make(dtype="mixed_bfloat16")
+    for x in tf.nest.flatten(layer(*inputs)):
+        assert x.dtype == "bfloat16"
+    assert all(w.dtype == "float32" for w in layer.trainable_weights)
+    full = make()
+    full(*inputs)
+    full.set_weights(layer.get_weights())
+    _same(layer(*inputs), full(*inputs), rtol=0.1, atol=0.05)
+
+
+@every_layer
+def test_jit_changes_nothing(name):
+    make, inputs = CASES[name]
+    layer = make()
+    plain = layer(*inputs)
+    compiled = tf.function(lambda *x: layer(*x), jit_compile=True)(*_tensors(inputs))
+    _same(plain, compiled)

@@ -1,0 +1,252 @@
+"""The contract that every architecture keeps."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfmtl
+
+ROWS = 64
+every_architecture = pytest.mark.parametrize("name", tfmtl.models.names())
+
+
+def _features():
+    return [
+        tfmtl.Categorical("user", vocabulary_size=20, embedding_dim=8),
+        tfmtl.Categorical("item", num_buckets=30, embedding_dim=8),
+        tfmtl.Numeric("x"),
+        tfmtl.Sequence("seen", of="item", max_length=4),
+    ]
+
+
+def _tasks():
+    return [
+        tfmtl.Task("click"),
+        tfmtl.Task("like", label="liked", space="click"),
+        tfmtl.Task("watch", kind="regression", space="played", loss="log_mse"),
+        tfmtl.Task("rating", kind="regression", weight=0.5),
+    ]
+
+
+def _data(rows=ROWS, seed=0):
+    rng = np.random.default_rng(seed)
+    inputs = {
+        "user": rng.integers(0, 20, rows),
+        "item": rng.integers(0, 1000, rows),
+        "x": rng.normal(size=rows).astype("float32"),
+        "seen": rng.integers(0, 30, (rows, 4)),
+    }
+    labels = {
+        "click": rng.integers(0, 2, rows).astype("float32"),
+        "liked": rng.integers(0, 2, rows).astype("float32"),
+        "watch": rng.exponential(20, rows).astype("float32"),
+        "played": rng.integers(0, 2, rows).astype("float32"),
+        "rating": rng.normal(3, 1, rows).astype("float32"),
+    }
+    return inputs, labels
+
+
+def _model(name, seed=0):
+    keras.utils.set_random_seed(seed)
+    model = tfmtl.models.get(name)(features=_features(), tasks=_tasks())
+    model.compile()
+    return model
+
+
+def _same(a, b, **tolerance):
+    assert list(a) == list(b)
+    for key in a:
+        np.testing.assert_allclose(
+            a[key], b[key], **{"rtol": 1e-4, "atol": 1e-5, **tolerance}, err_msg=key
+        )
+
+
+def _gradients(model, inputs, labels):
+    inputs = {key: tf.constant(value) for key, value in inputs.items()}
+    with tf.GradientTape() as tape:
+        outputs = model(inputs, training=True)
+        loss = model.compute_loss(inputs, labels, outputs)
+    variables = [w.value for w in model.trainable_weights]
+    gradients = tape.gradient(loss, variables)
+    return loss, [tf.convert_to_tensor(g).numpy() for g in gradients]
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """Gives each architecture after a few epochs; no test may change its weights."""
+
+    @functools.cache
+    def get(name):
+        model = _model(name)
+        inputs, labels = _data()
+        history = model.fit(inputs, labels, epochs=8, batch_size=32, verbose=0).history
+        return model, history, model.predict(inputs, verbose=0)
+
+    return get
+
+
+@every_architecture
+def test_fits_and_predicts(name, fitted):
+    _, history, predictions = fitted(name)
+    assert history["loss"][-1] < history["loss"][0]
+    assert history["click_loss"][-1] < history["click_loss"][0]
+    assert list(predictions) == ["click", "like", "watch", "rating"]
+    for task in _tasks():
+        prediction = predictions[task.name]
+        assert prediction.shape == (ROWS, 1) and prediction.dtype == "float32"
+        assert np.isfinite(prediction).all()
+        if task.kind == "binary":
+            assert ((prediction > 0) & (prediction < 1)).all()
+
+
+@every_architecture
+def test_one_task_one_feature(name):
+    model = tfmtl.models.get(name)(
+        features=[tfmtl.Categorical("user", vocabulary_size=5)],
+        tasks=[tfmtl.Task("click")],
+    )
+    inputs = {"user": np.array([0, 1, 2, 3])}
+    outputs = model(inputs)
+    assert outputs["click"].shape == (4, 1)
+    # One task may have a bare label.
+    assert np.isfinite(model.compute_loss(inputs, np.array([0, 1, 0, 1]), outputs))
+
+
+@every_architecture
+def test_dozens_of_tasks(name):
+    tasks = [tfmtl.Task(f"task_{i}") for i in range(24)]
+    model = tfmtl.models.get(name)(features=[tfmtl.Numeric("x")], tasks=tasks)
+    assert len(model({"x": np.ones(2, "float32")})) == 24
+
+
+@every_architecture
+def test_saves_and_loads(name, fitted, tmp_path):
+    model, _, predictions = fitted(name)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert type(again) is type(model)
+    assert again.features == model.features and again.tasks == model.tasks
+    _same(predictions, again(_data()[0]))
+    for a, b in zip(model.optimizer.variables, again.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@every_architecture
+def test_exports_for_a_server(name, fitted, tmp_path):
+    model, _, expected = fitted(name)
+    inputs, _ = _data()
+    tfmtl.export(model, tmp_path / "model")
+    # The loader that TF Serving uses; tf.saved_model.load forgives more.
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        graph = tf.compat.v1.saved_model.loader.load(
+            session, ["serve"], str(tmp_path / "model")
+        )
+        signature = graph.signature_def["serving_default"]
+        outputs = session.run(
+            {key: tensor.name for key, tensor in signature.outputs.items()},
+            {signature.inputs[key].name: value for key, value in inputs.items()},
+        )
+    _same(expected, {key: outputs[key] for key in expected})
+
+
+@every_architecture
+def test_masked_rows_change_nothing(name):
+    model = _model(name)
+    inputs, labels = _data()
+    loss, gradients = _gradients(model, inputs, labels)
+    more_inputs, more_labels = _data(seed=1)
+    more_labels = {key: np.full(ROWS, np.nan, "float32") for key in more_labels}
+    inputs = {k: np.concatenate([v, more_inputs[k]]) for k, v in inputs.items()}
+    labels = {k: np.concatenate([v, more_labels[k]]) for k, v in labels.items()}
+    loss_again, gradients_again = _gradients(model, inputs, labels)
+    np.testing.assert_allclose(loss, loss_again, rtol=1e-6)
+    for a, b in zip(gradients, gradients_again, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    nothing = {key: np.full(2 * ROWS, np.nan, "float32") for key in labels}
+    loss, gradients = _gradients(model, inputs, nothing)
+    assert float(loss) == 0
+    assert all(not gradient.any() for gradient in gradients)
+
+
+@every_architecture
+def test_mixed_precision(name):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = _model(name)
+        inputs, labels = _data()
+        loss, gradients = _gradients(model, inputs, labels)
+        assert np.isfinite(loss) and all(np.isfinite(g).all() for g in gradients)
+        assert all(w.dtype == "float32" for w in model.trainable_weights)
+        assert all(x.dtype == "float32" for x in model(inputs).values())
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+@every_architecture
+def test_jit_changes_nothing(name):
+    model = _model(name)
+    inputs = {key: tf.constant(value) for key, value in _data()[0].items()}
+    compiled = tf.function(lambda x: model(x), jit_compile=True)
+    _same(model(inputs), compiled(inputs))
+
+
+@pytest.mark.parametrize("options", [{"jit_compile": True}, {"steps_per_execution": 2}])
+def test_ways_to_run_a_step_change_nothing(options):
+    inputs, labels = _data(128)
+    results = []
+    for chosen in ({}, options):
+        model = _model("shared_bottom")
+        model.compile(**chosen)
+        model.fit(inputs, labels, shuffle=False, batch_size=32, verbose=0)
+        results.append(model.predict(inputs, verbose=0))
+    _same(*results, rtol=1e-3, atol=1e-4)
+
+
+def test_unknown_architecture_is_named_with_the_nearest():
+    with pytest.raises(ValueError, match="Received: 'pel'. Did you mean 'ple'"):
+        tfmtl.models.get("pel")
+
+
+def test_missing_inputs_and_labels_are_named():
+    model = _model("shared_bottom")
+    inputs, labels = _data()
+    with pytest.raises(ValueError, match="Feature 'user' is missing"):
+        model.predict({k: v for k, v in inputs.items() if k != "user"}, verbose=0)
+    with pytest.raises(ValueError, match="label of task 'like', 'liked' is missing"):
+        model.fit(inputs, {k: v for k, v in labels.items() if k != "liked"}, verbose=0)
+    with pytest.raises(ValueError, match="space of task 'watch', 'played' is missing"):
+        model.fit(inputs, {k: v for k, v in labels.items() if k != "played"}, verbose=0)
+    with pytest.raises(ValueError, match="Labels must be a dict with the keys"):
+        model.fit(inputs, labels["click"], verbose=0)
+    with pytest.raises(ValueError, match="A loss belongs to its task"):
+        model.compile(loss="mse")
+
+
+def test_sample_weights_count_like_repeated_rows():
+    model = _model("shared_bottom")
+    inputs, labels = _data()
+    weights = np.ones(ROWS, "float32")
+    weights[:8] = 2
+    weighted = model.evaluate(
+        inputs,
+        labels,
+        sample_weight=weights,
+        return_dict=True,
+        verbose=0,
+        batch_size=99,
+    )
+    twice = [np.concatenate([x, x[:8]]) for x in (*inputs.values(), *labels.values())]
+    keys = [*inputs, *labels]
+    both = dict(zip(keys, twice, strict=True))
+    repeated = model.evaluate(
+        {k: both[k] for k in inputs},
+        {k: both[k] for k in labels},
+        return_dict=True,
+        verbose=0,
+        batch_size=99,
+    )
+    for key, value in weighted.items():
+        np.testing.assert_allclose(value, repeated[key], rtol=1e-5, err_msg=key)

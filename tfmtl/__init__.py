@@ -1,0 +1,27 @@
+"""Multi-task and multi-domain ranking models for recommendation, on Keras 3.
+
+`Task`, `Categorical`, `Numeric` and `Sequence` declare what is predicted from what;
+`models.get(name)` gives an architecture; `data.read` feeds it; `export` serves it.
+"""
+
+from tfmtl import data, layers, metrics, models, training
+from tfmtl.export import export
+from tfmtl.features import Categorical, Numeric, Sequence
+from tfmtl.models import MultiTaskModel
+from tfmtl.tasks import Task
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Categorical",
+    "MultiTaskModel",
+    "Numeric",
+    "Sequence",
+    "Task",
+    "data",
+    "export",
+    "layers",
+    "metrics",
+    "models",
+    "training",
+]

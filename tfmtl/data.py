@@ -1,0 +1,93 @@
+"""From TFRecords to batches that `fit` takes."""
+
+import glob
+import os
+from collections.abc import Sequence as Items
+
+import tensorflow as tf
+
+from tfmtl.features import Feature, check_features
+from tfmtl.tasks import Task, check_tasks
+
+
+def read(
+    files: str | Items[str],
+    features: list[Feature],
+    tasks: list[Task],
+    batch_size: int,
+    shuffle: int = 0,
+    seed: int | None = None,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Reads TFRecords of `tf.Example` with named features.
+
+    The records must hold every feature under its name (int64 ids, float numbers), every
+    label and every space column (float, NaN = missing), as the pipeline's Transform
+    writes them.
+
+    Args:
+        files: A glob pattern, or a list of paths. Names in ".gz" are gzip files.
+        features: List of `Categorical`, `Numeric` and `Sequence`.
+        tasks: List of `Task`.
+        batch_size: Rows of a batch.
+        shuffle: Records in the shuffle buffer; 0 keeps the order of the files.
+        seed: Of the shuffling; each epoch differs, but two runs do not.
+        drop_remainder: Whether a last batch that is not full is left out. One size of
+            batches saves a compilation in training.
+
+    Returns:
+        A dataset of (features, labels), dicts of tensors.
+
+    Raises:
+        FileNotFoundError: If no file is there.
+    """
+    check_features(features)
+    check_tasks(tasks)
+    if isinstance(files, str | os.PathLike):
+        files, pattern = sorted(glob.glob(os.fspath(files))), files
+        if not files:
+            raise FileNotFoundError(f"No file matches {pattern!r}.")
+    zipped = {os.fspath(file).endswith(".gz") for file in files}
+    if len(zipped) != 1:
+        raise ValueError(
+            "Files must be all gzip (.gz) or all plain, and at least one. Received: "
+            f"{list(files)}."
+        )
+    compression = "GZIP" if zipped.pop() else ""
+    dataset = tf.data.Dataset.from_tensor_slices([os.fspath(file) for file in files])
+    if shuffle:
+        dataset = dataset.shuffle(len(files), seed=seed).interleave(
+            lambda file: tf.data.TFRecordDataset(file, compression),
+            cycle_length=4,
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=seed is not None,
+        )
+        # Serialized records shuffle several times faster than parsed ones.
+        dataset = dataset.shuffle(shuffle, seed=seed)
+    else:
+        dataset = dataset.flat_map(
+            lambda file: tf.data.TFRecordDataset(file, compression)
+        )
+    spec, is_label = _spec(features, tasks)
+
+    def parse(records):
+        row = tf.io.parse_example(records, spec)
+        labels = {name: row[name] for name in is_label}
+        return {f.name: row[f.name] for f in features}, labels
+
+    return (
+        dataset.batch(batch_size, drop_remainder=drop_remainder)
+        .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def _spec(features, tasks):
+    """Returns the parsing spec, and the names in it that are labels or spaces."""
+    spec = {f.name: tf.io.FixedLenFeature(f.shape, f.dtype) for f in features}
+    names = {task.name for task in tasks}
+    columns = [task.label for task in tasks]
+    columns += [task.space for task in tasks if task.space and task.space not in names]
+    is_label = [name for name in dict.fromkeys(columns) if name not in spec]
+    spec |= {name: tf.io.FixedLenFeature((), tf.float32) for name in is_label}
+    return spec, is_label

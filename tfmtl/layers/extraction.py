@@ -1,0 +1,237 @@
+"""Progressive Layered Extraction: task experts, shared experts and their gates."""
+
+import keras
+from keras import ops
+
+from tfmtl import _errors
+from tfmtl.layers.experts import Experts
+from tfmtl.layers.gates import SoftmaxGate
+
+SHARED = "shared"  # no task may have this name
+
+
+@keras.saving.register_keras_serializable("tfmtl")
+class CGC(keras.layers.Layer):
+    """One extraction level: Customized Gate Control.
+
+        w^k(x) = softmax(W_g^k x)                                         (3)
+        S^k(x) = [E_(k,1), ..., E_(k,m_k), E_(s,1), ..., E_(s,m_s)]       (4)
+        g^k(x) = w^k(x) S^k(x)                                            (2)
+
+    Task k's gate sees task k's experts and the shared ones. With `shared_gate`, as in
+    every level of PLE but the last, a further gate mixes all experts of the level.
+
+    Args:
+        tasks: List of strings. Names of the tasks.
+        shared_experts: Integer. m_s. Defaults to 1.
+        task_experts: Integer, or dict {task: integer}. m_k. Defaults to 1.
+        expert_units: Tuple of integers. Layer widths of an expert. The paper's experts
+            have a single layer. Defaults to (256,).
+        shared_gate: Boolean. Whether the output holds "shared" too. Defaults to False.
+        activation: String or callable of the experts. Defaults to "relu".
+
+    Input: tensor (batch, width), which every expert and gate reads, or a dict
+    {task: (batch, width), "shared": (batch, width)}: task k's experts and gate read
+    entry k, the shared experts and the shared gate read "shared".
+
+    Output: dict {task: (batch, expert_units[-1])}, with "shared" if `shared_gate`.
+
+    Example:
+    >>> out = CGC(["click", "like"], expert_units=(8,))(keras.ops.ones((4, 5)))
+    >>> {task: tuple(x.shape) for task, x in out.items()}
+    {'click': (4, 8), 'like': (4, 8)}
+
+    References:
+        - [Progressive Layered Extraction](https://doi.org/10.1145/3383313.3412236),
+          eq. 2 to 6.
+    """
+
+    def __init__(
+        self,
+        tasks,
+        shared_experts=1,
+        task_experts=1,
+        expert_units=(256,),
+        shared_gate=False,
+        activation="relu",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.tasks = _errors.check_task_names(tasks)
+        _errors.check_positive("shared_experts", shared_experts)
+        self.shared_experts = shared_experts
+        if not isinstance(task_experts, dict):
+            task_experts = dict.fromkeys(self.tasks, task_experts)
+        if set(task_experts) != set(self.tasks):
+            raise ValueError(
+                "task_experts must name every task once. Received: "
+                f"{sorted(task_experts)} for tasks {sorted(self.tasks)}."
+            )
+        for task, number in task_experts.items():
+            _errors.check_positive(f"task_experts of {task!r}", number)
+        self.task_experts = dict(task_experts)
+        self.expert_units = _errors.check_units("expert_units", expert_units)
+        self.shared_gate = shared_gate
+        self.activation = keras.activations.get(activation)
+
+        def bank(experts, name):
+            return Experts(
+                experts,
+                self.expert_units,
+                self.activation,
+                dtype=self.dtype_policy,
+                name=f"{name}_experts",
+            )
+
+        def gate(experts, name):
+            return SoftmaxGate(experts, dtype=self.dtype_policy, name=f"{name}_gate")
+
+        self.experts = {
+            task: bank(self.task_experts[task], task) for task in self.tasks
+        }
+        self.gates = {
+            task: gate(self.task_experts[task] + shared_experts, task)
+            for task in self.tasks
+        }
+        self.experts[SHARED] = bank(shared_experts, SHARED)
+        if shared_gate:
+            every = sum(self.task_experts.values()) + shared_experts
+            self.gates[SHARED] = gate(every, SHARED)
+
+    def build(self, input_shape):
+        """Builds the experts and gates."""
+        units = (None, None, self.expert_units[-1])
+        for name, bank in self.experts.items():
+            shape = input_shape[name] if isinstance(input_shape, dict) else input_shape
+            bank.build(shape)
+            if name in self.gates:
+                self.gates[name].build(shape, units)
+
+    def call(self, inputs):
+        """Maps (batch, width), or one such tensor a task, to {task: (batch, units)}."""
+        if not isinstance(inputs, dict):
+            inputs = dict.fromkeys(self.experts, inputs)
+        experts = {
+            name: bank(inputs[name]) for name, bank in self.experts.items()
+        }  # {name: (B, E, U)}
+        outputs = {}
+        for name, gate in self.gates.items():
+            if name == SHARED:
+                seen = [experts[n] for n in (*self.tasks, SHARED)]
+            else:
+                seen = [experts[name], experts[SHARED]]
+            outputs[name] = gate(inputs[name], ops.concatenate(seen, axis=1))
+        return outputs
+
+    def compute_output_shape(self, input_shape):
+        """Returns {task: (batch, expert_units[-1])}."""
+        first = input_shape[SHARED] if isinstance(input_shape, dict) else input_shape
+        return dict.fromkeys(self.gates, (first[0], self.expert_units[-1]))
+
+    def get_config(self):
+        """Returns every argument."""
+        return {
+            **super().get_config(),
+            "tasks": self.tasks,
+            "shared_experts": self.shared_experts,
+            "task_experts": self.task_experts,
+            "expert_units": self.expert_units,
+            "shared_gate": self.shared_gate,
+            "activation": keras.activations.serialize(self.activation),
+        }
+
+
+@keras.saving.register_keras_serializable("tfmtl")
+class PLE(keras.layers.Layer):
+    """Progressive Layered Extraction: CGC levels on top of each other.
+
+        g^{k,j}(x) = w^{k,j}(g^{k,j-1}(x)) S^{k,j}(x),  g^{k,0} = g^{s,0} = x    (6)
+
+    Level j's experts and gates of task k read the task's output of level j-1, the
+    shared ones the shared output. The last level has no shared gate; one level is CGC.
+
+    Args:
+        tasks: List of strings. Names of the tasks.
+        shared_experts: Integer. Shared experts of each level. Defaults to 1.
+        task_experts: Integer, or dict {task: integer}. Experts of each task and level.
+            Defaults to 1.
+        expert_units: Tuple of tuples of integers. One entry a level: the layer widths
+            of its experts. Defaults to ((256,), (128,)).
+        activation: String or callable of the experts. Defaults to "relu".
+
+    Input shape: (batch, width). Output: dict {task: (batch, expert_units[-1][-1])}.
+
+    Example:
+    >>> layer = PLE(["click", "like"], expert_units=((16,), (8,)))
+    >>> {task: tuple(x.shape) for task, x in layer(keras.ops.ones((4, 5))).items()}
+    {'click': (4, 8), 'like': (4, 8)}
+
+    References:
+        - [Progressive Layered Extraction](https://doi.org/10.1145/3383313.3412236)
+    """
+
+    def __init__(
+        self,
+        tasks,
+        shared_experts=1,
+        task_experts=1,
+        expert_units=((256,), (128,)),
+        activation="relu",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.tasks = _errors.check_task_names(tasks)
+        self.shared_experts = shared_experts
+        self.task_experts = task_experts
+        if not expert_units or not all(
+            isinstance(units, list | tuple) for units in expert_units
+        ):
+            raise ValueError(
+                "expert_units must hold one tuple of layer widths a level, such as "
+                f"((256,), (128,)). Received: {expert_units!r}."
+            )
+        self.expert_units = tuple(tuple(units) for units in expert_units)
+        self.activation = keras.activations.get(activation)
+        self.levels = [
+            CGC(
+                self.tasks,
+                shared_experts,
+                task_experts,
+                units,
+                shared_gate=level < len(self.expert_units),
+                activation=self.activation,
+                dtype=self.dtype_policy,
+                name=f"level_{level}",
+            )
+            for level, units in enumerate(self.expert_units, start=1)
+        ]
+
+    def build(self, input_shape):
+        """Builds the levels."""
+        for level in self.levels:
+            level.build(input_shape)
+            input_shape = level.compute_output_shape(input_shape)
+
+    def call(self, inputs):
+        """Maps (batch, width) to {task: (batch, units)}."""
+        x = inputs
+        for level in self.levels:
+            x = level(x)
+        return x
+
+    def compute_output_shape(self, input_shape):
+        """Returns {task: (batch, expert_units[-1][-1])}."""
+        for level in self.levels:
+            input_shape = level.compute_output_shape(input_shape)
+        return input_shape
+
+    def get_config(self):
+        """Returns every argument."""
+        return {
+            **super().get_config(),
+            "tasks": self.tasks,
+            "shared_experts": self.shared_experts,
+            "task_experts": self.task_experts,
+            "expert_units": self.expert_units,
+            "activation": keras.activations.serialize(self.activation),
+        }

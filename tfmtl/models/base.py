@@ -1,0 +1,182 @@
+"""The model that every architecture is."""
+
+import inspect
+
+import keras
+from keras import ops
+
+from tfmtl.features import check_features
+from tfmtl.layers.embedding import FeatureEmbedding
+from tfmtl.layers.towers import Tower
+from tfmtl.metrics.auc import AUC
+from tfmtl.tasks import check_tasks, labels_and_masks
+
+
+class MultiTaskModel(keras.Model):
+    """Features in, one prediction a task out, with any sharing structure between.
+
+        inputs {feature: tensor}
+          -> FeatureEmbedding      {feature: (batch, dim)}, joined to (batch, width)
+          -> sharing structure     {task: (batch, units)}
+          -> towers                {task: (batch, 1)} logits
+        outputs {task: (batch, 1)} probabilities, or values of regressions
+
+    An ordinary `keras.Model`: `compile`, `fit`, `evaluate`, `predict` and `save` work
+    as usual. The architectures are subclasses that bring their sharing structure, but
+    any layer that maps (batch, width) to {task: (batch, units)} will do. The loss is
+    sum_k weight_k L_k, PLE's eq. 8; see `tfmtl.Task` for L_k.
+
+    Args:
+        features: List of `Categorical`, `Numeric` and `Sequence`.
+        tasks: List of `Task`.
+        sharing: Layer. Maps (batch, width) to {task: (batch, units)}.
+        name: String. Defaults to the class's name.
+
+    Call arguments:
+        inputs: Dict {feature: tensor}, see `FeatureEmbedding`.
+
+    Labels, in `fit` and `evaluate`: a dict with each task's label column and the
+    columns of sample spaces, of shape (batch,) or (batch, 1). NaN means missing. A
+    `sample_weight` of shape (batch,) weighs the rows of every task, a dict
+    {label column: (batch,)} those of each.
+
+    Example:
+    >>> import tfmtl
+    >>> tasks = [tfmtl.Task("click"), tfmtl.Task("like", space="click")]
+    >>> model = MultiTaskModel(
+    ...     [tfmtl.Categorical("item", vocabulary_size=100)],
+    ...     tasks,
+    ...     sharing=tfmtl.layers.SharedBottom(["click", "like"], units=(16,)),
+    ... )
+    >>> model.compile()
+    >>> items = keras.ops.arange(8)
+    >>> labels = {"click": keras.ops.ones(8), "like": keras.ops.zeros(8)}
+    >>> _ = model.fit({"item": items}, labels, verbose=0)
+    >>> model.predict({"item": items}, verbose=0)["like"].shape
+    (8, 1)
+    """
+
+    def __new__(cls, *args, **kwargs):
+        """Keeps the arguments for `get_config`, so that no subclass needs its own."""
+        model = super().__new__(cls, *args, **kwargs)
+        bound = inspect.signature(cls.__init__).bind(model, *args, **kwargs)
+        arguments = dict(list(bound.arguments.items())[1:])
+        arguments.update(arguments.pop("kwargs", {}))
+        model._arguments = arguments
+        return model
+
+    def __init__(self, features, tasks, sharing, name=None):
+        super().__init__(name=name)
+        check_features(features)
+        check_tasks(tasks)
+        self.features = list(features)
+        self.tasks = list(tasks)
+        self.embedding = FeatureEmbedding(self.features, name="embedding")
+        self.sharing = sharing
+        self.towers = {
+            task.name: Tower(task.tower, name=f"{task.name}_tower") for task in tasks
+        }
+        self.task_losses = {
+            task.name: keras.metrics.Mean(name=f"{task.name}_loss") for task in tasks
+        }
+        self.task_metrics = {
+            task.name: AUC(name=f"{task.name}_auc")
+            if task.kind == "binary"
+            else keras.metrics.MeanAbsoluteError(name=f"{task.name}_mae")
+            for task in tasks
+        }
+        # The features say all shapes, so the weights exist from the start.
+        self({f.name: keras.KerasTensor((None, *f.shape), f.dtype) for f in features})
+
+    def build(self, input_shape=None):
+        """Does nothing: calling the model once, in `__init__`, has built it."""
+
+    def call(self, inputs, training=None):
+        """Maps {feature: tensor} to {task: (batch, 1)}."""
+        vectors = self.embedding(inputs)
+        x = ops.concatenate(list(vectors.values()), axis=-1)  # (B, width)
+        shared = self.sharing(x, training=training)  # {task: (B, units)}
+        return {
+            task.name: task.activate(self.towers[task.name](shared[task.name]))
+            for task in self.tasks
+        }
+
+    def compile(self, optimizer="adam", **kwargs):
+        """Configures training; without arguments: Adam, learning rate 1e-3.
+
+        Args:
+            optimizer: String or `keras.optimizers.Optimizer`.
+            **kwargs: Passed to `keras.Model.compile`. Losses and metrics belong to the
+                tasks, so `loss` is refused.
+        """
+        if kwargs.get("loss") is not None:
+            raise ValueError(
+                "A loss belongs to its task: Task(..., loss=...). Received: "
+                f"loss={kwargs['loss']!r} in compile()."
+            )
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def compile_from_config(self, config):
+        """Compiles a loaded model as it was; Keras calls this."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """Returns sum_k weight_k L_k, plus the losses that layers have added."""
+        rows = self._rows(x, y, sample_weight)
+        total = ops.sum(ops.stack([*self.losses, 0.0]))
+        for task in self.tasks:
+            label, weight = rows[task.name]
+            loss = task.row_loss(label, ops.squeeze(y_pred[task.name], -1))
+            weights = ops.sum(weight)
+            mean = ops.sum(loss * weight) / ops.maximum(weights, 1e-9)
+            self.task_losses[task.name].update_state(mean, weights)
+            total = total + task.weight * mean
+        return total
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Updates each task's metric with the rows in its sample space."""
+        for name, (label, weight) in self._rows(x, y, sample_weight).items():
+            label = ops.expand_dims(label, -1)
+            self.task_metrics[name].update_state(label, y_pred[name], weight)
+        return self.get_metrics_result()
+
+    def _rows(self, x, y, sample_weight):
+        """Returns {task: (label, weight)}; rows outside the sample space weigh 0."""
+        if not isinstance(y, dict):
+            if len(self.tasks) > 1 or y is None:
+                labels = [task.label for task in self.tasks]
+                raise ValueError(
+                    f"Labels must be a dict with the keys {labels}. Received: "
+                    f"{type(y).__name__}."
+                )
+            y = {self.tasks[0].label: y}
+        rows = labels_and_masks(self.tasks, y, x)
+        if sample_weight is not None:
+            for task in self.tasks:
+                label, mask = rows[task.name]
+                weight = sample_weight
+                if isinstance(weight, dict):  # Keras spreads one weight over all labels
+                    weight = weight[task.label]
+                weight = ops.reshape(ops.cast(weight, "float32"), (-1,))
+                rows[task.name] = (label, mask * weight)
+        return rows
+
+    def get_config(self):
+        """Returns every argument that was given."""
+        return {
+            key: keras.saving.serialize_keras_object(value)
+            for key, value in self._arguments.items()
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Builds the model from `get_config`'s dict."""
+        return cls(
+            **{
+                key: keras.saving.deserialize_keras_object(value)
+                for key, value in config.items()
+            }
+        )
