@@ -31,8 +31,8 @@ where `T = clip(0.6 duration, 4, 18)` and `S = 0.3 min(duration, 60)` seconds. T
 labels after the click are independent given the features. `long_view` and
 `watch_seconds` are null where the video was not played.
 
-`watched`, `user_category_share` and the `user_*_tab` statistics hold what happened at
-strictly earlier timestamps of the window; they describe the user and cause nothing.
+`watched`, `user_category_share` and the statistics `user_*_tab` and `author_*_tab`
+hold what happened at strictly earlier timestamps of the window; they cause nothing.
 The catalogue is frozen at the start. The oracle columns `p_*` are the probabilities
 above, `e_watch_seconds` the expectation given `played`; both are there on every row.
 """
@@ -156,7 +156,7 @@ def generate(
     calibration_rows = min(impressions, 2 * SHARD_ROWS)
     intercepts = calibrate(np.random.default_rng(seeds[1]), world, calibration_rows)
     video_names = _names("v", np.arange(len(world.videos["author"])))
-    past = Past(len(world.users["age"]))
+    past = Past(len(world.users["age"]), len(world.videos["followers"]))
     shown = np.zeros(len(DOMAINS))
     positives = {stage: np.zeros(len(DOMAINS)) for stage in (*STAGES, "played")}
     for shard in range(shards):
@@ -170,7 +170,9 @@ def generate(
         scores = score(world, drawn) + intercepts[:, tab]
         duration = world.videos["duration"][drawn["video"]]
         labels, oracle = draw_labels(rng, scores, tab, duration)
-        statistics = past.statistics(drawn, labels)
+        author = world.videos["author"][drawn["video"]]
+        statistics = past.statistics("user", drawn["user"], drawn, labels)
+        statistics |= past.statistics("author", author, drawn, labels)
         statistics["user_category_share"] = past.category_share(
             drawn, world.videos["category"][drawn["video"]], labels["played"]
         )

@@ -1,4 +1,4 @@
-"""Features of a user's past in the simulated feed, exact at every point in time."""
+"""Features of the past in the simulated feed, exact at every point in time."""
 
 from __future__ import annotations
 
@@ -11,31 +11,35 @@ HISTORY = 20
 
 
 class Past:
-    """What each user did in earlier shards, and with it the features of the past."""
+    """What happened in earlier shards, and with it the features of the past."""
 
-    def __init__(self, users: int):
-        self.counts = np.zeros((4, users * len(DOMAINS)))
+    def __init__(self, users: int, authors: int):
+        sizes = {"user": users, "author": authors}
+        self.counts = {
+            name: np.zeros((4, size * len(DOMAINS))) for name, size in sizes.items()
+        }
         self.plays = np.zeros((users, len(CATEGORIES)))
         self.watched = np.zeros((users, HISTORY), np.int32)  # most recent last
         self.length = np.zeros(users, np.int64)
 
-    def statistics(self, drawn, labels) -> dict[str, np.ndarray]:
-        """The user's smoothed rates in the tab, from strictly earlier timestamps."""
-        key = drawn["user"] * len(DOMAINS) + drawn["tab"]
+    def statistics(self, of: str, index, drawn, labels) -> dict[str, np.ndarray]:
+        """Smoothed rates of a user or an author in the tab, up to the second before."""
+        key = index * len(DOMAINS) + drawn["tab"]
+        counts = self.counts[of]
         values = [np.ones(len(key))]
         values += [labels[name] for name in ("click", "like", "long_view")]
         shown, click, like, long_view = (
             count[key] + _earlier(key, drawn["second"], value)
-            for count, value in zip(self.counts, values, strict=True)
+            for count, value in zip(counts, values, strict=True)
         )
-        for count, value in zip(self.counts, values, strict=True):
+        for count, value in zip(counts, values, strict=True):
             count += np.bincount(key, value, len(count))
         prior = {name: np.array(RATES[name])[drawn["tab"]] for name in RATES}
         return {
-            "user_impressions_tab": shown,
-            "user_click_rate_tab": (click + 10 * prior["click"]) / (shown + 10),
-            "user_like_rate_tab": (like + 20 * prior["like"]) / (shown + 20),
-            "user_long_view_per_click_tab": (long_view + 3) / (click + 5),
+            f"{of}_impressions_tab": shown,
+            f"{of}_click_rate_tab": (click + 10 * prior["click"]) / (shown + 10),
+            f"{of}_like_rate_tab": (like + 20 * prior["like"]) / (shown + 20),
+            f"{of}_long_view_per_click_tab": (long_view + 3) / (click + 5),
         }
 
     def category_share(self, drawn, category, played) -> np.ndarray:

@@ -83,20 +83,23 @@ class CGC(keras.layers.Layer):
                 name=f"{name}_experts",
             )
 
-        def gate(experts, name):
-            return SoftmaxGate(experts, dtype=self.dtype_policy, name=f"{name}_gate")
+        def names(bank):
+            return [f"{bank}_{i}" for i in range(self.experts[bank].experts)]
+
+        def gate(labels, name):
+            return SoftmaxGate(
+                len(labels), labels, dtype=self.dtype_policy, name=f"{name}_gate"
+            )
 
         self.experts = {
             task: bank(self.task_experts[task], task) for task in self.tasks
         }
-        self.gates = {
-            task: gate(self.task_experts[task] + shared_experts, task)
-            for task in self.tasks
-        }
         self.experts[SHARED] = bank(shared_experts, SHARED)
+        self.gates = {
+            task: gate(names(task) + names(SHARED), task) for task in self.tasks
+        }
         if shared_gate:
-            every = sum(self.task_experts.values()) + shared_experts
-            self.gates[SHARED] = gate(every, SHARED)
+            self.gates[SHARED] = gate(sum(map(names, self.experts), []), SHARED)
 
     def build(self, input_shape):
         """Builds the experts and gates."""

@@ -1,9 +1,45 @@
-"""Gates that mix experts."""
+"""Gates that mix experts, and how their weights are read."""
+
+import contextlib
+import threading
 
 import keras
 from keras import ops
 
 from tfmtl import _errors
+
+_recording = threading.local()
+
+
+@contextlib.contextmanager
+def record_gates():
+    """Collects the weights of every gate that is called inside the `with` block.
+
+    Yields:
+        A dict that fills with {path of the gate: (weights, labels)}: weights of shape
+        (batch, n), or (n,) where they do not depend on the input, and the n labels of
+        what they weigh.
+
+    Example:
+        >>> gate = SoftmaxGate(2, labels=["left", "right"])
+        >>> with record_gates() as gates:
+        ...     _ = gate(keras.ops.ones((4, 5)), keras.ops.ones((4, 2, 8)))
+        >>> [(tuple(w.shape), labels) for w, labels in gates.values()]
+        [((4, 2), ['left', 'right'])]
+    """
+    before = getattr(_recording, "gates", None)
+    _recording.gates = {}
+    try:
+        yield _recording.gates
+    finally:
+        _recording.gates = before
+
+
+def note_gate(path, weights, labels):
+    """Hands a gate's weights to `record_gates`, if it is active; else does nothing."""
+    gates = getattr(_recording, "gates", None)
+    if gates is not None:
+        gates[path] = (weights, list(labels))
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -14,6 +50,8 @@ class SoftmaxGate(keras.layers.Layer):
 
     Args:
         experts: Integer. Number of experts to mix.
+        labels: List of strings. Names of the experts in a gate report. Defaults to
+            "0", "1", ...
 
     Call arguments:
         selector: Tensor of shape (batch, width), what the weights depend on.
@@ -31,10 +69,16 @@ class SoftmaxGate(keras.layers.Layer):
         - [Multi-gate Mixture-of-Experts](https://doi.org/10.1145/3219819.3220007)
     """
 
-    def __init__(self, experts, **kwargs):
+    def __init__(self, experts, labels=None, **kwargs):
         super().__init__(**kwargs)
         _errors.check_positive("experts", experts)
         self.experts = experts
+        self.labels = list(labels) if labels else [str(i) for i in range(experts)]
+        if len(self.labels) != experts:
+            raise ValueError(
+                f"A gate over {experts} experts needs as many labels. Received: "
+                f"{self.labels}."
+            )
 
     def build(self, selector_shape, experts_shape=None):
         """Creates W, (width, experts)."""
@@ -47,6 +91,7 @@ class SoftmaxGate(keras.layers.Layer):
     def call(self, selector, experts):
         """Maps (batch, width) and (batch, experts, units) to (batch, units)."""
         weights = ops.softmax(ops.matmul(selector, self.kernel))  # (B, E)
+        note_gate(self.path, weights, self.labels)
         return ops.squeeze(ops.matmul(ops.expand_dims(weights, 1), experts), 1)
 
     def compute_output_shape(self, selector_shape, experts_shape):
@@ -55,4 +100,8 @@ class SoftmaxGate(keras.layers.Layer):
 
     def get_config(self):
         """Returns every argument."""
-        return {**super().get_config(), "experts": self.experts}
+        return {
+            **super().get_config(),
+            "experts": self.experts,
+            "labels": self.labels,
+        }

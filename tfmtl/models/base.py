@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from tfmtl.features import check_features
+from tfmtl.gate_report import gate_report
 from tfmtl.layers.embedding import FeatureEmbedding
 from tfmtl.layers.towers import Tower
 from tfmtl.metrics.auc import AUC
@@ -93,13 +94,19 @@ class MultiTaskModel(keras.Model):
 
     def call(self, inputs, training=None):
         """Maps {feature: tensor} to {task: (batch, 1)}."""
-        vectors = self.embedding(inputs)
+        vectors = self.embedding(inputs)  # {feature: (B, dim)}
+        shared = self.share(vectors, training)  # {task: (B, units)}
+        logits = {name: tower(shared[name]) for name, tower in self.towers.items()}
+        return self.predict_tasks(logits)
+
+    def share(self, vectors, training=None):
+        """Maps {feature: (batch, dim)} to {task: (batch, units)}."""
         x = ops.concatenate(list(vectors.values()), axis=-1)  # (B, width)
-        shared = self.sharing(x, training=training)  # {task: (B, units)}
-        return {
-            task.name: task.activate(self.towers[task.name](shared[task.name]))
-            for task in self.tasks
-        }
+        return self.sharing(x, training=training)
+
+    def predict_tasks(self, logits):
+        """Maps {task: (batch, 1)} logits to predictions; a chain of them goes here."""
+        return {task.name: task.activate(logits[task.name]) for task in self.tasks}
 
     def compile(self, optimizer="adam", **kwargs):
         """Configures training; without arguments: Adam, learning rate 1e-3.
@@ -163,6 +170,26 @@ class MultiTaskModel(keras.Model):
                 weight = ops.reshape(ops.cast(weight, "float32"), (-1,))
                 rows[task.name] = (label, mask * weight)
         return rows
+
+    def gate_report(self, data, domain=None):
+        """Returns the mean and deviation of every gate's weights over a dataset.
+
+        As in PLE's figure 8: which experts does a task use, and in which domain?
+
+        Args:
+            data: Dict of feature arrays, or a dataset of such dicts, or of (features,
+                labels).
+            domain: String. A categorical feature by whose ids the report is broken
+                down too. Defaults to no breakdown.
+
+        Returns:
+            {gate: {"labels": list of n strings, "rows": integer, "mean": (n,), "std":
+            (n,), "domains": {id: {"rows", "mean", "std"}}}}.
+
+        Raises:
+            ValueError: If the model has no gates.
+        """
+        return gate_report(self, data, domain)
 
     def get_config(self):
         """Returns every argument that was given."""
