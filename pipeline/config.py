@@ -188,13 +188,16 @@ class Evaluate(_Section):
     `slices`: columns whose values are reported apart. `best_reachable`: task ->
     column with the true probability or expectation, where data are simulated.
     `minimum`: task -> least metric (AUC; Spearman correlation for a regression).
-    `max_drop`: how much worse than the served model a task's metric may be.
+    `max_drop`: how much worse than the served model a task's metric may be; a mapping
+    holds only the tasks that it names to it, for a rare task's metric is noisy.
     """
 
     slices: list[str] = []
     best_reachable: dict[str, str] = {}
     minimum: dict[str, float] = {}
-    max_drop: Annotated[float, Field(ge=0)] = 0.01
+    max_drop: (
+        Annotated[float, Field(ge=0)] | dict[str, Annotated[float, Field(ge=0)]]
+    ) = 0.01
 
 
 class Push(_Section):
@@ -281,8 +284,9 @@ class Config(_Section):
                 f"domain: must name a categorical feature. Received: {self.domain!r}."
                 f"{nearest(self.domain, categorical)}"
             )
-        for section in ("best_reachable", "minimum"):
-            for name in getattr(self.evaluate, section):
+        for section in ("best_reachable", "minimum", "max_drop"):
+            value = getattr(self.evaluate, section)
+            for name in value if isinstance(value, dict) else ():
                 if name not in tasks:
                     yield (
                         f"evaluate.{section}.{name}: no such task."

@@ -46,8 +46,10 @@ def run(
     plan = stages(config)
     known = [stage.component for stage in plan]
     wanted = {_component(name, known) for name in only} or set(known)
-    if until:
-        plan = plan[: known.index(_component(until, known)) + 1]
+    last = _component(until, known) if until else known[-1]
+    if only:
+        last = max(wanted, key=known.index)
+    plan = plan[: known.index(last) + 1]
     workspace = Path(config.workspace)
     with _locked(workspace):
         store = Metadata(workspace / "metadata.sqlite")

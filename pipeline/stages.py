@@ -77,7 +77,7 @@ def _log_files(config: Config) -> list:
 
 def _is_still_pushed(outputs: Mapping[str, Path]) -> bool:
     record = json.loads((outputs["pushed_model"] / "pushed.json").read_text())
-    return Path(record["path"]).is_dir()
+    return record["path"] is None or Path(record["path"]).is_dir()
 
 
 def stages(config: Config) -> list[Stage]:
@@ -98,7 +98,8 @@ def stages(config: Config) -> list[Stage]:
             depends=lambda c: [
                 c.data.model_dump(),
                 _features(c),
-                list(c.columns()),
+                # Slice columns are kept as they are, whether named or not.
+                [column for column in c.columns() if column[2] != "any"],
                 _log_files(c),
             ],
         ),

@@ -37,6 +37,21 @@ def check_units(what: str, units: Iterable[int]) -> tuple[int, ...]:
     return units
 
 
+def check_levels(
+    what: str, levels: Iterable[Iterable[int]]
+) -> tuple[tuple[int, ...], ...]:
+    """Returns the layer widths of each level; raises unless every level has some."""
+    levels = tuple(levels)
+    if not levels or not all(
+        units and isinstance(units, list | tuple) for units in levels
+    ):
+        raise ValueError(
+            f"{what} must hold one tuple of layer widths a level, such as "
+            f"((256,), (128,)). Received: {levels!r}."
+        )
+    return tuple(check_units(what, units) for units in levels)
+
+
 def check_name(what: str, name: object) -> None:
     """Raises unless `name` can name a Keras layer and a serving tensor."""
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name):

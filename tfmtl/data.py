@@ -18,6 +18,7 @@ def read(
     shuffle: int = 0,
     seed: int | None = None,
     drop_remainder: bool = False,
+    rows: int | None = None,
 ) -> tf.data.Dataset:
     """Reads TFRecords of `tf.Example` with named features.
 
@@ -34,6 +35,9 @@ def read(
         seed: Of the shuffling; each epoch differs, but two runs do not.
         drop_remainder: Whether a last batch that is not full is left out. One size of
             batches saves a compilation in training.
+
+        rows: Records in all files, if known: Keras then knows the steps of an epoch from
+            the start, and does not take the end of the first one for missing data.
 
     Returns:
         A dataset of (features, labels), dicts of tensors.
@@ -75,6 +79,8 @@ def read(
         labels = {name: row[name] for name in is_label}
         return {f.name: row[f.name] for f in features}, labels
 
+    if rows is not None:
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(rows))
     return (
         dataset.batch(batch_size, drop_remainder=drop_remainder)
         .map(parse, num_parallel_calls=tf.data.AUTOTUNE)

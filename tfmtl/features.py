@@ -150,3 +150,21 @@ def check_features(features: list) -> None:
                 f"among the features. Received: of={feature.of!r}."
                 f"{_errors.nearest(feature.of, tables)}"
             )
+
+
+def check_domain(features: list, domain: str | None) -> Categorical | None:
+    """Returns the feature whose ids are the domains; raises if there is none.
+
+    Args:
+        features: List of features.
+        domain: String. Name of a categorical feature; None is a single domain.
+    """
+    if domain is None:
+        return None
+    found = {f.name: f for f in features if isinstance(f, Categorical)}
+    if domain not in found:
+        raise ValueError(
+            "domain must be the name of a Categorical among the features. Received: "
+            f"{domain!r}.{_errors.nearest(domain, found)}"
+        )
+    return found[domain]

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from pipeline import blessing, metrics, saved_model
 from pipeline.beam import arrow, evaluation
-from pipeline.config import Config, Task
+from pipeline.config import Config, Task, nearest
 from pipeline.errors import PipelineError
 from pipeline.report import report
 
@@ -49,6 +49,12 @@ def evaluator(
             "larger: data.split"
         )
     schema = pq.read_schema(arrow.shards(split)[0])
+    for i, column in enumerate(config.evaluate.slices):
+        if column not in schema.names:
+            raise PipelineError(
+                f"evaluate.slices.{i}: column {column!r} is not in the examples."
+                f"{nearest(column, schema.names)}"
+            )
     model = inputs["model"] / SERVING
     _check_model(config, model, schema)
     models = {"model": model}
@@ -159,8 +165,11 @@ def _gates(config: Config, task: Task, overall: Mapping[str, dict]) -> list[dict
     if task.name in config.evaluate.minimum:
         limits.append(("minimum", config.evaluate.minimum[task.name]))
     now = _value(record, "baseline", task)
-    if now is not None:
-        limits.append(("served model - max_drop", now - config.evaluate.max_drop))
+    drop = config.evaluate.max_drop
+    if isinstance(drop, dict):
+        drop = drop.get(task.name)
+    if now is not None and drop is not None:
+        limits.append(("served model - max_drop", now - drop))
     gates = []
     for rule, least in limits:
         if value is None:

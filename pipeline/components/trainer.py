@@ -7,12 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import keras
+import pyarrow as pa
 from tqdm import tqdm
 
 import tfmtl
+from pipeline import saved_model
+from pipeline.beam import arrow
 from pipeline.config import Config, ConfigError, nearest
+from serving.warmup import write_warmup
 
 _SHUFFLE = 200_000  # records in the shuffle buffer, of some hundred bytes each
+_ARROW_TYPES = {
+    "categorical": pa.string(),
+    "numeric": pa.float32(),
+    "sequence": pa.list_(pa.string()),
+}
 
 
 def check(config: Config) -> None:
@@ -60,26 +69,29 @@ def trainer(
     features, tasks = declare(config, sizes)
     model = build(config, features, tasks)
     batch = config.train.batch_size
+    summary = (inputs["transformed_examples"] / "summary.json").read_text()
+    rows = json.loads(summary)["rows"]
 
     def read(split, **options):
         files = inputs["transformed_examples"] / f"Split-{split}" / "*.tfrecord.gz"
-        return tfmtl.data.read(str(files), features, tasks, batch, **options)
+        return tfmtl.data.read(
+            str(files), features, tasks, batch, rows=rows[split], **options
+        )
 
     checkpoints = tfmtl.training.Checkpoints(
         outputs["checkpoints"], config.train.monitor, config.train.patience
     )
     first = checkpoints.resume(model)
-    summary = (inputs["transformed_examples"] / "summary.json").read_text()
-    rows = json.loads(summary)["rows"]["train"]
     if not checkpoints.finished:
         model.fit(
             read("train", shuffle=_SHUFFLE, seed=config.train.seed + first),
             validation_data=read("valid"),
             initial_epoch=first,
             epochs=config.train.epochs,
+            shuffle=False,  # the dataset does
             verbose=0,
             callbacks=[
-                _Progress(math.ceil(rows / batch), config.train.monitor),
+                _Progress(math.ceil(rows["train"] / batch), config.train.monitor),
                 checkpoints,
                 keras.callbacks.TensorBoard(
                     str(outputs["model"] / "logs"), write_graph=False
@@ -89,14 +101,14 @@ def trainer(
     checkpoints.restore_best(model)
     (outputs["model"] / "Format-Keras").mkdir()
     model.save(outputs["model"] / "Format-Keras" / "model.keras")
-    tfmtl.export(model, outputs["model"] / "Format-Serving", graph / "transform_fn")
+    _export(model, outputs["model"] / "Format-Serving", graph / "transform_fn")
     (outputs["model"] / "history.json").write_text(
         json.dumps({"epochs": checkpoints.history}, indent=2)
     )
     best, epochs = checkpoints.best_epoch, len(checkpoints.history)
     value = checkpoints.history[best - 1][config.train.monitor]
     return {
-        "rows": rows,
+        "rows": rows["train"],
         "epochs": epochs,
         "parameters": model.count_params(),
         "best_epoch": best,
@@ -157,6 +169,20 @@ def _check_options(config: Config) -> None:
                 f"model.options.{option}: {config.model.architecture} has no such "
                 f"option.{nearest(option, known)} Known: {', '.join(sorted(known))}"
             )
+
+
+def _export(model: tfmtl.MultiTaskModel, path: Path, transform: Path) -> None:
+    """Exports the model with a warm-up request.
+
+    Without one, a server calls a version with damaged variables available.
+    """
+    tfmtl.export(model, path, transform)
+    features = saved_model.features(saved_model.signatures(path)[saved_model.DEFAULT])
+    missing = pa.RecordBatch.from_pylist(
+        [{feature.name: None for feature in features}],
+        pa.schema([(f.name, _ARROW_TYPES[f.kind]) for f in features]),
+    )
+    write_warmup(path, [arrow.raw_inputs(missing, features)])
 
 
 class _Progress(keras.callbacks.Callback):

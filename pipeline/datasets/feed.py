@@ -33,6 +33,7 @@ labels after the click are independent given the features. `long_view` and
 
 `watched`, `user_category_share` and the statistics `user_*_tab` and `author_*_tab`
 hold what happened at strictly earlier timestamps of the window; they cause nothing.
+Nor does `user_city_tier`, a column without signal.
 The catalogue is frozen at the start. The oracle columns `p_*` are the probabilities
 above, `e_watch_seconds` the expectation given `played`; both are there on every row.
 """

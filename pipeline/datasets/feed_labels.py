@@ -20,20 +20,20 @@ RATES = {  # by domain; that of long_view is among the played impressions
 # Log-odds per standard deviation of a factor: one number, or one for each domain.
 EFFECTS = {
     "click": {
-        "affinity": 0.7,
+        "affinity": (0.55, 0.7, 0.7),
         "quality": (0.5, 0.65, 0.65),
         "bait": (0.4, 0.1, 0.1),
         "duration": (0.0, -0.2, -0.3),
         "freshness": 0.3,
-        "position": -0.3,
+        "position": (-0.5, -0.3, -0.3),
         "evening": 0.3,
     },
     "long_view": {
-        "affinity": (0.7, 0.5, 0.5),
+        "affinity": (0.6, 0.5, 0.5),
         "quality": (0.6, 0.5, 0.5),
         "bait": (-0.4, -0.5, -0.5),
         "duration": -0.4,
-        "wifi": 0.5,
+        "wifi": (0.6, 0.5, 0.5),
         "evening": 0.3,
     },
     "like": {
@@ -87,10 +87,10 @@ def score(world: World, drawn) -> np.ndarray:
     )  # fmt: skip
     scores = world.category_effect[:, tab, category]
     scores += world.demographic_effect[:, age, gender]
-    for score, stage in zip(scores, STAGES, strict=True):
+    for total, stage in zip(scores, STAGES, strict=True):
         for name, effect in EFFECTS[stage].items():
             by_tab = np.broadcast_to(effect, len(DOMAINS))
-            score += by_tab[tab] * factors[name]
+            total += by_tab[tab] * factors[name]
     return scores
 
 

@@ -12,6 +12,8 @@ def _random(*shape):
 
 
 X = _random(6, 5)
+VECTORS = {"user": _random(6, 4), "tab": _random(6, 3), "x": _random(6, 1)}
+WEIGHTLESS = ["FactorizationMachine"]
 
 # name -> (function that makes the layer, positional inputs of 6 rows)
 CASES = {
@@ -46,4 +48,82 @@ CASES = {
     "PLE": (lambda **kw: layers.PLE(TASKS, 2, 1, ((8,), (8, 6)), **kw), [X]),
     "SharedBottom": (lambda **kw: layers.SharedBottom(TASKS, (8, 4), **kw), [X]),
     "Tower": (lambda **kw: layers.Tower((8,), **kw), [X]),
+    "ParallelCross": (lambda **kw: layers.ParallelCross(2, **kw), [X]),
+    "SoftSelection": (lambda **kw: layers.SoftSelection(2, **kw), [_random(6, 3, 4)]),
+    "GlobalGates": (
+        lambda **kw: layers.GlobalGates(TASKS, 2, **kw),
+        [[X, _random(6, 3)]],
+    ),
+    "InputGates": (
+        lambda **kw: layers.InputGates(TASKS, 2, **kw),
+        [X, [X, _random(6, 3)]],
+    ),
+    "PHN": (
+        lambda **kw: layers.PHN(
+            TASKS, ("dnn", "field"), ("cross", "field"), (8, 4), 2, **kw
+        ),
+        [_random(6, 3, 4)],
+    ),
+    "SeparateBottoms": (lambda **kw: layers.SeparateBottoms(TASKS, (8, 4), **kw), [X]),
+    "Asymmetric": (lambda **kw: layers.Asymmetric(TASKS, "like", (8, 4), **kw), [X]),
+    "Customized": (lambda **kw: layers.Customized(TASKS, (8, 4), **kw), [X]),
+    "CrossStitch": (lambda **kw: layers.CrossStitch(TASKS, (8, 4), 0.7, **kw), [X]),
+    "Sluice": (lambda **kw: layers.Sluice(TASKS, (8, 8), 0.1, **kw), [X]),
+    "SubNetworkRouting": (
+        lambda **kw: layers.SubNetworkRouting(TASKS, **kw),
+        [_random(6, 3, 4)],
+    ),
+    "SNR": (lambda **kw: layers.SNR(TASKS, 3, ((8,), (6,)), "aver", **kw), [X]),
+    "MMoE": (lambda **kw: layers.MMoE(TASKS, 3, (8, 4), **kw), [X]),
+    "OMoE": (lambda **kw: layers.OMoE(TASKS, 3, (8, 4), **kw), [X]),
+    "MLMMoE": (lambda **kw: layers.MLMMoE(TASKS, 3, ((8,), (4,)), **kw), [X]),
+    "InformationTransfer": (
+        lambda **kw: layers.InformationTransfer(["click", "like"], **kw),
+        [X, _random(6, 3)],
+    ),
+    "AITM": (lambda **kw: layers.AITM(TASKS, (8, 4), **kw), [X]),
+    "Cross": (lambda **kw: layers.Cross(2, **kw), [X]),
+    "CrossV2": (lambda **kw: layers.CrossV2(2, rank=2, **kw), [X]),
+    "CrossMix": (lambda **kw: layers.CrossMix(2, 3, 2, **kw), [X]),
+    "RecurrentCross": (lambda **kw: layers.RecurrentCross(2, 4, rank=2, **kw), [X]),
+    "FieldRecurrentCross": (
+        lambda **kw: layers.FieldRecurrentCross(5, "lstm", True, **kw),
+        [_random(6, 3, 4)],
+    ),
+    "FieldStack": (
+        lambda **kw: layers.FieldStack(**kw),
+        [{"item": _random(6, 4), "user": _random(6, 3), "age": X[:, :1]}],
+    ),
+    "FieldInteraction": (
+        lambda **kw: layers.FieldInteraction(2, **kw),
+        [_random(6, 3, 4)],
+    ),
+    "FactorizationMachine": (
+        lambda **kw: layers.FactorizationMachine(**kw),
+        [_random(6, 3, 4)],
+    ),
+    "CIN": (lambda **kw: layers.CIN((5, 2), **kw), [_random(6, 3, 4)]),
+    "FieldAttention": (
+        lambda **kw: layers.FieldAttention(2, 2, 3, **kw),
+        [_random(6, 3, 4)],
+    ),
+    "HeterogeneousExperts": (
+        lambda **kw: layers.HeterogeneousExperts(
+            ["cin", {"name": "cross_v2", "depth": 1}, layers.DNN((8,), **kw)], 4, **kw
+        ),
+        [_random(6, 3, 4)],
+    ),
+    "DCRNN": (lambda **kw: layers.DCRNN(TASKS, units=(8, 4), **kw), [X]),
+    "GateNU": (lambda **kw: layers.GateNU(3, 2.0, 4, **kw), [X]),
+    "EPNet": (lambda **kw: layers.EPNet(["tab"], **kw), [VECTORS]),
+    "PPNet": (
+        lambda **kw: layers.PPNet(
+            TASKS, {"click": (8, 4), "like": (6,)}, ["user"], **kw
+        ),
+        [X, VECTORS, VECTORS],
+    ),
+    "DomainTower": (
+        lambda **kw: layers.DomainTower(3, (8, 4), **kw),
+        [X, np.array([0, 1, 2, 2, 1, 0])],
+    ),
 }

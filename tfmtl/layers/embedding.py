@@ -70,7 +70,7 @@ class FeatureEmbedding(keras.layers.Layer):
             if isinstance(feature, Numeric):
                 vector = ops.cast(ops.reshape(x, (-1, 1)), self.compute_dtype)
             elif isinstance(feature, Categorical):
-                ids = _rows_of_table(ops.reshape(x, (-1,)), feature)
+                ids = rows_of_table(ops.reshape(x, (-1,)), feature)
                 vector = self.tables[feature.name](ids)  # (B, D)
             else:
                 vector = self._pool(x, feature, by_name[feature.of])
@@ -83,7 +83,7 @@ class FeatureEmbedding(keras.layers.Layer):
                 f"Sequence {sequence.name!r} must have shape (batch, "
                 f"{sequence.max_length}). Received: {tuple(x.shape)}."
             )
-        ids = _rows_of_table(x, item)  # (B, L)
+        ids = rows_of_table(x, item)  # (B, L)
         mask = ops.cast(ops.not_equal(ids, 0), self.compute_dtype)
         # A product with the mask row is the masked sum, without a (B, L, D) temporary.
         total = ops.squeeze(
@@ -122,8 +122,8 @@ class FeatureEmbedding(keras.layers.Layer):
         return cls(**{**config, "features": features})
 
 
-def _rows_of_table(ids, feature: Categorical):
-    """Returns the row of the table for each id."""
+def rows_of_table(ids, feature: Categorical):
+    """Returns the row of the feature's table for each id."""
     if feature.num_buckets is not None:
         ids = ops.mod(ids, feature.num_buckets)
     else:

@@ -186,14 +186,7 @@ class PLE(keras.layers.Layer):
         self.tasks = _errors.check_task_names(tasks)
         self.shared_experts = shared_experts
         self.task_experts = task_experts
-        if not expert_units or not all(
-            isinstance(units, list | tuple) for units in expert_units
-        ):
-            raise ValueError(
-                "expert_units must hold one tuple of layer widths a level, such as "
-                f"((256,), (128,)). Received: {expert_units!r}."
-            )
-        self.expert_units = tuple(tuple(units) for units in expert_units)
+        self.expert_units = _errors.check_levels("expert_units", expert_units)
         self.activation = keras.activations.get(activation)
         self.levels = [
             CGC(

@@ -1,16 +1,82 @@
 """Architectures by name."""
 
 from tfmtl import _errors
+from tfmtl.models.aitm import AITM
+from tfmtl.models.asymmetric import Asymmetric
 from tfmtl.models.base import MultiTaskModel
+from tfmtl.models.cgc import CGC
+from tfmtl.models.cross_stitch import CrossStitch
+from tfmtl.models.customized import Customized
+from tfmtl.models.dcrnn import DCRNN
+from tfmtl.models.dephn import DEPHN
+from tfmtl.models.epnet import EPNet
+from tfmtl.models.esmm import ESMM
+from tfmtl.models.ml_mmoe import MLMMoE
+from tfmtl.models.mmoe import MMoE
+from tfmtl.models.mt_phn import MTPHN
+from tfmtl.models.omoe import OMoE
+from tfmtl.models.pepnet import PEPNet
 from tfmtl.models.ple import PLE
+from tfmtl.models.ppnet import PPNet
 from tfmtl.models.shared_bottom import SharedBottom
+from tfmtl.models.shared_top import SharedTop
+from tfmtl.models.single_task import SingleTask
+from tfmtl.models.sluice import Sluice
+from tfmtl.models.snr import SNR
+from tfmtl.models.specific_top import SpecificTop
 
 _REGISTRY = {
+    "single_task": SingleTask,
     "shared_bottom": SharedBottom,
+    "asymmetric": Asymmetric,
+    "customized": Customized,
+    "cross_stitch": CrossStitch,
+    "sluice": Sluice,
+    "snr": SNR,
+    "omoe": OMoE,
+    "mmoe": MMoE,
+    "ml_mmoe": MLMMoE,
+    "cgc": CGC,
     "ple": PLE,
+    "esmm": ESMM,
+    "aitm": AITM,
+    "dcrnn": DCRNN,
+    "dephn": DEPHN,
+    "mt_phn": MTPHN,
+    "epnet": EPNet,
+    "ppnet": PPNet,
+    "pepnet": PEPNet,
+    "shared_top": SharedTop,
+    "specific_top": SpecificTop,
 }
 
-__all__ = ["PLE", "MultiTaskModel", "SharedBottom", "get", "names"]
+__all__ = [
+    "AITM",
+    "CGC",
+    "DCRNN",
+    "DEPHN",
+    "ESMM",
+    "MTPHN",
+    "PLE",
+    "SNR",
+    "Asymmetric",
+    "CrossStitch",
+    "Customized",
+    "EPNet",
+    "MLMMoE",
+    "MMoE",
+    "MultiTaskModel",
+    "OMoE",
+    "PEPNet",
+    "PPNet",
+    "SharedBottom",
+    "SharedTop",
+    "SingleTask",
+    "Sluice",
+    "SpecificTop",
+    "get",
+    "names",
+]
 
 
 def names() -> list[str]:

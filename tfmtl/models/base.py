@@ -8,8 +8,10 @@ from keras import ops
 from tfmtl.features import check_features
 from tfmtl.gate_report import gate_report
 from tfmtl.layers.embedding import FeatureEmbedding
+from tfmtl.layers.field_stack import FieldStack
 from tfmtl.layers.towers import Tower
 from tfmtl.metrics.auc import AUC
+from tfmtl.models.personalization import make_epnet, make_ppnet
 from tfmtl.tasks import check_tasks, labels_and_masks
 
 
@@ -18,13 +20,15 @@ class MultiTaskModel(keras.Model):
 
         inputs {feature: tensor}
           -> FeatureEmbedding      {feature: (batch, dim)}, joined to (batch, width)
+          -> [EPNet]               the same, scaled by the domain
           -> sharing structure     {task: (batch, units)}
-          -> towers                {task: (batch, 1)} logits
+          -> towers [PPNet]        {task: (batch, 1)} logits
         outputs {task: (batch, 1)} probabilities, or values of regressions
 
     An ordinary `keras.Model`: `compile`, `fit`, `evaluate`, `predict` and `save` work
     as usual. The architectures are subclasses that bring their sharing structure, but
-    any layer that maps (batch, width) to {task: (batch, units)} will do. The loss is
+    any layer that maps (batch, width) to {task: (batch, units)} will do, or, if it has
+    the attribute `takes_fields = True`, one that maps (batch, fields, dim). The loss is
     sum_k weight_k L_k, PLE's eq. 8; see `tfmtl.Task` for L_k.
 
     Args:
@@ -32,6 +36,10 @@ class MultiTaskModel(keras.Model):
         tasks: List of `Task`.
         sharing: Layer. Maps (batch, width) to {task: (batch, units)}.
         name: String. Defaults to the class's name.
+        epnet: Dict of options of `tfmtl.layers.EPNet`, which then scales the embedding
+            by the domain. Defaults to none.
+        ppnet: Dict of options of `tfmtl.layers.PPNet`, which then scales the hidden
+            layers of the towers by user and item. Defaults to none.
 
     Call arguments:
         inputs: Dict {feature: tensor}, see `FeatureEmbedding`.
@@ -66,16 +74,22 @@ class MultiTaskModel(keras.Model):
         model._arguments = arguments
         return model
 
-    def __init__(self, features, tasks, sharing, name=None):
+    def __init__(self, features, tasks, sharing, name=None, epnet=None, ppnet=None):
         super().__init__(name=name)
         check_features(features)
         check_tasks(tasks)
         self.features = list(features)
         self.tasks = list(tasks)
-        self.embedding = FeatureEmbedding(self.features, name="embedding")
+        self.embedding = self.make_embedding()
         self.sharing = sharing
+        if getattr(sharing, "takes_fields", False):
+            self.fields = FieldStack(name="fields")
+        self.epnet = make_epnet(epnet)
+        self.ppnet = make_ppnet(ppnet, self.tasks)
         self.towers = {
-            task.name: Tower(task.tower, name=f"{task.name}_tower") for task in tasks
+            # PPNet has taken over the hidden layers.
+            task.name: self.make_tower(task.name, () if self.ppnet else task.tower)
+            for task in tasks
         }
         self.task_losses = {
             task.name: keras.metrics.Mean(name=f"{task.name}_loss") for task in tasks
@@ -89,20 +103,37 @@ class MultiTaskModel(keras.Model):
         # The features say all shapes, so the weights exist from the start.
         self({f.name: keras.KerasTensor((None, *f.shape), f.dtype) for f in features})
 
+    def make_embedding(self):
+        """Returns the layer that maps {feature: tensor} to {feature: (batch, dim)}."""
+        return FeatureEmbedding(self.features, name="embedding")
+
+    def make_tower(self, task, units):
+        """Returns the layer that maps (batch, units) of a task to (batch, 1)."""
+        return Tower(units, name=f"{task}_tower")
+
     def build(self, input_shape=None):
         """Does nothing: calling the model once, in `__init__`, has built it."""
 
     def call(self, inputs, training=None):
         """Maps {feature: tensor} to {task: (batch, 1)}."""
         vectors = self.embedding(inputs)  # {feature: (B, dim)}
-        shared = self.share(vectors, training)  # {task: (B, units)}
-        logits = {name: tower(shared[name]) for name, tower in self.towers.items()}
-        return self.predict_tasks(logits)
+        scaled = self.epnet(vectors) if self.epnet else vectors
+        shared = self.share(scaled, training)  # {task: (B, units)}
+        if self.ppnet:
+            shared = self.ppnet(shared, vectors, scaled)
+        return self.predict_tasks(self.score(shared, inputs))
 
     def share(self, vectors, training=None):
         """Maps {feature: (batch, dim)} to {task: (batch, units)}."""
-        x = ops.concatenate(list(vectors.values()), axis=-1)  # (B, width)
+        if getattr(self.sharing, "takes_fields", False):
+            x = self.fields(vectors)  # (B, fields, dim)
+        else:
+            x = ops.concatenate(list(vectors.values()), axis=-1)  # (B, width)
         return self.sharing(x, training=training)
+
+    def score(self, shared, inputs):
+        """Maps {task: (batch, units)} to {task: (batch, 1)} logits."""
+        return {name: tower(shared[name]) for name, tower in self.towers.items()}
 
     def predict_tasks(self, logits):
         """Maps {task: (batch, 1)} logits to predictions; a chain of them goes here."""
@@ -122,26 +153,33 @@ class MultiTaskModel(keras.Model):
                 f"loss={kwargs['loss']!r} in compile()."
             )
         super().compile(optimizer=optimizer, **kwargs)
+        self.optimizer.build(self.trainable_variables)
 
     def compile_from_config(self, config):
         """Compiles a loaded model as it was; Keras calls this."""
         self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         """Returns sum_k weight_k L_k, plus the losses that layers have added."""
-        rows = self._rows(x, y, sample_weight)
+        rows = self.loss_rows(x, y, y_pred, sample_weight)
         total = ops.sum(ops.stack([*self.losses, 0.0]))
         for task in self.tasks:
-            label, weight = rows[task.name]
-            loss = task.row_loss(label, ops.squeeze(y_pred[task.name], -1))
+            label, prediction, weight = rows[task.name]
+            loss = task.row_loss(label, prediction)
             weights = ops.sum(weight)
             mean = ops.sum(loss * weight) / ops.maximum(weights, 1e-9)
             self.task_losses[task.name].update_state(mean, weights)
             total = total + task.weight * mean
         return total
+
+    def loss_rows(self, x, y, y_pred, sample_weight=None):
+        """Returns {task: (label, prediction, weight)}, each (batch,), for the loss."""
+        return {
+            name: (label, ops.squeeze(y_pred[name], -1), weight)
+            for name, (label, weight) in self._rows(x, y, sample_weight).items()
+        }
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Updates each task's metric with the rows in its sample space."""

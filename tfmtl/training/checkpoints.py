@@ -121,6 +121,4 @@ class Checkpoints(keras.callbacks.Callback):
         return self.directory / f"epoch-{epoch}.weights.h5"
 
     def _load(self, model: keras.Model, epoch: int) -> None:
-        if not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
         model.load_weights(self._file(epoch))

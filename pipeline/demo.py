@@ -1,0 +1,122 @@
+"""The whole road once: run all stages, serve the model, ask it, show its worth."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+import serving
+from pipeline import saved_model
+from pipeline.beam import arrow
+from pipeline.config import Config
+from pipeline.errors import PipelineError
+from pipeline.run import run
+
+_TOLERANCE = 1e-5
+
+
+def demo(config: Config) -> None:
+    """Runs the pipeline, then sends one logged row to the pushed model over REST.
+
+    Raises:
+        PipelineError: If no model was pushed, or the answer is not the offline score.
+    """
+    artefacts = run(config)
+    pushed = json.loads((artefacts["pushed_model"] / "pushed.json").read_text())
+    if pushed["path"] is None:
+        raise PipelineError(
+            "the model was not blessed, so there is none to serve; see "
+            f"{artefacts['evaluation'] / 'report.html'}"
+        )
+    print()
+    base_path = Path(pushed["path"]).parent
+    request = _request(config, Path(pushed["path"]), artefacts["examples"])
+    with serving.start(base_path, config.name) as server:
+        answer = serving.Client(server.url, config.name).predict(request)
+        url = f"{server.url}/v1/models/{config.name}:predict"
+    offline = _offline(artefacts)
+    print(f"one logged row, asked over REST from version {Path(pushed['path']).name}:")
+    for name, score in offline.items():
+        served = float(np.asarray(answer[name]).reshape(-1)[0])
+        print(f"  {name:<15} served {served:.6f}  offline {score:.6f}")
+        if abs(served - score) > _TOLERANCE * max(1.0, abs(score)):
+            raise PipelineError(
+                f"{name}: the served score must be the offline score within "
+                f"{_TOLERANCE}. Received: {served} and {score}."
+            )
+    measured = json.loads((artefacts["evaluation"] / "metrics.json").read_text())
+    print("\n" + table(config, measured))
+    port = url.split("/v1")[0].rsplit(":", 1)[1]
+    print(
+        "\nserve it yourself:\n  .venv/bin/python -m serving serve "
+        f"--model-base-path {base_path} --model-name {config.name} --rest-port {port}\n"
+        f"and ask:\n  curl -d {shlex.quote(json.dumps({'instances': request}))} {url}\n"
+        f"report: {artefacts['evaluation'] / 'report.html'}"
+    )
+
+
+def _request(config: Config, model: Path, examples: Path) -> list[dict]:
+    """The first row of the test split, as a client would send it."""
+    (batch,) = arrow.read_batches(examples / "Split-test", stop=1)
+    signature = saved_model.signatures(model)[saved_model.DEFAULT]
+    raw = arrow.raw_inputs(batch, saved_model.features(signature))
+    return [{name: _plain(values[0]) for name, values in raw.items()}]
+
+
+def _plain(value):
+    """A raw value as JSON has it."""
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, np.ndarray):
+        return [_plain(item) for item in value]
+    return float(value)
+
+
+def _offline(artefacts: Mapping[str, Path]) -> dict[str, float]:
+    """The Keras model's scores for the transformed record of the same row."""
+    import keras
+
+    import tfmtl
+
+    model = keras.models.load_model(
+        artefacts["model"] / "Format-Keras" / "model.keras", compile=False
+    )
+    files = artefacts["transformed_examples"] / "Split-test" / "*.tfrecord.gz"
+    records = tfmtl.data.read(str(files), model.features, model.tasks, batch_size=1)
+    features, _ = next(iter(records))
+    return {name: float(score[0, 0]) for name, score in model(features).items()}
+
+
+def table(config: Config, measured: Mapping) -> str:
+    """A table of task x domain: the model's metric beside the best reachable one."""
+    domains = ["all"]
+    found = {}
+    for record in measured["results"]:
+        if record["slice"] in ("all", config.domain):
+            found[record["task"], record["value"]] = record
+            if record["value"] not in domains:
+                domains.append(record["value"])
+    rows = [["test split", *domains]]
+    for task in measured["tasks"]:
+        cells = []
+        for domain in domains:
+            record = found.get((task["name"], domain), {})
+            values = [
+                record.get(source, {}).get(task["metric"])
+                for source in ("model", "best_reachable")
+            ]
+            shown = ["-" if value is None else f"{value:.4f}" for value in values]
+            if task["name"] not in config.evaluate.best_reachable:
+                shown = shown[:1]
+            cells.append(" / ".join(shown))
+        rows.append([f"{task['name']} {task['metric']}", *cells])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+    if config.evaluate.best_reachable:
+        lines.append("(model / best reachable)")
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,89 @@
+"""Every fault of a config is named with its place and the nearest known name."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import config
+
+FEED = Path(__file__).parents[2] / "configs" / "feed.yaml"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(FEED.parent.glob("*.yaml")), ids=lambda p: p.name
+)
+def test_every_config_of_ours_is_valid(path):
+    loaded = config.load(path)
+    assert loaded.name == path.stem
+    assert loaded.workspace and loaded.push.destination
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("trane.epochs=3", "trane: unknown key. Did you mean 'train'?"),
+        ("features.user_id.vocab=3", "features.0.vocab: unknown key. Did you mean"),
+        ("model.architectur=ple", "model.architectur: unknown key. Did you mean 'arch"),
+        ("tasks.click.kind=foo", "tasks.0.kind: Input should be 'binary' or 'regress"),
+        ("tasks.click.label=''", "tasks.0.label: String should have at least 1"),
+        ("tasks.click.loss=mse", "tasks.0: loss 'mse' does not fit a binary task"),
+        ("tasks.click.name=a b", "tasks.0.name: String should match pattern"),
+        ("tasks.like.name=click", "tasks.2.name: 'click' is already taken"),
+        ("tasks.long_view.space=long_view", "a task cannot be its own sample space"),
+        ("tasks.click.space=watch_seconds", "'watch_seconds' is not a binary task"),
+        ("tasks.click.label=duration", "'duration' is the label or the sample space"),
+        ("features.watched.of=video", "Received: 'video'. Did you mean 'video_id'?"),
+        ("domain=tap", "Received: 'tap'. Did you mean 'tab'?"),
+        ("train.epochs=0", "train.epochs: Input should be greater than or equal to 1"),
+        ("train.epochs=[]", "Received: []"),
+        ("data.split.train=0.95", "`train` + `valid` must be below 1"),
+        ("data.split={by: time}", "a split by 'time' needs `column`"),
+        ("data.logs=['x.csv']", "exactly one of `source` and `logs` must be given"),
+        ("push={}", "push.destination: this key is required"),
+        ("evaluate.minimum={clik: 1}", "no such task. Did you mean 'click'?"),
+        ("features.clock.kind=numeric", "--set features.clock.kind: no item 'clock'"),
+        ("features.0.name.x=1", "'x' is below a value"),
+        ("epochs", "expected path.to.key=value. Received: 'epochs'"),
+        ("train.epochs={", "not valid YAML"),
+    ],
+)
+def test_faults_are_explained(override, expected):
+    with pytest.raises(config.ConfigError) as error:
+        config.load(FEED, [override])
+    assert expected in str(error.value)
+
+
+def test_all_faults_are_told_at_once():
+    with pytest.raises(config.ConfigError) as error:
+        config.load(FEED, ["train.epochs=0", "train.batch_size=0", "pusch=1"])
+    assert len(str(error.value).splitlines()) == 3
+
+
+def test_overrides_reach_sections_lists_and_new_keys():
+    loaded = config.load(
+        FEED,
+        [
+            "train.epochs=7",
+            "features.user_id.embedding_dim=4",
+            "features.1.embedding_dim=5",
+            "beam.flags=['--direct_num_workers=2']",
+            "tasks.watch_seconds.tower=[32, 16]",
+        ],
+    )
+    assert loaded.train.epochs == 7
+    assert [f.embedding_dim for f in loaded.features[:2]] == [4, 5]
+    assert loaded.beam.flags == ["--direct_num_workers=2"]
+    assert loaded.tasks[-1].tower == [32, 16]
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", ""])
+def test_a_file_that_is_no_mapping(tmp_path, text):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(config.ConfigError, match=str(path)):
+        config.load(path)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(config.ConfigError, match="No such file"):
+        config.load(tmp_path / "none.yaml")

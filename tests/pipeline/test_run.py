@@ -1,0 +1,241 @@
+"""The whole road on a small feed: run, cache, resume, refuse, list."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import config as configs
+from pipeline.__main__ import main
+from pipeline.errors import PipelineError
+from pipeline.run import run
+
+FEED = Path(__file__).parents[2] / "configs" / "feed.yaml"
+STAGES = [
+    "LogSource",
+    "ExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "Transform",
+    "Trainer",
+    "Evaluator",
+    "InfraValidator",
+    "Pusher",
+]
+
+
+def _overrides(folder, **more):
+    values = {
+        "workspace": folder,
+        "push.destination": folder / "served",
+        "data.options.impressions": 6000,
+        "train.epochs": 1,
+        "train.batch_size": 256,
+        "model.options": "{expert_units: [[16], [8]]}",
+        "evaluate.minimum": "{}",
+        **more,
+    }
+    return [f"{key}={value}" for key, value in values.items()]
+
+
+def _config(folder, **more):
+    return configs.load(FEED, _overrides(folder, **more))
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory):
+    """One whole run; its artefacts and the lines it reported."""
+    folder = tmp_path_factory.mktemp("road")
+    lines = []
+    artefacts = run(_config(folder), report=lines.append)
+    return folder, artefacts, lines
+
+
+def _stages(lines):
+    return [line.split()[0] for line in lines if not line.startswith(" ")]
+
+
+def test_every_stage_runs_and_writes_its_artefact(road):
+    folder, artefacts, lines = road
+    assert _stages(lines) == STAGES
+    assert not any("cached" in line for line in lines)
+    assert all(path.is_dir() for path in artefacts.values())
+    summary = json.loads((artefacts["examples"] / "summary.json").read_text())
+    assert summary["rows_in"] == 6000 == sum(summary["rows"].values())
+    pushed = json.loads((artefacts["pushed_model"] / "pushed.json").read_text())
+    assert pushed["version"] == 1
+    served = folder / "served" / "1"
+    assert served == Path(pushed["path"])
+    assert (served / "assets.extra" / "tf_serving_warmup_requests").is_file()
+    assert not list(folder.rglob("*.tmp"))
+    report = (artefacts["evaluation"] / "report.html").read_text()
+    assert "long_view" in report
+
+
+def test_the_demo_serves_the_offline_score_from_the_cache(road, capsys):
+    folder, artefacts, _ = road
+    arguments = [part for o in _overrides(folder) for part in ("--set", o)]
+    assert main(["demo", str(FEED), *arguments]) == 0
+    out = capsys.readouterr().out
+    assert out.count("cached") == len(STAGES)
+    assert "click auc" in out and "best reachable" in out and "curl -d" in out
+    assert str(artefacts["evaluation"] / "report.html") in out
+
+
+def test_a_changed_option_runs_only_what_depends_on_it(road):
+    folder, _, _ = road
+    lines = []
+    config = _config(folder, **{"evaluate.slices": "[network]"})
+    run(config, until="evaluator", report=lines.append)
+    ran = [line.split()[0] for line in lines if line[0] != " " and "cached" not in line]
+    assert ran == ["Evaluator"]
+    config = _config(folder, **{"evaluate.slices": "[netwrok]"})
+    with pytest.raises(PipelineError, match="Did you mean 'network'"):
+        run(config, report=lines.append)
+    lines.clear()
+    config = _config(folder, **{"train.learning_rate": 0.002})
+    run(config, until="Transform", report=lines.append)
+    assert all("cached" in line for line in lines if line[0] != " ")
+
+
+def test_one_component_alone(road):
+    folder, artefacts, _ = road
+    lines = []
+    again = run(_config(folder), only=["transform"], cache=False, report=lines.append)
+    ran = [line.split()[0] for line in lines if line[0] != " " and "cached" not in line]
+    assert ran == ["Transform"]
+    assert again["transform_graph"] != artefacts["transform_graph"]
+    config = _config(folder, **{"data.options.seed": 1})
+    with pytest.raises(PipelineError, match="need what LogSource writes"):
+        run(config, only=["Transform"])
+    with pytest.raises(PipelineError, match="Did you mean 'Transform'"):
+        run(_config(folder), only=["transfrom"])
+
+
+def test_what_the_models_options_get_wrong_is_told_before_any_work(tmp_path):
+    for override, expected in {
+        "model.architecture=pel": "model.architecture: there is no 'pel'. Did you mean",
+        "model.options={expert_unit: []}": "has no such option. Did you mean 'expert_",
+        "train.monitor=val_clik_auc": "Did you mean 'val_click_auc'",
+        "data.options={impresions: 3}": "unknown option of feed. Did you mean 'impress",
+    }.items():
+        config = configs.load(FEED, [*_overrides(tmp_path), override])
+        with pytest.raises(PipelineError) as error:
+            run(config)
+        assert expected in str(error.value)
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_a_label_out_of_range_stops_the_run(road, tmp_path, capsys):
+    """Also: own logs as CSV, a malformed row, the command line."""
+    logs = tmp_path / "logs.csv"
+    rows = [f"u{i % 50},{i % 7},{i % 2}" for i in range(1000)]
+    rows[10] = "u1,2,1,surplus"
+    config = {
+        "name": "own",
+        "workspace": str(tmp_path / "work"),
+        "data": {
+            "logs": [str(logs)],
+            "split": {"by": "hash", "column": "user"},
+            "max_dead_letter_rate": 0.01,
+        },
+        "features": [
+            {"name": "user", "kind": "categorical"},
+            {"name": "hour", "kind": "numeric"},
+        ],
+        "tasks": [{"name": "click"}],
+        "push": {"destination": str(tmp_path / "served")},
+    }
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(config))
+
+    logs.write_text("\n".join(["user,hour,click", *rows]))
+    assert main(["preprocess", str(path)]) == 0
+    dead = [
+        json.loads(line)
+        for file in (tmp_path / "work").rglob("dead_letter/*.jsonl")
+        for line in file.read_text().splitlines()
+    ]
+    assert [d["line"] for d in dead] == [12]  # the header is line 1
+    assert "4" in dead[0]["reason"] and "3" in dead[0]["reason"]
+
+    logs.write_text("\n".join(["user,hour,click", *rows[:500], "u1,3,2", *rows[500:]]))
+    assert main(["preprocess", str(path)]) == 2
+    assert "click" in capsys.readouterr().err
+
+    logs.write_text("\n".join(["user,our,click", *rows]))
+    assert main(["preprocess", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "features.1.name" in error and "'our'" in error
+
+    logs.write_text("")
+    assert main(["preprocess", str(path)]) == 2
+    assert "empty" in capsys.readouterr().err
+
+
+def test_a_killed_training_goes_on_where_it_stopped(road, tmp_path):
+    folder, _, _ = road
+    overrides = _overrides(folder, **{"train.epochs": 12, "train.patience": "null"})
+    command = [sys.executable, "-m", "pipeline", "run", str(FEED), "--until", "trainer"]
+    command += [part for o in overrides for part in ("--set", o)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
+        histories = list((folder / "scratch" / "Trainer").rglob("history.json"))
+        if histories and len(json.loads(histories[0].read_text())) >= 2:
+            break
+        time.sleep(0.2)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = len(json.loads(histories[0].read_text()))
+    assert 2 <= done < 12
+    lines = []
+    config = configs.load(FEED, overrides)
+    artefacts = run(config, until="Trainer", report=lines.append)
+    assert all("cached" in line for line in lines[:6] if line[0] != " ")
+    history = json.loads((artefacts["model"] / "history.json").read_text())["epochs"]
+    assert len(history) == 12
+    assert not histories[0].exists()
+    assert not list(folder.rglob("*.tmp"))
+
+
+def test_runs_and_lineage_are_listed(road, capsys):
+    folder, artefacts, _ = road
+    arguments = [str(FEED), "--set", f"workspace={folder}"]
+    assert main(["runs", *arguments]) == 0
+    out = capsys.readouterr().out
+    assert all(stage in out for stage in STAGES) and "complete" in out
+    model = str(artefacts["model"])
+    assert main(["lineage", *arguments, model]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{model}  <- Trainer") and "<- ExampleGen" in out
+    assert main(["lineage", *arguments, model[:-1]]) == 2
+
+
+def test_two_runs_do_not_share_a_workspace(tmp_path):
+    import fcntl
+
+    with open(tmp_path / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(PipelineError, match="Another run is using the workspace"):
+            run(_config(tmp_path))
+
+
+def test_wrong_flags(capsys, tmp_path):
+    for arguments in (["run"], ["run", str(FEED), "--frobnicate"], ["jump"]):
+        with pytest.raises(SystemExit) as error:
+            main(arguments)
+        assert error.value.code == 2
+    assert main(["run", str(tmp_path / "none.yaml")]) == 2
+    assert "No such file" in capsys.readouterr().err
+    assert main(["runs", str(FEED), "--set", f"workspace={tmp_path}"]) == 2
+    assert "nothing has run yet" in capsys.readouterr().err
+    shutil.rmtree(tmp_path)

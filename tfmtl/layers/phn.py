@@ -1,0 +1,223 @@
+"""Parallel heterogeneous experts: shared and task experts of different kinds."""
+
+import keras
+from keras import ops
+
+from tfmtl import _errors
+from tfmtl.layers.dnn import DNN
+from tfmtl.layers.explicit_mapping import check_mappings, explicit_mapping
+from tfmtl.layers.field_interaction import FieldInteraction
+from tfmtl.layers.parallel_cross import ParallelCross
+from tfmtl.layers.selection import SoftSelection
+from tfmtl.layers.task_gates import GlobalGates, InputGates
+
+EXPERTS = ("dnn", "cross", "field")
+
+
+@keras.saving.register_keras_serializable("tfmtl")
+class PHN(keras.layers.Layer):
+    """The parallel heterogeneous network of several tasks: DEPHN's and MT-PHN's.
+
+        fields E -> soft selection, one for all tasks -> public experts e_k
+                      -> mappings f_p(e_k) -> gates of task t, G_kp^t f_p(e_k)
+                 -> soft selection of task t -> private experts e_k^t
+        output of task t: all G_kp^t f_p(e_k) and all e_k^t, side by side
+
+    With a linear tower on top this is DEPHN's eq. 4 to 6: W output + b is the sum of
+    W_kp^t G_kp^t f_p(e_k) over the public and W_k^t e_k^t over the private experts.
+
+    An expert is of one of three kinds: "dnn", dense layers with leaky ReLU (PHN, eq.
+    3); "cross", a `ParallelCross`; "field", a `FieldInteraction`. All run in parallel.
+
+    Deviations from the paper: eq. 6 adds the probabilities of the public and the
+    private part, which may exceed 1. Here the logits are added, as the derivative in
+    its eq. 7 and its figure 3b imply. Widths and depths are not given there.
+
+    Args:
+        tasks: List of strings. Names of the tasks.
+        public: Kinds of the experts that all tasks share, at least one. Defaults to
+            three DNNs, as drawn in the paper.
+        private: Kinds of the experts that each task has for itself; may be empty.
+            Defaults to ("cross", "field"), the assignment that the paper chose.
+        units: Tuple of integers. Layer widths of a DNN expert. Defaults to (256, 128).
+        depth: Integer. Layers of "cross" and "field" experts. Defaults to 3.
+        heads: Integer. Attention heads of a `SoftSelection`, or 0 to leave the
+            selections out. Defaults to 2.
+        mappings: Strings out of "raw", "sin", "cos", see `explicit_mapping`. Defaults
+            to ("raw", "sin").
+        gates: "global", see `GlobalGates`, or "input", see `InputGates`. Defaults to
+            "global".
+        coefficient: String, the virtual gradient's form, or None; input gates take
+            None. Defaults to "add_sqrt".
+
+    Input shape: (batch, fields, dim). Output: dict {task: (batch, width)}.
+
+    Example:
+    >>> layer = PHN(["click", "like"], private=("field",), units=(8,))
+    >>> out = layer(keras.ops.ones((4, 3, 2)))
+    >>> {task: tuple(x.shape) for task, x in out.items()}  # 3 * 2 * 8 + 3 * 2
+    {'click': (4, 54), 'like': (4, 54)}
+
+    References:
+        - [DEPHN](https://arxiv.org/abs/2307.12519)
+        - [PHN](https://arxiv.org/abs/2206.09184)
+    """
+
+    takes_fields = True
+
+    def __init__(
+        self,
+        tasks,
+        public=("dnn", "dnn", "dnn"),
+        private=("cross", "field"),
+        units=(256, 128),
+        depth=3,
+        heads=2,
+        mappings=("raw", "sin"),
+        gates="global",
+        coefficient="add_sqrt",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.tasks = _errors.check_task_names(tasks)
+        self.public, self.private = list(public), list(private)
+        if not self.public:
+            raise ValueError("public must name at least one expert. Received none.")
+        for kind in self.public + self.private:
+            _errors.check_choice("Each of public and private", kind, EXPERTS)
+        self.units = _errors.check_units("units", units)
+        _errors.check_positive("depth", depth)
+        self.depth = depth
+        if heads != 0:
+            _errors.check_positive("heads, if not 0,", heads)
+        self.heads = heads
+        self.mappings = check_mappings(mappings)
+        _errors.check_choice("gates", gates, ("global", "input"))
+        if gates == "input" and coefficient is not None:
+            raise ValueError(
+                "The virtual gradient needs global gates; input gates take "
+                f"coefficient=None. Received: coefficient={coefficient!r}."
+            )
+        self.gate_kind = gates
+        self.coefficient = coefficient
+
+        owners = ("public", *self.tasks)
+        self.selections = {
+            name: SoftSelection(
+                heads, dtype=self.dtype_policy, name=f"{name}_selection"
+            )
+            for name in (owners if self.private else owners[:1])
+            if heads
+        }
+        self.public_experts = self._experts(self.public, "public")
+        self.task_experts = {
+            task: self._experts(self.private, task) for task in self.tasks
+        }
+        labels = [
+            f"{kind}_{i}/{mapping}"
+            for i, kind in enumerate(self.public)
+            for mapping in self.mappings
+        ]
+        options = {"labels": labels, "dtype": self.dtype_policy, "name": "gates"}
+        if gates == "global":
+            self.gates = GlobalGates(self.tasks, len(labels), coefficient, **options)
+        else:
+            self.gates = InputGates(self.tasks, len(labels), **options)
+
+    def _experts(self, kinds, owner):
+        make = {
+            "dnn": lambda **options: DNN(self.units, "leaky_relu", **options),
+            "cross": lambda **options: ParallelCross(self.depth, **options),
+            "field": lambda **options: FieldInteraction(self.depth, **options),
+        }
+        return [
+            make[kind](dtype=self.dtype_policy, name=f"{owner}_{kind}_{i}")
+            for i, kind in enumerate(kinds)
+        ]
+
+    def build(self, input_shape):
+        """Builds the selections, experts and gates."""
+        flat = _flat_shape(input_shape)
+        for selection in self.selections.values():
+            selection.build(input_shape)
+        for expert in sum(self.task_experts.values(), self.public_experts):
+            expert.build(input_shape if _takes_fields(expert) else flat)
+        mapped = self._mapped_shapes(input_shape)
+        if self.gate_kind == "global":
+            self.gates.build(mapped)
+        else:
+            self.gates.build(flat, mapped)
+
+    def call(self, inputs):
+        """Maps (batch, fields, dim) to {task: (batch, width)}."""
+        mapped = [
+            x
+            for output in self._run(self.public_experts, inputs, "public")
+            for x in explicit_mapping(output, self.mappings)
+        ]  # one (B, U) a public expert and mapping
+        if self.gate_kind == "global":
+            outputs = self.gates(mapped)
+        else:
+            outputs = self.gates(_flat(inputs), mapped)
+        return {
+            task: ops.concatenate([outputs[task], *self._run(experts, inputs, task)], 1)
+            for task, experts in self.task_experts.items()
+        }
+
+    def _run(self, experts, fields, owner):
+        """Returns what each expert makes of its owner's selection, (batch, units)."""
+        if experts and owner in self.selections:
+            fields = self.selections[owner](fields)
+        return [
+            _flat(expert(fields)) if _takes_fields(expert) else expert(_flat(fields))
+            for expert in experts
+        ]
+
+    def compute_output_shape(self, input_shape):
+        """Returns {task: (batch, width)}."""
+        shapes = self._mapped_shapes(input_shape)
+        shapes += self._expert_shapes(self.task_experts[self.tasks[0]], input_shape)
+        width = sum(shape[-1] for shape in shapes)
+        return dict.fromkeys(self.tasks, (input_shape[0], width))
+
+    def _mapped_shapes(self, input_shape):
+        return [
+            shape
+            for shape in self._expert_shapes(self.public_experts, input_shape)
+            for _ in self.mappings
+        ]
+
+    def _expert_shapes(self, experts, input_shape):
+        flat = _flat_shape(input_shape)
+        return [
+            flat if _takes_fields(expert) else expert.compute_output_shape(flat)
+            for expert in experts
+        ]
+
+    def get_config(self):
+        """Returns every argument."""
+        return {
+            **super().get_config(),
+            "tasks": self.tasks,
+            "public": self.public,
+            "private": self.private,
+            "units": self.units,
+            "depth": self.depth,
+            "heads": self.heads,
+            "mappings": self.mappings,
+            "gates": self.gate_kind,
+            "coefficient": self.coefficient,
+        }
+
+
+def _takes_fields(expert) -> bool:
+    return getattr(expert, "takes_fields", False)
+
+
+def _flat(fields):
+    """Maps (batch, fields, dim) to (batch, fields * dim)."""
+    return ops.reshape(fields, (-1, _flat_shape(fields.shape)[1]))
+
+
+def _flat_shape(shape):
+    return (shape[0], shape[1] * shape[2])

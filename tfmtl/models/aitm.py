@@ -1,0 +1,76 @@
+"""AITM: information handed on along the funnel, and calibrated in its order."""
+
+import keras
+from keras import ops
+
+from tfmtl.layers.aitm import AITM as AITMLayer
+from tfmtl.models.base import MultiTaskModel
+
+
+@keras.saving.register_keras_serializable("tfmtl.models")
+class AITM(MultiTaskModel):
+    """Adaptive Information Transfer Multi-task, for actions that follow each other.
+
+        L = sum_t L_t + alpha sum_t mean over rows of max(p_t - p_{t-1}, 0)
+
+    The calibrator, the second term, holds for a binary task and the binary task before
+    it. Each later action implies the earlier one, so its probability cannot be larger.
+    That is not so where the two have different sample spaces, as P(like | click) may
+    exceed P(click): such a pair is left alone. Its rows are those inside both spaces.
+    A regression hands on and receives information like any task; the calibrator skips
+    it.
+
+    Deviations from the paper: no dropout and no L2 by default, and the task's own tower
+    (`Task(tower=...)`; one hidden layer by default) above the transfer.
+
+    Args:
+        features: List of `Categorical`, `Numeric` and `Sequence`.
+        tasks: List of `Task`, in funnel order: click before purchase.
+        units: Tuple of integers. Layer widths of each task's network; the last is the
+            width of the transfer, the paper's k. Defaults to (128, 64, 32).
+        calibrator: Float. alpha, 0 for none. Defaults to 0.6.
+        activation: String or callable. Defaults to "relu".
+        dropout: Float. Rate of dropout after each layer. Defaults to 0.
+        name: String. Defaults to "aitm".
+
+    See Also: `tfmtl.layers.AITM` for the equations of the transfer.
+
+    References:
+        - [AITM](https://arxiv.org/abs/2105.08489)
+    """
+
+    def __init__(
+        self,
+        features,
+        tasks,
+        units=(128, 64, 32),
+        calibrator=0.6,
+        activation="relu",
+        dropout=0.0,
+        name="aitm",
+    ):
+        if not calibrator >= 0:
+            raise ValueError(f"calibrator must be >= 0. Received: {calibrator!r}.")
+        names = [task.name for task in tasks]
+        sharing = AITMLayer(names, units, activation, dropout, name="sharing")
+        super().__init__(features, tasks, sharing, name=name)
+        self.calibrator = calibrator
+        binary = [task for task in self.tasks if task.kind == "binary"]
+        self.ordered = [
+            (before.name, task.name)
+            for before, task in zip(binary, binary[1:], strict=False)
+            if before.space == task.space
+        ]
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """Adds the calibrator to the tasks' losses."""
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        rows = self._rows(x, y, sample_weight) if self.ordered else {}
+        for before, task in self.ordered:
+            excess = ops.squeeze(ops.relu(y_pred[task] - y_pred[before]), -1)
+            weight = ops.minimum(rows[before][1], rows[task][1])
+            mean = ops.sum(excess * weight) / ops.maximum(ops.sum(weight), 1e-9)
+            loss = loss + self.calibrator * mean
+        return loss

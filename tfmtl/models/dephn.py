@@ -1,0 +1,98 @@
+"""DEPHN: heterogeneous experts, and gates whose gradient follows the labels."""
+
+import keras
+from keras import ops
+
+from tfmtl import _errors
+from tfmtl.layers.phn import PHN
+from tfmtl.layers.virtual_gradient import (
+    CORRELATIONS,
+    batch_correlation,
+    label_correlation,
+)
+from tfmtl.models.base import MultiTaskModel
+
+
+@keras.saving.register_keras_serializable("tfmtl.models")
+class DEPHN(MultiTaskModel):
+    """Different Expression Parallel Heterogeneous Network with virtual gradient.
+
+    Every task sees DNN experts that all tasks share, each as it is and through a sine,
+    by gates that are plain trainable numbers; and a cross and a field-interaction
+    expert of its own. In training, the gradient of a gate is multiplied by how the
+    batch's labels of the tasks correlate, given how the tasks' gates differ.
+
+    Deviations from the paper: the task's tower is what `Task` says; the paper's is one
+    linear layer, `Task(..., tower=())`. The paper adds the probabilities of the shared
+    and the private part, here their logits are added. Form of the mappings, range and
+    start of the gates, and all sizes are reconstructions: the paper names them only.
+
+    The virtual gradient acts in `fit` and `train_on_batch`. The labels of a pair of
+    tasks are compared on the rows that lie in both sample spaces; a label that is
+    constant there ("given click", clicks are all 1) correlates with nothing.
+
+    Args:
+        features: List of `Categorical`, `Numeric` and `Sequence`.
+        tasks: List of `Task`.
+        public: Kinds of the experts that all tasks share, out of "dnn", "cross" and
+            "field". Defaults to three DNNs.
+        private: Kinds of the experts that each task has for itself; may be empty.
+            Defaults to ("cross", "field").
+        units: Tuple of integers. Layer widths of a DNN expert. Defaults to (256, 128).
+        depth: Integer. Layers of "cross" and "field" experts. Defaults to 3.
+        heads: Integer. Attention heads of the soft selections, or 0 for no selection.
+            Defaults to 2.
+        mappings: Strings out of "raw", "sin" and "cos". Defaults to ("raw", "sin").
+        coefficient: String. Form of the virtual gradient, one of
+            `tfmtl.layers.virtual_gradient.COEFFICIENTS`, or None for the plain
+            gradient. Defaults to "add_sqrt".
+        correlation: "pearson" or "cosine", of the batch's labels. Defaults to
+            "pearson".
+        name: String. Defaults to "dephn".
+
+    See Also: `tfmtl.layers.PHN` for the structure, `tfmtl.layers.virtual_gradient`.
+
+    References:
+        - [DEPHN](https://arxiv.org/abs/2307.12519)
+    """
+
+    def __init__(
+        self,
+        features,
+        tasks,
+        public=("dnn", "dnn", "dnn"),
+        private=("cross", "field"),
+        units=(256, 128),
+        depth=3,
+        heads=2,
+        mappings=("raw", "sin"),
+        coefficient="add_sqrt",
+        correlation="pearson",
+        name="dephn",
+    ):
+        _errors.check_choice("correlation", correlation, CORRELATIONS)
+        sharing = PHN(
+            [task.name for task in tasks],
+            public,
+            private,
+            units,
+            depth,
+            heads,
+            mappings,
+            gates="global",
+            coefficient=coefficient,
+            name="sharing",
+        )
+        super().__init__(features, tasks, sharing, name=name)
+        self.correlation = correlation
+
+    def train_step(self, data):
+        """Runs a training step in which the gates know how the labels correlate."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        rows = self._rows(x, y, sample_weight)
+        labels, weights = zip(*(rows[task.name] for task in self.tasks), strict=True)
+        correlation = label_correlation(
+            ops.stack(labels), ops.stack(weights) > 0, self.correlation
+        )
+        with batch_correlation(correlation):
+            return super().train_step(data)

@@ -1,0 +1,45 @@
+"""OMoE: shared experts under one gate."""
+
+import keras
+
+from tfmtl.layers.mmoe import OMoE as OMoELayer
+from tfmtl.models.base import MultiTaskModel
+
+
+@keras.saving.register_keras_serializable("tfmtl.models")
+class OMoE(MultiTaskModel):
+    """Shared experts, mixed for all tasks by one gate.
+
+    Args:
+        features: List of `Categorical`, `Numeric` and `Sequence`.
+        tasks: List of `Task`.
+        experts: Integer. Number of experts. Defaults to 4.
+        expert_units: Tuple of integers. Layer widths of an expert. Defaults to
+            (256, 128).
+        activation: String or callable of the experts. Defaults to "relu".
+        name: String. Defaults to "omoe".
+
+    See Also: `tfmtl.layers.OMoE` for the equations.
+
+    References:
+        - [Multi-gate Mixture-of-Experts](https://doi.org/10.1145/3219819.3220007)
+    """
+
+    def __init__(
+        self,
+        features,
+        tasks,
+        experts=4,
+        expert_units=(256, 128),
+        activation="relu",
+        name="omoe",
+    ):
+        names = [task.name for task in tasks]
+        sharing = OMoELayer(
+            names,
+            experts,
+            expert_units,
+            activation,
+            name="sharing",
+        )
+        super().__init__(features, tasks, sharing, name=name)

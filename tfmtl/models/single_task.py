@@ -1,0 +1,72 @@
+"""Single task: the baseline that shares nothing."""
+
+import dataclasses
+
+import keras
+from keras import ops
+
+from tfmtl.features import Numeric
+from tfmtl.layers.embedding import FeatureEmbedding
+from tfmtl.layers.sharing import SeparateBottoms
+from tfmtl.models.base import MultiTaskModel
+
+
+@keras.saving.register_keras_serializable("tfmtl.models")
+class SingleTask(MultiTaskModel):
+    """One model a task, trained side by side: own tables, own network, own tower.
+
+    y_k = t_k(f_k(e_k(x))): what each task learns is what a model of that task alone
+    would learn. It is the baseline of every gain from multi-task learning.
+
+    The rows of all tasks for an id lie side by side in one table, so that one lookup
+    serves all; a task reads, and its loss moves, only its own columns. An optimizer
+    that keeps one number a row of a table (`RowwiseAdagrad`) couples the tasks there.
+
+    Args:
+        features: List of `Categorical`, `Numeric` and `Sequence`.
+        tasks: List of `Task`.
+        units: Tuple of integers. Layer widths of each f_k. Defaults to (256, 128).
+        activation: String or callable. Defaults to "relu".
+        dropout: Float. Rate of dropout after each layer. Defaults to 0.
+        name: String. Defaults to "single_task".
+
+    See Also: `tfmtl.layers.SeparateBottoms`.
+    """
+
+    def __init__(
+        self,
+        features,
+        tasks,
+        units=(256, 128),
+        activation="relu",
+        dropout=0.0,
+        name="single_task",
+    ):
+        names = [task.name for task in tasks]
+        sharing = SeparateBottoms(names, units, activation, dropout, name="sharing")
+        super().__init__(features, tasks, sharing, name=name)
+
+    def make_embedding(self):
+        """Returns an embedding with room for every task's rows."""
+        wide = [
+            dataclasses.replace(f, embedding_dim=f.embedding_dim * len(self.tasks))
+            if hasattr(f, "embedding_dim")
+            else f
+            for f in self.features
+        ]
+        return FeatureEmbedding(wide, name="embedding")
+
+    def share(self, vectors, training=None):
+        """Gives each task's network the columns of that task."""
+        tasks = len(self.tasks)
+        parts = [
+            [vectors[f.name]] * tasks
+            if isinstance(f, Numeric)
+            else ops.split(vectors[f.name], tasks, axis=-1)
+            for f in self.features
+        ]  # [features][tasks] of (B, dim)
+        inputs = {
+            task.name: ops.concatenate(own, axis=-1)
+            for task, own in zip(self.tasks, zip(*parts, strict=True), strict=True)
+        }
+        return self.sharing(inputs, training=training)
