@@ -82,6 +82,15 @@ def test_factor_of_zero_stops_a_gate_without_nan():
     np.testing.assert_array_equal(tape.gradient(value, gates), [[0], [0]])
 
 
+def test_factor_of_dozens_of_tasks():
+    gates = tf.ones((24, 2))
+    correlation = 0.75 * tf.ones((24, 24)) + 0.25 * tf.eye(24)
+    np.testing.assert_allclose(gradient_factor(gates, correlation), np.ones((24, 2)))
+    factor = gradient_factor(gates, tf.eye(24))  # unrelated, yet equal gates
+    np.testing.assert_allclose(factor, np.full((24, 2), 2.0**23))
+    np.testing.assert_array_equal(gradient_factor(gates[:1], tf.eye(1)), [[1, 1]])
+
+
 def test_correlation_is_numpys():
     rng = np.random.default_rng(0)
     labels = rng.normal(size=(4, 50)).astype("float32")

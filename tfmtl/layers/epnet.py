@@ -1,17 +1,14 @@
 """PEPNet's EPNet: an embedding that is scaled by the domain."""
 
-import itertools
-
 import keras
-from keras import ops
 
 from tfmtl.layers.gate_nu import (
     GateNU,
     check_gate_input,
     gate_input,
     gate_input_width,
+    split_scales,
 )
-from tfmtl.layers.gates import note_gate
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -74,9 +71,12 @@ class EPNet(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates the gate; its number of outputs follows from the embedding."""
-        self.dims = [shape[-1] for shape in input_shape.values()]
+        self.widths = {
+            name: 1 if self.field_wise else shape[-1]
+            for name, shape in input_shape.items()
+        }
         self.gate = GateNU(
-            len(self.dims) if self.field_wise else sum(self.dims),
+            sum(self.widths.values()),
             self.gamma,
             self.hidden_units,
             dtype=self.dtype_policy,
@@ -97,14 +97,8 @@ class EPNet(keras.layers.Layer):
             self.embedding_input,
         )
         delta = self.gate(selector)  # (B, sum of dims), or (B, fields)
-        widths = [1] * len(self.dims) if self.field_wise else self.dims
-        scales = ops.split(delta, list(itertools.accumulate(widths[:-1])), axis=-1)
-        means = [ops.mean(scale, axis=-1) for scale in scales]
-        note_gate(self.path, ops.stack(means, axis=-1), list(inputs))
-        return {
-            name: vector * scale
-            for (name, vector), scale in zip(inputs.items(), scales, strict=True)
-        }
+        scales = split_scales(self.path, delta, self.widths)
+        return {name: vector * scales[name] for name, vector in inputs.items()}
 
     def compute_output_shape(self, input_shape):
         """Returns {feature: (batch, dim)}."""

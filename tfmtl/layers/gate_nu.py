@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
+from tfmtl.layers.gates import note_gate
 
 EMBEDDING_INPUTS = ("stop_gradient", "gradient", "none")
 
@@ -126,6 +127,26 @@ def gate_input(what: str, names, vectors: dict, embedding: dict, embedding_input
         stop = embedding_input == "stop_gradient"
         parts.append(ops.stop_gradient(whole) if stop else whole)
     return ops.concatenate(parts, axis=-1)  # (B, width)
+
+
+def split_scales(path: str, delta, widths: dict[str, int]) -> dict:
+    """Splits a gate's output into one piece a name; notes each piece's mean.
+
+    Args:
+        path: String. The gate's path in a gate report.
+        delta: Tensor of shape (batch, sum of widths).
+        widths: Dict {name: integer}.
+
+    Returns:
+        {name: (batch, width)}.
+    """
+    scales, start = {}, 0
+    for name, width in widths.items():
+        scales[name] = delta[:, start : start + width]
+        start += width
+    means = [ops.mean(scale, axis=-1) for scale in scales.values()]
+    note_gate(path, ops.stack(means, axis=-1), widths)
+    return scales
 
 
 def gate_input_width(names, vectors: dict, embedding: dict, embedding_input) -> int:

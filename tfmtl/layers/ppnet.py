@@ -1,9 +1,6 @@
 """PEPNet's PPNet: task networks whose hidden units are scaled by user and item."""
 
-import itertools
-
 import keras
-from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.gate_nu import (
@@ -11,8 +8,8 @@ from tfmtl.layers.gate_nu import (
     check_gate_input,
     gate_input,
     gate_input_width,
+    split_scales,
 )
-from tfmtl.layers.gates import note_gate
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -161,13 +158,9 @@ class PPNet(keras.layers.Layer):
             inputs = dict.fromkeys(self.tasks, inputs)
         outputs = {task: inputs[task] for task in self.tasks}
         for i, gate in enumerate(self.gates):
-            widths = self.widths(i)
-            ends = itertools.accumulate(list(widths.values())[:-1])
-            deltas = ops.split(gate(selector), list(ends), axis=-1)
-            for task, delta in zip(widths, deltas, strict=True):  # delta: (B, U_t)
+            deltas = split_scales(gate.path, gate(selector), self.widths(i))
+            for task, delta in deltas.items():  # delta: (B, U_t)
                 outputs[task] = delta * self.networks[task][i](outputs[task])
-            means = [ops.mean(delta, axis=-1) for delta in deltas]
-            note_gate(gate.path, ops.stack(means, axis=-1), list(widths))
         return outputs
 
     def compute_output_shape(self, inputs_shape, vectors_shape, scaled_shape):

@@ -1,0 +1,98 @@
+"""Reading TFRecords."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfmtl
+
+FEATURES = [
+    tfmtl.Categorical("item", vocabulary_size=100),
+    tfmtl.Numeric("x"),
+    tfmtl.Sequence("seen", of="item", max_length=3),
+]
+TASKS = [tfmtl.Task("click"), tfmtl.Task("like", label="liked", space="played")]
+
+
+def _write(path, rows, compression=""):
+    with tf.io.TFRecordWriter(str(path), compression) as writer:
+        for i in rows:
+            feature = {
+                "item": tf.train.Feature(int64_list=tf.train.Int64List(value=[i])),
+                "seen": tf.train.Feature(
+                    int64_list=tf.train.Int64List(value=[i, 1, 0])
+                ),
+                "x": tf.train.Feature(float_list=tf.train.FloatList(value=[i / 10])),
+                "click": tf.train.Feature(float_list=tf.train.FloatList(value=[i % 2])),
+                "liked": tf.train.Feature(
+                    float_list=tf.train.FloatList(value=[float("nan")])
+                ),
+                "played": tf.train.Feature(float_list=tf.train.FloatList(value=[1])),
+                "other": tf.train.Feature(float_list=tf.train.FloatList(value=[9])),
+            }
+            example = tf.train.Example(features=tf.train.Features(feature=feature))
+            writer.write(example.SerializeToString())
+
+
+@pytest.fixture
+def files(tmp_path):
+    for i in range(4):
+        _write(tmp_path / f"{i}.tfrecord.gz", range(i * 10, i * 10 + 10), "GZIP")
+    return str(tmp_path / "*.tfrecord.gz")
+
+
+def _items(dataset):
+    return [int(i) for inputs, _ in dataset for i in inputs["item"]]
+
+
+def test_reads_named_features_in_order(files):
+    dataset = tfmtl.data.read(files, FEATURES, TASKS, batch_size=16, rows=40)
+    assert dataset.cardinality() == 3
+    inputs, labels = next(iter(dataset))
+    assert list(inputs) == ["item", "x", "seen"]
+    assert list(labels) == ["click", "liked", "played"]
+    np.testing.assert_array_equal(inputs["item"], range(16))
+    np.testing.assert_allclose(inputs["x"], np.arange(16) / 10, rtol=1e-6)
+    np.testing.assert_array_equal(inputs["seen"][:, 0], range(16))
+    np.testing.assert_array_equal(labels["click"], np.arange(16) % 2)
+    assert np.isnan(labels["liked"]).all()
+    assert _items(dataset) == list(range(40))
+
+
+def test_shuffles_by_its_seed(files):
+    def order(seed):
+        return _items(tfmtl.data.read(files, FEATURES, TASKS, 8, shuffle=40, seed=seed))
+
+    assert order(1) == order(1) != order(2)
+    assert sorted(order(1)) == list(range(40)) != order(1)
+    dataset = tfmtl.data.read(files, FEATURES, TASKS, 8, shuffle=40, seed=1)
+    assert _items(dataset) != _items(dataset)  # each epoch anew
+
+
+def test_drop_remainder(files):
+    dataset = tfmtl.data.read(files, FEATURES, TASKS, 16, drop_remainder=True)
+    assert [len(inputs["x"]) for inputs, _ in dataset] == [16, 16]
+
+
+def test_plain_files_by_list(tmp_path):
+    _write(tmp_path / "a", range(3))
+    assert _items(tfmtl.data.read([tmp_path / "a"], FEATURES, TASKS, 2)) == [0, 1, 2]
+
+
+def test_what_is_not_there(files, tmp_path):
+    with pytest.raises(FileNotFoundError, match="No file matches"):
+        tfmtl.data.read(str(tmp_path / "none*"), FEATURES, TASKS, 8)
+    with pytest.raises(ValueError, match="all gzip .* or all plain"):
+        tfmtl.data.read(["a.gz", "b"], FEATURES, TASKS, 8)
+    missing = [*FEATURES, tfmtl.Numeric("y")]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="y"):
+        _items(tfmtl.data.read(files, missing, TASKS, 8))
+
+
+def test_feeds_fit(files):
+    model = tfmtl.models.get("shared_bottom")(FEATURES, TASKS)
+    model.compile()
+    dataset = tfmtl.data.read(files, FEATURES, TASKS, 8, rows=40)
+    history = model.fit(dataset, epochs=2, shuffle=False, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert history["like_loss"] == [0, 0]  # every label is missing

@@ -1,0 +1,52 @@
+"""Reading gates over a dataset."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfmtl
+
+FEATURES = [tfmtl.Categorical("tab", vocabulary_size=4), tfmtl.Numeric("x")]
+
+
+def test_means_and_deviations_per_gate_and_domain():
+    tasks = [tfmtl.Task("a"), tfmtl.Task("b")]
+    model = tfmtl.models.get("ple")(FEATURES, tasks, expert_units=((8,),), name="m")
+    rng = np.random.default_rng(0)
+    inputs = {
+        "tab": rng.integers(1, 4, 100),
+        "x": rng.normal(size=100).astype("float32") * 5,
+    }
+    report = model.gate_report(inputs, domain="tab")
+    assert [*report] == ["m/sharing/level_1/a_gate", "m/sharing/level_1/b_gate"]
+    vectors = model.embedding(inputs)
+    x = np.concatenate([v.numpy() for v in vectors.values()], axis=1)
+    for task in "ab":
+        gate = report[f"m/sharing/level_1/{task}_gate"]
+        kernel = model.sharing.levels[0].gates[task].kernel.numpy()
+        weights = tf.nn.softmax(x @ kernel).numpy()
+        assert gate["labels"] == [f"{task}_0", "shared_0"]
+        assert gate["rows"] == 100
+        np.testing.assert_allclose(gate["mean"], weights.mean(0), rtol=1e-5)
+        np.testing.assert_allclose(gate["std"], weights.std(0), rtol=1e-4)
+        assert [*gate["domains"]] == [1, 2, 3]
+        for tab, part in gate["domains"].items():
+            rows = weights[inputs["tab"] == tab]
+            assert part["rows"] == len(rows)
+            np.testing.assert_allclose(part["mean"], rows.mean(0), rtol=1e-5)
+            np.testing.assert_allclose(part["std"], rows.std(0), rtol=1e-4)
+    labels = {"a": np.zeros(100), "b": np.zeros(100)}
+    dataset = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(30)
+    again = model.gate_report(dataset)
+    for path in report:
+        np.testing.assert_allclose(again[path]["mean"], report[path]["mean"])
+        assert again[path]["domains"] == {}
+
+
+def test_a_model_without_gates_says_so():
+    model = tfmtl.models.get("shared_bottom")(FEATURES, [tfmtl.Task("a")])
+    inputs = {"tab": np.array([1, 2]), "x": np.zeros(2, "float32")}
+    with pytest.raises(ValueError, match="needs a model with gates. Received: 'shared"):
+        model.gate_report(inputs)
+    with pytest.raises(ValueError, match="domain must be one of .* Did you mean 'tab'"):
+        model.gate_report(inputs, domain="tap")
