@@ -10,6 +10,7 @@ _INTEGERS = {
     "DT_INT8", "DT_INT16", "DT_INT32", "DT_INT64",
     "DT_UINT8", "DT_UINT16", "DT_UINT32", "DT_UINT64",
 }  # fmt: skip
+_MISSING = {"DT_STRING": "", "DT_FLOAT": float("nan"), "DT_DOUBLE": float("nan")}
 _ARRAY_TYPES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_BOOL": "bool"}
 
 
@@ -18,6 +19,10 @@ def input_columns(
     inputs: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Picks a signature's inputs out of the data, as values JSON can carry.
+
+    Values are made what the model was trained with: numbers and booleans become the
+    strings that a string input wants, None is a missing value ("" or NaN), and a list
+    for an input of shape (batch, n) keeps its last n items and is padded behind.
 
     Args:
         data: list of dict (rows), dict of lists or arrays (columns), or DataFrame.
@@ -33,10 +38,25 @@ def input_columns(
         >>> input_columns([{"id": 7}, {"id": 8}], {"id": {"dtype": "DT_STRING"}})
         {'id': ['7', '8']}
     """
-    return {
-        name: _to_json(_column(data, name), inputs[name]["dtype"], name)
-        for name in sorted(inputs)
-    }
+    columns = {}
+    for name in sorted(inputs):
+        dtype = inputs[name]["dtype"]
+        column = _to_json(_column(data, name), dtype, name)
+        sizes = [
+            int(d["size"]) for d in inputs[name].get("tensor_shape", {}).get("dim", ())
+        ]
+        if len(sizes) == 2 and sizes[1] > 0 and dtype in _MISSING:
+            column = [_fixed(row, sizes[1], _MISSING[dtype]) for row in column]
+        columns[name] = column
+    return columns
+
+
+def _fixed(row: Any, length: int, padding: Any) -> Any:
+    """A list of `length` items: the last ones, as Transform keeps the latest."""
+    if not isinstance(row, list):  # the server says what is wrong with it
+        return row
+    row = row[-length:]
+    return row + [padding] * (length - len(row))
 
 
 def from_json(value: Any, dtype: str) -> np.ndarray:
@@ -67,9 +87,13 @@ def _to_json(value: Any, dtype: str, name: str) -> Any:
         value = value.tolist()
     if isinstance(value, (list, tuple)):
         return [_to_json(item, dtype, name) for item in value]
+    if value is None and dtype in _MISSING:
+        return _MISSING[dtype]
     kind = type(value)
     if dtype == "DT_STRING":
-        if kind in (int, bool):
+        if kind is bool:  # as ExampleGen writes it
+            return str(value).lower()
+        if kind is int:
             return str(value)
         if kind is bytes:
             return {"b64": base64.b64encode(value).decode()}

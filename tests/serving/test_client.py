@@ -130,3 +130,26 @@ def test_503_is_tried_again_and_other_errors_are_not():
                 client.status()
         thread.join()
     assert caught.value.status == 500 and served == statuses
+
+
+def test_columns_are_made_what_the_model_was_trained_with():
+    shape = {"dim": [{"size": "-1"}, {"size": "3"}]}
+    inputs = {
+        "seen": {"dtype": "DT_STRING", "tensor_shape": shape},
+        "city": {"dtype": "DT_STRING", "tensor_shape": {"dim": [{"size": "-1"}]}},
+        "member": {"dtype": "DT_STRING"},
+    }
+    rows = [
+        {"seen": [1, 2, 3, 4], "city": None, "member": True},
+        {"seen": ["a"], "city": "Rome", "member": False},
+    ]
+    assert input_columns(rows, inputs) == {
+        "seen": [["2", "3", "4"], ["a", "", ""]],
+        "city": ["", "Rome"],
+        "member": ["true", "false"],
+    }
+    price = {"price": {"dtype": "DT_FLOAT"}}
+    (nan,) = input_columns([{"price": None}], price)["price"]
+    assert nan != nan
+    with pytest.raises(ValueError, match="'price' is of type DT_FLOAT. Received: 'x'"):
+        input_columns([{"price": "x"}], price)

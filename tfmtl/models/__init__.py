@@ -1,5 +1,7 @@
 """Architectures by name."""
 
+import inspect
+
 from tfmtl import _errors
 from tfmtl.models.aitm import AITM
 from tfmtl.models.asymmetric import Asymmetric
@@ -76,6 +78,7 @@ __all__ = [
     "SpecificTop",
     "get",
     "names",
+    "options",
 ]
 
 
@@ -104,3 +107,22 @@ def get(name: str) -> type[MultiTaskModel]:
     """
     _errors.check_choice("architecture", name, _REGISTRY)
     return _REGISTRY[name]
+
+
+def options(name: str) -> list[str]:
+    """Returns the names of the options of an architecture.
+
+    Args:
+        name: String. One of `names()`.
+
+    Raises:
+        ValueError: If there is no such architecture.
+
+    Example:
+    >>> options("shared_bottom")
+    ['units', 'activation', 'dropout', 'name', 'epnet', 'ppnet']
+    """
+    parameters = dict(inspect.signature(get(name)).parameters)
+    if parameters.pop("kwargs", None):
+        parameters.update(inspect.signature(MultiTaskModel).parameters)
+    return [key for key in parameters if key not in ("features", "tasks", "sharing")]

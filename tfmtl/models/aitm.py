@@ -32,6 +32,7 @@ class AITM(MultiTaskModel):
         activation: String or callable. Defaults to "relu".
         dropout: Float. Rate of dropout after each layer. Defaults to 0.
         name: String. Defaults to "aitm".
+        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.AITM` for the equations of the transfer.
 
@@ -48,12 +49,13 @@ class AITM(MultiTaskModel):
         activation="relu",
         dropout=0.0,
         name="aitm",
+        **kwargs,
     ):
         if not calibrator >= 0:
             raise ValueError(f"calibrator must be >= 0. Received: {calibrator!r}.")
         names = [task.name for task in tasks]
         sharing = AITMLayer(names, units, activation, dropout, name="sharing")
-        super().__init__(features, tasks, sharing, name=name)
+        super().__init__(features, tasks, sharing, name=name, **kwargs)
         self.calibrator = calibrator
         binary = [task for task in self.tasks if task.kind == "binary"]
         self.ordered = [

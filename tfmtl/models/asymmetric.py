@@ -22,6 +22,7 @@ class Asymmetric(MultiTaskModel):
         activation: String or callable. Defaults to "relu".
         dropout: Float. Rate of dropout after each layer. Defaults to 0.
         name: String. Defaults to "asymmetric".
+        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.Asymmetric` for the equations.
 
@@ -39,6 +40,7 @@ class Asymmetric(MultiTaskModel):
         activation="relu",
         dropout=0.0,
         name="asymmetric",
+        **kwargs,
     ):
         names = [task.name for task in tasks]
         sharing = AsymmetricLayer(
@@ -50,4 +52,4 @@ class Asymmetric(MultiTaskModel):
             dropout,
             name="sharing",
         )
-        super().__init__(features, tasks, sharing, name=name)
+        super().__init__(features, tasks, sharing, name=name, **kwargs)

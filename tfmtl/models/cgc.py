@@ -23,6 +23,7 @@ class CGC(MultiTaskModel):
             (256, 128).
         activation: String or callable of the experts. Defaults to "relu".
         name: String. Defaults to "cgc".
+        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.CGC` for the equations.
 
@@ -39,6 +40,7 @@ class CGC(MultiTaskModel):
         expert_units=(256, 128),
         activation="relu",
         name="cgc",
+        **kwargs,
     ):
         names = [task.name for task in tasks]
         sharing = CGCLayer(
@@ -49,4 +51,4 @@ class CGC(MultiTaskModel):
             activation=activation,
             name="sharing",
         )
-        super().__init__(features, tasks, sharing, name=name)
+        super().__init__(features, tasks, sharing, name=name, **kwargs)

@@ -20,6 +20,7 @@ class CrossStitch(MultiTaskModel):
             rest is spread over the other tasks. Defaults to 0.9.
         activation: String or callable. Defaults to "relu".
         name: String. Defaults to "cross_stitch".
+        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.CrossStitch` for the equations.
 
@@ -35,6 +36,7 @@ class CrossStitch(MultiTaskModel):
         own_weight=0.9,
         activation="relu",
         name="cross_stitch",
+        **kwargs,
     ):
         names = [task.name for task in tasks]
         sharing = CrossStitchLayer(
@@ -44,4 +46,4 @@ class CrossStitch(MultiTaskModel):
             activation,
             name="sharing",
         )
-        super().__init__(features, tasks, sharing, name=name)
+        super().__init__(features, tasks, sharing, name=name, **kwargs)

@@ -17,6 +17,7 @@ class Customized(MultiTaskModel):
         activation: String or callable. Defaults to "relu".
         dropout: Float. Rate of dropout after each layer. Defaults to 0.
         name: String. Defaults to "customized".
+        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.Customized` for the equations.
 
@@ -32,6 +33,7 @@ class Customized(MultiTaskModel):
         activation="relu",
         dropout=0.0,
         name="customized",
+        **kwargs,
     ):
         names = [task.name for task in tasks]
         sharing = CustomizedLayer(
@@ -41,4 +43,4 @@ class Customized(MultiTaskModel):
             dropout,
             name="sharing",
         )
-        super().__init__(features, tasks, sharing, name=name)
+        super().__init__(features, tasks, sharing, name=name, **kwargs)

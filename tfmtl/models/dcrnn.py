@@ -38,6 +38,7 @@ class DCRNN(MultiTaskModel):
             impressions are learnt from. Regression tasks stand apart. Defaults to
             False, which lets `Task(space="click")` choose the rows of a task.
         name: String. Defaults to "dcrnn".
+        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
 
     Raises:
         ValueError: If `product_head` is asked for and a task has a sample space.
@@ -64,6 +65,7 @@ class DCRNN(MultiTaskModel):
         task_recurrence=True,
         product_head=False,
         name="dcrnn",
+        **kwargs,
     ):
         for task in tasks if product_head else []:
             if task.kind == "binary" and task.space is not None:
@@ -87,7 +89,7 @@ class DCRNN(MultiTaskModel):
             task_recurrence,
             name="sharing",
         )
-        super().__init__(features, tasks, sharing, name=name)
+        super().__init__(features, tasks, sharing, name=name, **kwargs)
 
     def predict_tasks(self, logits):
         """Maps logits to predictions, binary ones to products if asked for."""

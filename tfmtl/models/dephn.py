@@ -49,6 +49,7 @@ class DEPHN(MultiTaskModel):
         correlation: "pearson" or "cosine", of the batch's labels. Defaults to
             "pearson".
         name: String. Defaults to "dephn".
+        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.PHN` for the structure, `tfmtl.layers.virtual_gradient`.
 
@@ -69,6 +70,7 @@ class DEPHN(MultiTaskModel):
         coefficient="add_sqrt",
         correlation="pearson",
         name="dephn",
+        **kwargs,
     ):
         _errors.check_choice("correlation", correlation, CORRELATIONS)
         sharing = PHN(
@@ -83,7 +85,7 @@ class DEPHN(MultiTaskModel):
             coefficient=coefficient,
             name="sharing",
         )
-        super().__init__(features, tasks, sharing, name=name)
+        super().__init__(features, tasks, sharing, name=name, **kwargs)
         self.correlation = correlation
 
     def train_step(self, data):

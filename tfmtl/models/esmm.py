@@ -35,6 +35,7 @@ class ESMM(MultiTaskModel):
         activation: String or callable. Defaults to "relu".
         dropout: Float. Rate of dropout after each layer. Defaults to 0.
         name: String. Defaults to "esmm".
+        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
 
     Raises:
         ValueError: If tasks are each other's sample space.
@@ -58,10 +59,11 @@ class ESMM(MultiTaskModel):
         activation="relu",
         dropout=0.0,
         name="esmm",
+        **kwargs,
     ):
         names = [task.name for task in tasks]
         sharing = SeparateBottoms(names, units, activation, dropout, name="sharing")
-        super().__init__(features, tasks, sharing, name=name)
+        super().__init__(features, tasks, sharing, name=name, **kwargs)
 
     @property
     def parents(self) -> dict[str, str | None]:

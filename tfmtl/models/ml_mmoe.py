@@ -18,6 +18,7 @@ class MLMMoE(MultiTaskModel):
             of its experts. Defaults to ((256,), (128,)).
         activation: String or callable of the experts. Defaults to "relu".
         name: String. Defaults to "ml_mmoe".
+        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.MLMMoE` for the equations.
 
@@ -33,6 +34,7 @@ class MLMMoE(MultiTaskModel):
         expert_units=((256,), (128,)),
         activation="relu",
         name="ml_mmoe",
+        **kwargs,
     ):
         names = [task.name for task in tasks]
         sharing = MLMMoELayer(
@@ -42,4 +44,4 @@ class MLMMoE(MultiTaskModel):
             activation,
             name="sharing",
         )
-        super().__init__(features, tasks, sharing, name=name)
+        super().__init__(features, tasks, sharing, name=name, **kwargs)

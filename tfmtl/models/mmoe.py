@@ -21,6 +21,7 @@ class MMoE(MultiTaskModel):
             (256, 128).
         activation: String or callable of the experts. Defaults to "relu".
         name: String. Defaults to "mmoe".
+        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.MMoE` for the equations.
 
@@ -36,6 +37,7 @@ class MMoE(MultiTaskModel):
         expert_units=(256, 128),
         activation="relu",
         name="mmoe",
+        **kwargs,
     ):
         names = [task.name for task in tasks]
         sharing = MMoELayer(
@@ -45,4 +47,4 @@ class MMoE(MultiTaskModel):
             activation,
             name="sharing",
         )
-        super().__init__(features, tasks, sharing, name=name)
+        super().__init__(features, tasks, sharing, name=name, **kwargs)

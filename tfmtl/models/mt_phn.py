@@ -31,6 +31,7 @@ class MTPHN(MultiTaskModel):
             Defaults to 2.
         mappings: Strings out of "raw", "sin" and "cos". Defaults to ("raw",).
         name: String. Defaults to "mt_phn".
+        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.PHN` for the structure.
 
@@ -49,6 +50,7 @@ class MTPHN(MultiTaskModel):
         heads=2,
         mappings=("raw",),
         name="mt_phn",
+        **kwargs,
     ):
         sharing = PHN(
             [task.name for task in tasks],
@@ -62,4 +64,4 @@ class MTPHN(MultiTaskModel):
             coefficient=None,
             name="sharing",
         )
-        super().__init__(features, tasks, sharing, name=name)
+        super().__init__(features, tasks, sharing, name=name, **kwargs)

@@ -18,6 +18,7 @@ class OMoE(MultiTaskModel):
             (256, 128).
         activation: String or callable of the experts. Defaults to "relu".
         name: String. Defaults to "omoe".
+        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.OMoE` for the equations.
 
@@ -33,6 +34,7 @@ class OMoE(MultiTaskModel):
         expert_units=(256, 128),
         activation="relu",
         name="omoe",
+        **kwargs,
     ):
         names = [task.name for task in tasks]
         sharing = OMoELayer(
@@ -42,4 +44,4 @@ class OMoE(MultiTaskModel):
             activation,
             name="sharing",
         )
-        super().__init__(features, tasks, sharing, name=name)
+        super().__init__(features, tasks, sharing, name=name, **kwargs)

@@ -23,6 +23,7 @@ class PLE(MultiTaskModel):
             of its experts. Defaults to ((256,), (128,)).
         activation: String or callable of the experts. Defaults to "relu".
         name: String. Defaults to "ple".
+        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.PLE` for the equations.
 
@@ -39,6 +40,7 @@ class PLE(MultiTaskModel):
         expert_units=((256,), (128,)),
         activation="relu",
         name="ple",
+        **kwargs,
     ):
         names = [task.name for task in tasks]
         sharing = PLELayer(
@@ -49,4 +51,4 @@ class PLE(MultiTaskModel):
             activation,
             name="sharing",
         )
-        super().__init__(features, tasks, sharing, name=name)
+        super().__init__(features, tasks, sharing, name=name, **kwargs)

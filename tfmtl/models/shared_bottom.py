@@ -17,6 +17,7 @@ class SharedBottom(MultiTaskModel):
         activation: String or callable. Defaults to "relu".
         dropout: Float. Rate of dropout after each layer. Defaults to 0.
         name: String. Defaults to "shared_bottom".
+        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.SharedBottom`.
     """
@@ -29,7 +30,8 @@ class SharedBottom(MultiTaskModel):
         activation="relu",
         dropout=0.0,
         name="shared_bottom",
+        **kwargs,
     ):
         names = [task.name for task in tasks]
         sharing = SharedBottomLayer(names, units, activation, dropout, name="sharing")
-        super().__init__(features, tasks, sharing, name=name)
+        super().__init__(features, tasks, sharing, name=name, **kwargs)

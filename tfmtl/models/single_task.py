@@ -29,6 +29,7 @@ class SingleTask(MultiTaskModel):
         activation: String or callable. Defaults to "relu".
         dropout: Float. Rate of dropout after each layer. Defaults to 0.
         name: String. Defaults to "single_task".
+        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.SeparateBottoms`.
     """
@@ -41,10 +42,11 @@ class SingleTask(MultiTaskModel):
         activation="relu",
         dropout=0.0,
         name="single_task",
+        **kwargs,
     ):
         names = [task.name for task in tasks]
         sharing = SeparateBottoms(names, units, activation, dropout, name="sharing")
-        super().__init__(features, tasks, sharing, name=name)
+        super().__init__(features, tasks, sharing, name=name, **kwargs)
 
     def make_embedding(self):
         """Returns an embedding with room for every task's rows."""

@@ -23,6 +23,7 @@ class Sluice(MultiTaskModel):
             Defaults to 0.9.
         activation: String or callable. Defaults to "relu".
         name: String. Defaults to "sluice".
+        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.Sluice` for the equations.
 
@@ -39,6 +40,7 @@ class Sluice(MultiTaskModel):
         own_weight=0.9,
         activation="relu",
         name="sluice",
+        **kwargs,
     ):
         names = [task.name for task in tasks]
         sharing = SluiceLayer(
@@ -49,4 +51,4 @@ class Sluice(MultiTaskModel):
             activation,
             name="sharing",
         )
-        super().__init__(features, tasks, sharing, name=name)
+        super().__init__(features, tasks, sharing, name=name, **kwargs)

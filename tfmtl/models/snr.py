@@ -24,6 +24,7 @@ class SNR(MultiTaskModel):
             1e-4.
         activation: String or callable. Defaults to "relu".
         name: String. Defaults to "snr".
+        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.SNR` for the equations.
 
@@ -41,6 +42,7 @@ class SNR(MultiTaskModel):
         penalty=1e-4,
         activation="relu",
         name="snr",
+        **kwargs,
     ):
         names = [task.name for task in tasks]
         sharing = SNRLayer(
@@ -52,4 +54,4 @@ class SNR(MultiTaskModel):
             activation,
             name="sharing",
         )
-        super().__init__(features, tasks, sharing, name=name)
+        super().__init__(features, tasks, sharing, name=name, **kwargs)

@@ -1,0 +1,106 @@
+"""The README is true: its code runs, and its config makes a served model."""
+
+import gzip
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+import serving
+from pipeline import config as configs
+from pipeline.run import run
+from serving.client import Client
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def _blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_python_example(tmp_path):
+    (code,) = (block for block in _blocks("python") if "import tfmtl" in block)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 24
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            code + "\nprint({k: v.shape for k, v in scores.items()})",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "{'click': (10000, 1), 'like': (10000, 1)}" in done.stdout
+    assert (tmp_path / "exported" / "saved_model.pb").is_file()
+
+
+def _write_logs(folder, rows=3000):
+    rng = np.random.default_rng(0)
+    item = rng.integers(0, 40, rows)
+    click = rng.random(rows) < 0.1 + 0.02 * item
+    lines = [
+        "timestamp,user_id,item_id,price,viewed,click,purchase,dwell_seconds,cart_id"
+    ]
+    for i in range(rows):
+        viewed = "|".join(f"i{j}" for j in rng.integers(0, 40, rng.integers(0, 4)))
+        after = (
+            f"{int(rng.random() < 0.3)},{rng.exponential(9):.2f}" if click[i] else ","
+        )
+        lines.append(
+            f"{1000 + i},{rng.integers(0, 90)},i{item[i]},{rng.exponential(5):.2f},"
+            f"{viewed},{int(click[i])},{after},{i}"
+        )
+    folder.mkdir()
+    text = "\n".join(lines) + "\n"
+    (folder / "day1.csv.gz").write_bytes(gzip.compress(text.encode()))
+
+
+def test_the_config_of_own_logs_makes_a_served_model(tmp_path, monkeypatch):
+    (text,) = (block for block in _blocks("yaml") if "name: shop" in block)
+    monkeypatch.chdir(tmp_path)
+    _write_logs(tmp_path / "logs")
+    Path("shop.yaml").write_text(text)
+    config = configs.load("shop.yaml", ["train.epochs=2", "train.batch_size=32"])
+    artefacts = run(config, report=lambda line: None)
+    pushed = json.loads((artefacts["pushed_model"] / "pushed.json").read_text())
+    assert pushed["version"] == 1
+    (body,) = (
+        re.search(r"-d '(.*?)'", block).group(1)
+        for block in _blocks("shell")
+        if "/v1/models/shop:predict" in block
+    )
+    instances = json.loads(body)["instances"]
+    with serving.start("models/shop", "shop") as server:
+        client = Client(server.url, "shop")
+        answer = client.predict([{**instances[0], "viewed": ["i7", "i1"]}])
+        # The client pads, converts and fills in; here the same row by hand.
+        full = {**instances[0], "viewed": instances[0]["viewed"][:2] + [""]}
+        by_hand = client.predict([full])
+    for task in ("click", "purchase", "dwell_seconds"):
+        assert answer[task].shape == (1, 1)
+        np.testing.assert_array_equal(answer[task], by_hand[task])
+
+
+def test_every_command_names_what_exists():
+    for block in _blocks("shell"):
+        for command in re.findall(r"-m (pipeline|serving) (\w+)", block):
+            done = subprocess.run(
+                [sys.executable, "-m", *command, "--help"],
+                capture_output=True,
+                text=True,
+                check=False,
+                cwd=ROOT,
+            )
+            assert done.returncode == 0, done.stderr
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (?:PYTHON=\S+ )?([a-z-]+)", README, re.MULTILINE):
+        assert f"\n{target}:" in makefile
+    assert yaml.safe_load(_blocks("yaml")[0])
