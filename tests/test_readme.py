@@ -45,7 +45,8 @@ def test_python_example(tmp_path):
 def _write_logs(folder, rows=3000):
     rng = np.random.default_rng(0)
     item = rng.integers(0, 40, rows)
-    click = rng.random(rows) < 0.1 + 0.02 * item
+    price = rng.exponential(5, rows)
+    click = rng.random(rows) < np.where(price < 4, 0.8, 0.2)  # cheap things sell
     lines = [
         "timestamp,user_id,item_id,price,viewed,click,purchase,dwell_seconds,cart_id"
     ]
@@ -55,7 +56,7 @@ def _write_logs(folder, rows=3000):
             f"{int(rng.random() < 0.3)},{rng.exponential(9):.2f}" if click[i] else ","
         )
         lines.append(
-            f"{1000 + i},{rng.integers(0, 90)},i{item[i]},{rng.exponential(5):.2f},"
+            f"{1000 + i},{rng.integers(0, 90)},i{item[i]},{price[i]:.2f},"
             f"{viewed},{int(click[i])},{after},{i}"
         )
     folder.mkdir()
@@ -69,7 +70,7 @@ def test_the_config_of_own_logs_makes_a_served_model(tmp_path, monkeypatch):
     _write_logs(tmp_path / "logs")
     Path("shop.yaml").write_text(text)
     config = configs.load("shop.yaml", ["train.epochs=2", "train.batch_size=32"])
-    artefacts = run(config, report=lambda line: None)
+    artefacts = run(config)
     pushed = json.loads((artefacts["pushed_model"] / "pushed.json").read_text())
     assert pushed["version"] == 1
     (body,) = (
