@@ -129,7 +129,7 @@ def stages(config: Config) -> list[Stage]:
         ),
         Stage(
             "Trainer",
-            inputs=("transform_graph", "transformed_examples"),
+            inputs=("statistics", "transform_graph", "transformed_examples"),
             outputs=("model",),
             depends=lambda c: [
                 [f.model_dump() for f in c.features],

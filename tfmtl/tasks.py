@@ -1,6 +1,7 @@
 """The task: everything that is particular to one predicted action."""
 
 import dataclasses
+import math
 
 import keras
 from keras import ops
@@ -93,6 +94,23 @@ class Task(Declaration):
         if self.kind == "binary":
             return ops.sigmoid(logits)
         return ops.softplus(logits) if self.loss == "log_mse" else logits
+
+    def logit_of(self, prediction: float) -> float:
+        """Returns the logit that `activate` maps to a prediction.
+
+        Raises:
+            ValueError: If the task cannot predict it, as a probability of 0.
+        """
+        if self.kind == "regression" and self.loss != "log_mse":
+            return prediction
+        if not 0 < prediction < (1 if self.kind == "binary" else math.inf):
+            raise ValueError(
+                f"Task {self.name!r} cannot predict {prediction!r}: a probability must "
+                "lie between 0 and 1, a value of log_mse above 0."
+            )
+        if self.kind == "binary":
+            return math.log(prediction) - math.log1p(-prediction)
+        return prediction + math.log(-math.expm1(-prediction))  # of softplus
 
     def row_loss(self, label, prediction):
         """Returns the loss of each row.

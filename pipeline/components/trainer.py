@@ -1,6 +1,5 @@
 """Trainer: fits the configured architecture and exports it with its transform."""
 
-import inspect
 import json
 import math
 from collections.abc import Mapping
@@ -55,7 +54,7 @@ def trainer(
 
     Args:
         config: Its features, tasks, `model` and `train` sections.
-        inputs: `transform_graph` and `transformed_examples`.
+        inputs: `statistics`, `transform_graph` and `transformed_examples`.
         outputs: `model`: Format-Keras/model.keras, Format-Serving (the SavedModel that
             is served), history.json and logs for TensorBoard; `checkpoints`: scratch.
 
@@ -68,6 +67,10 @@ def trainer(
     sizes = json.loads((graph / "features.json").read_text())
     features, tasks = declare(config, sizes)
     model = build(config, features, tasks)
+    rates = json.loads((inputs["statistics"] / "label_rates.json").read_text())
+    for task, rate in rates["train"]["all"].items():
+        with contextlib.suppress(ValueError):  # one class only: there is no such logit
+            model.start_at({task: rate["mean"]})
     batch = config.train.batch_size
     summary = (inputs["transformed_examples"] / "summary.json").read_text()
     rows = json.loads(summary)["rows"]
@@ -161,8 +164,7 @@ def build(config: Config, features: list, tasks: list) -> tfmtl.MultiTaskModel:
 
 
 def _check_options(config: Config) -> None:
-    architecture = tfmtl.models.get(config.model.architecture)
-    known = set(inspect.signature(architecture).parameters) - {"features", "tasks"}
+    known = tfmtl.models.options(config.model.architecture)
     for option in config.model.options:
         if option not in known:
             raise ConfigError(

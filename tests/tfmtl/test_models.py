@@ -253,3 +253,15 @@ def test_sample_weights_count_like_repeated_rows():
     )
     for key, value in weighted.items():
         np.testing.assert_allclose(value, repeated[key], rtol=1e-5, err_msg=key)
+
+
+@every_architecture
+def test_starts_at_the_means_of_the_labels(name):
+    model = _model(name)
+    means = {"click": 0.3, "like": 0.002, "watch": 25.0, "rating": 3.0}
+    model.start_at(means)
+    predictions = model(_data()[0])
+    for task in _tasks():
+        start = task.logit_of(means[task.name])
+        found = task.logit_of(float(np.mean(predictions[task.name])))
+        assert abs(found - start) < 1.5, task.name

@@ -112,3 +112,21 @@ def test_tasks_that_do_not_go_together():
         check_tasks([Task("t"), Task("t")])
     with pytest.raises(ValueError, match="must be a binary task or a column"):
         check_tasks([Task("t", space="w"), Task("w", kind="regression")])
+
+
+def test_a_prediction_and_its_logit():
+    for task, prediction in (
+        (Task("t"), 0.003),
+        (Task("t", kind="regression"), -2.5),
+        (Task("t", kind="regression", loss="log_mse"), 0.01),
+        (Task("t", kind="regression", loss="log_mse"), 40.0),
+    ):
+        logit = np.float32([[task.logit_of(prediction)]])
+        assert float(task.activate(logit)[0, 0]) == pytest.approx(prediction, rel=1e-5)
+    for task, prediction in (
+        (Task("t"), 0.0),
+        (Task("t"), 1.0),
+        (Task("t", kind="regression", loss="log_mse"), 0.0),
+    ):
+        with pytest.raises(ValueError, match="cannot predict"):
+            task.logit_of(prediction)

@@ -70,6 +70,11 @@ class DomainTower(keras.layers.Layer):
             name="bias", shape=(self.domains, 1), initializer="zeros"
         )
 
+    @property
+    def output_bias(self):
+        """The variable that is added to the logits, (domains, 1)."""
+        return self.bias
+
     def call(self, inputs, domain):
         """Maps (batch, width) and (batch,) to (batch, 1)."""
         chosen = ops.one_hot(domain, self.domains, dtype=self.compute_dtype)  # (B, D)

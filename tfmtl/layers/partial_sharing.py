@@ -27,7 +27,7 @@ class PartialDense(keras.layers.Layer):
     Input shape: (copies, batch, width), or (1, batch, width), which all copies read.
 
     Output shape: (copies, batch, units). The copies come first, so that the kernels of
-    all apply in one batched product.
+    all apply in one batched product. More axes may stand in front of both.
 
     Example:
     >>> PartialDense(8, copies=2)(keras.ops.ones((1, 4, 5))).shape
@@ -91,7 +91,7 @@ class PartialDense(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         """Returns (copies, batch, units)."""
-        return (self.copies, *input_shape[1:-1], self.units)
+        return (*input_shape[:-3], self.copies, input_shape[-2], self.units)
 
     def get_config(self):
         """Returns every argument."""
@@ -107,7 +107,7 @@ class PartialDense(keras.layers.Layer):
 
 def spread(x, copies):
     """Repeats (1, batch, width) to (copies, batch, width), if it is not that yet."""
-    return ops.repeat(x, copies, axis=0) if x.shape[0] < copies else x
+    return ops.repeat(x, copies, axis=-3) if x.shape[-3] < copies else x
 
 
 def floor_share(ratio, number):

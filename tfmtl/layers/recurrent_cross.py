@@ -180,6 +180,9 @@ class FieldRecurrentCross(keras.layers.Layer):
         self.units = units
         self.cell = cell
         self.bidirectional = bidirectional
+        # XLA takes minutes to compile a step for each of dozens of fields, so "auto"
+        # must not choose it.
+        self.supports_jit = False
         self.copies = copies
         self.shared_ratio = shared_ratio
         self.sharing = {
@@ -203,24 +206,21 @@ class FieldRecurrentCross(keras.layers.Layer):
 
     def call(self, inputs):
         """Maps (batch, fields, dim) to the same, or (batch, copies, fields * dim)."""
-        count = inputs.shape[1]
-        copies = self.copies or 1
-        fields = [spread(inputs[None, :, f], copies) for f in range(count)]
-        zeros = ops.zeros_like(fields[0][..., :1])  # (K, B, 1)
-        zeros = ops.repeat(zeros, self.units, axis=-1)
-        contexts = [[] for _ in fields]
+        x = ops.expand_dims(ops.swapaxes(inputs, 0, 1), 1)  # (F, 1, B, D)
+        x = spread(x, self.copies or 1)  # (F, K, B, D)
+        start = ops.repeat(ops.zeros_like(x[0, ..., :1]), self.units, axis=-1)
+        contexts = []
         for cell, order in zip(self.cells, (1, -1), strict=False):
-            states = cell.start(zeros)
-            for f in range(count)[::order]:
-                states = cell(fields[f], states)
-                contexts[f].append(states[0])
-        crossed = [
-            field * self.cross(ops.concatenate(context, axis=-1))
-            for field, context in zip(fields, contexts, strict=True)
-        ]  # each (K, B, D)
+            states, seen = cell.start(start), []
+            for f in range(x.shape[0])[::order]:
+                states = cell(x[f], states)
+                seen.append(states[0])
+            contexts.append(ops.stack(seen[::order]))  # (F, K, B, U)
+        x = x * self.cross(ops.concatenate(contexts, axis=-1))
         if self.copies is None:
-            return ops.stack([ops.squeeze(x, 0) for x in crossed], axis=1)
-        return ops.swapaxes(ops.concatenate(crossed, axis=-1), 0, 1)
+            return ops.swapaxes(ops.squeeze(x, 1), 0, 1)  # (B, F, D)
+        x = ops.transpose(x, (2, 1, 0, 3))  # (B, K, F, D)
+        return ops.reshape(x, (-1, self.copies, x.shape[2] * x.shape[3]))
 
     def compute_output_shape(self, input_shape):
         """Returns (batch, fields, dim) or (batch, copies, fields * dim)."""

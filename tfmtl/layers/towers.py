@@ -30,6 +30,11 @@ class Tower(keras.layers.Layer):
         self.hidden.build(input_shape)
         self.logit.build(self.hidden.compute_output_shape(input_shape))
 
+    @property
+    def output_bias(self):
+        """The variable that is added to the logit."""
+        return self.logit.bias
+
     def call(self, inputs):
         """Maps (batch, width) to (batch, 1)."""
         return self.logit(self.hidden(inputs))

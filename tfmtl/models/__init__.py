@@ -122,7 +122,8 @@ def options(name: str) -> list[str]:
     >>> options("shared_bottom")
     ['units', 'activation', 'dropout', 'name', 'epnet', 'ppnet']
     """
-    parameters = dict(inspect.signature(get(name)).parameters)
+    parameters = dict(inspect.signature(get(name).__init__).parameters)
     if parameters.pop("kwargs", None):
-        parameters.update(inspect.signature(MultiTaskModel).parameters)
-    return [key for key in parameters if key not in ("features", "tasks", "sharing")]
+        parameters.update(inspect.signature(MultiTaskModel.__init__).parameters)
+    given = ("self", "features", "tasks", "sharing")
+    return [key for key in parameters if key not in given]

@@ -139,6 +139,20 @@ class MultiTaskModel(keras.Model):
         """Maps {task: (batch, 1)} logits to predictions; a chain of them goes here."""
         return {task.name: task.activate(logits[task.name]) for task in self.tasks}
 
+    def start_at(self, means):
+        """Lets the predictions of an untrained model start near the tasks' means.
+
+        A task of 0.3 % positives else spends its first steps on learning that, and
+        bends the shared layers to it. Sets the biases of the towers' logits.
+
+        Args:
+            means: Dict {task: float}. The mean label, such as the rate of positives.
+        """
+        for task in self.tasks:
+            if task.name in means:
+                bias = self.towers[task.name].output_bias
+                bias.assign(ops.full(bias.shape, task.logit_of(means[task.name])))
+
     def compile(self, optimizer="adam", **kwargs):
         """Configures training; without arguments: Adam, learning rate 1e-3.
 
