@@ -1,5 +1,6 @@
 """Trainer: fits the configured architecture and exports it with its transform."""
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -154,9 +155,11 @@ def declare(config: Config, sizes: dict) -> tuple[list, list]:
 
 def build(config: Config, features: list, tasks: list) -> tfmtl.MultiTaskModel:
     """Returns the configured architecture, compiled."""
-    architecture = tfmtl.models.get(config.model.architecture)
+    name, options = config.model.architecture, dict(config.model.options)
+    if config.domain and "domain" in tfmtl.models.options(name):
+        options.setdefault("domain", config.domain)
     try:
-        model = architecture(features, tasks, **config.model.options)
+        model = tfmtl.models.get(name)(features, tasks, **options)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"model.options: {error}") from error
     model.compile(keras.optimizers.Adam(config.train.learning_rate))
