@@ -11,10 +11,10 @@ demo: $(VENV)/installed  ## logs -> TFRecords -> model -> served; CONFIG=..., DA
 	$(RUN) -m pipeline demo $(CONFIG) $(if $(DATA),--set data.options.data=$(DATA))
 
 test: $(VENV)/installed  ## the fast tests
-	$(RUN) -m pytest -m "not slow"
+	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: $(VENV)/installed  ## all tests
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed
 	$(RUN) -m ruff check .
