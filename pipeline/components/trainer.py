@@ -1,6 +1,5 @@
 """Trainer: fits the configured architecture and exports it with its transform."""
 
-import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -69,9 +68,13 @@ def trainer(
     features, tasks = declare(config, sizes)
     model = build(config, features, tasks)
     rates = json.loads((inputs["statistics"] / "label_rates.json").read_text())
-    for task, rate in rates["train"]["all"].items():
-        with contextlib.suppress(ValueError):  # one class only: there is no such logit
-            model.start_at({task: rate["mean"]})
+    means = {task: rate["mean"] for task, rate in rates["train"]["all"].items()}
+    for task in tasks:
+        try:
+            task.logit_of(means[task.name])
+        except ValueError:  # labels of one class only
+            del means[task.name]
+    model.start_at(means)
     batch = config.train.batch_size
     summary = (inputs["transformed_examples"] / "summary.json").read_text()
     rows = json.loads(summary)["rows"]

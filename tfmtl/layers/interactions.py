@@ -1,5 +1,8 @@
 """Feature interactions by name, and banks of experts made of different ones."""
 
+import functools
+import math
+
 import keras
 from keras import ops
 
@@ -13,7 +16,7 @@ from tfmtl.layers.recurrent_cross import FieldRecurrentCross, RecurrentCross
 
 _INTERACTIONS = {
     # These read (batch, width),
-    "dnn": DNN,
+    "dnn": functools.partial(DNN, units=(128,)),
     "cross": Cross,
     "cross_v2": CrossV2,
     "cross_mix": CrossMix,
@@ -37,7 +40,7 @@ def interaction(name: str, **options) -> keras.layers.Layer:
 
     Args:
         name: String. One of the above.
-        **options: Arguments of the layer.
+        **options: Arguments of the layer. `units` of "dnn" defaults to (128,).
 
     Raises:
         ValueError: If there is no such interaction; the message gives the nearest.
@@ -104,6 +107,14 @@ class HeterogeneousExperts(keras.layers.Layer):
     def takes_fields(self):
         """Whether any of the experts reads (batch, fields, dim)."""
         return any(map(_takes_fields, self.interactions))
+
+    @property
+    def labels(self):
+        """Names of the experts in a gate report."""
+        return [
+            f"{type(layer).__name__.lower()}_{i}"
+            for i, layer in enumerate(self.interactions)
+        ]
 
     def _make(self, given, name):
         if isinstance(given, keras.layers.Layer):
@@ -172,11 +183,7 @@ def _takes_fields(layer):
 
 
 def _flat_shape(shape):
-    batch, *rest = shape
-    width = 1
-    for size in rest:
-        width *= size
-    return (batch, width)
+    return (shape[0], math.prod(shape[1:]))
 
 
 def _flat(x):

@@ -1,10 +1,14 @@
 """Mixtures of experts that all tasks share: one gate for all, or one a task."""
 
+import math
+
 import keras
+from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.experts import Experts
 from tfmtl.layers.gates import SoftmaxGate
+from tfmtl.layers.interactions import HeterogeneousExperts
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -16,12 +20,15 @@ class MMoE(keras.layers.Layer):
 
     Args:
         tasks: List of strings. Names of the tasks.
-        experts: Integer. Number of experts. Defaults to 4.
-        expert_units: Tuple of integers. Layer widths of an expert. Defaults to
-            (256, 128).
+        experts: Integer, the number of DNN experts, or list of interactions: names, or
+            dicts {"name": name, **options}, see `HeterogeneousExperts`. Defaults to 4.
+        expert_units: Tuple of integers. Layer widths of an expert; interactions are
+            projected to the last. Defaults to (256, 128).
         activation: String or callable of the experts. Defaults to "relu".
 
-    Input shape: (batch, width). Output: dict {task: (batch, expert_units[-1])}.
+    Input shape: (batch, width), or (batch, fields, dim) if an interaction takes fields.
+
+    Output: dict {task: (batch, expert_units[-1])}.
 
     Example:
     >>> out = MMoE(["click", "like"], expert_units=(8,))(keras.ops.ones((4, 5)))
@@ -37,13 +44,24 @@ class MMoE(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.tasks = _errors.check_task_names(tasks)
-        self.experts = Experts(
-            experts, expert_units, activation, dtype=self.dtype_policy, name="experts"
-        )
+        self.expert_units = _errors.check_units("expert_units", expert_units)
+        if not self.expert_units:
+            raise ValueError("An expert needs a width. Received: expert_units=().")
+        self.kinds = experts
+        bank = {"dtype": self.dtype_policy, "name": "experts"}
+        if isinstance(experts, list | tuple):
+            self.experts = HeterogeneousExperts(
+                experts, self.expert_units[-1], activation, **bank
+            )
+            labels = self.experts.labels
+        else:
+            self.experts = Experts(experts, self.expert_units, activation, **bank)
+            labels = [f"expert_{i}" for i in range(experts)]
+        self.takes_fields = getattr(self.experts, "takes_fields", False)
         self.gates = {
             name: SoftmaxGate(
-                experts,
-                [f"expert_{i}" for i in range(experts)],
+                len(labels),
+                labels,
                 dtype=self.dtype_policy,
                 name=f"{name}_gate",
             )
@@ -58,16 +76,17 @@ class MMoE(keras.layers.Layer):
         self.experts.build(input_shape)
         shape = self.experts.compute_output_shape(input_shape)
         for gate in self.gates.values():
-            gate.build(input_shape, shape)
+            gate.build((input_shape[0], math.prod(input_shape[1:])), shape)
 
     def call(self, inputs):
         """Maps (batch, width) to {task: (batch, expert_units[-1])}."""
         experts = self.experts(inputs)  # (B, E, U)
-        return {task: gate(inputs, experts) for task, gate in self.gates.items()}
+        x = ops.reshape(inputs, (-1, math.prod(inputs.shape[1:])))  # (B, width)
+        return {task: gate(x, experts) for task, gate in self.gates.items()}
 
     def compute_output_shape(self, input_shape):
         """Returns {task: (batch, expert_units[-1])}."""
-        return dict.fromkeys(self.tasks, (input_shape[0], self.experts.units[-1]))
+        return dict.fromkeys(self.tasks, (input_shape[0], self.expert_units[-1]))
 
     def get_config(self):
         """Returns every argument."""
@@ -75,8 +94,8 @@ class MMoE(keras.layers.Layer):
         return {
             **super().get_config(),
             "tasks": self.tasks,
-            "experts": experts["experts"],
-            "expert_units": experts["units"],
+            "experts": self.kinds,
+            "expert_units": self.expert_units,
             "activation": experts["activation"],
         }
 
@@ -89,13 +108,15 @@ class OMoE(MMoE):
 
     Args:
         tasks: List of strings. Names of the tasks.
-        experts: Integer. Number of experts. Defaults to 4.
-        expert_units: Tuple of integers. Layer widths of an expert. Defaults to
-            (256, 128).
+        experts: Integer, the number of DNN experts, or list of interactions: names, or
+            dicts {"name": name, **options}, see `HeterogeneousExperts`. Defaults to 4.
+        expert_units: Tuple of integers. Layer widths of an expert; interactions are
+            projected to the last. Defaults to (256, 128).
         activation: String or callable of the experts. Defaults to "relu".
 
-    Input shape: (batch, width). Output: dict {task: (batch, expert_units[-1])}, the
-    same tensor for each task.
+    Input shape: (batch, width), or (batch, fields, dim) if an interaction takes fields.
+
+    Output: dict {task: (batch, expert_units[-1])}, the same tensor for each task.
 
     Example:
     >>> out = OMoE(["click", "like"], expert_units=(8,))(keras.ops.ones((4, 5)))

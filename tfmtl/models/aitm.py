@@ -13,12 +13,11 @@ class AITM(MultiTaskModel):
 
         L = sum_t L_t + alpha sum_t mean over rows of max(p_t - p_{t-1}, 0)
 
-    The calibrator, the second term, holds for a binary task and the binary task before
-    it. Each later action implies the earlier one, so its probability cannot be larger.
-    That is not so where the two have different sample spaces, as P(like | click) may
-    exceed P(click): such a pair is left alone. Its rows are those inside both spaces.
-    A regression hands on and receives information like any task; the calibrator skips
-    it.
+    The calibrator, the second term, holds for a binary task and the one before it among
+    those of the same sample space. Each later action implies the earlier one, so its
+    probability cannot be larger. That is not so where the spaces differ: P(like given
+    click) may exceed P(click). The mean is over the rows with both labels. A regression
+    hands on and receives information like any task; the calibrator skips it.
 
     Deviations from the paper: no dropout and no L2 by default, and the task's own tower
     (`Task(tower=...)`; one hidden layer by default) above the transfer.
@@ -57,12 +56,7 @@ class AITM(MultiTaskModel):
         sharing = AITMLayer(names, units, activation, dropout, name="sharing")
         super().__init__(features, tasks, sharing, name=name, **kwargs)
         self.calibrator = calibrator
-        binary = [task for task in self.tasks if task.kind == "binary"]
-        self.ordered = [
-            (before.name, task.name)
-            for before, task in zip(binary, binary[1:], strict=False)
-            if before.space == task.space
-        ]
+        self.ordered = _ordered_pairs(self.tasks)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -76,3 +70,14 @@ class AITM(MultiTaskModel):
             mean = ops.sum(excess * weight) / ops.maximum(ops.sum(weight), 1e-9)
             loss = loss + self.calibrator * mean
         return loss
+
+
+def _ordered_pairs(tasks):
+    """Returns the pairs (task, next task) whose probabilities must not rise."""
+    last, pairs = {}, []
+    for task in tasks:
+        if task.kind == "binary":
+            if task.space in last:
+                pairs.append((last[task.space], task.name))
+            last[task.space] = task.name
+    return pairs

@@ -84,8 +84,8 @@ class MultiTaskModel(keras.Model):
         self.sharing = sharing
         if getattr(sharing, "takes_fields", False):
             self.fields = FieldStack(name="fields")
-        self.epnet = make_epnet(epnet)
-        self.ppnet = make_ppnet(ppnet, self.tasks)
+        self.epnet = make_epnet(epnet, self.features)
+        self.ppnet = make_ppnet(ppnet, self.features, self.tasks)
         self.towers = {
             # PPNet has taken over the hidden layers.
             task.name: self.make_tower(task.name, () if self.ppnet else task.tower)

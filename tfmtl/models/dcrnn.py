@@ -1,6 +1,7 @@
 """DCRNN: recurrent crosses and partly shared networks for tasks in a funnel."""
 
 import keras
+from keras import ops
 
 from tfmtl.layers.dcrnn import DCRNN as DCRNNLayer
 from tfmtl.models.base import MultiTaskModel
@@ -101,3 +102,21 @@ class DCRNN(MultiTaskModel):
                     reached = reached * predictions[task.name]
                     predictions[task.name] = reached
         return predictions
+
+    def start_at(self, means):
+        """Lets an untrained model start near the tasks' means, see the base.
+
+        Under a product head a bias stands for the rate among the rows that the task
+        before has reached, so that task's mean must be known: give both, or it first.
+        """
+        reached = 1.0
+        for task in self.tasks:
+            mean = means.get(task.name)
+            chained = self.product_head and task.kind == "binary"
+            if mean is not None:
+                # More than all that reached it is impossible; labels may say so.
+                mean = min(mean / reached, 0.99) if chained else mean
+                super().start_at({task.name: mean})
+            if chained:
+                bias = self.towers[task.name].output_bias
+                reached *= float(ops.mean(ops.sigmoid(bias)))

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfmtl import _errors
 from tfmtl.layers.sharing import SeparateBottoms
 from tfmtl.models.base import MultiTaskModel
 
@@ -14,10 +15,10 @@ class ESMM(MultiTaskModel):
         P_t = sigmoid(logit_t) P_parent(t),  P of the first task = sigmoid(logit)
         L = sum_t weight_t mean over the entire space of bce(P_t, y_t and y_parent(t))
 
-    The parent of a binary task is the task its `space` names; without one, the binary
-    task before it that has none either. So more than two tasks form a chain in the
-    order given, or a tree where several are "given click". A regression stands outside:
-    its loss and prediction are what they are in any other model.
+    The parent of a binary task is the task its `space` names, or the one before it in
+    `chain`. So two tasks are the paper's model, more are a chain, and several tasks
+    "given click" a tree. Other tasks stand outside: the loss and prediction of a
+    regression, or of a task whose space is a column, are those of any other model.
 
     What a task returns is what it declares. With `space="click"` it returns
     P(t | click), the pCVR, though it is never trained on clicked rows alone; without a
@@ -32,13 +33,16 @@ class ESMM(MultiTaskModel):
         tasks: List of `Task`, in funnel order: click before purchase.
         units: Tuple of integers. Layer widths of each task's network above the shared
             embedding. Defaults to (256, 128).
+        chain: List of strings. Tasks each of which implies the one before; others must
+            be left out. Defaults to all binary tasks without a space, as ordered.
         activation: String or callable. Defaults to "relu".
         dropout: Float. Rate of dropout after each layer. Defaults to 0.
         name: String. Defaults to "esmm".
         **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
 
     Raises:
-        ValueError: If tasks are each other's sample space.
+        ValueError: If `chain` names another kind of task, or tasks are each other's
+            sample space.
 
     Example:
     >>> import tfmtl
@@ -56,28 +60,35 @@ class ESMM(MultiTaskModel):
         features,
         tasks,
         units=(256, 128),
+        chain=None,
         activation="relu",
         dropout=0.0,
         name="esmm",
         **kwargs,
     ):
         names = [task.name for task in tasks]
+        free = [t.name for t in tasks if t.kind == "binary" and t.space is None]
+        for task in chain or ():
+            _errors.check_choice("Each task of `chain`", task, free)
+        self.chain = tuple(free if chain is None else chain)
         sharing = SeparateBottoms(names, units, activation, dropout, name="sharing")
         super().__init__(features, tasks, sharing, name=name, **kwargs)
 
     @property
     def parents(self) -> dict[str, str | None]:
-        """{binary task: the task it follows}."""
-        binary = {task.name: task for task in self.tasks if task.kind == "binary"}
-        before, parents = None, {}
-        for name, task in binary.items():
-            conditional = task.space in binary
-            parents[name] = task.space if conditional else before
-            before = before if conditional else name
-        return parents
+        """{task of the chain, or given a task: the task it follows}."""
+        names = [task.name for task in self.tasks]
+        before = dict(zip(self.chain, (None, *self.chain), strict=False))
+        given = {
+            task.name: task.space
+            for task in self.tasks
+            if task.kind == "binary" and task.space in names
+        }
+        parents = {**before, **given}
+        return {n: parents.get(n) for n in names if n in parents or n in given.values()}
 
     def _is_conditional(self, name):
-        return any(t.name == name and t.space in self.parents for t in self.tasks)
+        return self.parents[name] is not None and name not in self.chain
 
     def predict_tasks(self, logits):
         """Multiplies each task's probability with those of its parents."""
@@ -91,6 +102,15 @@ class ESMM(MultiTaskModel):
             if not self._is_conditional(name):
                 predictions[name] = ops.exp(sum(logs[n] for n in lineage))
         return predictions
+
+    def start_at(self, means):
+        """Lets the products start near the tasks' means, see `MultiTaskModel`."""
+        shares = dict(means)
+        for name, parent in self.parents.items():
+            if name in self.chain and name in means and parent in means:
+                # A label that is no step of a funnel may be more frequent.
+                shares[name] = min(means[name] / means[parent], 0.99)
+        super().start_at(shares)
 
     def _lineage(self, name):
         """Returns the task, its parent, its parent's parent and so on."""

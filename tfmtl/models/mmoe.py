@@ -16,7 +16,8 @@ class MMoE(MultiTaskModel):
     Args:
         features: List of `Categorical`, `Numeric` and `Sequence`.
         tasks: List of `Task`.
-        experts: Integer. Number of experts. Defaults to 4.
+        experts: Integer, the number of DNN experts, or list of interactions, such as
+            ["dnn", {"name": "cross_v2", "depth": 2}]. Defaults to 4.
         expert_units: Tuple of integers. Layer widths of an expert. Defaults to
             (256, 128).
         activation: String or callable of the experts. Defaults to "relu".
