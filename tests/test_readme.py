@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 import serving
+import tfmtl
 from pipeline import config as configs
 from pipeline.run import run
 from serving.client import Client
@@ -88,6 +89,17 @@ def test_the_config_of_own_logs_makes_a_served_model(tmp_path, monkeypatch):
     for task in ("click", "purchase", "dwell_seconds"):
         assert answer[task].shape == (1, 1)
         np.testing.assert_array_equal(answer[task], by_hand[task])
+
+
+def test_every_architecture_has_a_page():
+    for name in tfmtl.models.names():
+        page = ROOT / "docs" / "models" / f"{name}.md"
+        assert f"(docs/models/{name}.md)" in README
+        text = page.read_text()
+        assert f"architecture: {name}" in text and "```mermaid" in text
+        (config,) = re.findall(r"```yaml\n(.*?model:.*?)```", text, re.DOTALL)[:1]
+        options = yaml.safe_load(config)["model"].get("options", {})
+        assert set(options) <= set(tfmtl.models.options(name)), name
 
 
 def test_every_command_names_what_exists():

@@ -35,9 +35,8 @@ def read(
         seed: Of the shuffling; each epoch differs, but two runs do not.
         drop_remainder: Whether a last batch that is not full is left out. One size of
             batches saves a compilation in training.
-
-        rows: Records in all files, if known: Keras then knows the steps of an epoch from
-            the start, and does not take the end of the first one for missing data.
+        rows: Records in all files, if known: Keras then knows the steps of an epoch
+            from the start, and does not take the end of the first for missing data.
 
     Returns:
         A dataset of (features, labels), dicts of tensors.
