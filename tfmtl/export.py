@@ -36,16 +36,20 @@ def export(
     archive = keras.export.ExportArchive()
     archive.track(model)
 
+    model_specs = {
+        f.name: tf.TensorSpec((None, *f.shape), f.dtype, f.name) for f in model.features
+    }
+
+    # One function, so that the model is traced once and not for each signature.
+    @tf.function(input_signature=[model_specs])
     def predict(inputs):
         outputs = model(inputs, training=False)
         return {name: tf.cast(output, "float32") for name, output in outputs.items()}
 
-    model_specs = {
-        f.name: tf.TensorSpec((None, *f.shape), f.dtype, f.name) for f in model.features
-    }
-    archive.add_endpoint("transformed", predict, [model_specs])
+    predict.get_concrete_function()
+    archive.add_endpoint("transformed", predict)
     if transform is None:
-        archive.add_endpoint("serving_default", predict, [model_specs])
+        archive.add_endpoint("serving_default", predict)
     else:
         graph = tf.saved_model.load(os.fspath(transform))
         raw_specs = _raw_specs(graph, model)
