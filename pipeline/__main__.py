@@ -25,6 +25,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # as by `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
@@ -56,6 +62,9 @@ def _preprocess(args: argparse.Namespace) -> None:
     if args.output:
         overrides.append(f"workspace={args.output}")
     if args.beam_flags:
+        from pipeline.beam.runner import check_flags
+
+        check_flags(args.beam_flags)
         overrides.append(f"beam.flags={args.beam_flags!r}")
     if args.runner:
         overrides.append(f"beam.runner={args.runner}")

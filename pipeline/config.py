@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.errors import PipelineError
 
@@ -67,6 +67,11 @@ class Data(_Section):
     delimiter: str = ","
     split: Split
     max_dead_letter_rate: Annotated[float, Field(ge=0, le=1)] = 0.001
+
+    @field_validator("logs", mode="before")
+    @classmethod
+    def _one_pattern(cls, logs: Any) -> Any:
+        return [logs] if isinstance(logs, str) else logs
 
     @model_validator(mode="after")
     def _check(self) -> "Data":
@@ -306,11 +311,11 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         ConfigError: With one line for each thing that is wrong.
     """
     try:
-        raw = yaml.safe_load(Path(path).read_text())
+        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML in UTF-8: {error}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: a mapping is expected. Received: {raw!r}")
     for override in overrides:
@@ -319,7 +324,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         config = Config.model_validate(raw)
         problems = list(config.problems())
     except pydantic.ValidationError as error:
-        problems = [_explain(e) for e in error.errors()]
+        problems = list(dict.fromkeys(_explain(e) for e in error.errors()))
     if problems:
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
     return config
@@ -364,8 +369,9 @@ _KINDS = ("categorical", "numeric", "sequence")
 
 def _explain(error: Any) -> str:
     """One line for a pydantic error: YAML path, rule, what was received."""
-    # A discriminated union adds the chosen kind to the path; the YAML has no such key.
-    path = [step for step in error["loc"] if step not in _KINDS]
+    # A union adds the kind, or type, that it tried to the path; the YAML has no such
+    # key.
+    path = [s for s in error["loc"] if s not in _KINDS and not _is_type(str(s))]
     where = ".".join(str(step) for step in path) or "(top level)"
     if error["type"] == "extra_forbidden":
         known = _keys_at(error["loc"][:-1])
@@ -377,6 +383,10 @@ def _explain(error: Any) -> str:
     if error["type"] == "value_error":
         return f"{where}: {message}"
     return f"{where}: {message}. Received: {error['input']!r}"
+
+
+def _is_type(step: str) -> bool:
+    return "[" in step or "-" in step
 
 
 def _keys_at(loc: tuple) -> list[str]:

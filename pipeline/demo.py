@@ -13,6 +13,7 @@ from pipeline.beam import arrow
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.run import run
+from serving.quiet import import_tensorflow
 
 _TOLERANCE = 1e-5
 
@@ -23,6 +24,7 @@ def demo(config: Config) -> None:
     Raises:
         PipelineError: If no model was pushed, or the answer is not the offline score.
     """
+    import_tensorflow()
     artefacts = run(config)
     pushed = json.loads((artefacts["pushed_model"] / "pushed.json").read_text())
     if pushed["path"] is None:
@@ -33,11 +35,12 @@ def demo(config: Config) -> None:
     print()
     base_path = Path(pushed["path"]).parent
     request = _request(config, Path(pushed["path"]), artefacts["examples"])
-    with serving.start(base_path, config.name) as server:
+    version = int(Path(pushed["path"]).name)
+    with serving.start(base_path, config.name, versions=(version,)) as server:
         answer = serving.Client(server.url, config.name).predict(request)
         url = f"{server.url}/v1/models/{config.name}:predict"
     offline = _offline(artefacts)
-    print(f"one logged row, asked over REST from version {Path(pushed['path']).name}:")
+    print(f"one logged row, asked over REST from version {version}:")
     for name, score in offline.items():
         served = float(np.asarray(answer[name]).reshape(-1)[0])
         print(f"  {name:<15} served {served:.6f}  offline {score:.6f}")

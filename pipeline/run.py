@@ -10,7 +10,7 @@ import datetime
 import fcntl
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pipeline.config import Config, nearest
@@ -64,7 +64,7 @@ def run(
                 stage.depends(config),
                 [f"{artefact.name}/{artefact.path.name}" for artefact in inputs],
             )
-            found = _find(stage, key, store) if cache or only else None
+            found = _find(stage, key, store, config) if cache or only else None
             if stage.component in wanted and not (found and cache):
                 if not checked:  # before hours of work, not after
                     import_tensorflow()
@@ -108,8 +108,14 @@ def _component(name: str, known: list[str]) -> str:
 @contextlib.contextmanager
 def _locked(workspace: Path) -> Iterator[None]:
     """Holds the workspace for one run at a time; the lock dies with the process."""
-    workspace.mkdir(parents=True, exist_ok=True)
-    with open(workspace / ".lock", "w") as lock:
+    try:
+        workspace.mkdir(parents=True, exist_ok=True)
+        lock = open(workspace / ".lock", "w")
+    except OSError as error:
+        raise PipelineError(
+            f"workspace: cannot write to {workspace}: {error.strerror}"
+        ) from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -144,10 +150,10 @@ def _inputs(
 
 
 def _find(
-    stage: Stage, key: str, store: Metadata
+    stage: Stage, key: str, store: Metadata, config: Config
 ) -> tuple[Execution, list[Artefact]] | None:
     found = store.find(stage.component, key)
-    if found and stage.holds({artefact.name: artefact.path for artefact in found[1]}):
+    if found and stage.holds(config, {a.name: a.path for a in found[1]}):
         return found
     return None
 
@@ -181,13 +187,10 @@ def _execute(
     except BaseException as error:
         reason = str(error) or type(error).__name__
         store.fail(execution, reason)
-        for path in staging.values():  # kept, to see what went wrong
-            path.rename(path.with_suffix(".failed"))
+        kept = _keep(staging.values())
         if isinstance(error, PipelineError):
-            kept = ", ".join(str(p.with_suffix(".failed")) for p in staging.values())
-            raise PipelineError(
-                f"{stage.component}: {reason}\n(what it wrote so far: {kept})"
-            ) from error
+            wrote = f"\n(what it wrote so far: {', '.join(kept)})" if kept else ""
+            raise PipelineError(f"{stage.component}: {reason}{wrote}") from error
         raise
     for name, path in staging.items():
         path.rename(final[name])
@@ -198,3 +201,14 @@ def _execute(
         execution, run_name, stage.component, key, "complete", started, seconds, summary
     )
     return done, outputs
+
+
+def _keep(staging: Iterable[Path]) -> list[str]:
+    """Keeps what a failed execution wrote, to see what went wrong; returns where."""
+    kept = []
+    for path in staging:
+        if any(path.iterdir()):
+            kept.append(str(path.rename(path.with_suffix(".failed"))))
+        else:
+            path.rmdir()
+    return kept

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline import saved_model
 from pipeline.config import Config
 
 
@@ -24,7 +25,8 @@ class Stage:
             can hold.
         code: Further modules that its outputs depend on.
         scratch: Directories that outlive a killed execution, for checkpoints.
-        holds: Whether artefacts from an earlier execution still count.
+        holds: (config, outputs) -> whether artefacts from an earlier execution still
+            count, where that depends on more than what the stage reads.
     """
 
     component: str
@@ -33,7 +35,7 @@ class Stage:
     depends: Callable[[Config], Any]
     code: tuple[str, ...] = ()
     scratch: tuple[str, ...] = ()
-    holds: Callable[[Mapping[str, Path]], bool] = lambda outputs: True
+    holds: Callable[[Config, Mapping[str, Path]], bool] = lambda config, outputs: True
 
     @property
     def module(self) -> str:
@@ -75,9 +77,18 @@ def _log_files(config: Config) -> list:
     return [(file, os.stat(file).st_size, os.stat(file).st_mtime_ns) for file in files]
 
 
-def _is_still_pushed(outputs: Mapping[str, Path]) -> bool:
+def _is_served(config: Config, outputs: Mapping[str, Path]) -> bool:
+    """Whether what was pushed is the version that is served now."""
     record = json.loads((outputs["pushed_model"] / "pushed.json").read_text())
-    return record["path"] is None or Path(record["path"]).is_dir()
+    served = saved_model.served(Path(config.push.destination))
+    return record["path"] is None or Path(record["path"]) == served
+
+
+def _is_compared(config: Config, outputs: Mapping[str, Path]) -> bool:
+    """Whether the model served now is the baseline, or the model evaluated itself."""
+    measured = json.loads((outputs["evaluation"] / "metrics.json").read_text())
+    served = saved_model.served(Path(config.push.destination))
+    return served is None or saved_model.identity(served) in measured["compared"]
 
 
 def stages(config: Config) -> list[Stage]:
@@ -150,6 +161,7 @@ def stages(config: Config) -> list[Stage]:
                 c.evaluate.model_dump(),
                 c.push.destination,
             ],
+            holds=_is_compared,
         ),
         Stage(
             "InfraValidator",
@@ -162,6 +174,6 @@ def stages(config: Config) -> list[Stage]:
             inputs=("model", "blessing", "infra_blessing"),
             outputs=("pushed_model",),
             depends=lambda c: c.push.model_dump(),
-            holds=_is_still_pushed,
+            holds=_is_served,
         ),
     ]

@@ -3,12 +3,13 @@
 import argparse
 import json
 import logging
-import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from serving.quiet import import_tensorflow
 
 _Command = Callable[[argparse.Namespace], int]
 
@@ -21,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is loaded
+    import_tensorflow()
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )

@@ -38,6 +38,12 @@ def input_columns(
         >>> input_columns([{"id": 7}, {"id": 8}], {"id": {"dtype": "DT_STRING"}})
         {'id': ['7', '8']}
     """
+    is_columns = isinstance(data, Mapping) or hasattr(data, "columns")
+    if not is_columns and not (isinstance(data, Sequence) and data):
+        raise ValueError(
+            "The data must be a list of at least one row, a dict of columns or a "
+            f"DataFrame. Received: {data!r}"
+        )
     columns = {}
     for name in sorted(inputs):
         dtype = inputs[name]["dtype"]

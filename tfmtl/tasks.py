@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from tfmtl import _errors
@@ -74,9 +75,10 @@ class Task(Declaration):
         _errors.check_choice(
             f"loss of {self.kind} task {self.name!r}", self.loss, _LOSSES[self.kind]
         )
-        if not self.weight >= 0:
+        if not isinstance(self.weight, int | float) or not self.weight >= 0:
             raise ValueError(
-                f"weight of task {self.name!r} must be >= 0. Received: {self.weight!r}."
+                f"weight of task {self.name!r} must be a number >= 0. Received: "
+                f"{self.weight!r}."
             )
         if self.space == self.name:
             raise ValueError(f"Task {self.name!r} cannot be its own sample space.")
@@ -190,5 +192,14 @@ def labels_and_masks(tasks: list[Task], labels: dict, features: dict) -> dict:
             mask = ops.logical_and(mask, ops.equal(space, 1))
         # A NaN label times weight 0 is still NaN, so it is filled first.
         label = ops.where(mask, label, ops.zeros_like(label))
+        if task.kind == "binary":
+            # TensorFlow's own, as Keras has none; XLA leaves it out.
+            tf.debugging.Assert(
+                ops.all(ops.logical_and(label >= 0, label <= 1)),
+                [
+                    f"A label of binary task {task.name!r} must be 0 or 1. Received:",
+                    label,
+                ],
+            )
         result[task.name] = (label, ops.cast(mask, "float32"))
     return result

@@ -1,9 +1,12 @@
 """The Beam pipeline object for a config: which runner, with which flags."""
 
+import argparse
+from collections.abc import Sequence
+
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.config import Config
+from pipeline.config import Config, ConfigError, nearest
 
 # Beam's own "DirectRunner" first tries to download the Prism binary, so the in-process
 # runner is named by its full path. Its default, one thread, is kept: two
@@ -23,4 +26,23 @@ def pipeline(config: Config) -> beam.Pipeline:
     runner = _LOCAL if config.beam.runner == "local" else config.beam.runner
     # Flags that come later win.
     flags = [f"--runner={runner}", "--no_pipeline_type_check", *config.beam.flags]
-    return beam.Pipeline(options=PipelineOptions(flags))
+    try:
+        return beam.Pipeline(options=PipelineOptions(flags))
+    except (ValueError, AttributeError, ImportError) as error:
+        raise ConfigError(
+            f"beam.runner: Beam cannot make a runner of {runner!r}: {error}"
+        ) from error
+
+
+def check_flags(flags: Sequence[str]) -> None:
+    """Raises a ConfigError for a flag that Beam does not know, and would ignore."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(parser)
+    _, unknown = parser.parse_known_args(list(flags))
+    known = [flag for action in parser._actions for flag in action.option_strings]
+    for flag in unknown:
+        name = flag.partition("=")[0]
+        raise ConfigError(
+            f"{name}: neither a flag of this command nor of Beam.{nearest(name, known)}"
+        )

@@ -58,7 +58,7 @@ def evaluator(
     model = inputs["model"] / SERVING
     _check_model(config, model, schema)
     models = {"model": model}
-    baseline = served(Path(config.push.destination))
+    baseline = saved_model.served(Path(config.push.destination))
     refusal = "no model is served yet"
     if baseline:
         refusal = _not_comparable(baseline, schema)
@@ -83,6 +83,8 @@ def evaluator(
         "slices": evaluation.slice_columns(config),
         "baseline": {"version": int(baseline.name)} if "baseline" in models else None,
         "baseline_note": refusal,
+        # Of the model and of the one served now, comparable or not.
+        "compared": [saved_model.identity(p) for p in (model, baseline) if p],
         "blessed": not reasons,
         "gates": gates,
         "results": results,
@@ -101,12 +103,6 @@ def evaluator(
         },
         "notes": _notes(config, overall, reasons, refusal),
     }
-
-
-def served(destination: Path) -> Path | None:
-    """The newest version under a model's base path; None where there is none."""
-    versions = [p for p in destination.glob("*") if p.name.isdigit() and p.is_dir()]
-    return max(versions, key=lambda path: int(path.name), default=None)
 
 
 def _check_model(config: Config, model: Path, schema: pa.Schema) -> None:

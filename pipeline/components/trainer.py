@@ -32,6 +32,7 @@ def check(config: Config) -> None:
             f"{', '.join(known)}"
         )
     _check_options(config)
+    build(config, *declare(config, _smallest(config)))
     ends = ["loss"] + [
         f"{task.name}_{metric}"
         for task in config.tasks
@@ -154,6 +155,17 @@ def declare(config: Config, sizes: dict) -> tuple[list, list]:
             features.append(tfmtl.Numeric(feature.name))
     tasks = [tfmtl.Task(**task.model_dump()) for task in config.tasks]
     return features, tasks
+
+
+def _smallest(config: Config) -> dict:
+    """What features.json would hold for tables of two rows."""
+    return {
+        feature.name: {
+            "kind": "categorical" if getattr(feature, "buckets", 0) else feature.kind,
+            "size": 2,
+        }
+        for feature in config.features
+    }
 
 
 def build(config: Config, features: list, tasks: list) -> tfmtl.MultiTaskModel:

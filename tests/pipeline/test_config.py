@@ -87,3 +87,22 @@ def test_a_file_that_is_no_mapping(tmp_path, text):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(config.ConfigError, match="No such file"):
         config.load(tmp_path / "none.yaml")
+
+
+def test_one_pattern_of_logs_needs_no_list():
+    loaded = config.load(FEED, ["data.source=null", "data.logs=logs/*.csv"])
+    assert loaded.data.logs == ["logs/*.csv"]
+
+
+def test_a_union_is_explained_by_its_yaml_path():
+    with pytest.raises(config.ConfigError) as error:
+        config.load(FEED, ["evaluate.max_drop=much"])
+    for line in str(error.value).splitlines():
+        assert line.startswith(f"{FEED}: evaluate.max_drop: ")
+
+
+def test_a_file_in_another_encoding(tmp_path):
+    path = tmp_path / "latin.yaml"
+    path.write_bytes("name: caf\xe9".encode("latin-1"))
+    with pytest.raises(config.ConfigError, match="not valid YAML in UTF-8"):
+        config.load(path)

@@ -9,9 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from pipeline import blessing
+from pipeline import blessing, saved_model
 from pipeline.beam import evaluation
-from pipeline.components import evaluator as component
 from pipeline.components.evaluator import evaluator
 from pipeline.config import Config
 from pipeline.errors import PipelineError
@@ -278,8 +277,8 @@ def test_an_empty_test_split(tmp_path):
 
 
 def test_served_ignores_what_is_no_version(tmp_path):
-    assert component.served(tmp_path / "none") is None
+    assert saved_model.served(tmp_path / "none") is None
     for name in ("2", "10", "9", ".deleting-11", "12.tmp"):
         (tmp_path / name).mkdir()
     (tmp_path / "13").write_text("a file")
-    assert component.served(tmp_path) == tmp_path / "10"
+    assert saved_model.served(tmp_path) == tmp_path / "10"

@@ -239,3 +239,44 @@ def test_wrong_flags(capsys, tmp_path):
     assert main(["runs", str(FEED), "--set", f"workspace={tmp_path}"]) == 2
     assert "nothing has run yet" in capsys.readouterr().err
     shutil.rmtree(tmp_path)
+
+
+def test_what_is_served_decides_what_is_cached(road, tmp_path):
+    """A model that is not the served one is compared again, and pushed again."""
+    from serving.publish import publish
+
+    folder, artefacts, _ = road
+    destination = tmp_path / "served"
+    config = _config(folder, **{"push.destination": destination})
+
+    def ran():
+        lines = []
+        run(config, report=lines.append)
+        stages = [line for line in lines if line[0] != " " and "cached" not in line]
+        return [line.split()[0] for line in stages]
+
+    assert {"Evaluator", "Pusher"} <= set(ran())
+    assert ran() == []
+    other = tmp_path / "other"
+    shutil.copytree(artefacts["model"] / "Format-Serving", other)
+    with open(other / "saved_model.pb", "ab") as file:
+        file.write(b"\xa0\x06\x01")  # an unknown field: other bytes, the same model
+    assert publish(other, destination).name == "2"
+    assert ran() == ["Evaluator", "Pusher"]
+    assert (destination / "3").is_dir()
+    assert ran() == []
+
+
+def test_flags_that_nobody_knows(capsys, tmp_path):
+    arguments = ["preprocess", str(FEED), "--set", f"workspace={tmp_path}"]
+    assert main([*arguments, "--direct_num_wrokers=2"]) == 2
+    assert "Did you mean '--direct_num_workers'" in capsys.readouterr().err
+    assert main([*arguments, "--runner", "Foo", "--until"]) == 2
+    assert (
+        main([*arguments, "--set", "data.options.impressions=2000", "--runner=Foo"])
+        == 2
+    )
+    assert "beam.runner: Beam cannot make a runner of 'Foo'" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main(["run", str(FEED), "--set", f"workspace={tmp_path}/file/x"]) == 2
+    assert "cannot write to" in capsys.readouterr().err

@@ -265,3 +265,22 @@ def test_starts_at_the_means_of_the_labels(name):
         start = task.logit_of(means[task.name])
         found = task.logit_of(float(np.mean(predictions[task.name])))
         assert abs(found - start) < 1.5, task.name
+
+
+def test_what_a_model_cannot_be_built_from():
+    features, tasks = [tfmtl.Numeric("x")], [tfmtl.Task("click")]
+    make = tfmtl.models.get("ple")
+    with pytest.raises(ValueError, match="Did you mean 'shared_experts'"):
+        make(features, tasks, shared_expert=2)
+    with pytest.raises(ValueError, match="must be a tfmtl.Task. Received: 'click'"):
+        make(features, ["click"])
+    with pytest.raises(ValueError, match="must be a Categorical, Numeric or Sequence"):
+        make(["x"], tasks)
+
+
+def test_a_label_out_of_range_is_refused():
+    model = _model("shared_bottom")
+    inputs, labels = _data()
+    labels["click"][3] = 2
+    with pytest.raises(tf.errors.InvalidArgumentError, match="'click' must be 0 or 1"):
+        model.fit(inputs, labels, verbose=0)

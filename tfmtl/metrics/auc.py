@@ -48,7 +48,7 @@ class AUC(keras.metrics.Metric):
         p = ops.clip(ops.reshape(ops.cast(y_pred, "float32"), (-1,)), 1e-7, 1 - 1e-7)
         place = (ops.log(p) - ops.log1p(-p) + _LIMIT) / (2 * _LIMIT)
         bins = ops.cast(ops.clip(place, 0, 1) * (_BINS - 1), "int32")
-        bins = bins + _BINS * ops.cast(label, "int32")
+        bins = bins + _BINS * ops.cast(label > 0.5, "int32")
         weight = ops.ones_like(label)
         if sample_weight is not None:
             weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))

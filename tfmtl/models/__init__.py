@@ -1,7 +1,5 @@
 """Architectures by name."""
 
-import inspect
-
 from tfmtl import _errors
 from tfmtl.models.aitm import AITM
 from tfmtl.models.asymmetric import Asymmetric
@@ -122,8 +120,5 @@ def options(name: str) -> list[str]:
     >>> options("shared_bottom")
     ['units', 'activation', 'dropout', 'name', 'epnet', 'ppnet']
     """
-    parameters = dict(inspect.signature(get(name).__init__).parameters)
-    if parameters.pop("kwargs", None):
-        parameters.update(inspect.signature(MultiTaskModel.__init__).parameters)
-    given = ("self", "features", "tasks", "sharing")
-    return [key for key in parameters if key not in given]
+    given = ("features", "tasks")
+    return [key for key in get(name).arguments() if key not in given]

@@ -5,6 +5,7 @@ import inspect
 import keras
 from keras import ops
 
+from tfmtl import _errors
 from tfmtl.features import check_features
 from tfmtl.gate_report import gate_report
 from tfmtl.layers.embedding import FeatureEmbedding
@@ -68,16 +69,28 @@ class MultiTaskModel(keras.Model):
     def __new__(cls, *args, **kwargs):
         """Keeps the arguments for `get_config`, so that no subclass needs its own."""
         model = super().__new__(cls, *args, **kwargs)
+        for key in kwargs:
+            _errors.check_choice(f"An argument of {cls.__name__}", key, cls.arguments())
         bound = inspect.signature(cls.__init__).bind(model, *args, **kwargs)
         arguments = dict(list(bound.arguments.items())[1:])
         arguments.update(arguments.pop("kwargs", {}))
+        check_features(arguments["features"])
+        check_tasks(arguments["tasks"])
         model._arguments = arguments
         return model
 
+    @classmethod
+    def arguments(cls) -> list[str]:
+        """Returns the names of the arguments that the model is built with."""
+        parameters = dict(inspect.signature(cls.__init__).parameters)
+        if parameters.pop("kwargs", None):  # which go to the base
+            base = dict(inspect.signature(MultiTaskModel.__init__).parameters)
+            del base["sharing"]
+            parameters.update(base)
+        return [name for name in parameters if name != "self"]
+
     def __init__(self, features, tasks, sharing, name=None, epnet=None, ppnet=None):
         super().__init__(name=name)
-        check_features(features)
-        check_tasks(tasks)
         self.features = list(features)
         self.tasks = list(tasks)
         self.embedding = self.make_embedding()
