@@ -9,9 +9,12 @@ import contextlib
 import datetime
 import fcntl
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+
+from tqdm import tqdm
 
 from pipeline.config import Config, nearest
 from pipeline.errors import PipelineError
@@ -179,11 +182,12 @@ def _execute(
         directory.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     try:
-        summary = stage.function()(
-            config,
-            {artefact.name: artefact.path for artefact in inputs},
-            {**staging, **scratch},
-        )
+        with _clock(stage.component):
+            summary = stage.function()(
+                config,
+                {artefact.name: artefact.path for artefact in inputs},
+                {**staging, **scratch},
+            )
     except BaseException as error:
         reason = str(error) or type(error).__name__
         store.fail(execution, reason)
@@ -201,6 +205,27 @@ def _execute(
         execution, run_name, stage.component, key, "complete", started, seconds, summary
     )
     return done, outputs
+
+
+@contextlib.contextmanager
+def _clock(component: str) -> Iterator[None]:
+    """Shows, on a terminal, which stage is running and for how long."""
+    done = threading.Event()
+    with tqdm(
+        desc=component, bar_format="{desc} ... {elapsed}", leave=False, disable=None
+    ) as bar:
+
+        def tick() -> None:
+            while not done.wait(1):
+                bar.refresh()
+
+        thread = threading.Thread(target=tick, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
 
 def _keep(staging: Iterable[Path]) -> list[str]:
