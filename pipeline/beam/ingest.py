@@ -112,7 +112,7 @@ def ingest(plan: Plan, index: int, group: Sequence[Source]) -> Report:
                 split[list(misfits)] = -1
                 for number, name in enumerate(splits.NAMES):
                     shards[name].add(rows.filter(pa.array(split == number)))
-                lost = [tuple(record) for record in chunk.unparsed] + [
+                lost = [record[:3] for record in chunk.unparsed] + [
                     (int(chunk.positions[row]), reason, _record(chunk.rows, row))
                     for row, reason in misfits.items()
                 ]
@@ -121,7 +121,7 @@ def ingest(plan: Plan, index: int, group: Sequence[Source]) -> Report:
                     letters.write(json.dumps({**letter, "record": record}) + "\n")
                     if len(reasons) < REASONS:
                         reasons.append(f"{source.path}, {unit} {position}: {reason}")
-                dead += len(lost)
+                dead += len(misfits) + sum(record.lines for record in chunk.unparsed)
     rows_out = {name: writer.close() for name, writer in shards.items()}
     if dead:
         folder = plan.folder / "dead_letter"

@@ -6,6 +6,7 @@ read to its end raises, since nobody knows how many rows are lost.
 
 import csv
 import json
+import re
 import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
@@ -13,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 import google_crc32c
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -21,11 +23,12 @@ _BLOCK_BYTES = 8 << 20
 
 
 class Unparsed(NamedTuple):
-    """A record that is no row: where it stands, why, and what it is."""
+    """A record that is no row: where it stands, why, what it is, how many lines."""
 
     position: int
     reason: str
     record: Any
+    lines: int = 1
 
 
 class Chunk(NamedTuple):
@@ -33,10 +36,9 @@ class Chunk(NamedTuple):
 
     Attributes:
         rows: The rows, with the types that the file has; strings may be bytes.
-        positions: int64 (rows,). Where they stand in the file, counted from 1: a line
-            of JSON Lines; a record of a CSV, its header included, which is the line
-            in a file without blank lines and line breaks inside of fields; a row or
-            record of the other formats.
+        positions: int64 (rows,). Where they stand in the file, counted from 1: the
+            line, or first line, of CSV (where blank ones do not count) and JSON Lines;
+            the row or record of others.
         unparsed: Records that are no rows.
     """
 
@@ -67,18 +69,40 @@ def csv_header(stream: BinaryIO, delimiter: str) -> list[str]:
 def read_csv(
     stream: BinaryIO, delimiter: str, columns: list[str] | None
 ) -> Iterator[Chunk]:
-    """Reads a CSV with a header; every field is bytes, an empty one is null."""
+    """Reads a CSV with a header; every field is bytes, an empty one is null.
+
+    A quote that is opened and not closed makes one field of the rows behind it. A field
+    with a line break, behind which stands what looks like a whole row, is taken for
+    that: its record is handed over as unparsed, with the lines it stands for.
+    """
     names = csv_header(stream, delimiter)
     if not stream.peek(1):
         return
     unparsed: list[Unparsed] = []  # since the last chunk
     invalid: list[int] = []  # the row numbers, of the whole file
+    further: list[int] = []  # their lines after the first
+    breaks = np.zeros((2, 0), np.int64)  # valid rows with line breaks, and how many
 
     def skip(row: pyarrow.csv.InvalidRow) -> str:
         reason = f"{row.actual_columns} fields where {row.expected_columns} are named"
-        unparsed.append(Unparsed(row.number + 1, reason, row.text))
+        lines = row.text.rstrip("\r\n").count("\n") + 1
+        if lines > 1:
+            reason += f", in {lines} lines: is a quote left open?"
+        unparsed.append(Unparsed(row.number, reason, row.text, lines))
         invalid.append(row.number)
+        further.append(lines - 1)
         return "skip"
+
+    def line(number: np.ndarray, valid_before: np.ndarray) -> np.ndarray:
+        """The lines of rows: number, header, line breaks inside of rows before."""
+        inside = np.concatenate([[0], np.cumsum(breaks[1])])
+        skipped = np.concatenate([[0], np.cumsum(np.array(further, np.int64))])
+        return (
+            number
+            + 1
+            + inside[np.searchsorted(breaks[0], valid_before)]
+            + skipped[np.searchsorted(np.array(invalid, np.int64), number)]
+        )
 
     reader = pyarrow.csv.open_csv(
         stream,
@@ -87,7 +111,9 @@ def read_csv(
             column_names=names, use_threads=False, block_size=_BLOCK_BYTES
         ),
         pyarrow.csv.ParseOptions(
-            delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip
+            delimiter=delimiter,
+            newlines_in_values=True,
+            invalid_row_handler=skip,
         ),
         pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.binary()),
@@ -98,17 +124,72 @@ def read_csv(
     )
     valid = 0
     for block in reader:
-        for start in range(0, block.num_rows, CHUNK_ROWS):
+        counts = _line_breaks(block)
+        at = np.flatnonzero(counts)
+        breaks = np.concatenate([breaks, [valid + at, counts[at]]], axis=1)
+        # The k-th invalid row comes after (its number - 1 - k) valid ones.
+        before = np.array(invalid, np.int64) - 1 - np.arange(len(invalid))
+        index = np.arange(valid, valid + block.num_rows)
+        valid += block.num_rows
+        skipped = np.searchsorted(before, index, side="right")
+        positions = line(index + skipped + 1, index)
+        swallowed = _swallowed(block, at, delimiter, len(names))
+        for row in swallowed:
+            lines = int(counts[row]) + 1
+            reason = (
+                f"a field of {lines} lines that look like rows: is a quote left open?"
+            )
+            (record,) = block.slice(row, 1).to_pylist()
+            text = {
+                k: v.decode(errors="backslashreplace") if v else v
+                for k, v in record.items()
+            }
+            unparsed.append(Unparsed(-int(positions[row]), reason, text, lines))
+        lost = [_placed(record, invalid, before, line) for record in unparsed]
+        unparsed.clear()
+        if swallowed.size:
+            kept = np.ones(block.num_rows, bool)
+            kept[swallowed] = False
+            block, positions = block.filter(pa.array(kept)), positions[kept]
+        for start in range(0, max(block.num_rows, 1), CHUNK_ROWS):
             rows = block.slice(start, CHUNK_ROWS)
-            index = np.arange(valid, valid + rows.num_rows)
-            valid += rows.num_rows
-            # The k-th invalid row comes after (its number - 1 - k) valid ones.
-            before = np.array(invalid, np.int64) - 1 - np.arange(len(invalid))
-            skipped = np.searchsorted(before, index, side="right")
-            yield Chunk(rows, index + skipped + 2, unparsed[:])
-            unparsed.clear()
+            yield Chunk(rows, positions[start : start + CHUNK_ROWS], lost)
+            lost = []
     if unparsed:
-        yield _without_rows(unparsed)
+        before = np.array(invalid, np.int64) - 1 - np.arange(len(invalid))
+        yield _without_rows(
+            [_placed(record, invalid, before, line) for record in unparsed]
+        )
+
+
+def _line_breaks(block: pa.RecordBatch) -> np.ndarray:
+    """The line breaks inside of the fields of each row, int64 (rows,)."""
+    total = np.zeros(block.num_rows, np.int64)
+    for column in block.columns:
+        counts = pc.count_substring(column, b"\n").fill_null(0)
+        total += counts.to_numpy(zero_copy_only=False)
+    return total
+
+
+def _swallowed(
+    block: pa.RecordBatch, rows: np.ndarray, delimiter: str, columns: int
+) -> np.ndarray:
+    """Those of the rows that hold a line with all the delimiters of a row."""
+    separator = re.escape(delimiter)
+    pattern = rf"\n[^\n]*(?:{separator}[^\n]*){{{columns - 1}}}"
+    found = np.zeros(len(rows), bool)
+    for column in block.take(pa.array(rows)).columns if len(rows) else ():
+        matches = pc.match_substring_regex(column, pattern).fill_null(False)
+        found |= matches.to_numpy(zero_copy_only=False)
+    return rows[found]
+
+
+def _placed(record: Unparsed, invalid: list[int], before: np.ndarray, line) -> Unparsed:
+    """An unparsed record with its line: given as Arrow's row, or minus the line."""
+    if record.position < 0:
+        return record._replace(position=-record.position)
+    rows = before[invalid.index(record.position)]
+    return record._replace(position=int(line(record.position, rows)))
 
 
 def read_jsonl(stream: BinaryIO) -> Iterator[Chunk]:

@@ -66,7 +66,16 @@ def example_gen(
     summary = {"rows_in": total + dead, "rows": rows, "dead": dead}
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     counts = {"rows": total, "rows_in": total + dead, "dead": dead}
-    return {**counts, "files": len(files), **rows}
+    warnings = []
+    if dead:
+        first = next(reason for report in reports for reason in report.reasons)
+        # The runner renames NAME.tmp to NAME when the component is done.
+        letters = folder.with_suffix("") / "dead_letter"
+        warnings.append(
+            f"{dead:,} of {total + dead:,} rows do not fit "
+            f"({dead / (total + dead):.2%}), see {letters}; first: {first}"
+        )
+    return {**counts, "files": len(files), **rows, "warnings": warnings}
 
 
 def _find(config: Config, inputs: Mapping[str, Path]) -> list[Source]:

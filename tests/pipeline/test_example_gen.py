@@ -453,3 +453,42 @@ def test_lists_of_every_shape():
     values = pa.array([[b"a"], None, [b"b", b"\xff"]])
     _, misfits = columns.cast(pa.RecordBatch.from_arrays([values], ["x"]), [target])
     assert misfits == {2: "column 'x': b'\\xff' is not UTF-8"}
+
+
+def _csv_rows(tmp_path, text):
+    from pipeline.beam import readers
+
+    path = tmp_path / "logs.csv"
+    path.write_text(text)
+    with path.open("rb") as stream:
+        return list(readers.read_csv(stream, ",", None))
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_an_open_quote_does_not_swallow_rows_in_silence(tmp_path, closed):
+    lines = [f"a{i},b{i},{i}" for i in range(100)]
+    lines[10] = 'a10,"b10,10'
+    if closed:
+        lines[30] = 'a30,b30",30'
+    chunks = _csv_rows(tmp_path, "\n".join(["x,y,z", *lines]) + "\n")
+    rows = sum(chunk.rows.num_rows for chunk in chunks)
+    lost = [record for chunk in chunks for record in chunk.unparsed]
+    assert sum(record.lines for record in lost) + rows in (100, 101)
+    assert rows == (79 if closed else 10)
+    assert lost[0].position == 12
+    assert "is a quote left open?" in lost[0].reason
+    if closed:
+        assert chunks[0].positions[-1] == 101
+
+
+def test_lines_are_counted_over_line_breaks_in_fields(tmp_path):
+    text = 'x,y,z\n1,"a\nb",2\n3,c,4\nbad\n5,"d, e\n\nf",6\n7,g,8\nworse\n'
+    chunks = _csv_rows(tmp_path, text)
+    positions = [int(p) for chunk in chunks for p in chunk.positions]
+    values = [row for chunk in chunks for row in chunk.rows.column(1).to_pylist()]
+    assert positions == [2, 4, 6, 9]
+    assert values == [b"a\nb", b"c", b"d, e\n\nf", b"g"]
+    assert [(r.position, r.record) for c in chunks for r in c.unparsed] == [
+        (5, "bad"),
+        (10, "worse"),
+    ]
