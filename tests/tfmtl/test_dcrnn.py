@@ -317,6 +317,7 @@ def test_product_head_refuses_a_sample_space():
     tfmtl.models.DCRNN(_features(), tasks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

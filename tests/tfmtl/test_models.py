@@ -115,6 +115,7 @@ def test_one_task_one_feature(name):
     assert np.isfinite(model.compute_loss(inputs, np.array([0, 1, 0, 1]), outputs))
 
 
+@pytest.mark.slow  # the layers' own battery covers most of it
 @every_architecture
 def test_dozens_of_tasks(name):
     tasks = [tfmtl.Task(f"task_{i}") for i in range(24)]
@@ -174,6 +175,7 @@ def test_masked_rows_change_nothing(name):
         assert weight.regularizer is not None or not gradient.any(), weight.path
 
 
+@pytest.mark.slow  # the layers' own battery covers most of it
 @every_architecture
 def test_mixed_precision(name):
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -188,6 +190,7 @@ def test_mixed_precision(name):
         keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.slow  # the layers' own battery covers most of it
 @every_architecture
 def test_jit_changes_nothing(name, fitted):
     model, _, _ = fitted(name)
