@@ -197,7 +197,7 @@ def labels_and_masks(tasks: list[Task], labels: dict, features: dict) -> dict:
             tf.debugging.Assert(
                 ops.all(ops.logical_and(label >= 0, label <= 1)),
                 [
-                    f"A label of binary task {task.name!r} must be 0 or 1. Received:",
+                    f"A label of binary task {task.name} must be 0 or 1. Received:",
                     label,
                 ],
             )

@@ -285,5 +285,7 @@ def test_a_label_out_of_range_is_refused():
     model = _model("shared_bottom")
     inputs, labels = _data()
     labels["click"][3] = 2
-    with pytest.raises(tf.errors.InvalidArgumentError, match="'click' must be 0 or 1"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="task click must be 0 or 1"
+    ):
         model.fit(inputs, labels, verbose=0)
