@@ -4,7 +4,7 @@
 `models.get(name)` gives an architecture; `data.read` feeds it; `export` serves it.
 """
 
-from tfmtl import data, layers, metrics, models, training
+from tfmtl import data, layers, metrics, models, optimizers, training
 from tfmtl.export import export
 from tfmtl.features import Categorical, Numeric, Sequence
 from tfmtl.models import MultiTaskModel
@@ -23,5 +23,6 @@ __all__ = [
     "layers",
     "metrics",
     "models",
+    "optimizers",
     "training",
 ]

@@ -3,9 +3,10 @@
 import inspect
 
 import keras
+import tensorflow as tf
 from keras import ops
 
-from tfmtl import _errors
+from tfmtl import _errors, optimizers
 from tfmtl.features import check_features
 from tfmtl.gate_report import gate_report
 from tfmtl.layers.embedding import FeatureEmbedding
@@ -158,6 +159,10 @@ class MultiTaskModel(keras.Model):
     def call(self, inputs, training=None):
         """Maps {feature: tensor} to {task: (batch, 1)}."""
         vectors = self.embedding(inputs)  # {feature: (B, dim)}
+        return self.above(vectors, inputs, training)
+
+    def above(self, vectors, inputs, training=None):
+        """Maps {feature: (batch, dim)} to {task: (batch, 1)}: all but the lookups."""
         scaled = self.epnet(vectors) if self.epnet else vectors
         shared = self.share(scaled, training)  # {task: (B, units)}
         if self.ppnet:
@@ -194,20 +199,26 @@ class MultiTaskModel(keras.Model):
                 bias = self.towers[task.name].output_bias
                 bias.assign(ops.full(bias.shape, task.logit_of(means[task.name])))
 
-    def compile(self, optimizer="adam", **kwargs):
-        """Configures training; without arguments: Adam, learning rate 1e-3.
+    def compile(self, optimizer="lazy_adam", **kwargs):
+        """Configures training; without arguments: `LazyAdam`, learning rate 1e-3.
 
         Args:
-            optimizer: String or `keras.optimizers.Optimizer`.
+            optimizer: String, one of `tfmtl.optimizers.names()` or of Keras's, or a
+                `keras.optimizers.Optimizer`.
             **kwargs: Passed to `keras.Model.compile`. Losses and metrics belong to the
-                tasks, so `loss` is refused.
+                tasks, so `loss` is refused. With `jit_compile=True`, XLA compiles a
+                training step except for the lookups and updates of tables.
         """
         if kwargs.get("loss") is not None:
             raise ValueError(
                 "A loss belongs to its task: Task(..., loss=...). Received: "
                 f"loss={kwargs['loss']!r} in compile()."
             )
+        if optimizer in optimizers.names():
+            optimizer = optimizers.get(optimizer)
         super().compile(optimizer=optimizer, **kwargs)
+        # XLA would copy whole tables, so `train_step` compiles only the rest.
+        self._jit_above, self.jit_compile = self.jit_compile, False
         self.optimizer.build(self.trainable_variables)
 
     def compile_from_config(self, config):
@@ -228,6 +239,35 @@ class MultiTaskModel(keras.Model):
             self.task_losses[task.name].update_state(mean, weights)
             total = total + task.weight * mean
         return total
+
+    def train_step(self, data):
+        """Runs a training step; lookups and updates of tables stay outside of XLA."""
+        if not self._jit_above:
+            return super().train_step(data)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        tables = self.embedding.trainable_weights
+        in_tables = {id(weight) for weight in tables}
+        others = [w for w in self.trainable_weights if id(w) not in in_tables]
+
+        def differentiate(vectors, x, y, sample_weight):
+            with tf.GradientTape() as tape:
+                tape.watch(vectors)
+                y_pred = self.above(vectors, x, training=True)
+                loss = self._compute_loss(x, y, y_pred, sample_weight, training=True)
+                rows = tf.shape(next(iter(y_pred.values())))[0]
+                self._loss_tracker.update_state(loss, sample_weight=rows)
+                loss = self.optimizer.scale_loss(loss)
+            self.compute_metrics(x, y, y_pred, sample_weight)
+            return tape.gradient(loss, (vectors, [w.value for w in others]))
+
+        with tf.GradientTape() as tape:
+            vectors = self.embedding(x)  # {feature: (B, dim)}
+        # Made anew in every trace: it may capture tensors of the outer graph.
+        compiled = tf.function(differentiate, jit_compile=True, autograph=False)
+        towards_vectors, gradients = compiled(vectors, x, y, sample_weight)
+        gradients += tape.gradient(vectors, [w.value for w in tables], towards_vectors)
+        self.optimizer.apply(gradients, others + tables)
+        return self.get_metrics_result()
 
     def loss_rows(self, x, y, y_pred, sample_weight=None):
         """Returns {task: (label, prediction, weight)}, each (batch,), for the loss."""

@@ -1,0 +1,43 @@
+"""An optimizer for the tables beside another for the rest."""
+
+import keras
+
+from tfmtl.optimizers.adagrad import TABLE, SparseAdagrad
+from tfmtl.optimizers.adam import LazyAdam
+
+
+def split(tables, dense) -> keras.optimizers.MultiOptimizer:
+    """Returns an optimizer that updates tables by one optimizer, the rest by another.
+
+    Args:
+        tables: Optimizer of the embedding tables, the variables named "table_WIDTH" or
+            "embeddings".
+        dense: Optimizer of all other variables.
+
+    Example:
+    >>> optimizer = split(SparseAdagrad(0.05), keras.optimizers.Adam(1e-3))
+    """
+    return keras.optimizers.MultiOptimizer(
+        keras.optimizers.OptimizerMap(dense, {TABLE: tables})
+    )
+
+
+def pepnet_online() -> keras.optimizers.MultiOptimizer:
+    """Returns PEPNet's optimizer for online learning.
+
+    AdaGrad with learning rate 0.05 on the tables, Adam with 5e-6 on the rest: a model
+    that has long been trained and goes on with each new batch of logs.
+
+    References:
+        - [PEPNet](https://arxiv.org/abs/2302.01115), section 2.3.
+    """
+    return split(SparseAdagrad(0.05), keras.optimizers.Adam(5e-6))
+
+
+def pepnet_offline() -> LazyAdam:
+    """Returns PEPNet's optimizer for training from nothing: Adam, 1e-3, on all.
+
+    References:
+        - [PEPNet](https://arxiv.org/abs/2302.01115), section 3.1.3.
+    """
+    return LazyAdam(1e-3)

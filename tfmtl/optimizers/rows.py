@@ -1,0 +1,91 @@
+"""What all row-sparse optimizers do with the gradient of a table."""
+
+import tensorflow as tf
+
+
+class RowSparse:
+    """Lets an optimizer update only those rows of a table that a batch has looked up.
+
+    A lookup's gradient names rows (`tf.IndexedSlices`), the same row once for each time
+    it was looked up. These are summed; then `update_rows` changes the rows, and the
+    same rows of the optimizer's slots, and no others: the cost of a step does not grow
+    with the table. Where a gradient is dense, the Keras optimizer's own update is used.
+
+    What would touch every row in every step is refused: decay of weights, moving
+    averages of weights, accumulation of gradients. `l2` stands in for the first: l2 / 2
+    times the square of each row that the batch has looked up is added to the loss.
+
+    Stands before the Keras optimizer among the bases of a class.
+    """
+
+    def __init__(self, learning_rate, l2=0.0, **kwargs):
+        for name in ("weight_decay", "use_ema", "gradient_accumulation_steps"):
+            if kwargs.get(name):
+                instead = "; use l2 instead" if name == "weight_decay" else ""
+                raise ValueError(
+                    f"{type(self).__name__} updates only the rows that a batch looks "
+                    f"up, but {name} would change every row{instead}. Received: "
+                    f"{name}={kwargs[name]!r}."
+                )
+        if not isinstance(l2, int | float) or not l2 >= 0:
+            raise ValueError(f"l2 must be a number >= 0. Received: {l2!r}.")
+        super().__init__(learning_rate, **kwargs)
+        self.l2 = l2
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Updates one variable; Keras calls this."""
+        if not isinstance(gradient, tf.IndexedSlices):
+            super().update_step(gradient, variable, learning_rate)
+            return
+        gradient = sum_duplicates(gradient)
+        rows, values = gradient.indices, tf.cast(gradient.values, variable.dtype)
+        if self.l2:
+            values += self.l2 * tf.gather(variable, rows)
+        rate = tf.cast(learning_rate, variable.dtype)
+        self.update_rows(variable, rows, values, rate)
+
+    def slot(self, slots, variable):
+        """Returns the slot, such as a momentum, that belongs to a variable."""
+        # Never the Keras variable itself: that reads, and so copies, all its rows.
+        return slots[self._get_variable_index(variable)].value
+
+    def _clip_gradients(self, grads):
+        # As Keras does, but norms are those of summed rows.
+        if self.clipnorm or self.clipvalue or self.global_clipnorm:
+            grads = [
+                sum_duplicates(g) if isinstance(g, tf.IndexedSlices) else g
+                for g in grads
+            ]
+        if self.clipnorm:
+            return [
+                g if g is None else tf.clip_by_norm(g, self.clipnorm) for g in grads
+            ]
+        if self.clipvalue:
+            limit = self.clipvalue
+            return [
+                g if g is None else tf.clip_by_value(g, -limit, limit) for g in grads
+            ]
+        if self.global_clipnorm:
+            return tf.clip_by_global_norm(grads, self.global_clipnorm)[0]
+        return grads
+
+    def get_config(self):
+        """Returns every argument."""
+        return {**super().get_config(), "l2": self.l2}
+
+
+def sum_duplicates(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
+    """Returns the same gradient with every row named once."""
+    rows, position = tf.unique(gradient.indices)
+    values = tf.math.unsorted_segment_sum(gradient.values, position, tf.size(rows))
+    return tf.IndexedSlices(values, rows, gradient.dense_shape)
+
+
+def set_rows(variable, rows, values):
+    """Gives rows of a variable new values."""
+    variable.scatter_update(tf.IndexedSlices(values, rows))
+
+
+def subtract_rows(variable, rows, values):
+    """Subtracts from rows of a variable."""
+    variable.scatter_sub(tf.IndexedSlices(values, rows))

@@ -1,0 +1,41 @@
+"""Stochastic gradient descent for tables."""
+
+import keras
+import tensorflow as tf
+
+from tfmtl.optimizers.rows import RowSparse, set_rows, subtract_rows
+
+
+@keras.saving.register_keras_serializable("tfmtl")
+class SparseSGD(RowSparse, keras.optimizers.SGD):
+    """SGD that updates only the rows that a batch has looked up.
+
+        w <- w - rate * g,   or, with momentum,   m <- mu m - rate * g,   w <- w + m
+
+    With momentum, a row that is not looked up rests, m with it.
+
+    Args:
+        learning_rate: Float or schedule. Defaults to 0.01.
+        l2: Float. Weight of the squared rows of the batch, times 1/2. Defaults to 0.
+        momentum: Float in [0, 1]. mu. Defaults to 0.
+        **kwargs: Of `keras.optimizers.Optimizer`: `name`, `clipnorm`, `clipvalue`,
+            `global_clipnorm`, `loss_scale_factor`.
+
+    Example:
+    >>> round(float(SparseSGD(0.5, momentum=0.9).learning_rate), 1)
+    0.5
+    """
+
+    def __init__(self, learning_rate=0.01, l2=0.0, **kwargs):
+        if kwargs.pop("nesterov", False):
+            raise ValueError("SparseSGD has no nesterov. Received: nesterov=True.")
+        super().__init__(learning_rate, l2, **kwargs)
+
+    def update_rows(self, variable, rows, gradient, rate):
+        """Updates rows (n,) by their gradient (n, width)."""
+        step = rate * gradient
+        if self.momentum:
+            slot = self.slot(self.momentums, variable)
+            step -= self.momentum * tf.gather(slot, rows)
+            set_rows(slot, rows, -step)
+        subtract_rows(variable, rows, step)
