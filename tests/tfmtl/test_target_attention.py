@@ -1,9 +1,10 @@
 """DIN's pooling of a sequence."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from tfmtl import Categorical, Sequence
+from tfmtl import Categorical, Sequence, Task, models
 from tfmtl.layers import FeatureEmbedding, TargetAttention
 
 
@@ -77,3 +78,10 @@ def test_a_sequence_is_pooled_as_the_target_sees_it():
     )
     np.testing.assert_allclose(out["user_sees"], expected, rtol=1e-4, atol=1e-6)
     assert [*out] == ["of", "item", "user", "user_sees"]
+
+
+def test_tasks_that_share_nothing_share_no_attention():
+    item = Categorical("item", vocabulary_size=9)
+    seen = Sequence("seen", of=item, max_length=3, pooling="target_attention")
+    with pytest.raises(ValueError, match="shares nothing, and so no attention"):
+        models.get("single_task")([item, seen], [Task("a"), Task("b")])

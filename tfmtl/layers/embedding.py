@@ -1,14 +1,13 @@
 """From declared features to vectors."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from tfmtl import _errors
 from tfmtl.features import Categorical, Numeric, Sequence, check_features
 from tfmtl.layers.scored_rows import ScoredRows
-from tfmtl.layers.table_rows import known_rows, rows_of_table
+from tfmtl.layers.table_rows import rows_of_table
 from tfmtl.layers.target_attention import TargetAttention
 
 MAX_ROWS = 2**31 - 1
@@ -199,19 +198,10 @@ class FeatureEmbedding(keras.layers.Layer):
 
     def _look_up_all(self, dim, group, x):
         """Returns the vectors of the features of one width by a single lookup."""
-        plain = [f for f in group if f.has_plain_ids]
-        others = [f for f in group if not f.has_plain_ids]
-        rows = []
-        if plain:  # all at once, since an operation each would take as long as a step
-            ids = ops.stack([x[f.name] for f in plain])  # (F, B)
-            sizes = np.array([[f.vocabulary_size] for f in plain], "int32")
-            starts = np.array([[self._starts[f.table_name]] for f in plain], "int32")
-            rows.append(known_rows(ids, ops.cast(sizes, ids.dtype)) + starts)
-        rows += [ops.stack(self._rows(f, x[f.name])) for f in others]  # (hashes, B)
+        rows = [row for f in group for row in self._rows(f, x[f.name])]
         # Fields first: apart again without a copy, which (B, F, D) is not.
-        found = self._look_up(dim, ops.concatenate(rows))  # (F + hashes, B, D)
-        found = iter(ops.unstack(found))
-        return {f.name: _sum(found, f.num_hashes) for f in plain + others}
+        found = iter(ops.unstack(self._look_up(dim, ops.stack(rows))))
+        return {f.name: _sum(found, f.num_hashes) for f in group}
 
     def _rows(self, feature, ids):
         """Returns the rows of the width's table for each of the hash functions."""

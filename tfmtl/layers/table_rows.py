@@ -4,13 +4,6 @@ import tensorflow as tf
 from keras import ops
 
 
-def known_rows(ids, vocabulary_size):
-    """Returns int32 rows of ids in [0, vocabulary_size), and 0 for all others."""
-    known = ops.logical_and(ids >= 0, ids < vocabulary_size)
-    # Keras reads ids modulo 2**31 otherwise; tables stay below that size.
-    return ops.cast(ops.where(known, ids, ops.zeros_like(ids)), "int32")
-
-
 def rows_of_table(ids, feature, which=0):
     """Returns the int32 row of a feature's table for each id.
 
@@ -24,9 +17,10 @@ def rows_of_table(ids, feature, which=0):
             return ops.cast(ops.mod(ids, feature.num_buckets), "int32")
         rows = 1 + hash_bucket(ids, feature.num_buckets - 1, which)
         return ops.where(ops.equal(ids, 0), ops.zeros_like(rows), rows)
-    rows = known_rows(ids, feature.vocabulary_size)
+    known = ops.logical_and(ids >= 0, ids < feature.vocabulary_size)
+    # Keras reads ids modulo 2**31 otherwise; tables stay below that size.
+    rows = ops.cast(ops.where(known, ids, ops.zeros_like(ids)), "int32")
     if feature.oov_buckets:
-        known = ops.logical_and(ids >= 0, ids < feature.vocabulary_size)
         others = feature.vocabulary_size + hash_bucket(ids, feature.oov_buckets)
         rows = ops.where(known, rows, others)
     return rows
