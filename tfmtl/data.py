@@ -6,7 +6,7 @@ from collections.abc import Sequence as Items
 
 import tensorflow as tf
 
-from tfmtl.features import Feature, check_features
+from tfmtl.features import Categorical, Feature, Sequence, check_features
 from tfmtl.tasks import Task, check_tasks
 
 
@@ -39,7 +39,8 @@ def read(
             from the start, and does not take the end of the first for missing data.
 
     Returns:
-        A dataset of (features, labels), dicts of tensors.
+        A dataset of (features, labels), dicts of tensors. Ids of a vocabulary are
+        int32, those of buckets, which may be of any size, int64.
 
     Raises:
         FileNotFoundError: If no file is there.
@@ -72,9 +73,13 @@ def read(
             lambda file: tf.data.TFRecordDataset(file, compression)
         )
     spec, is_label = _spec(features, tasks)
+    vocabularies = _vocabularies(features)
 
     def parse(records):
         row = tf.io.parse_example(records, spec)
+        for name, size in vocabularies.items():
+            # An id that int32 cannot hold stays one that the vocabulary lacks.
+            row[name] = tf.cast(tf.clip_by_value(row[name], -1, size), tf.int32)
         labels = {name: row[name] for name in is_label}
         return {f.name: row[f.name] for f in features}, labels
 
@@ -96,3 +101,14 @@ def _spec(features, tasks):
     is_label = [name for name in dict.fromkeys(columns) if name not in spec]
     spec |= {name: tf.io.FixedLenFeature((), tf.float32) for name in is_label}
     return spec, is_label
+
+
+def _vocabularies(features):
+    """Returns {feature: vocabulary size} where an id outside is just unknown."""
+    plain = {
+        feature.name: feature.vocabulary_size
+        for feature in features
+        if isinstance(feature, Categorical) and feature.has_plain_ids
+    }
+    sequences = [feature for feature in features if isinstance(feature, Sequence)]
+    return plain | {f.name: plain[f.of] for f in sequences if f.of in plain}

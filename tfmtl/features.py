@@ -25,8 +25,25 @@ class Categorical(Declaration):
         vocabulary_size: Integer. Rows of the table; ids are in [0, vocabulary_size),
             and an id outside is treated as 0, missing or unknown.
         num_buckets: Integer. Rows of the table for ids of any size, taken modulo
-            `num_buckets`. Give exactly one of `vocabulary_size` and `num_buckets`.
+            `num_buckets`.
         embedding_dim: Integer. Width of the embedding. Defaults to 16.
+        oov_buckets: Integer. More rows, with a `vocabulary_size`: an id outside of it
+            shares one of them, named by its hash, instead of row 0. Defaults to 0.
+        num_hashes: Integer. With `num_buckets`, an embedding is the sum of so many
+            rows of the table, each named by a hash function of its own ("Bloom
+            embeddings"): ids that meet in one row hardly meet in all. 1, the default,
+            is the id's row modulo the buckets. With more, id 0 has row 0 to itself.
+        capacity: Integer. Most ids that have a row of their own, for ids of any size
+            and number: those of the highest scores, see
+            `tfmtl.layers.scored_rows.ScoredRows`. All others share row 0.
+        min_score: Float. Score from which on an id may have a row; it is seen so often,
+            less what has decayed. Defaults to 2.
+        decay: Float in (0, 1]. Factor of all scores after a pass. Defaults to 0.99.
+        pass_steps: Integer. Batches of a pass. Defaults to 1000.
+        table: String. Features that name the same table share it; they must declare
+            the same but for their names. Defaults to a table of the feature's name.
+
+    Exactly one of `vocabulary_size`, `num_buckets` and `capacity` must be given.
 
     Example:
     >>> Categorical("video_id", vocabulary_size=10_000, embedding_dim=16).table_size
@@ -37,25 +54,65 @@ class Categorical(Declaration):
     vocabulary_size: int | None = None
     num_buckets: int | None = None
     embedding_dim: int = 16
+    oov_buckets: int = 0
+    num_hashes: int = 1
+    capacity: int | None = None
+    min_score: float = 2.0
+    decay: float = 0.99
+    pass_steps: int = 1000
+    table: str | None = None
 
     def __post_init__(self):
         _errors.check_name("a feature", self.name)
-        if (self.vocabulary_size is None) == (self.num_buckets is None):
+        sizes = ("vocabulary_size", "num_buckets", "capacity")
+        given = [size for size in sizes if getattr(self, size) is not None]
+        if len(given) != 1:
             raise ValueError(
-                f"Categorical({self.name!r}) needs exactly one of `vocabulary_size` "
-                f"and `num_buckets`. Received: {self.vocabulary_size} and "
-                f"{self.num_buckets}."
+                f"Categorical({self.name!r}) needs exactly one of `vocabulary_size`, "
+                f"`num_buckets` and `capacity`. Received: {given or 'none'}."
             )
-        which = "vocabulary_size" if self.vocabulary_size is not None else "num_buckets"
-        _errors.check_positive(f"{which} of {self.name!r}", self.table_size)
-        _errors.check_positive(f"embedding_dim of {self.name!r}", self.embedding_dim)
+        for what in (*given, "embedding_dim", "num_hashes", "pass_steps"):
+            _errors.check_positive(f"{what} of {self.name!r}", getattr(self, what))
+        self._only_with("oov_buckets", 0, "vocabulary_size")
+        self._only_with("num_hashes", 1, "num_buckets")
+        if self.oov_buckets:
+            _errors.check_positive(f"oov_buckets of {self.name!r}", self.oov_buckets)
+        if self.num_hashes > 1 and self.num_buckets < 2:
+            raise ValueError(
+                f"num_buckets of {self.name!r} must be at least 2 with several hash "
+                f"functions, one row being that of id 0. Received: {self.num_buckets}."
+            )
+        if not 0 < self.decay <= 1:
+            raise ValueError(
+                f"decay of {self.name!r} must be in (0, 1]. Received: {self.decay!r}."
+            )
+        _errors.check_name("a table", self.table_name)
+
+    def _only_with(self, argument, default, size):
+        if getattr(self, argument) != default and getattr(self, size) is None:
+            raise ValueError(
+                f"{argument} of {self.name!r} needs {size}. Received: "
+                f"{getattr(self, argument)!r} without."
+            )
+
+    @property
+    def table_name(self) -> str:
+        """Name of the table, which other features may share."""
+        return self.table or self.name
 
     @property
     def table_size(self) -> int:
         """Rows of the embedding table."""
-        return (
-            self.num_buckets if self.vocabulary_size is None else self.vocabulary_size
-        )
+        if self.capacity is not None:
+            return self.capacity + 1
+        if self.num_buckets is not None:
+            return self.num_buckets
+        return self.vocabulary_size + self.oov_buckets
+
+    @property
+    def has_plain_ids(self) -> bool:
+        """Whether an id is its row, and every other id unknown."""
+        return self.vocabulary_size is not None and not self.oov_buckets
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -97,14 +154,17 @@ class Sequence(Declaration):
     """A list of ids a row, of fixed length, that shares the table of another feature.
 
     The embeddings of the ids other than 0 are pooled into one vector; a row without
-    any gives zeros.
+    any gives zeros. An id that the vocabulary lacks counts as 0.
 
     Args:
         name: String. The input's key.
         of: String or `Categorical`. The feature whose table it shares, which must be
             among the model's features.
         max_length: Integer. Length of the list; shorter ones are padded with 0.
-        pooling: "mean" or "sum". Defaults to "mean".
+        pooling: "mean", "sum" or "target_attention", see
+            `tfmtl.layers.TargetAttention`. Defaults to "mean".
+        target: String or `Categorical`. The feature that "target_attention" compares
+            the ids with; it has the same `embedding_dim`. Defaults to `of`.
 
     Example:
     >>> Sequence("watched", of="video_id", max_length=20).shape
@@ -115,13 +175,23 @@ class Sequence(Declaration):
     of: str
     max_length: int
     pooling: str = "mean"
+    target: str | None = None
 
     def __post_init__(self):
         _errors.check_name("a feature", self.name)
-        if isinstance(self.of, Categorical):
-            object.__setattr__(self, "of", self.of.name)
+        for key in ("of", "target"):
+            if isinstance(getattr(self, key), Categorical):
+                object.__setattr__(self, key, getattr(self, key).name)
         _errors.check_positive(f"max_length of {self.name!r}", self.max_length)
-        _errors.check_choice(f"pooling of {self.name!r}", self.pooling, ("mean", "sum"))
+        known = ("mean", "sum", "target_attention")
+        _errors.check_choice(f"pooling of {self.name!r}", self.pooling, known)
+        if self.pooling == "target_attention":
+            object.__setattr__(self, "target", self.target or self.of)
+        elif self.target is not None:
+            raise ValueError(
+                f"target of {self.name!r} needs pooling='target_attention'. Received: "
+                f"pooling={self.pooling!r}."
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -142,13 +212,39 @@ def check_features(features: list) -> None:
                 f"{feature!r}."
             )
     _errors.check_unique("Features", [feature.name for feature in features])
-    tables = [f.name for f in features if isinstance(f, Categorical)]
+    tables = {f.name: f for f in features if isinstance(f, Categorical)}
+    first = {}  # {table: the first feature with it}
+    for feature in tables.values():
+        other = first.setdefault(feature.table_name, feature)
+        same = dataclasses.replace(feature, name=other.name, table=other.table)
+        if same != other:
+            raise ValueError(
+                f"Features of one table must declare the same but for their names. "
+                f"Received: {other} and {feature}."
+            )
     for feature in features:
-        if isinstance(feature, Sequence) and feature.of not in tables:
+        if not isinstance(feature, Sequence):
+            continue
+        if feature.of not in tables:
             raise ValueError(
                 f"Sequence {feature.name!r} must share the table of a Categorical "
                 f"among the features. Received: of={feature.of!r}."
                 f"{_errors.nearest(feature.of, tables)}"
+            )
+        if feature.target is None:
+            continue
+        if feature.target not in tables:
+            raise ValueError(
+                f"target of {feature.name!r} must be a Categorical among the features. "
+                f"Received: {feature.target!r}."
+                f"{_errors.nearest(feature.target, tables)}"
+            )
+        dims = [tables[name].embedding_dim for name in (feature.of, feature.target)]
+        if dims[0] != dims[1]:
+            raise ValueError(
+                f"target of {feature.name!r} must have the embedding_dim of "
+                f"{feature.of!r}, {dims[0]}. Received: {feature.target!r} with "
+                f"{dims[1]}."
             )
 
 
@@ -166,5 +262,10 @@ def check_domain(features: list, domain: str | None) -> Categorical | None:
         raise ValueError(
             "domain must be the name of a Categorical among the features. Received: "
             f"{domain!r}.{_errors.nearest(domain, found)}"
+        )
+    if found[domain].num_hashes > 1 or found[domain].capacity is not None:
+        raise ValueError(
+            "domain must be a Categorical with one row an id that stays, so with "
+            f"neither `capacity` nor several hashes. Received: {found[domain]}."
         )
     return found[domain]

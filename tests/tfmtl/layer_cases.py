@@ -26,6 +26,19 @@ CASES = {
                 Categorical("item", num_buckets=7, embedding_dim=3),
                 Numeric("x"),
                 Sequence("seen", of="item", max_length=3),
+                Sequence(
+                    "liked",
+                    of="user",
+                    max_length=2,
+                    pooling="target_attention",
+                    target="owner",
+                ),
+                Categorical("owner", vocabulary_size=10, embedding_dim=4, table="user"),
+                Categorical(
+                    "tag", num_buckets=9, embedding_dim=4, num_hashes=2, table="tags"
+                ),
+                Categorical("word", vocabulary_size=4, oov_buckets=3, embedding_dim=2),
+                Categorical("raw", capacity=16, embedding_dim=2),
             ],
             **kw,
         ),
@@ -34,10 +47,23 @@ CASES = {
                 "user": np.array([0, 1, 2, 9, 4, 5]),
                 "item": np.array([0, 1, 2, 3, 700, 5]),
                 "x": X[:, 0],
+                "liked": np.array([[1, 2], [3, 0], [0, 0], [4, 40], [1, 1], [6, 5]]),
+                "owner": np.array([1, 1, 2, 3, 9, 10]),
+                "tag": np.array([0, 1, 2**40, -3, 700, 5]),
+                "word": np.array([0, 1, 2, 3, 4, 500]),
+                "raw": np.array([0, 1, 2, 3, 4, 500]),
                 "seen": np.array(
                     [[1, 2, 0], [3, 0, 0], [0] * 3, [4] * 3, [1] * 3, [6] * 3]
                 ),
             }
+        ],
+    ),
+    "TargetAttention": (
+        lambda **kw: layers.TargetAttention(5, "tanh", **kw),
+        [
+            _random(6, 4),
+            _random(6, 3, 4),
+            np.array([[1, 1, 0], [1, 0, 0], [0] * 3, [1] * 3, [0, 1, 1], [1] * 3]),
         ],
     ),
     "Experts": (lambda **kw: layers.Experts(3, (8, 4), **kw), [X]),

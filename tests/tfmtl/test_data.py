@@ -45,6 +45,30 @@ def _items(dataset):
     return [int(i) for inputs, _ in dataset for i in inputs["item"]]
 
 
+def test_ids_of_a_vocabulary_are_int32(tmp_path):
+    path = tmp_path / "big.tfrecord"
+    _write(path, [7, 2**32 + 5, -(2**40), 2**62])
+    kinds = {
+        "vocabulary": FEATURES,
+        "buckets": [tfmtl.Categorical("item", num_buckets=100), *FEATURES[2:]],
+        "unknown": [
+            tfmtl.Categorical("item", vocabulary_size=100, oov_buckets=2),
+            *FEATURES[2:],
+        ],
+    }
+    for kind, features in kinds.items():
+        inputs, _ = next(iter(tfmtl.data.read([path], features, TASKS[:1], 4)))
+        if kind == "vocabulary":
+            # What int32 cannot hold is outside of the vocabulary still.
+            assert inputs["item"].dtype == inputs["seen"].dtype == "int32"
+            np.testing.assert_array_equal(inputs["item"], [7, 100, -1, 100])
+            np.testing.assert_array_equal(inputs["seen"][:, 0], [7, 100, -1, 100])
+        else:
+            assert inputs["item"].dtype == inputs["seen"].dtype == "int64"
+            expected = [7, 2**32 + 5, -(2**40), 2**62]
+            np.testing.assert_array_equal(inputs["item"], expected)
+
+
 def test_reads_named_features_in_order(files):
     dataset = tfmtl.data.read(files, FEATURES, TASKS, batch_size=16, rows=40)
     assert dataset.cardinality() == 3

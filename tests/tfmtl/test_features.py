@@ -1,5 +1,6 @@
 """Feature declarations, and the embedding that reads them."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -131,7 +132,7 @@ def test_sequences_must_have_their_length():
     ("make", "message"),
     [
         (lambda: Categorical("a"), "exactly one of `vocabulary_size`"),
-        (lambda: Categorical("a", 3, 4), "Received: 3 and 4"),
+        (lambda: Categorical("a", 3, 4), "vocabulary_size', 'num_buckets"),
         (lambda: Categorical("a", 0), "vocabulary_size of 'a' must be a positive"),
         (lambda: Categorical("a", 3, embedding_dim=0), "embedding_dim of 'a'"),
         (lambda: Numeric(""), "must start with a letter"),
@@ -158,3 +159,15 @@ def test_features_that_do_not_go_together():
         check_features([item, Numeric("item")])
     with pytest.raises(ValueError, match="of='itme'. Did you mean 'item'"):
         check_features([item, Sequence("s", of="itme", max_length=4)])
+
+
+def test_an_embedding_is_exported(tmp_path):
+    layer = FeatureEmbedding([Categorical("a", vocabulary_size=9, embedding_dim=2)])
+    out = layer({"a": np.arange(3)})["a"]
+    archive = keras.export.ExportArchive()
+    archive.track(layer)
+    specs = {"a": tf.TensorSpec([None], tf.int64, "a")}
+    archive.add_endpoint("serve", lambda inputs: layer(inputs), [specs])
+    archive.write_out(str(tmp_path / "served"), verbose=False)
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    np.testing.assert_array_equal(served.serve({"a": np.arange(3)})["a"], out)

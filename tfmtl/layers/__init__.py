@@ -30,6 +30,7 @@ from tfmtl.layers.selection import SoftSelection
 from tfmtl.layers.sharing import SeparateBottoms, SharedBottom
 from tfmtl.layers.sluice import Sluice
 from tfmtl.layers.snr import SNR, SubNetworkRouting
+from tfmtl.layers.target_attention import TargetAttention
 from tfmtl.layers.task_gates import GlobalGates, InputGates
 from tfmtl.layers.towers import Tower
 
@@ -75,5 +76,6 @@ __all__ = [
     "SoftSelection",
     "SoftmaxGate",
     "SubNetworkRouting",
+    "TargetAttention",
     "Tower",
 ]

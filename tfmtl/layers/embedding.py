@@ -6,6 +6,9 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.features import Categorical, Numeric, Sequence, check_features
+from tfmtl.layers.scored_rows import ScoredRows
+from tfmtl.layers.table_rows import rows_of_table
+from tfmtl.layers.target_attention import TargetAttention
 
 MAX_ROWS = 2**31 - 1
 
@@ -18,9 +21,9 @@ class FeatureEmbedding(keras.layers.Layer):
     other than 0 in the table of the feature it shares, a number stays one number.
     Ids outside a table of known vocabulary are looked up as 0, missing or unknown.
 
-    The tables of one embedding width are one variable, `tables[width]`: one lookup, one
-    gradient and one update serve all of them, and each feature has rows of its own in
-    it (`place`, `table`, `set_table`).
+    The tables of one embedding width are one variable, such as `tables["table_16"]`:
+    one lookup, one gradient and one update serve all of them, and each feature has rows
+    of its own in it (`place`, `table`, `set_table`).
 
     Args:
         features: List of `Categorical`, `Numeric` and `Sequence`.
@@ -46,16 +49,31 @@ class FeatureEmbedding(keras.layers.Layer):
         check_features(features)
         self.features = list(features)
         self.initializer = keras.initializers.get(initializer)
+        self._categorical = {f.name: f for f in features if isinstance(f, Categorical)}
 
     def build(self, input_shape=None):
         """Creates one table an embedding width, with the rows of all its features."""
         sizes = {}  # {embedding_dim: [table sizes]}
-        self._starts = {}
-        for feature in self.features:
-            if isinstance(feature, Categorical):
-                before = sizes.setdefault(feature.embedding_dim, [])
-                self._starts[feature.name] = sum(before)
-                before.append(feature.table_size)
+        self._starts = {}  # {table: its first row}
+        self.scored = {}
+        for feature in self._categorical.values():
+            if feature.table_name in self._starts:
+                continue
+            before = sizes.setdefault(feature.embedding_dim, [])
+            self._starts[feature.table_name] = sum(before)
+            before.append(feature.table_size)
+            if feature.capacity is not None:
+                scored = ScoredRows(
+                    feature.capacity,
+                    feature.min_score,
+                    feature.decay,
+                    feature.pass_steps,
+                    name=feature.table_name,
+                )
+                scored.build(None)
+                self.scored[feature.table_name] = scored
+        # Counting ids is not for XLA.
+        self.supports_jit = not self.scored
         self.tables = {}
         for dim, rows in sizes.items():
             if sum(rows) > MAX_ROWS:
@@ -64,13 +82,20 @@ class FeatureEmbedding(keras.layers.Layer):
                     f"that int32 can count them. Received: {sum(rows)} rows with "
                     f"embedding_dim={dim}."
                 )
-            self.tables[dim] = self.add_weight(
-                name=f"table_{dim}",
+            self.tables[_name(dim)] = self.add_weight(
+                name=_name(dim),
                 shape=(sum(rows), dim),
                 initializer=self._initialize(rows),
                 # Autocasting would cast, and so copy, the whole table in every step.
                 autocast=False,
             )
+        self.attentions = {}
+        for feature in self.features:
+            if getattr(feature, "target", None):
+                width = self._categorical[feature.of].embedding_dim
+                attention = TargetAttention(dtype=self.dtype_policy, name=feature.name)
+                attention.build((None, width))
+                self.attentions[feature.name] = attention
 
     def _initialize(self, rows):
         """Returns an initializer that treats each feature's rows as a table."""
@@ -88,11 +113,11 @@ class FeatureEmbedding(keras.layers.Layer):
         Args:
             name: String. A categorical feature.
         """
-        known = {f.name: f for f in self.features if isinstance(f, Categorical)}
-        _errors.check_choice("A feature with a table", name, known)
-        start, feature = self._starts[name], known[name]
+        _errors.check_choice("A feature with a table", name, self._categorical)
+        feature = self._categorical[name]
+        start = self._starts[feature.table_name]
         rows = slice(start, start + feature.table_size)
-        return self.tables[feature.embedding_dim], rows
+        return self.tables[_name(feature.embedding_dim)], rows
 
     def table(self, name):
         """Returns a categorical feature's table as an array (rows, embedding_dim)."""
@@ -104,49 +129,105 @@ class FeatureEmbedding(keras.layers.Layer):
         variable, rows = self.place(name)
         variable.value[rows].assign(ops.convert_to_tensor(values, variable.dtype))
 
-    def call(self, inputs):
+    def take_replaced_rows(self, name):
+        """Returns the rows of a table with a `capacity` that went to another id.
+
+        Rows of `place(name)`'s variable, since the last call. Their embeddings have
+        been set anew; an optimizer may want its numbers for them to be so, too.
+
+        Args:
+            name: String. A categorical feature with a `capacity`.
+        """
+        _, rows = self.place(name)
+        feature = self._categorical[name]
+        known = [n for n, f in self._categorical.items() if f.capacity is not None]
+        _errors.check_choice("A feature with a capacity", name, known)
+        return rows.start + self.scored[feature.table_name].take_replaced()
+
+    def call(self, inputs, training=None):
         """Maps {name: ids or numbers} to {name: (batch, dim)}."""
-        by_name = {feature.name: feature for feature in self.features}
+        x = {f.name: self._read(f, inputs) for f in self.features}
+        if training:
+            self._admit(x)
         vectors = {}
-        ids = {dim: {} for dim in self.tables}  # {dim: {name: (B,)}}
+        for dim in dict.fromkeys(f.embedding_dim for f in self._categorical.values()):
+            group = [f for f in self._categorical.values() if f.embedding_dim == dim]
+            vectors |= self._look_up_all(dim, group, x)
         for feature in self.features:
-            if feature.name not in inputs:
-                raise ValueError(
-                    f"Feature {feature.name!r} is missing from the inputs."
-                    f"{_errors.nearest(feature.name, inputs)}"
-                )
-            x = inputs[feature.name]
             if isinstance(feature, Numeric):
-                vectors[feature.name] = ops.cast(
-                    ops.reshape(x, (-1, 1)), self.compute_dtype
-                )
-            elif isinstance(feature, Categorical):
-                rows = rows_of_table(ops.reshape(x, (-1,)), feature)
-                ids[feature.embedding_dim][feature.name] = (
-                    rows + self._starts[feature.name]
-                )
-            else:
-                vectors[feature.name] = self._pool(x, feature, by_name[feature.of])
-        for dim, rows in ids.items():
-            # Fields first: apart again without a copy, which (B, F, D) is not.
-            found = self._look_up(dim, ops.stack([*rows.values()]))  # (F, B, D)
-            vectors |= zip(rows, ops.unstack(found), strict=True)
+                vectors[feature.name] = ops.cast(x[feature.name], self.compute_dtype)
+            elif isinstance(feature, Sequence):
+                vectors[feature.name] = self._pool(feature, x[feature.name], vectors)
         return {feature.name: vectors[feature.name] for feature in self.features}
+
+    def _read(self, feature, inputs):
+        """Returns (B,) ids, (B, 1) numbers or a (B, L) sequence."""
+        if feature.name not in inputs:
+            raise ValueError(
+                f"Feature {feature.name!r} is missing from the inputs."
+                f"{_errors.nearest(feature.name, inputs)}"
+            )
+        x = ops.convert_to_tensor(inputs[feature.name])
+        if isinstance(feature, Numeric):
+            return ops.reshape(x, (-1, 1))
+        if not keras.backend.is_int_dtype(x.dtype):
+            x = ops.cast(x, "int64")
+        if isinstance(feature, Categorical):
+            return ops.reshape(x, (-1,))
+        if x.shape[-1] != feature.max_length:
+            raise ValueError(
+                f"Sequence {feature.name!r} must have shape (batch, "
+                f"{feature.max_length}). Received: {tuple(x.shape)}."
+            )
+        return x
+
+    def _admit(self, x):
+        """Counts the batch's ids; a new owner finds its row as row 0 was."""
+        for table, scored in self.scored.items():
+            own = [f for f in self.features if self._table_of(f) == table]
+            ids = [ops.reshape(ops.cast(x[f.name], "int64"), (-1,)) for f in own]
+            rows = scored.update(ops.concatenate(ids))
+            variable, place = self.place(getattr(own[0], "of", own[0].name))
+            first = tf.fill(tf.shape(rows), place.start)
+            shared = tf.gather(variable.value, first)
+            variable.value.scatter_update(tf.IndexedSlices(shared, first + rows))
+
+    def _table_of(self, feature):
+        feature = self._categorical.get(getattr(feature, "of", feature.name))
+        return feature and feature.table_name
+
+    def _look_up_all(self, dim, group, x):
+        """Returns the vectors of the features of one width by a single lookup."""
+        rows = [row for f in group for row in self._rows(f, x[f.name])]
+        # Fields first: apart again without a copy, which (B, F, D) is not.
+        found = iter(ops.unstack(self._look_up(dim, ops.stack(rows))))
+        return {f.name: _sum(found, f.num_hashes) for f in group}
+
+    def _rows(self, feature, ids):
+        """Returns the rows of the width's table for each of the hash functions."""
+        if feature.capacity is not None:
+            rows = [self.scored[feature.table_name](ids)]
+        else:
+            rows = [rows_of_table(ids, feature, i) for i in range(feature.num_hashes)]
+        return [self._starts[feature.table_name] + r for r in rows]
 
     def _look_up(self, dim, rows):
         # Not `ops.take`, which reads, and after a sparse update copies, the table.
-        found = tf.gather(self.tables[dim].value, rows)
+        found = tf.gather(self.tables[_name(dim)].value, rows)
         return ops.cast(found, self.compute_dtype)
 
-    def _pool(self, x, sequence: Sequence, item: Categorical):
-        if x.shape[-1] != sequence.max_length:
-            raise ValueError(
-                f"Sequence {sequence.name!r} must have shape (batch, "
-                f"{sequence.max_length}). Received: {tuple(x.shape)}."
-            )
-        ids = rows_of_table(x, item)  # (B, L)
-        mask = ops.cast(ops.not_equal(ids, 0), self.compute_dtype)
-        found = self._look_up(item.embedding_dim, ids + self._starts[item.name])
+    def _pool(self, sequence, ids, vectors):
+        item = self._categorical[sequence.of]
+        rows = self._rows(item, ids)  # hashes x (B, L)
+        if item.capacity is None:
+            present = ops.not_equal(rows[0], self._starts[item.table_name])
+        else:  # row 0 is that of all ids without one
+            present = ops.not_equal(ids, 0)
+        mask = ops.cast(present, self.compute_dtype)
+        found = iter([self._look_up(item.embedding_dim, r) for r in rows])
+        found = _sum(found, item.num_hashes)  # (B, L, D)
+        if sequence.pooling == "target_attention":
+            return self.attentions[sequence.name](vectors[sequence.target], found, mask)
         # A product with the mask row is the masked sum, without a (B, L, D) temporary.
         total = ops.squeeze(ops.matmul(ops.expand_dims(mask, 1), found), 1)  # (B, D)
         if sequence.pooling == "sum":
@@ -155,9 +236,7 @@ class FeatureEmbedding(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         """Returns {name: (batch, dim)}."""
-        dims = {
-            f.name: f.embedding_dim for f in self.features if isinstance(f, Categorical)
-        }
+        dims = {f.name: f.embedding_dim for f in self._categorical.values()}
         batch = next(iter(input_shape.values()))[0]
         return {
             f.name: (batch, dims.get(getattr(f, "of", f.name), 1))
@@ -182,12 +261,14 @@ class FeatureEmbedding(keras.layers.Layer):
         return cls(**{**config, "features": features})
 
 
-def rows_of_table(ids, feature: Categorical):
-    """Returns the row of the feature's table for each id."""
-    if feature.num_buckets is not None:
-        ids = ops.mod(ids, feature.num_buckets)
-    else:
-        known = ops.logical_and(ids >= 0, ids < feature.vocabulary_size)
-        ids = ops.where(known, ids, ops.zeros_like(ids))
-    # Keras reads ids modulo 2**31 otherwise; tables stay below that size.
-    return ops.cast(ids, "int32")
+def _name(dim):
+    """Returns the name of the table of a width; a SavedModel wants a string."""
+    return f"table_{dim}"
+
+
+def _sum(vectors, count):
+    """Returns the sum of the next `count` vectors of an iterator."""
+    total = next(vectors)
+    for _ in range(count - 1):
+        total = total + next(vectors)
+    return total

@@ -51,6 +51,13 @@ class SingleTask(MultiTaskModel):
 
     def make_embedding(self):
         """Returns an embedding with room for every task's rows."""
+        for feature in self.features:
+            if getattr(feature, "target", None):
+                raise ValueError(
+                    "single_task shares nothing, and so no attention. Received: "
+                    f"pooling='target_attention' of {feature.name!r}; use 'mean' or "
+                    "'sum', or one model a task."
+                )
         wide = [
             dataclasses.replace(f, embedding_dim=f.embedding_dim * len(self.tasks))
             if hasattr(f, "embedding_dim")

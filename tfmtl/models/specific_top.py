@@ -5,8 +5,8 @@ from keras import ops
 
 from tfmtl.features import check_domain
 from tfmtl.layers.domain_tower import DomainTower
-from tfmtl.layers.embedding import rows_of_table
 from tfmtl.layers.sharing import SharedBottom
+from tfmtl.layers.table_rows import rows_of_table
 from tfmtl.models.base import MultiTaskModel
 
 

@@ -1,0 +1,59 @@
+"""Which row of a table an id has."""
+
+import tensorflow as tf
+from keras import ops
+
+
+def rows_of_table(ids, feature, which=0):
+    """Returns the int32 row of a feature's table for each id.
+
+    Args:
+        ids: Integer tensor of any shape.
+        feature: `Categorical` with a vocabulary or buckets.
+        which: Integer. Which of the feature's hash functions. Defaults to the first.
+    """
+    if feature.num_buckets is not None:
+        if feature.num_hashes == 1:
+            return ops.cast(ops.mod(ids, feature.num_buckets), "int32")
+        rows = 1 + hash_bucket(ids, feature.num_buckets - 1, which)
+        return ops.where(ops.equal(ids, 0), ops.zeros_like(rows), rows)
+    known = ops.logical_and(ids >= 0, ids < feature.vocabulary_size)
+    # Keras reads ids modulo 2**31 otherwise; tables stay below that size.
+    rows = ops.cast(ops.where(known, ids, ops.zeros_like(ids)), "int32")
+    if feature.oov_buckets:
+        others = feature.vocabulary_size + hash_bucket(ids, feature.oov_buckets)
+        rows = ops.where(known, rows, others)
+    return rows
+
+
+def hash_bucket(ids, buckets, which=0):
+    """Returns an int32 bucket in [0, buckets) for each id, by one of many functions.
+
+    Mixes the bits of id + (which + 1) c as SplitMix64 does, by shifts and products
+    modulo 2**64. Buckets of different functions are independent of each other, and of
+    patterns in the ids.
+
+    Args:
+        ids: Integer tensor.
+        buckets: Integer. Number of buckets.
+        which: Integer. Which function. Defaults to the first.
+
+    Example:
+    >>> hash_bucket(tf.constant([1, 2, 3]), 1000).numpy()
+    array([232,  55, 526], dtype=int32)
+
+    References:
+        - Steele et al., Fast splittable pseudorandom number generators, 2014.
+    """
+    x = tf.cast(tf.cast(ids, tf.int64), tf.uint64)
+    x += tf.constant((which + 1) * 0x9E3779B97F4A7C15 % 2**64, tf.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x = tf.bitwise.bitwise_xor(x, _shift(x, shift))
+        x *= tf.constant(factor, tf.uint64)
+    x = tf.bitwise.bitwise_xor(x, _shift(x, 31))
+    # The modulo of signed integers is the one that every device has.
+    return tf.cast(tf.cast(_shift(x, 1), tf.int64) % buckets, tf.int32)
+
+
+def _shift(x, bits):
+    return tf.bitwise.right_shift(x, tf.constant(bits, tf.uint64))
