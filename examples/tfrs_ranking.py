@@ -21,7 +21,7 @@ import tf_keras
 import tfmtl
 from tfmtl.integrations.tfrs import RankingModel
 
-USERS, ITEMS, ROWS = 200, 100, 20_000
+USERS, ITEMS, ROWS = 200, 100, 30_000
 
 
 def simulate(seed):
@@ -39,8 +39,8 @@ def simulate(seed):
     return tf.data.Dataset.from_tensor_slices((features, labels))
 
 
-train = simulate(1).shuffle(ROWS, seed=1).batch(256)
-test = simulate(2).batch(1024)
+train = simulate(1).shuffle(ROWS, seed=1).batch(250)
+test = simulate(2).batch(1000)
 
 # 1. A tfmtl model. Another architecture is another name; "like" is learnt and measured
 #    on clicked rows only.
@@ -67,13 +67,13 @@ ranking.compile(
                 lambda: ranking.embedding_trainable_variables,
             ),
             (
-                tf_keras.optimizers.legacy.Adam(0.002),
+                tf_keras.optimizers.legacy.Adam(0.005),
                 lambda: ranking.dense_trainable_variables,
             ),
         ]
     )
 )
-ranking.fit(train, epochs=3, verbose=2)
+ranking.fit(train, epochs=6, verbose=2)
 metrics = ranking.evaluate(test, return_dict=True, verbose=0)
 print(f"click AUC {metrics['click_auc']:.3f}, like AUC {metrics['like_auc']:.3f}")
 

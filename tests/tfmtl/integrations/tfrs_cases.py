@@ -13,7 +13,11 @@ import tfmtl
 from tfmtl.integrations import tfrs as bridge
 
 ROWS = 32
-FAST = ["ple", "esmm", "dephn", "dcrnn"]
+FAST = {
+    "ple": {"expert_units": ((16,), (8,))},
+    "esmm": {"units": (16,)},
+    "dephn": {"public": ("dnn",), "private": ("cross",), "units": (16,), "depth": 1},
+}
 optimizers = tfrs.experimental.optimizers
 
 
@@ -28,9 +32,10 @@ def _model(name="shared_bottom", seed=0):
         ],
         tasks=[
             tfmtl.Task("click", tower=(8,)),
-            tfmtl.Task("like", label="liked", space="click", tower=(8,), weight=2.0),
+            tfmtl.Task("like", label="liked", space="click", tower=(), weight=2.0),
             tfmtl.Task("watch", "seconds", "regression", "played", loss="log_mse"),
         ],
+        **FAST.get(name, {}),
     )
 
 
@@ -93,7 +98,7 @@ def test_a_step_is_that_of_keras_3(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(tfmtl.models.names()) - set(FAST)))
+@pytest.mark.parametrize("name", [n for n in tfmtl.models.names() if n not in FAST])
 def test_a_step_of_the_others_is_that_of_keras_3(name):
     _assert_same_step(name)
 
@@ -152,20 +157,13 @@ def _composite(ranking):
     )
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        _composite,
-        lambda _: optimizers.ClippyAdagrad(0.1),
-        lambda _: tf_keras.optimizers.Adagrad(0.1),
-    ],
-)
+@pytest.mark.parametrize("make", [_composite, lambda _: optimizers.ClippyAdagrad(0.1)])
 def test_optimizers_of_tfrs_and_keras_2(make):
     ranking = bridge.RankingModel(_model())
     users = ranking.model.embedding.tables["user"].embeddings
     before = users.numpy()
     ranking.compile(make(ranking))
-    history = ranking.fit(_data(), epochs=5, verbose=0).history
+    history = ranking.fit(_data(), epochs=3, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
     # Rows that no batch has touched are as they were.
     changed = (users.numpy() != before).any(axis=1)
