@@ -60,7 +60,8 @@ class KerasLayer(tf_keras.layers.Layer):
 
     Example:
     >>> import tfmtl
-    >>> model = tfmtl.models.get("ple")([tfmtl.Numeric("x")], [tfmtl.Task("click")])
+    >>> make = tfmtl.models.get("single_task")
+    >>> model = make([tfmtl.Numeric("x")], [tfmtl.Task("click")])
     >>> layer = KerasLayer(model)
     >>> layer({"x": tf.constant([1.0, 2.0])})["click"].shape
     TensorShape([2, 1])
@@ -192,7 +193,7 @@ class RankingModel(tfrs.Model):
 
     Example:
     >>> import tfmtl
-    >>> model = tfmtl.models.get("ple")(
+    >>> model = tfmtl.models.get("shared_bottom")(
     ...     features=[tfmtl.Categorical("item", vocabulary_size=100)],
     ...     tasks=[tfmtl.Task("click"), tfmtl.Task("like", space="click")],
     ... )
