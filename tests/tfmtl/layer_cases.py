@@ -13,6 +13,7 @@ def _random(*shape):
 
 X = _random(6, 5)
 VECTORS = {"user": _random(6, 4), "tab": _random(6, 3), "x": _random(6, 1)}
+CROSS_AND_FIELD = ("parallel_cross", "field_interaction")
 WEIGHTLESS = ["FactorizationMachine"]
 
 # name -> (function that makes the layer, positional inputs of 6 rows)
@@ -60,7 +61,7 @@ CASES = {
     ),
     "PHN": (
         lambda **kw: layers.PHN(
-            TASKS, ("dnn", "field"), ("cross", "field"), (8, 4), 2, **kw
+            TASKS, ("dnn", "fm"), (*CROSS_AND_FIELD, {"name": "cin"}), (8, 4), 2, **kw
         ),
         [_random(6, 3, 4)],
     ),
@@ -112,6 +113,12 @@ CASES = {
             ["cin", {"name": "cross_v2", "depth": 1}, layers.DNN((8,), **kw)], 4, **kw
         ),
         [_random(6, 3, 4)],
+    ),
+    "InteractionBottom": (
+        lambda **kw: layers.InteractionBottom(
+            ["cin", {"name": "cross_v2", "depth": 1}, layers.DNN((8,), **kw)], **kw
+        ),
+        [VECTORS],
     ),
     "DCRNN": (lambda **kw: layers.DCRNN(TASKS, units=(8, 4), **kw), [X]),
     "GateNU": (lambda **kw: layers.GateNU(3, 2.0, 4, **kw), [X]),

@@ -162,14 +162,20 @@ def test_a_loaded_model_trains_on_with_the_virtual_gradient(tmp_path):
 def test_gate_reports():
     inputs, _ = _data()
     report = _model().gate_report(inputs)
-    # One gate a task, over three public DNNs and two mappings, the same for all rows.
-    assert len(report) == 3
-    for gate in report.values():
-        assert gate["labels"][:3] == ["dnn_0/raw", "dnn_0/sin", "dnn_1/raw"]
-        assert len(gate["mean"]) == 6
+    # One selection for all tasks and one a task, half and half at the start; one gate
+    # a task, over three public DNNs and two mappings. All are the same for all rows.
+    selections = {p: g for p, g in report.items() if p.endswith("_selection")}
+    assert len(selections) == 4 and len(report) == 7
+    for path, gate in report.items():
         np.testing.assert_allclose(gate["std"], 0, atol=1e-6)
+        if path in selections:
+            assert gate["labels"] == ["user", "item", "x"]
+            np.testing.assert_allclose(gate["mean"], 0.5)
+        else:
+            assert gate["labels"][:3] == ["dnn_0/raw", "dnn_0/sin", "dnn_1/raw"]
+            assert len(gate["mean"]) == 6
     report = _model(architecture="mt_phn").gate_report(inputs)
-    for gate in report.values():
+    for gate in (g for p, g in report.items() if not p.endswith("_selection")):
         assert gate["labels"] == ["dnn_0/raw", "dnn_1/raw", "dnn_2/raw"]
         np.testing.assert_allclose(gate["mean"].sum(), 1, rtol=1e-5)
         assert gate["std"].min() > 0  # these depend on the row

@@ -58,8 +58,8 @@ def test_a_domains_rows_leave_other_domains_alone(options):
     model = _specific_top(**options)
     x = np.ones(6, "float32")
     # The same embedding for all tabs: what differs are the towers.
-    table = model.embedding.tables["tab"].embeddings
-    table.assign(np.ones(table.shape))
+    embedding = model.embedding
+    embedding.set_table("tab", np.ones_like(embedding.table("tab")))
     before = model.predict({"tab": np.arange(6), "x": x}, verbose=0)
     # Ids 4 and 5 are outside of the vocabulary: unknown, as id 0.
     assert before["click"][0] == before["click"][4] == before["click"][5]

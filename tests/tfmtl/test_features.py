@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfmtl import Categorical, Numeric, Sequence
 from tfmtl.features import check_features
@@ -26,8 +27,8 @@ def test_embedding_looks_up_and_pools():
             "bag": np.array([[1, 2], [0, 0], [3, 0], [4, 4]]),
         }
     )
-    items = layer.tables["item"].embeddings.numpy()
-    users = layer.tables["user"].embeddings.numpy()
+    items = layer.table("item")
+    users = layer.table("user")
     # An id that the vocabulary does not have is unknown: 0.
     np.testing.assert_array_equal(out["item"], items[[1, 0, 0, 4]])
     # A bucket is the id modulo the buckets, of ids of any size and sign.
@@ -48,8 +49,74 @@ def test_embedding_looks_up_and_pools():
 def test_tables_start_different():
     layer = FeatureEmbedding([Categorical(n, vocabulary_size=9) for n in "ab"])
     layer({"a": np.zeros(1, int), "b": np.zeros(1, int)})
-    a, b = (table.embeddings.numpy() for table in layer.tables.values())
-    assert np.abs(a - b).max() > 0
+    assert np.abs(layer.table("a") - layer.table("b")).max() > 0
+
+
+def test_tables_of_one_width_are_one_variable():
+    features = [
+        Categorical("a", vocabulary_size=3, embedding_dim=2),
+        Categorical("b", vocabulary_size=4, embedding_dim=5),
+        Categorical("c", num_buckets=6, embedding_dim=2),
+        Sequence("s", of="c", max_length=3, pooling="sum"),
+    ]
+    layer = FeatureEmbedding(features)
+    inputs = {
+        "a": tf.constant([2, 2]),
+        "b": tf.constant([1, 0]),
+        "c": tf.constant([5, 6]),
+        "s": tf.constant([[5, 5, 0], [1, 0, 0]]),
+    }
+    with tf.GradientTape() as tape:
+        loss = sum(tf.reduce_sum(v) for v in layer(inputs).values())
+    assert {v.name: tuple(v.shape) for v in layer.trainable_variables} == {
+        "table_2": (9, 2),
+        "table_5": (4, 5),
+    }
+    variable, rows = layer.place("c")
+    assert (variable.name, rows) == ("table_2", slice(3, 9))
+    # One sparse gradient a variable, which names the touched rows alone.
+    gradient, other = tape.gradient(loss, [v.value for v in layer.tables.values()])
+    assert isinstance(gradient, tf.IndexedSlices)
+    assert isinstance(other, tf.IndexedSlices)
+    counts = np.bincount(gradient.indices, gradient.values[:, 0], minlength=9)
+    np.testing.assert_array_equal(counts, [0, 0, 2, 1, 1, 0, 0, 0, 3])
+
+
+def test_a_table_is_read_and_set_by_the_features_name():
+    features = [Categorical(n, vocabulary_size=3, embedding_dim=2) for n in "ab"]
+    layer = FeatureEmbedding(features)
+    layer.build()
+    a = layer.table("a")
+    layer.set_table("b", np.arange(6).reshape(3, 2))
+    np.testing.assert_array_equal(layer.table("a"), a)
+    out = layer({"a": np.array([1]), "b": np.array([2])})
+    np.testing.assert_array_equal(out["a"], a[[1]])
+    np.testing.assert_array_equal(out["b"], [[4, 5]])
+    with pytest.raises(ValueError, match="Did you mean 'a'"):
+        layer.table("aa")
+
+
+def test_each_table_is_initialised_as_if_alone():
+    features = [
+        Categorical("few", vocabulary_size=4, embedding_dim=64),
+        Categorical("many", vocabulary_size=4000, embedding_dim=64),
+    ]
+    layer = FeatureEmbedding(features, initializer="glorot_uniform")
+    layer.build()
+    for name, rows in {"few": 4, "many": 4000}.items():
+        limit = np.sqrt(6 / (rows + 64))
+        assert 0.9 * limit < np.abs(layer.table(name)).max() <= limit
+
+
+def test_a_lookup_does_not_read_the_whole_table():
+    # A variable that was updated sparsely is copied when it is read.
+    layer = FeatureEmbedding([Categorical("a", vocabulary_size=9)])
+    layer.build()
+    graph = tf.function(lambda a: layer({"a": a})).get_concrete_function(
+        tf.TensorSpec([None], tf.int32)
+    )
+    kinds = [operation.type for operation in graph.graph.get_operations()]
+    assert "ResourceGather" in kinds and "ReadVariableOp" not in kinds
 
 
 def test_sequences_must_have_their_length():

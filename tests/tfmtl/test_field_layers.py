@@ -117,7 +117,7 @@ def test_heterogeneous_experts_of_one_kind_differ():
 def test_heterogeneous_experts_refuse_what_they_cannot_use():
     with pytest.raises(ValueError, match=r"read \(batch, fields, dim\). Received: sha"):
         layers.HeterogeneousExperts(["cin", "cross"])(V.reshape(6, -1))
-    with pytest.raises(ValueError, match="at least one interaction. Received none"):
+    with pytest.raises(ValueError, match="At least one interaction is needed"):
         layers.HeterogeneousExperts([])
     with pytest.raises(ValueError, match="dict with the key 'name'. Received: "):
         layers.HeterogeneousExperts([{"depth": 2}])
@@ -152,7 +152,7 @@ def test_a_model_gives_fields_to_a_structure_that_takes_them():
     labels = {"click": np.ones(4), "like": np.zeros(4)}
     model.compile()
     model.fit(inputs, labels, verbose=0)
-    assert model.fields.projections["age"].kernel.shape == (1, 16)
+    assert model.bottom.projections["age"].kernel.shape == (1, 16)
 
 
 def test_mmoe_mixes_interactions(tmp_path):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from layer_cases import CASES, WEIGHTLESS
+from layer_cases import CASES, WEIGHTLESS, X
 
 from tfmtl import layers
 
@@ -122,3 +122,84 @@ def test_jit_changes_nothing(name):
     plain = layer(*inputs)
     compiled = tf.function(lambda *x: layer(*x), jit_compile=True)(*_tensors(inputs))
     _same(plain, compiled)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Scaled(keras.layers.Layer):
+    """A sound layer, whose children below are broken."""
+
+    def __init__(self, scale=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = scale
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(shape=(input_shape[-1], 2), name="kernel")
+
+    def call(self, inputs):
+        return self.scale * keras.ops.matmul(inputs, self.kernel)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], 2)
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
+
+
+@keras.saving.register_keras_serializable("tests")
+class ForgetsAnArgument(Scaled):
+    def get_config(self):
+        return keras.layers.Layer.get_config(self)
+
+
+class PromisesAnotherShape(Scaled):
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], 3)
+
+
+class MixesRows(Scaled):
+    def call(self, inputs):
+        return super().call(inputs - keras.ops.mean(inputs, axis=0))
+
+
+class LeavesAWeightOut(Scaled):
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.unused = self.add_weight(shape=(2,), name="unused")
+
+
+class LosesPrecision(Scaled):
+    def call(self, inputs):
+        return keras.ops.cast(super().call(inputs), "float32")
+
+
+class DrawsOnTheHost(Scaled):
+    def call(self, inputs):
+        noise = float(np.random.default_rng().normal())
+        return super().call(inputs) + noise
+
+
+@pytest.mark.parametrize(
+    ("broken", "check"),
+    [
+        (ForgetsAnArgument, test_config_round_trip),
+        (ForgetsAnArgument, test_saved_in_a_functional_model),
+        (PromisesAnotherShape, test_static_shapes_and_dtypes_are_the_real_ones),
+        (MixesRows, test_rows_do_not_depend_on_each_other),
+        (LeavesAWeightOut, test_every_weight_learns),
+        (LosesPrecision, test_mixed_precision),
+        (DrawsOnTheHost, test_jit_changes_nothing),
+    ],
+)
+def test_a_broken_layer_fails_the_battery(broken, check, monkeypatch, tmp_path):
+    more = [tmp_path] if check is test_saved_in_a_functional_model else []
+    monkeypatch.setitem(CASES, "it", (lambda **kw: Scaled(scale=3.0, **kw), [X]))
+    check("it", *more)
+    monkeypatch.setitem(CASES, "it", (lambda **kw: broken(scale=3.0, **kw), [X]))
+    with pytest.raises(AssertionError):
+        check("it", *more)
+
+
+def test_a_layer_without_a_case_fails_the_battery(monkeypatch):
+    monkeypatch.setattr(layers, "__all__", [*layers.__all__, "New"])
+    with pytest.raises(AssertionError):
+        test_every_public_layer_has_a_case()

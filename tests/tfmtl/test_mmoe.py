@@ -47,7 +47,7 @@ def test_ml_mmoe_is_its_equations():
         # Every gate selects by the raw input.
         read = [_mix(layer.gates[name], experts) for name in names]
         pairs = zip(names, read, strict=True)
-        experts = np.stack([layer.upper[name](x) for name, x in pairs], axis=1)
+        experts = np.concatenate([layer.upper[name](x) for name, x in pairs], axis=1)
     for task in TASKS:
         expected = _mix(layer.gates[f"task_{task}"], experts)
         np.testing.assert_allclose(outputs[task], expected, rtol=1e-4, atol=1e-5)

@@ -89,7 +89,7 @@ def test_gate_report_shows_the_scales_of_each_domain():
     (name,) = [name for name in report if name.endswith("epnet")]
     assert report[name]["labels"] == ["user", "tab", "x"]
     assert list(report[name]["domains"]) == [1, 2, 3]
-    table = model.embedding.tables["tab"].embeddings.numpy()
+    table = model.embedding.table("tab")
     for tab, found in report[name]["domains"].items():
         delta = model.epnet.gate(table[[tab]]).numpy()[0]  # this gate reads the tab
         means = [delta[:4].mean(), delta[4:7].mean(), delta[7]]

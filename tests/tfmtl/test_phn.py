@@ -94,7 +94,13 @@ def test_input_gates_scale_by_softmax():
 def test_output_is_the_papers_sum():
     """Equations 4 to 6: a linear tower on the output adds up all experts."""
     fields = _random(5, 3, 4)
-    phn = layers.PHN(["a", "b"], ("dnn", "cross"), ("field",), units=(6,), depth=2)
+    phn = layers.PHN(
+        ["a", "b"],
+        ("dnn", "parallel_cross"),
+        ("field_interaction",),
+        units=(6,),
+        depth=2,
+    )
     out = phn(fields)
     gates = phn.gates.gates.numpy()  # (T, K * P)
     seen = phn.selections["public"](fields)
@@ -151,9 +157,9 @@ def test_experts_and_gates_start_different():
 @pytest.mark.parametrize(
     ("public", "private"),
     [  # the three assignments of the paper's table I
-        (("dnn", "cross", "field"), ()),
-        (("cross", "field"), ("dnn",)),
-        (("dnn",), ("cross", "field")),
+        (("dnn", "parallel_cross", "field_interaction"), ()),
+        (("parallel_cross", "field_interaction"), ("dnn",)),
+        (("dnn",), ("parallel_cross", "field_interaction")),
     ],
 )
 @pytest.mark.parametrize("gates", ["global", "input"])
@@ -166,8 +172,14 @@ def test_assignments_of_experts(public, private, gates):
     with record_gates() as seen:
         out = phn(fields)
     labels = [f"{kind}_{i}/{m}" for i, kind in enumerate(public) for m in phn.mappings]
-    assert [named for _, named in seen.values()] == [labels, labels]
-    widths = {"dnn": 6, "cross": 12, "field": 12}
+    fields_seen = [f"field_{i}" for i in range(3)]
+    named = {path: named for path, (_, named) in seen.items()}
+    selections = 3 if private else 1
+    assert sum(path.endswith("_selection") for path in named) == selections
+    for path, found in named.items():
+        assert found == (fields_seen if path.endswith("_selection") else labels)
+    assert len(named) == selections + 2
+    widths = {"dnn": 6, "parallel_cross": 12, "field_interaction": 12}
     width = 2 * sum(map(widths.get, public)) + sum(map(widths.get, private))
     assert out["a"].shape == out["b"].shape == (5, width)
     with tf.GradientTape() as tape:
@@ -177,7 +189,9 @@ def test_assignments_of_experts(public, private, gates):
 
 
 def test_without_heads_there_is_no_selection():
-    phn = layers.PHN(["a"], ("cross",), (), depth=1, heads=0, mappings=("raw",))
+    phn = layers.PHN(
+        ["a"], ("parallel_cross",), (), depth=1, heads=0, mappings=("raw",)
+    )
     fields = _random(5, 3, 4)
     out = phn(fields)
     assert not phn.selections

@@ -88,8 +88,8 @@ def test_single_task_learns_what_a_model_of_the_task_alone_learns():
     for i, task in enumerate(tasks):
         model = make([task])
         # The task's columns of the table, its network and its tower.
-        table = together.embedding.tables["item"].get_weights()[0]
-        model.embedding.tables["item"].set_weights([table[:, 3 * i : 3 * i + 3]])
+        table = together.embedding.table("item")
+        model.embedding.set_table("item", table[:, 3 * i : 3 * i + 3])
         bottom = together.sharing.bottoms[task.name]
         model.sharing.bottoms[task.name].set_weights(bottom.get_weights())
         tower = together.towers[task.name]

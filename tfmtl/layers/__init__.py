@@ -16,6 +16,7 @@ from tfmtl.layers.field_interaction import FieldInteraction
 from tfmtl.layers.field_stack import FieldStack
 from tfmtl.layers.gate_nu import GateNU
 from tfmtl.layers.gates import SoftmaxGate
+from tfmtl.layers.interaction_bottom import InteractionBottom
 from tfmtl.layers.interactions import HeterogeneousExperts
 from tfmtl.layers.interactions import interaction as interaction
 from tfmtl.layers.ml_mmoe import MLMMoE
@@ -61,6 +62,7 @@ __all__ = [
     "HeterogeneousExperts",
     "InformationTransfer",
     "InputGates",
+    "InteractionBottom",
     "MLMMoE",
     "MMoE",
     "OMoE",

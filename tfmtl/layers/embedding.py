@@ -1,10 +1,13 @@
 """From declared features to vectors."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from tfmtl import _errors
 from tfmtl.features import Categorical, Numeric, Sequence, check_features
+
+MAX_ROWS = 2**31 - 1
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -14,6 +17,10 @@ class FeatureEmbedding(keras.layers.Layer):
     A categorical id is looked up in its table, a sequence is pooled over the ids
     other than 0 in the table of the feature it shares, a number stays one number.
     Ids outside a table of known vocabulary are looked up as 0, missing or unknown.
+
+    The tables of one embedding width are one variable, `tables[width]`: one lookup, one
+    gradient and one update serve all of them, and each feature has rows of its own in
+    it (`place`, `table`, `set_table`).
 
     Args:
         features: List of `Categorical`, `Numeric` and `Sequence`.
@@ -41,25 +48,67 @@ class FeatureEmbedding(keras.layers.Layer):
         self.initializer = keras.initializers.get(initializer)
 
     def build(self, input_shape=None):
-        """Creates one table a categorical feature."""
-        self.tables = {}
+        """Creates one table an embedding width, with the rows of all its features."""
+        sizes = {}  # {embedding_dim: [table sizes]}
+        self._starts = {}
         for feature in self.features:
             if isinstance(feature, Categorical):
-                table = keras.layers.Embedding(
-                    feature.table_size,
-                    feature.embedding_dim,
-                    # An initializer object used twice gives the same numbers twice.
-                    embeddings_initializer=self.initializer.clone(),
-                    dtype=self.dtype_policy,
-                    name=feature.name,
+                before = sizes.setdefault(feature.embedding_dim, [])
+                self._starts[feature.name] = sum(before)
+                before.append(feature.table_size)
+        self.tables = {}
+        for dim, rows in sizes.items():
+            if sum(rows) > MAX_ROWS:
+                raise ValueError(
+                    f"Tables of one embedding_dim hold at most {MAX_ROWS} rows, so "
+                    f"that int32 can count them. Received: {sum(rows)} rows with "
+                    f"embedding_dim={dim}."
                 )
-                table.build(None)
-                self.tables[feature.name] = table
+            self.tables[dim] = self.add_weight(
+                name=f"table_{dim}",
+                shape=(sum(rows), dim),
+                initializer=self._initialize(rows),
+                # Autocasting would cast, and so copy, the whole table in every step.
+                autocast=False,
+            )
+
+    def _initialize(self, rows):
+        """Returns an initializer that treats each feature's rows as a table."""
+
+        def initialize(shape, dtype=None):
+            # An initializer object used twice gives the same numbers twice.
+            parts = [self.initializer.clone()((n, shape[1]), dtype) for n in rows]
+            return ops.concatenate(parts)
+
+        return initialize
+
+    def place(self, name):
+        """Returns the variable that holds a feature's table, and the slice of its rows.
+
+        Args:
+            name: String. A categorical feature.
+        """
+        known = {f.name: f for f in self.features if isinstance(f, Categorical)}
+        _errors.check_choice("A feature with a table", name, known)
+        start, feature = self._starts[name], known[name]
+        rows = slice(start, start + feature.table_size)
+        return self.tables[feature.embedding_dim], rows
+
+    def table(self, name):
+        """Returns a categorical feature's table as an array (rows, embedding_dim)."""
+        variable, rows = self.place(name)
+        return variable.value[rows].numpy()
+
+    def set_table(self, name, values):
+        """Gives a categorical feature's table new values, (rows, embedding_dim)."""
+        variable, rows = self.place(name)
+        variable.value[rows].assign(ops.convert_to_tensor(values, variable.dtype))
 
     def call(self, inputs):
         """Maps {name: ids or numbers} to {name: (batch, dim)}."""
         by_name = {feature.name: feature for feature in self.features}
         vectors = {}
+        ids = {dim: {} for dim in self.tables}  # {dim: {name: (B,)}}
         for feature in self.features:
             if feature.name not in inputs:
                 raise ValueError(
@@ -68,14 +117,26 @@ class FeatureEmbedding(keras.layers.Layer):
                 )
             x = inputs[feature.name]
             if isinstance(feature, Numeric):
-                vector = ops.cast(ops.reshape(x, (-1, 1)), self.compute_dtype)
+                vectors[feature.name] = ops.cast(
+                    ops.reshape(x, (-1, 1)), self.compute_dtype
+                )
             elif isinstance(feature, Categorical):
-                ids = rows_of_table(ops.reshape(x, (-1,)), feature)
-                vector = self.tables[feature.name](ids)  # (B, D)
+                rows = rows_of_table(ops.reshape(x, (-1,)), feature)
+                ids[feature.embedding_dim][feature.name] = (
+                    rows + self._starts[feature.name]
+                )
             else:
-                vector = self._pool(x, feature, by_name[feature.of])
-            vectors[feature.name] = vector
-        return vectors
+                vectors[feature.name] = self._pool(x, feature, by_name[feature.of])
+        for dim, rows in ids.items():
+            # Fields first: apart again without a copy, which (B, F, D) is not.
+            found = self._look_up(dim, ops.stack([*rows.values()]))  # (F, B, D)
+            vectors |= zip(rows, ops.unstack(found), strict=True)
+        return {feature.name: vectors[feature.name] for feature in self.features}
+
+    def _look_up(self, dim, rows):
+        # Not `ops.take`, which reads, and after a sparse update copies, the table.
+        found = tf.gather(self.tables[dim].value, rows)
+        return ops.cast(found, self.compute_dtype)
 
     def _pool(self, x, sequence: Sequence, item: Categorical):
         if x.shape[-1] != sequence.max_length:
@@ -85,10 +146,9 @@ class FeatureEmbedding(keras.layers.Layer):
             )
         ids = rows_of_table(x, item)  # (B, L)
         mask = ops.cast(ops.not_equal(ids, 0), self.compute_dtype)
+        found = self._look_up(item.embedding_dim, ids + self._starts[item.name])
         # A product with the mask row is the masked sum, without a (B, L, D) temporary.
-        total = ops.squeeze(
-            ops.matmul(ops.expand_dims(mask, 1), self.tables[item.name](ids)), 1
-        )  # (B, D)
+        total = ops.squeeze(ops.matmul(ops.expand_dims(mask, 1), found), 1)  # (B, D)
         if sequence.pooling == "sum":
             return total
         return total / ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1)

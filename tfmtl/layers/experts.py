@@ -39,6 +39,11 @@ class Experts(keras.layers.Layer):
             raise ValueError("An expert needs at least one layer. Received: units=().")
         self.activation = keras.activations.get(activation)
 
+    @property
+    def labels(self):
+        """Names of the experts in a gate report."""
+        return [f"expert_{i}" for i in range(self.experts)]
+
     def build(self, input_shape):
         """Creates the kernels (in, experts * out) and (experts, in, out)."""
         self.kernels, self.biases = [], []

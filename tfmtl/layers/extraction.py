@@ -4,8 +4,8 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
-from tfmtl.layers.experts import Experts
 from tfmtl.layers.gates import SoftmaxGate
+from tfmtl.layers.interactions import flat, flat_shape, make_experts, takes_fields
 
 SHARED = "shared"  # no task may have this name
 
@@ -23,16 +23,21 @@ class CGC(keras.layers.Layer):
 
     Args:
         tasks: List of strings. Names of the tasks.
-        shared_experts: Integer. m_s. Defaults to 1.
-        task_experts: Integer, or dict {task: integer}. m_k. Defaults to 1.
-        expert_units: Tuple of integers. Layer widths of an expert. The paper's experts
-            have a single layer. Defaults to (256,).
+        shared_experts: Integer, m_s, the number of DNN experts, or list of
+            interactions: names, or dicts {"name": name, **options}, see
+            `HeterogeneousExperts`. Defaults to 1.
+        task_experts: The same for each task, m_k, or dict {task: the same}. Defaults
+            to 1.
+        expert_units: Tuple of integers. Layer widths of an expert; interactions are
+            projected to the last. The paper's experts have a single layer. Defaults to
+            (256,).
         shared_gate: Boolean. Whether the output holds "shared" too. Defaults to False.
         activation: String or callable of the experts. Defaults to "relu".
 
-    Input: tensor (batch, width), which every expert and gate reads, or a dict
-    {task: (batch, width), "shared": (batch, width)}: task k's experts and gate read
-    entry k, the shared experts and the shared gate read "shared".
+    Input: tensor (batch, width), which every expert and gate reads, or (batch, fields,
+    dim) if an interaction takes fields. Or a dict {task: (batch, width), "shared":
+    (batch, width)}: task k's experts and gate read entry k, the shared experts and the
+    shared gate read "shared".
 
     Output: dict {task: (batch, expert_units[-1])}, with "shared" if `shared_gate`.
 
@@ -58,7 +63,7 @@ class CGC(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.tasks = _errors.check_task_names(tasks)
-        _errors.check_positive("shared_experts", shared_experts)
+        _check_experts("shared_experts", shared_experts)
         self.shared_experts = shared_experts
         if not isinstance(task_experts, dict):
             task_experts = dict.fromkeys(self.tasks, task_experts)
@@ -68,14 +73,14 @@ class CGC(keras.layers.Layer):
                 f"{sorted(task_experts)} for tasks {sorted(self.tasks)}."
             )
         for task, number in task_experts.items():
-            _errors.check_positive(f"task_experts of {task!r}", number)
+            _check_experts(f"task_experts of {task!r}", number)
         self.task_experts = dict(task_experts)
         self.expert_units = _errors.check_units("expert_units", expert_units)
         self.shared_gate = shared_gate
         self.activation = keras.activations.get(activation)
 
         def bank(experts, name):
-            return Experts(
+            return make_experts(
                 experts,
                 self.expert_units,
                 self.activation,
@@ -84,7 +89,8 @@ class CGC(keras.layers.Layer):
             )
 
         def names(bank):
-            return [f"{bank}_{i}" for i in range(self.experts[bank].experts)]
+            labels = self.experts[bank].labels
+            return [f"{bank}_{label.removeprefix('expert_')}" for label in labels]
 
         def gate(labels, name):
             return SoftmaxGate(
@@ -95,6 +101,7 @@ class CGC(keras.layers.Layer):
             task: bank(self.task_experts[task], task) for task in self.tasks
         }
         self.experts[SHARED] = bank(shared_experts, SHARED)
+        self.takes_fields = any(map(takes_fields, self.experts.values()))
         self.gates = {
             task: gate(names(task) + names(SHARED), task) for task in self.tasks
         }
@@ -106,16 +113,18 @@ class CGC(keras.layers.Layer):
         units = (None, None, self.expert_units[-1])
         for name, bank in self.experts.items():
             shape = input_shape[name] if isinstance(input_shape, dict) else input_shape
-            bank.build(shape)
+            bank.build(shape if takes_fields(bank) else flat_shape(shape))
             if name in self.gates:
-                self.gates[name].build(shape, units)
+                self.gates[name].build(flat_shape(shape), units)
 
     def call(self, inputs):
         """Maps (batch, width), or one such tensor a task, to {task: (batch, units)}."""
         if not isinstance(inputs, dict):
             inputs = dict.fromkeys(self.experts, inputs)
+        selectors = {name: flat(x) for name, x in inputs.items()}
         experts = {
-            name: bank(inputs[name]) for name, bank in self.experts.items()
+            name: bank((inputs if takes_fields(bank) else selectors)[name])
+            for name, bank in self.experts.items()
         }  # {name: (B, E, U)}
         outputs = {}
         for name, gate in self.gates.items():
@@ -123,7 +132,7 @@ class CGC(keras.layers.Layer):
                 seen = [experts[n] for n in (*self.tasks, SHARED)]
             else:
                 seen = [experts[name], experts[SHARED]]
-            outputs[name] = gate(inputs[name], ops.concatenate(seen, axis=1))
+            outputs[name] = gate(selectors[name], ops.concatenate(seen, axis=1))
         return outputs
 
     def compute_output_shape(self, input_shape):
@@ -155,14 +164,17 @@ class PLE(keras.layers.Layer):
 
     Args:
         tasks: List of strings. Names of the tasks.
-        shared_experts: Integer. Shared experts of each level. Defaults to 1.
-        task_experts: Integer, or dict {task: integer}. Experts of each task and level.
+        shared_experts: Integer, or list of interactions. Shared experts of each level.
             Defaults to 1.
+        task_experts: The same for each task, or dict {task: the same}. Experts of each
+            task and level. Defaults to 1. Interactions of fields need a single level,
+            since levels above the first have no fields to read.
         expert_units: Tuple of tuples of integers. One entry a level: the layer widths
             of its experts. Defaults to ((256,), (128,)).
         activation: String or callable of the experts. Defaults to "relu".
 
-    Input shape: (batch, width). Output: dict {task: (batch, expert_units[-1][-1])}.
+    Input shape: (batch, width), or (batch, fields, dim) if an interaction takes fields.
+    Output: dict {task: (batch, expert_units[-1][-1])}.
 
     Example:
     >>> layer = PLE(["click", "like"], expert_units=((16,), (8,)))
@@ -201,6 +213,13 @@ class PLE(keras.layers.Layer):
             )
             for level, units in enumerate(self.expert_units, start=1)
         ]
+        self.takes_fields = self.levels[0].takes_fields
+        if self.takes_fields and len(self.levels) > 1:
+            raise ValueError(
+                "Experts that read fields need a single level: levels above the first "
+                f"read (batch, width). Received: {len(self.levels)} levels, experts "
+                f"{shared_experts!r} and {task_experts!r}."
+            )
 
     def build(self, input_shape):
         """Builds the levels."""
@@ -231,3 +250,9 @@ class PLE(keras.layers.Layer):
             "expert_units": self.expert_units,
             "activation": keras.activations.serialize(self.activation),
         }
+
+
+def _check_experts(what, experts):
+    """Raises unless `experts` is a number of experts or a list of interactions."""
+    if not (isinstance(experts, list | tuple) and experts):
+        _errors.check_positive(what, experts)

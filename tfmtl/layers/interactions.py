@@ -9,9 +9,11 @@ from keras import ops
 from tfmtl import _errors
 from tfmtl.layers.cross import Cross, CrossMix, CrossV2
 from tfmtl.layers.dnn import DNN
+from tfmtl.layers.experts import Experts
 from tfmtl.layers.factorization import CIN, FactorizationMachine
 from tfmtl.layers.field_attention import FieldAttention
 from tfmtl.layers.field_interaction import FieldInteraction
+from tfmtl.layers.parallel_cross import ParallelCross
 from tfmtl.layers.recurrent_cross import FieldRecurrentCross, RecurrentCross
 
 _INTERACTIONS = {
@@ -20,6 +22,7 @@ _INTERACTIONS = {
     "cross": Cross,
     "cross_v2": CrossV2,
     "cross_mix": CrossMix,
+    "parallel_cross": ParallelCross,
     "recurrent_cross": RecurrentCross,
     # and these (batch, fields, dim).
     "field_interaction": FieldInteraction,
@@ -34,9 +37,9 @@ def interaction(name: str, **options) -> keras.layers.Layer:
     """Returns a feature interaction layer by its name.
 
     Those of flat vectors, (batch, width): "dnn", "cross" (DCN), "cross_v2" (DCN-V2),
-    "cross_mix" (DCN-Mix) and "recurrent_cross". Those of fields, (batch, fields, dim),
-    which have the attribute `takes_fields = True`: "field_interaction", "fm", "cin",
-    "attention" (AutoInt) and "field_recurrent_cross".
+    "cross_mix" (DCN-Mix), "parallel_cross" (PHN) and "recurrent_cross". Those of
+    fields, (batch, fields, dim), which have the attribute `takes_fields = True`:
+    "field_interaction", "fm", "cin", "attention" (AutoInt) and "field_recurrent_cross".
 
     Args:
         name: String. One of the above.
@@ -85,12 +88,8 @@ class HeterogeneousExperts(keras.layers.Layer):
 
     def __init__(self, interactions, units=64, activation="relu", **kwargs):
         super().__init__(**kwargs)
-        if not interactions:
-            raise ValueError("Experts need at least one interaction. Received none.")
         _errors.check_positive("units", units)
-        self.interactions = [
-            self._make(given, f"expert_{i}") for i, given in enumerate(interactions)
-        ]
+        self.interactions = make_interactions(interactions, "expert", self.dtype_policy)
         self.units = units
         self.activation = keras.activations.get(activation)
         self.projections = [
@@ -106,7 +105,7 @@ class HeterogeneousExperts(keras.layers.Layer):
     @property
     def takes_fields(self):
         """Whether any of the experts reads (batch, fields, dim)."""
-        return any(map(_takes_fields, self.interactions))
+        return any(map(takes_fields, self.interactions))
 
     @property
     def labels(self):
@@ -115,20 +114,6 @@ class HeterogeneousExperts(keras.layers.Layer):
             f"{type(layer).__name__.lower()}_{i}"
             for i, layer in enumerate(self.interactions)
         ]
-
-    def _make(self, given, name):
-        if isinstance(given, keras.layers.Layer):
-            return given
-        options = {"name": given} if isinstance(given, str) else dict(given)
-        if "name" not in options:
-            raise ValueError(
-                "An interaction must be a name, a layer, or a dict with the key "
-                f"'name'. Received: {given!r}."
-            )
-        layer_type = options.pop("name")
-        _errors.check_choice("interaction", layer_type, _INTERACTIONS)
-        options = {"dtype": self.dtype_policy, **options}
-        return _INTERACTIONS[layer_type](name=name, **options)
 
     def build(self, input_shape):
         """Builds the interactions and creates the projections."""
@@ -139,17 +124,17 @@ class HeterogeneousExperts(keras.layers.Layer):
                 f"These experts read {wanted}. Received: shape {tuple(input_shape)}."
             )
         for layer, projection in zip(self.interactions, self.projections, strict=True):
-            shape = input_shape if _takes_fields(layer) else _flat_shape(input_shape)
-            if not layer.built:  # a layer given, or loaded, may be
-                layer.build(shape)
-            projection.build(_flat_shape(layer.compute_output_shape(shape)))
+            build_flat(layer, input_shape)
+            projection.build(flat_output_shape(layer, input_shape))
 
     def call(self, inputs):
         """Maps (batch, fields, dim) or (batch, width) to (batch, experts, units)."""
-        outputs = []
-        for layer, projection in zip(self.interactions, self.projections, strict=True):
-            x = inputs if _takes_fields(layer) else _flat(inputs)
-            outputs.append(projection(_flat(layer(x))))
+        outputs = [
+            projection(call_flat(layer, inputs))
+            for layer, projection in zip(
+                self.interactions, self.projections, strict=True
+            )
+        ]
         return ops.stack(outputs, axis=1)  # (B, E, U)
 
     def compute_output_shape(self, input_shape):
@@ -178,13 +163,88 @@ class HeterogeneousExperts(keras.layers.Layer):
         return cls(**{**config, "interactions": interactions})
 
 
-def _takes_fields(layer):
+def make_experts(experts, units, activation="relu", **kwargs):
+    """Returns a bank of experts: `Experts` of a number, else `HeterogeneousExperts`.
+
+    Args:
+        experts: Integer, the number of DNN experts, or list of interactions.
+        units: Tuple of integers. Layer widths of a DNN expert; interactions are
+            projected to the last.
+        activation: String or callable of the experts. Defaults to "relu".
+        **kwargs: Arguments of every layer, such as `name` and `dtype`.
+    """
+    units = _errors.check_units("units", units)
+    if not units:
+        raise ValueError("An expert needs a width. Received: units=().")
+    if isinstance(experts, list | tuple):
+        return HeterogeneousExperts(experts, units[-1], activation, **kwargs)
+    return Experts(experts, units, activation, **kwargs)
+
+
+def make_interactions(given, prefix, dtype, defaults=None) -> list[keras.layers.Layer]:
+    """Returns a layer for each item of a list of interactions.
+
+    Args:
+        given: List. Each item a name for `interaction`, a dict {"name": name,
+            **options}, or a layer.
+        prefix: String. The layers' names are "{prefix}_0", "{prefix}_1", ...
+        dtype: Dtype policy of the layers.
+        defaults: Dict {name: options}, for items that do not give them.
+
+    Raises:
+        ValueError: If the list is empty, or an item is none of these.
+    """
+    if isinstance(given, str) or not given:
+        raise ValueError(
+            "At least one interaction is needed, in a list such as ['dnn', 'cross_v2']."
+            f" Received: {given!r}."
+        )
+    layers = []
+    for i, item in enumerate(given):
+        if isinstance(item, keras.layers.Layer):
+            layers.append(item)
+            continue
+        options = {"name": item} if isinstance(item, str) else dict(item)
+        if "name" not in options:
+            raise ValueError(
+                "An interaction must be a name, a layer, or a dict with the key "
+                f"'name'. Received: {item!r}."
+            )
+        name = options.pop("name")
+        options = {**(defaults or {}).get(name, {}), **options}
+        options = {"dtype": dtype, **options, "name": f"{prefix}_{i}"}
+        _errors.check_choice("interaction", name, _INTERACTIONS)
+        layers.append(_INTERACTIONS[name](**options))
+    return layers
+
+
+def takes_fields(layer) -> bool:
+    """Returns whether a layer reads (batch, fields, dim), not (batch, width)."""
     return getattr(layer, "takes_fields", False)
 
 
-def _flat_shape(shape):
+def build_flat(layer, shape):
+    """Builds an interaction for inputs of a shape, flat if it takes no fields."""
+    if not layer.built:  # a layer given, or loaded, may be
+        layer.build(tuple(shape) if takes_fields(layer) else flat_shape(shape))
+
+
+def flat_output_shape(layer, shape):
+    """Returns (batch, output width) of `call_flat`."""
+    shape = tuple(shape) if takes_fields(layer) else flat_shape(shape)
+    return flat_shape(layer.compute_output_shape(shape))
+
+
+def call_flat(layer, x):
+    """Maps (batch, fields, dim) or (batch, width) to (batch, output width)."""
+    return flat(layer(x if takes_fields(layer) else flat(x)))
+
+
+def flat_shape(shape):
+    """Returns (batch, width) of (batch, ...)."""
     return (shape[0], math.prod(shape[1:]))
 
 
-def _flat(x):
-    return ops.reshape(x, (-1, _flat_shape(x.shape)[1]))
+def flat(x):
+    """Maps (batch, ...) to (batch, width)."""
+    return x if len(x.shape) == 2 else ops.reshape(x, (-1, flat_shape(x.shape)[1]))

@@ -4,9 +4,8 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
-from tfmtl.layers.dnn import DNN
-from tfmtl.layers.experts import Experts
 from tfmtl.layers.gates import SoftmaxGate
+from tfmtl.layers.interactions import flat, flat_shape, make_experts, takes_fields
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -22,12 +21,16 @@ class MLMMoE(keras.layers.Layer):
 
     Args:
         tasks: List of strings. Names of the tasks.
-        experts: Integer. Experts of each level. Defaults to 4.
+        experts: Integer, the number of DNN experts of each level, or list of
+            interactions: names, or dicts {"name": name, **options}, see
+            `HeterogeneousExperts`. Interactions of fields need a single level.
+            Defaults to 4.
         expert_units: Tuple of tuples of integers. One entry a level: the layer widths
             of its experts. Defaults to ((256,), (128,)); one level is MMoE.
         activation: String or callable of the experts. Defaults to "relu".
 
-    Input shape: (batch, width). Output: dict {task: (batch, expert_units[-1][-1])}.
+    Input shape: (batch, width), or (batch, fields, dim) if an interaction takes fields.
+    Output: dict {task: (batch, expert_units[-1][-1])}.
 
     Example:
     >>> layer = MLMMoE(["click", "like"], expert_units=((16,), (8,)))
@@ -49,67 +52,75 @@ class MLMMoE(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.tasks = _errors.check_task_names(tasks)
-        _errors.check_positive("experts", experts)
+        kinds = list(experts) if isinstance(experts, list | tuple) else None
         self.experts = experts
         self.expert_units = _errors.check_levels("expert_units", expert_units)
         self.activation = keras.activations.get(activation)
 
+        def bank(experts, level, name):
+            return make_experts(
+                experts,
+                self.expert_units[level - 1],
+                self.activation,
+                dtype=self.dtype_policy,
+                name=name,
+            )
+
+        self.first = bank(experts, 1, "level_1")
+        self.takes_fields = takes_fields(self.first)
+        if self.takes_fields and len(self.expert_units) > 1:
+            raise ValueError(
+                "Experts that read fields need a single level: levels above the first "
+                f"read (batch, width). Received: {len(self.expert_units)} levels with "
+                f"experts {experts!r}."
+            )
+        self.labels = self.first.labels
+
         def gate(level, reader):
             return SoftmaxGate(
-                experts,
-                [f"level_{level}_expert_{i}" for i in range(experts)],
+                len(self.labels),
+                [f"level_{level}_{label}" for label in self.labels],
                 dtype=self.dtype_policy,
                 name=f"{reader}_gate",
             )
 
-        self.first = Experts(
-            experts,
-            self.expert_units[0],
-            self.activation,
-            dtype=self.dtype_policy,
-            name="level_1",
-        )
         self.upper = {}  # {name: an expert that reads a mix of the level below}
         self.gates = {}  # {name of the reader: gate}
-        for level, units in enumerate(self.expert_units[1:], start=2):
-            for name in self._names(level):
-                self.upper[name] = DNN(
-                    units, self.activation, dtype=self.dtype_policy, name=name
-                )
+        for level in range(2, len(self.expert_units) + 1):
+            for i, name in enumerate(self._names(level)):
+                self.upper[name] = bank([kinds[i]] if kinds else 1, level, name)
                 self.gates[name] = gate(level - 1, name)
         for task in self.tasks:
             self.gates[f"task_{task}"] = gate(len(self.expert_units), task)
 
     def _names(self, level):
-        return [f"level_{level}_expert_{i}" for i in range(self.experts)]
+        return [f"level_{level}_{label}" for label in self.labels]
 
     def build(self, input_shape):
         """Builds the experts and gates."""
         self.first.build(input_shape)
+        selector, experts = flat_shape(input_shape), len(self.labels)
         widths = [units[-1] for units in self.expert_units]
         for level, width in enumerate(widths[:-1], start=2):
             for name in self._names(level):
-                self.gates[name].build(input_shape, (None, self.experts, width))
+                self.gates[name].build(selector, (None, experts, width))
                 self.upper[name].build((None, width))
         for task in self.tasks:
-            self.gates[f"task_{task}"].build(
-                input_shape, (None, self.experts, widths[-1])
-            )
+            self.gates[f"task_{task}"].build(selector, (None, experts, widths[-1]))
 
     def call(self, inputs):
         """Maps (batch, width) to {task: (batch, units)}."""
         experts = self.first(inputs)  # (B, E, U)
+        x = flat(inputs)  # (B, width)
         for level in range(2, len(self.expert_units) + 1):
-            experts = ops.stack(
+            experts = ops.concatenate(
                 [
-                    self.upper[name](self.gates[name](inputs, experts))
+                    self.upper[name](self.gates[name](x, experts))
                     for name in self._names(level)
                 ],
                 axis=1,
             )
-        return {
-            task: self.gates[f"task_{task}"](inputs, experts) for task in self.tasks
-        }
+        return {task: self.gates[f"task_{task}"](x, experts) for task in self.tasks}
 
     def compute_output_shape(self, input_shape):
         """Returns {task: (batch, expert_units[-1][-1])}."""

@@ -1,14 +1,10 @@
 """Mixtures of experts that all tasks share: one gate for all, or one a task."""
 
-import math
-
 import keras
-from keras import ops
 
 from tfmtl import _errors
-from tfmtl.layers.experts import Experts
 from tfmtl.layers.gates import SoftmaxGate
-from tfmtl.layers.interactions import HeterogeneousExperts
+from tfmtl.layers.interactions import flat, flat_shape, make_experts, takes_fields
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -45,19 +41,12 @@ class MMoE(keras.layers.Layer):
         super().__init__(**kwargs)
         self.tasks = _errors.check_task_names(tasks)
         self.expert_units = _errors.check_units("expert_units", expert_units)
-        if not self.expert_units:
-            raise ValueError("An expert needs a width. Received: expert_units=().")
         self.kinds = experts
-        bank = {"dtype": self.dtype_policy, "name": "experts"}
-        if isinstance(experts, list | tuple):
-            self.experts = HeterogeneousExperts(
-                experts, self.expert_units[-1], activation, **bank
-            )
-            labels = self.experts.labels
-        else:
-            self.experts = Experts(experts, self.expert_units, activation, **bank)
-            labels = [f"expert_{i}" for i in range(experts)]
-        self.takes_fields = getattr(self.experts, "takes_fields", False)
+        self.experts = make_experts(
+            experts, expert_units, activation, dtype=self.dtype_policy, name="experts"
+        )
+        labels = self.experts.labels
+        self.takes_fields = takes_fields(self.experts)
         self.gates = {
             name: SoftmaxGate(
                 len(labels),
@@ -76,12 +65,12 @@ class MMoE(keras.layers.Layer):
         self.experts.build(input_shape)
         shape = self.experts.compute_output_shape(input_shape)
         for gate in self.gates.values():
-            gate.build((input_shape[0], math.prod(input_shape[1:])), shape)
+            gate.build(flat_shape(input_shape), shape)
 
     def call(self, inputs):
         """Maps (batch, width) to {task: (batch, expert_units[-1])}."""
         experts = self.experts(inputs)  # (B, E, U)
-        x = ops.reshape(inputs, (-1, math.prod(inputs.shape[1:])))  # (B, width)
+        x = flat(inputs)  # (B, width)
         return {task: gate(x, experts) for task, gate in self.gates.items()}
 
     def compute_output_shape(self, input_shape):

@@ -4,14 +4,17 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
-from tfmtl.layers.dnn import DNN
 from tfmtl.layers.explicit_mapping import check_mappings, explicit_mapping
-from tfmtl.layers.field_interaction import FieldInteraction
-from tfmtl.layers.parallel_cross import ParallelCross
+from tfmtl.layers.interactions import (
+    build_flat,
+    call_flat,
+    flat,
+    flat_output_shape,
+    flat_shape,
+    make_interactions,
+)
 from tfmtl.layers.selection import SoftSelection
 from tfmtl.layers.task_gates import GlobalGates, InputGates
-
-EXPERTS = ("dnn", "cross", "field")
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -26,8 +29,9 @@ class PHN(keras.layers.Layer):
     With a linear tower on top this is DEPHN's eq. 4 to 6: W output + b is the sum of
     W_kp^t G_kp^t f_p(e_k) over the public and W_k^t e_k^t over the private experts.
 
-    An expert is of one of three kinds: "dnn", dense layers with leaky ReLU (PHN, eq.
-    3); "cross", a `ParallelCross`; "field", a `FieldInteraction`. All run in parallel.
+    An expert is any interaction, see `tfmtl.layers.interaction`. The paper's are "dnn",
+    dense layers with leaky ReLU (PHN, eq. 3), "parallel_cross" and "field_interaction".
+    All run in parallel.
 
     Deviations from the paper: eq. 6 adds the probabilities of the public and the
     private part, which may exceed 1. Here the logits are added, as the derivative in
@@ -35,12 +39,15 @@ class PHN(keras.layers.Layer):
 
     Args:
         tasks: List of strings. Names of the tasks.
-        public: Kinds of the experts that all tasks share, at least one. Defaults to
-            three DNNs, as drawn in the paper.
-        private: Kinds of the experts that each task has for itself; may be empty.
-            Defaults to ("cross", "field"), the assignment that the paper chose.
-        units: Tuple of integers. Layer widths of a DNN expert. Defaults to (256, 128).
-        depth: Integer. Layers of "cross" and "field" experts. Defaults to 3.
+        public: List of the experts that all tasks share, at least one: names, or dicts
+            {"name": name, **options}. Defaults to three DNNs, as drawn in the paper.
+        private: List of the experts that each task has for itself; may be empty.
+            Defaults to ("parallel_cross", "field_interaction"), the assignment that
+            the paper chose.
+        units: Tuple of integers. Layer widths of a "dnn" without options of its own.
+            Defaults to (256, 128).
+        depth: Integer. Layers of a "parallel_cross" or "field_interaction" without
+            options of its own. Defaults to 3.
         heads: Integer. Attention heads of a `SoftSelection`, or 0 to leave the
             selections out. Defaults to 2.
         mappings: Strings out of "raw", "sin", "cos", see `explicit_mapping`. Defaults
@@ -49,14 +56,16 @@ class PHN(keras.layers.Layer):
             "global".
         coefficient: String, the virtual gradient's form, or None; input gates take
             None. Defaults to "add_sqrt".
+        fields: List of strings. Names of the fields in a gate report. Defaults to
+            "field_0", "field_1", ...
 
     Input shape: (batch, fields, dim). Output: dict {task: (batch, width)}.
 
     Example:
-    >>> layer = PHN(["click", "like"], private=("field",), units=(8,))
+    >>> layer = PHN(["click", "like"], private=("cin",), units=(8,))
     >>> out = layer(keras.ops.ones((4, 3, 2)))
-    >>> {task: tuple(x.shape) for task, x in out.items()}  # 3 * 2 * 8 + 3 * 2
-    {'click': (4, 54), 'like': (4, 54)}
+    >>> {task: tuple(x.shape) for task, x in out.items()}  # 3 * 2 * 8 + 32
+    {'click': (4, 80), 'like': (4, 80)}
 
     References:
         - [DEPHN](https://arxiv.org/abs/2307.12519)
@@ -69,13 +78,14 @@ class PHN(keras.layers.Layer):
         self,
         tasks,
         public=("dnn", "dnn", "dnn"),
-        private=("cross", "field"),
+        private=("parallel_cross", "field_interaction"),
         units=(256, 128),
         depth=3,
         heads=2,
         mappings=("raw", "sin"),
         gates="global",
         coefficient="add_sqrt",
+        fields=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -83,8 +93,6 @@ class PHN(keras.layers.Layer):
         self.public, self.private = list(public), list(private)
         if not self.public:
             raise ValueError("public must name at least one expert. Received none.")
-        for kind in self.public + self.private:
-            _errors.check_choice("Each of public and private", kind, EXPERTS)
         self.units = _errors.check_units("units", units)
         _errors.check_positive("depth", depth)
         self.depth = depth
@@ -100,11 +108,12 @@ class PHN(keras.layers.Layer):
             )
         self.gate_kind = gates
         self.coefficient = coefficient
+        self.fields = fields
 
         owners = ("public", *self.tasks)
         self.selections = {
             name: SoftSelection(
-                heads, dtype=self.dtype_policy, name=f"{name}_selection"
+                heads, fields, dtype=self.dtype_policy, name=f"{name}_selection"
             )
             for name in (owners if self.private else owners[:1])
             if heads
@@ -115,7 +124,7 @@ class PHN(keras.layers.Layer):
         }
         labels = [
             f"{kind}_{i}/{mapping}"
-            for i, kind in enumerate(self.public)
+            for i, kind in enumerate(map(_name_of, self.public))
             for mapping in self.mappings
         ]
         options = {"labels": labels, "dtype": self.dtype_policy, "name": "gates"}
@@ -125,28 +134,27 @@ class PHN(keras.layers.Layer):
             self.gates = InputGates(self.tasks, len(labels), **options)
 
     def _experts(self, kinds, owner):
-        make = {
-            "dnn": lambda **options: DNN(self.units, "leaky_relu", **options),
-            "cross": lambda **options: ParallelCross(self.depth, **options),
-            "field": lambda **options: FieldInteraction(self.depth, **options),
+        defaults = {
+            "dnn": {"units": self.units, "activation": "leaky_relu"},
+            "parallel_cross": {"depth": self.depth},
+            "field_interaction": {"depth": self.depth},
         }
-        return [
-            make[kind](dtype=self.dtype_policy, name=f"{owner}_{kind}_{i}")
-            for i, kind in enumerate(kinds)
-        ]
+        prefix = f"{owner}_expert"
+        if not kinds:
+            return []
+        return make_interactions(kinds, prefix, self.dtype_policy, defaults)
 
     def build(self, input_shape):
         """Builds the selections, experts and gates."""
-        flat = _flat_shape(input_shape)
         for selection in self.selections.values():
             selection.build(input_shape)
         for expert in sum(self.task_experts.values(), self.public_experts):
-            expert.build(input_shape if _takes_fields(expert) else flat)
+            build_flat(expert, input_shape)
         mapped = self._mapped_shapes(input_shape)
         if self.gate_kind == "global":
             self.gates.build(mapped)
         else:
-            self.gates.build(flat, mapped)
+            self.gates.build(flat_shape(input_shape), mapped)
 
     def call(self, inputs):
         """Maps (batch, fields, dim) to {task: (batch, width)}."""
@@ -158,7 +166,7 @@ class PHN(keras.layers.Layer):
         if self.gate_kind == "global":
             outputs = self.gates(mapped)
         else:
-            outputs = self.gates(_flat(inputs), mapped)
+            outputs = self.gates(flat(inputs), mapped)
         return {
             task: ops.concatenate([outputs[task], *self._run(experts, inputs, task)], 1)
             for task, experts in self.task_experts.items()
@@ -168,10 +176,7 @@ class PHN(keras.layers.Layer):
         """Returns what each expert makes of its owner's selection, (batch, units)."""
         if experts and owner in self.selections:
             fields = self.selections[owner](fields)
-        return [
-            _flat(expert(fields)) if _takes_fields(expert) else expert(_flat(fields))
-            for expert in experts
-        ]
+        return [call_flat(expert, fields) for expert in experts]
 
     def compute_output_shape(self, input_shape):
         """Returns {task: (batch, width)}."""
@@ -188,11 +193,7 @@ class PHN(keras.layers.Layer):
         ]
 
     def _expert_shapes(self, experts, input_shape):
-        flat = _flat_shape(input_shape)
-        return [
-            flat if _takes_fields(expert) else expert.compute_output_shape(flat)
-            for expert in experts
-        ]
+        return [flat_output_shape(expert, input_shape) for expert in experts]
 
     def get_config(self):
         """Returns every argument."""
@@ -207,17 +208,12 @@ class PHN(keras.layers.Layer):
             "mappings": self.mappings,
             "gates": self.gate_kind,
             "coefficient": self.coefficient,
+            "fields": self.fields,
         }
 
 
-def _takes_fields(expert) -> bool:
-    return getattr(expert, "takes_fields", False)
-
-
-def _flat(fields):
-    """Maps (batch, fields, dim) to (batch, fields * dim)."""
-    return ops.reshape(fields, (-1, _flat_shape(fields.shape)[1]))
-
-
-def _flat_shape(shape):
-    return (shape[0], shape[1] * shape[2])
+def _name_of(kind) -> str:
+    """Returns the name of an interaction in a gate report."""
+    if isinstance(kind, dict):
+        return kind["name"]
+    return kind if isinstance(kind, str) else type(kind).__name__.lower()

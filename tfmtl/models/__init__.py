@@ -118,7 +118,7 @@ def options(name: str) -> list[str]:
 
     Example:
     >>> options("shared_bottom")
-    ['units', 'activation', 'dropout', 'name', 'epnet', 'ppnet']
+    ['units', 'activation', 'dropout', 'name', 'epnet', 'ppnet', 'interactions']
     """
     given = ("features", "tasks")
     return [key for key in get(name).arguments() if key not in given]

@@ -31,7 +31,7 @@ class AITM(MultiTaskModel):
         activation: String or callable. Defaults to "relu".
         dropout: Float. Rate of dropout after each layer. Defaults to 0.
         name: String. Defaults to "aitm".
-        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
+        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.AITM` for the equations of the transfer.
 

@@ -22,7 +22,7 @@ class Asymmetric(MultiTaskModel):
         activation: String or callable. Defaults to "relu".
         dropout: Float. Rate of dropout after each layer. Defaults to 0.
         name: String. Defaults to "asymmetric".
-        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
+        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.Asymmetric` for the equations.
 

@@ -11,6 +11,8 @@ from tfmtl.features import check_features
 from tfmtl.gate_report import gate_report
 from tfmtl.layers.embedding import FeatureEmbedding
 from tfmtl.layers.field_stack import FieldStack
+from tfmtl.layers.interaction_bottom import InteractionBottom
+from tfmtl.layers.interactions import takes_fields
 from tfmtl.layers.towers import Tower
 from tfmtl.metrics.auc import AUC
 from tfmtl.models.personalization import make_epnet, make_ppnet
@@ -23,6 +25,7 @@ class MultiTaskModel(keras.Model):
         inputs {feature: tensor}
           -> FeatureEmbedding      {feature: (batch, dim)}, joined to (batch, width)
           -> [EPNet]               the same, scaled by the domain
+          -> [interactions]        (batch, width), crosses of all features
           -> sharing structure     {task: (batch, units)}
           -> towers [PPNet]        {task: (batch, 1)} logits
         outputs {task: (batch, 1)} probabilities, or values of regressions
@@ -42,6 +45,8 @@ class MultiTaskModel(keras.Model):
             by the domain. Defaults to none.
         ppnet: Dict of options of `tfmtl.layers.PPNet`, which then scales the hidden
             layers of the towers by user and item. Defaults to none.
+        interactions: List of feature interactions below the sharing structure, such as
+            ["cross_v2", "dnn"], see `tfmtl.layers.InteractionBottom`. Defaults to none.
 
     Call arguments:
         inputs: Dict {feature: tensor}, see `FeatureEmbedding`.
@@ -90,14 +95,22 @@ class MultiTaskModel(keras.Model):
             parameters.update(base)
         return [name for name in parameters if name != "self"]
 
-    def __init__(self, features, tasks, sharing, name=None, epnet=None, ppnet=None):
+    def __init__(
+        self,
+        features,
+        tasks,
+        sharing,
+        name=None,
+        epnet=None,
+        ppnet=None,
+        interactions=None,
+    ):
         super().__init__(name=name)
         self.features = list(features)
         self.tasks = list(tasks)
         self.embedding = self.make_embedding()
         self.sharing = sharing
-        if getattr(sharing, "takes_fields", False):
-            self.fields = FieldStack(name="fields")
+        self.bottom = self.make_bottom(interactions)
         self.epnet = make_epnet(epnet, self.features)
         self.ppnet = make_ppnet(ppnet, self.features, self.tasks)
         self.towers = {
@@ -121,6 +134,21 @@ class MultiTaskModel(keras.Model):
         """Returns the layer that maps {feature: tensor} to {feature: (batch, dim)}."""
         return FeatureEmbedding(self.features, name="embedding")
 
+    def make_bottom(self, interactions):
+        """Returns what makes one tensor of {feature: (batch, dim)}; None joins them."""
+        if takes_fields(self.sharing):
+            if interactions:
+                raise ValueError(
+                    "Interactions below a sharing structure make one vector of all "
+                    f"fields, which {type(self.sharing).__name__} reads one by one. "
+                    f"Received: interactions={interactions!r}; give them as its "
+                    "experts, if it has some."
+                )
+            return FieldStack(name="fields")
+        if interactions is None:
+            return None
+        return InteractionBottom(interactions, name="interactions")
+
     def make_tower(self, task, units):
         """Returns the layer that maps (batch, units) of a task to (batch, 1)."""
         return Tower(units, name=f"{task}_tower")
@@ -139,8 +167,8 @@ class MultiTaskModel(keras.Model):
 
     def share(self, vectors, training=None):
         """Maps {feature: (batch, dim)} to {task: (batch, units)}."""
-        if getattr(self.sharing, "takes_fields", False):
-            x = self.fields(vectors)  # (B, fields, dim)
+        if self.bottom:
+            x = self.bottom(vectors)  # (B, width), or (B, fields, dim)
         else:
             x = ops.concatenate(list(vectors.values()), axis=-1)  # (B, width)
         return self.sharing(x, training=training)

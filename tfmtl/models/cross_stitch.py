@@ -20,7 +20,7 @@ class CrossStitch(MultiTaskModel):
             rest is spread over the other tasks. Defaults to 0.9.
         activation: String or callable. Defaults to "relu".
         name: String. Defaults to "cross_stitch".
-        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
+        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.CrossStitch` for the equations.
 

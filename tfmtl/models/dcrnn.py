@@ -39,7 +39,7 @@ class DCRNN(MultiTaskModel):
             impressions are learnt from. Regression tasks stand apart. Defaults to
             False, which lets `Task(space="click")` choose the rows of a task.
         name: String. Defaults to "dcrnn".
-        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
+        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     Raises:
         ValueError: If `product_head` is asked for and a task has a sample space.

@@ -35,12 +35,15 @@ class DEPHN(MultiTaskModel):
     Args:
         features: List of `Categorical`, `Numeric` and `Sequence`.
         tasks: List of `Task`.
-        public: Kinds of the experts that all tasks share, out of "dnn", "cross" and
-            "field". Defaults to three DNNs.
-        private: Kinds of the experts that each task has for itself; may be empty.
-            Defaults to ("cross", "field").
-        units: Tuple of integers. Layer widths of a DNN expert. Defaults to (256, 128).
-        depth: Integer. Layers of "cross" and "field" experts. Defaults to 3.
+        public: List of the experts that all tasks share: names of interactions, see
+            `tfmtl.layers.interaction`, or dicts {"name": name, **options}. Defaults to
+            three DNNs.
+        private: List of the experts that each task has for itself; may be empty.
+            Defaults to ("parallel_cross", "field_interaction").
+        units: Tuple of integers. Layer widths of a "dnn" without options of its own.
+            Defaults to (256, 128).
+        depth: Integer. Layers of a "parallel_cross" or "field_interaction" without
+            options of its own. Defaults to 3.
         heads: Integer. Attention heads of the soft selections, or 0 for no selection.
             Defaults to 2.
         mappings: Strings out of "raw", "sin" and "cos". Defaults to ("raw", "sin").
@@ -50,7 +53,7 @@ class DEPHN(MultiTaskModel):
         correlation: "pearson" or "cosine", of the batch's labels. Defaults to
             "pearson".
         name: String. Defaults to "dephn".
-        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
+        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.PHN` for the structure, `tfmtl.layers.virtual_gradient`.
 
@@ -63,7 +66,7 @@ class DEPHN(MultiTaskModel):
         features,
         tasks,
         public=("dnn", "dnn", "dnn"),
-        private=("cross", "field"),
+        private=("parallel_cross", "field_interaction"),
         units=(256, 128),
         depth=3,
         heads=2,
@@ -84,6 +87,7 @@ class DEPHN(MultiTaskModel):
             mappings,
             gates="global",
             coefficient=coefficient,
+            fields=[feature.name for feature in features],
             name="sharing",
         )
         super().__init__(features, tasks, sharing, name=name, **kwargs)

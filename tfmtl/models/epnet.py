@@ -32,7 +32,7 @@ class EPNet(MultiTaskModel):
             "gradient" or "none". Defaults to "stop_gradient".
         activation: String or callable of the networks. Defaults to "relu".
         name: String. Defaults to "epnet".
-        **kwargs: `ppnet`, see `MultiTaskModel`.
+        **kwargs: `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.EPNet` for the equations.
 

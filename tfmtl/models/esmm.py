@@ -38,7 +38,7 @@ class ESMM(MultiTaskModel):
         activation: String or callable. Defaults to "relu".
         dropout: Float. Rate of dropout after each layer. Defaults to 0.
         name: String. Defaults to "esmm".
-        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
+        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     Raises:
         ValueError: If `chain` names another kind of task, or tasks are each other's

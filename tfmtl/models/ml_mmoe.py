@@ -13,12 +13,14 @@ class MLMMoE(MultiTaskModel):
     Args:
         features: List of `Categorical`, `Numeric` and `Sequence`.
         tasks: List of `Task`.
-        experts: Integer. Experts of each level. Defaults to 4.
+        experts: Integer, the number of DNN experts of each level, or list of
+            interactions, such as ["dnn", {"name": "cross_v2", "depth": 2}]. Defaults
+            to 4.
         expert_units: Tuple of tuples of integers. One entry a level: the layer widths
             of its experts. Defaults to ((256,), (128,)).
         activation: String or callable of the experts. Defaults to "relu".
         name: String. Defaults to "ml_mmoe".
-        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
+        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.MLMMoE` for the equations.
 

@@ -22,7 +22,7 @@ class MMoE(MultiTaskModel):
             (256, 128).
         activation: String or callable of the experts. Defaults to "relu".
         name: String. Defaults to "mmoe".
-        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
+        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.MMoE` for the equations.
 

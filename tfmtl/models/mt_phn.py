@@ -21,17 +21,21 @@ class MTPHN(MultiTaskModel):
     Args:
         features: List of `Categorical`, `Numeric` and `Sequence`.
         tasks: List of `Task`.
-        public: Kinds of the experts that all tasks share, out of "dnn", "cross" and
-            "field". Defaults to three DNNs.
-        private: Kinds of the experts that each task has for itself; may be empty.
-            Defaults to ("cross", "field"), the paper's choice.
-        units: Tuple of integers. Layer widths of a DNN expert. Defaults to (256, 128).
-        depth: Integer. Layers of "cross" and "field" experts. Defaults to 3.
+        public: List of the experts that all tasks share: names of interactions, see
+            `tfmtl.layers.interaction`, or dicts {"name": name, **options}. Defaults to
+            three DNNs.
+        private: List of the experts that each task has for itself; may be empty.
+            Defaults to ("parallel_cross", "field_interaction"), the paper's
+            choice.
+        units: Tuple of integers. Layer widths of a "dnn" without options of its own.
+            Defaults to (256, 128).
+        depth: Integer. Layers of a "parallel_cross" or "field_interaction" without
+            options of its own. Defaults to 3.
         heads: Integer. Attention heads of the soft selections, or 0 for no selection.
             Defaults to 2.
         mappings: Strings out of "raw", "sin" and "cos". Defaults to ("raw",).
         name: String. Defaults to "mt_phn".
-        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
+        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.PHN` for the structure.
 
@@ -44,7 +48,7 @@ class MTPHN(MultiTaskModel):
         features,
         tasks,
         public=("dnn", "dnn", "dnn"),
-        private=("cross", "field"),
+        private=("parallel_cross", "field_interaction"),
         units=(256, 128),
         depth=3,
         heads=2,
@@ -62,6 +66,7 @@ class MTPHN(MultiTaskModel):
             mappings,
             gates="input",
             coefficient=None,
+            fields=[feature.name for feature in features],
             name="sharing",
         )
         super().__init__(features, tasks, sharing, name=name, **kwargs)

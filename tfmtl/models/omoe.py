@@ -19,7 +19,7 @@ class OMoE(MultiTaskModel):
             (256, 128).
         activation: String or callable of the experts. Defaults to "relu".
         name: String. Defaults to "omoe".
-        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
+        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.OMoE` for the equations.
 

@@ -41,6 +41,8 @@ class PEPNet(MultiTaskModel):
         embedding_input: String. How the gates read the embedding: "stop_gradient",
             "gradient" or "none". Defaults to "stop_gradient".
         activation: String or callable of the networks. Defaults to "relu".
+        interactions: List of feature interactions between the embedding and the
+            networks, see `MultiTaskModel`. Defaults to none.
         name: String. Defaults to "pepnet".
 
     See Also: `tfmtl.layers.EPNet` and `tfmtl.layers.PPNet` for the equations.
@@ -62,6 +64,7 @@ class PEPNet(MultiTaskModel):
         field_wise=False,
         embedding_input="stop_gradient",
         activation="relu",
+        interactions=None,
         name="pepnet",
     ):
         names = [task.name for task in tasks]
@@ -83,4 +86,12 @@ class PEPNet(MultiTaskModel):
         }
         # Each task's network reads the scaled embedding itself.
         sharing = SharedBottom(names, units=(), name="sharing")
-        super().__init__(features, tasks, sharing, name=name, epnet=epnet, ppnet=ppnet)
+        super().__init__(
+            features,
+            tasks,
+            sharing,
+            name=name,
+            epnet=epnet,
+            ppnet=ppnet,
+            interactions=interactions,
+        )

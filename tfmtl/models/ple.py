@@ -16,14 +16,15 @@ class PLE(MultiTaskModel):
     Args:
         features: List of `Categorical`, `Numeric` and `Sequence`.
         tasks: List of `Task`.
-        shared_experts: Integer. Shared experts of each level. Defaults to 1.
-        task_experts: Integer, or dict {task: integer}. Experts of each task and level.
-            Defaults to 1.
+        shared_experts: Integer, the number of DNN experts of each level, or list of
+            interactions, such as ["dnn", {"name": "cross_v2", "depth": 2}]. Defaults
+            to 1.
+        task_experts: The same for each task, or dict {task: the same}. Defaults to 1.
         expert_units: Tuple of tuples of integers. One entry a level: the layer widths
             of its experts. Defaults to ((256,), (128,)).
         activation: String or callable of the experts. Defaults to "relu".
         name: String. Defaults to "ple".
-        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
+        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.PLE` for the equations.
 

@@ -31,7 +31,7 @@ class PPNet(MultiTaskModel):
             "gradient" or "none". Defaults to "stop_gradient".
         activation: String or callable of the networks. Defaults to "relu".
         name: String. Defaults to "ppnet".
-        **kwargs: `epnet`, see `MultiTaskModel`.
+        **kwargs: `epnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.PPNet` for the equations.
 

@@ -17,7 +17,7 @@ class SharedBottom(MultiTaskModel):
         activation: String or callable. Defaults to "relu".
         dropout: Float. Rate of dropout after each layer. Defaults to 0.
         name: String. Defaults to "shared_bottom".
-        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
+        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.SharedBottom`.
     """

@@ -28,7 +28,7 @@ class SharedTop(MultiTaskModel):
             [100, 64]. Defaults to (100,).
         activation: String or callable of these layers. Defaults to "relu".
         name: String. Defaults to "shared_top".
-        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
+        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `SpecificTop`, whose towers belong to one domain each.
 

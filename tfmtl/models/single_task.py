@@ -7,6 +7,7 @@ from keras import ops
 
 from tfmtl.features import Numeric
 from tfmtl.layers.embedding import FeatureEmbedding
+from tfmtl.layers.interaction_bottom import InteractionBottom
 from tfmtl.layers.sharing import SeparateBottoms
 from tfmtl.models.base import MultiTaskModel
 
@@ -29,7 +30,7 @@ class SingleTask(MultiTaskModel):
         activation: String or callable. Defaults to "relu".
         dropout: Float. Rate of dropout after each layer. Defaults to 0.
         name: String. Defaults to "single_task".
-        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
+        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.SeparateBottoms`.
     """
@@ -58,6 +59,15 @@ class SingleTask(MultiTaskModel):
         ]
         return FeatureEmbedding(wide, name="embedding")
 
+    def make_bottom(self, interactions):
+        """Returns {task: interactions of its own}, or None."""
+        if interactions is None:
+            return None
+        return {
+            task.name: InteractionBottom(interactions, name=f"{task.name}_interactions")
+            for task in self.tasks
+        }
+
     def share(self, vectors, training=None):
         """Gives each task's network the columns of that task."""
         tasks = len(self.tasks)
@@ -67,8 +77,11 @@ class SingleTask(MultiTaskModel):
             else ops.split(vectors[f.name], tasks, axis=-1)
             for f in self.features
         ]  # [features][tasks] of (B, dim)
-        inputs = {
-            task.name: ops.concatenate(own, axis=-1)
-            for task, own in zip(self.tasks, zip(*parts, strict=True), strict=True)
-        }
+        inputs = {}
+        for task, own in zip(self.tasks, zip(*parts, strict=True), strict=True):
+            if self.bottom:
+                mine = dict(zip(vectors, own, strict=True))  # {feature: (B, dim)}
+                inputs[task.name] = self.bottom[task.name](mine)
+            else:
+                inputs[task.name] = ops.concatenate(own, axis=-1)
         return self.sharing(inputs, training=training)

@@ -23,7 +23,7 @@ class Sluice(MultiTaskModel):
             Defaults to 0.9.
         activation: String or callable. Defaults to "relu".
         name: String. Defaults to "sluice".
-        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
+        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.Sluice` for the equations.
 

@@ -24,7 +24,7 @@ class SNR(MultiTaskModel):
             1e-4.
         activation: String or callable. Defaults to "relu".
         name: String. Defaults to "snr".
-        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`.
+        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.SNR` for the equations.
 

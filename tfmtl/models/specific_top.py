@@ -32,8 +32,9 @@ class SpecificTop(MultiTaskModel):
             Defaults to (100,).
         activation: String or callable of the hidden layers. Defaults to "relu".
         name: String. Defaults to "specific_top".
-        **kwargs: `epnet` and `ppnet`, see `MultiTaskModel`. PPNet takes over the layers
-            that the task declares, for all domains, below those of `units`.
+        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`. PPNet takes
+            over the layers that the task declares, for all domains, below those of
+            `units`.
 
     See Also: `tfmtl.layers.DomainTower`; `SharedTop`, whose towers all domains share.
 

@@ -1,0 +1,134 @@
+"""Feature interactions as experts and as bottoms of the architectures."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfmtl
+
+FEATURES = [
+    tfmtl.Categorical("item", vocabulary_size=9, embedding_dim=4),
+    tfmtl.Categorical("user", vocabulary_size=9, embedding_dim=6),
+    tfmtl.Numeric("x"),
+]
+TASKS = [tfmtl.Task("click"), tfmtl.Task("watch", kind="regression")]
+INPUTS = {
+    "item": tf.constant([1, 2, 3, 4]),
+    "user": tf.constant([8, 7, 6, 5]),
+    "x": tf.constant([0.5, -1.0, 2.0, 0.0]),
+}
+LABELS = {"click": np.array([0, 1, 1, 0]), "watch": np.array([1.0, 2, 3, 4])}
+READ_FIELDS = ("dephn", "mt_phn")
+
+
+def _model(name, **options):
+    return tfmtl.models.get(name)(FEATURES, TASKS, **options)
+
+
+FAST = ("shared_bottom", "single_task", "ple", "esmm", "pepnet")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in FAST else pytest.mark.slow)
+        for name in tfmtl.models.names()
+        if name not in READ_FIELDS
+    ],
+)
+def test_any_architecture_takes_interactions_below(name):
+    keras.utils.set_random_seed(0)
+    model = _model(name, interactions=["cross_v2", "fm"])
+    plain = _model(name)
+    more = {w.path.split("/")[1] for w in model.weights}
+    more -= {w.path.split("/")[1] for w in plain.weights}
+    expected = {"interactions"}
+    if name == "single_task":  # which shares nothing
+        expected = {"click_interactions", "watch_interactions"}
+    assert more == expected
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(INPUTS, LABELS, model(INPUTS, training=True))
+    interactions = [w for w in model.trainable_weights if "interactions" in w.path]
+    assert interactions
+    for gradient in tape.gradient(loss, [w.value for w in interactions]):
+        assert gradient is not None and np.abs(gradient).max() > 0
+
+
+def test_the_bottom_is_its_interactions_side_by_side():
+    model = _model("shared_bottom", units=(), interactions=["cross_v2", "fm", "cin"])
+    vectors = model.embedding(INPUTS)
+    cross, fm, cin = model.bottom.interactions
+    fields = model.bottom.fields(vectors)
+    joined = np.concatenate([v.numpy() for v in vectors.values()], axis=1)
+    expected = np.concatenate([cross(joined), fm(fields), cin(fields)], axis=1)
+    np.testing.assert_allclose(model.bottom(vectors), expected, rtol=1e-6)
+    for task in TASKS:
+        logits = model.towers[task.name](expected)
+        prediction = task.activate(logits)
+        np.testing.assert_allclose(model(INPUTS)[task.name], prediction, rtol=1e-5)
+
+
+def test_structures_that_read_fields_say_where_interactions_go():
+    for name in READ_FIELDS:
+        with pytest.raises(ValueError, match="PHN reads one by one. Received: inter"):
+            _model(name, interactions=["cross_v2"])
+
+
+CASES = [
+    ("cgc", {"shared_experts": ["cin", "dnn"], "task_experts": ["cross_v2"]}),
+    (
+        "cgc",
+        {"task_experts": {"click": 2, "watch": [{"name": "attention", "heads": 1}]}},
+    ),
+    ("ple", {"shared_experts": ["cross_v2", "dnn"], "task_experts": ["cross"]}),
+    ("ml_mmoe", {"experts": ["cross_v2", "dnn", {"name": "cross_mix", "depth": 1}]}),
+    ("ml_mmoe", {"experts": ["cin", "dnn"], "expert_units": ((8,),)}),
+    ("omoe", {"experts": ["field_recurrent_cross", "recurrent_cross"]}),
+    (
+        "dephn",
+        {
+            "public": ["dnn", {"name": "dnn", "units": [3], "activation": "relu"}],
+            "private": ["cross_v2", "fm", "cin", "attention"],
+        },
+    ),
+    ("mt_phn", {"public": ["fm", "recurrent_cross"], "private": []}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_experts_are_any_interactions(name, options, tmp_path):
+    model = _model(name, **options)
+    model.compile(run_eagerly=True)  # no time for tracing
+    model.fit(INPUTS, LABELS, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    for task, prediction in model(INPUTS).items():
+        np.testing.assert_allclose(again(INPUTS)[task], prediction, rtol=1e-5)
+
+
+def test_gate_reports_name_the_interactions():
+    report = _model("cgc", **CASES[0][1]).gate_report(INPUTS)
+    seen = {path.split("/")[-1]: gate["labels"] for path, gate in report.items()}
+    assert seen == {
+        "click_gate": ["click_crossv2_0", "shared_cin_0", "shared_dnn_1"],
+        "watch_gate": ["watch_crossv2_0", "shared_cin_0", "shared_dnn_1"],
+    }
+    report = _model("dephn", **CASES[6][1]).gate_report(INPUTS)
+    gates = report[[path for path in report if path.endswith("gates/click")][0]]
+    assert gates["labels"] == ["dnn_0/raw", "dnn_0/sin", "dnn_1/raw", "dnn_1/sin"]
+
+
+def test_what_cannot_be_experts_is_named():
+    with pytest.raises(ValueError, match="need a single level.*Received: 2 levels"):
+        _model("ple", shared_experts=["cin"])
+    with pytest.raises(ValueError, match="need a single level.*Received: 2 levels"):
+        _model("ml_mmoe", experts=["cin"])
+    with pytest.raises(ValueError, match="task_experts of 'click' must be a positive"):
+        _model("ple", task_experts=[])
+    with pytest.raises(ValueError, match="Did you mean 'cross_v2'"):
+        _model("ple", shared_experts=["cros_v2"])
+    with pytest.raises(ValueError, match="in a list such as .* Received: 'dnn'"):
+        _model("shared_bottom", interactions="dnn")
+    with pytest.raises(ValueError, match="experts must be a positive integer"):
+        _model("ml_mmoe", experts=0)
