@@ -134,7 +134,7 @@ def test_rows_outside_of_all_spaces_change_nothing():
 def test_gradients_of_tables_stay_sparse():
     ranking = bridge.RankingModel(_model("ple"))
     tables = ranking.embedding_trainable_variables
-    assert sorted(table.shape[0] for table in tables) == [20, 30]
+    assert sum(table.shape[0] for table in tables) == 20 + 30
     with tf.GradientTape() as tape:
         loss = ranking.compute_loss(next(iter(_data())), training=True)
     for gradient in tape.gradient(loss, tables):
@@ -159,13 +159,12 @@ def _composite(ranking):
 @pytest.mark.parametrize("make", [_composite, lambda _: optimizers.ClippyAdagrad(0.1)])
 def test_optimizers_of_tfrs_and_keras_2(make):
     ranking = bridge.RankingModel(_model())
-    users = ranking.model.embedding.tables["user"].embeddings
-    before = users.numpy()
+    before = ranking.model.embedding.table("user")
     ranking.compile(make(ranking), run_eagerly=True)
     history = ranking.fit(_data(), epochs=3, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
     # Rows that no batch has touched are as they were.
-    changed = (users.numpy() != before).any(axis=1)
+    changed = (ranking.model.embedding.table("user") != before).any(axis=1)
     assert changed[:10].any() and not changed[10:].any()
 
 
