@@ -235,7 +235,8 @@ class RankingModel(tfrs.Model):
     @property
     def embedding_trainable_variables(self) -> list[tf.Variable]:
         """The embedding tables, for `CompositeOptimizer`; as `tfrs...Ranking` has."""
-        return [weight.value for weight in self.model.embedding.trainable_weights]
+        tables = self.model.embedding.tables.values()
+        return [table.value for table in tables if table.trainable]
 
     @property
     def dense_trainable_variables(self) -> list[tf.Variable]:
