@@ -1,5 +1,6 @@
 """The model that every architecture is."""
 
+import contextlib
 import inspect
 
 import keras
@@ -224,6 +225,14 @@ class MultiTaskModel(keras.Model):
     def compile_from_config(self, config):
         """Compiles a loaded model as it was; Keras calls this."""
         self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def training_scope(self, x, y, sample_weight=None):
+        """Returns the context in which a training step calls the model.
+
+        For an architecture whose forward pass must know the batch's labels, such as
+        DEPHN. Whoever writes a training step of their own enters it.
+        """
+        return contextlib.nullcontext()
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True

@@ -27,7 +27,8 @@ class DEPHN(MultiTaskModel):
     and the private part, here their logits are added. Form of the mappings, range and
     start of the gates, and all sizes are reconstructions: the paper names them only.
 
-    The virtual gradient acts in `fit` and `train_on_batch`. The labels of a pair of
+    The virtual gradient acts in `fit` and `train_on_batch`, and in a training step of
+    your own inside `model.training_scope(x, y)`. The labels of a pair of
     tasks are compared on the rows that lie in both sample spaces; a label that is
     constant there ("given click", clicks are all 1) correlates with nothing.
 
@@ -92,13 +93,16 @@ class DEPHN(MultiTaskModel):
         super().__init__(features, tasks, sharing, name=name, **kwargs)
         self.correlation = correlation
 
-    def train_step(self, data):
-        """Runs a training step in which the gates know how the labels correlate."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    def training_scope(self, x, y, sample_weight=None):
+        """Lets the gates of a training step know how the labels correlate."""
         rows = self._rows(x, y, sample_weight)
         labels, weights = zip(*(rows[task.name] for task in self.tasks), strict=True)
         correlation = label_correlation(
             ops.stack(labels), ops.stack(weights) > 0, self.correlation
         )
-        with batch_correlation(correlation):
+        return batch_correlation(correlation)
+
+    def train_step(self, data):
+        """Runs a training step with the virtual gradient."""
+        with self.training_scope(*keras.utils.unpack_x_y_sample_weight(data)):
             return super().train_step(data)

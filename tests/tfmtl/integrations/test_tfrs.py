@@ -1,0 +1,75 @@
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+needs_tfrs = pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow_recommenders") is None,
+    reason="tensorflow-recommenders is not installed",
+)
+
+
+def _run(*arguments, cwd=ROOT):
+    """Runs Python in a process of its own, in which `tf.keras` is Keras 2."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env={
+            **os.environ,
+            "TF_USE_LEGACY_KERAS": "1",
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            "PYTHONPATH": str(ROOT),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _run_cases(which):
+    options = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-m", which]
+    file = Path(__file__).with_name("tfrs_cases.py")
+    output = _run("-m", "pytest", *options, file)
+    assert " passed" in output and " skipped" not in output, output
+
+
+@needs_tfrs
+def test_the_bridge():
+    _run_cases("not slow")
+
+
+@pytest.mark.slow
+@needs_tfrs
+def test_the_bridge_with_every_architecture():
+    _run_cases("slow")
+
+
+@needs_tfrs
+def test_the_example(tmp_path):
+    output = _run("-W", "error", ROOT / "examples" / "tfrs_ranking.py", cwd=tmp_path)
+    assert "click AUC" in output
+    assert (tmp_path / "exported" / "saved_model.pb").exists()
+
+
+@needs_tfrs
+def test_without_the_variable_the_import_says_so():
+    # This process is one in which `tf.keras` is Keras 3.
+    with pytest.raises(ImportError, match="TF_USE_LEGACY_KERAS=1 in the environment"):
+        importlib.import_module("tfmtl.integrations.tfrs")
+
+
+@pytest.mark.parametrize("package", ["tensorflow_recommenders", "tf_keras"])
+def test_without_the_packages_the_import_names_the_extra(package, monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == package else find_spec(name, *rest),
+    )
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'tfmtl\[tfrs\]'"):
+        importlib.import_module("tfmtl.integrations.tfrs")
