@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tfmtl import Task
-from tfmtl.tasks import check_tasks, labels_and_masks
+from tfmtl.rows import labels_and_masks
+from tfmtl.tasks import check_tasks
 
 NAN = float("nan")
 
