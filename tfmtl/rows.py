@@ -46,10 +46,6 @@ def labels_and_masks(tasks: list[Task], labels: dict, features: dict) -> dict:
         if task.duration is not None:
             # False for NaN too.
             inside = ops.logical_and(inside, _duration(task, labels, features) > 0)
-        weight = ops.ones_like(label)
-        if task.row_weight is not None:
-            what = f"The row weight of task {task.name!r},"
-            weight = _column(task.row_weight, (labels, features), what)
         # A NaN label times weight 0 is still NaN, so it is filled first.
         label = ops.where(inside, label, ops.zeros_like(label))
         if task.kind != "regression":
@@ -59,7 +55,12 @@ def labels_and_masks(tasks: list[Task], labels: dict, features: dict) -> dict:
                 f"A label of {task.kind} task {task.name} must be {rule}. Received:",
                 label,
             )
-        result[task.name] = label, weigh(ops.cast(inside, "float32"), weight, task)
+        mask = ops.cast(inside, "float32")
+        if task.row_weight is not None:
+            what = f"The row weight of task {task.name!r},"
+            weight = _column(task.row_weight, (labels, features), what)
+            mask = weigh(mask, weight, task)
+        result[task.name] = label, mask
     return result
 
 

@@ -78,7 +78,7 @@ class Task(Declaration):
       E[y] / P(not watched); here every row does, so that they are E[y] however many
       rows are watched, `space="click"` included.
     - "poisson", p = softplus(z): y log(y / p) - y + p, half the deviance. Its minimum
-      is the mean whatever the distribution, so counts may be more spread than Poisson's;
+      is the mean whatever the distribution, so counts may spread more than Poisson's;
       softplus, as one odd row moves it less than an exponential.
 
     Example:

@@ -60,29 +60,32 @@ class RowSample(StreamingMetric):
             )
 
         tf.while_loop(do_not_fit, self._thin_out, [0])
-        wanted = ops.cast(ops.logical_and(counts, self._is_sampled(key)), "int32")
+        wanted = ops.logical_and(counts, self._is_sampled(key))
+        self._keep(self.keys, self.kept, wanted, key, ops.stack(rows, axis=-1))
+
+    def _is_sampled(self, key):
+        return ops.equal(tf.bitwise.right_shift(key, 63 - self.zero_bits), 0)
+
+    def _keep(self, keys, kept, wanted, new_keys, new_rows):
+        """Writes what is wanted of the new rows behind the old ones."""
+        wanted = ops.cast(wanted, "int32")
         place = ops.convert_to_tensor(self.filled) + ops.cumsum(wanted) - 1
         # A single key with more rows than fit loses the rest.
         place = ops.where(wanted == 1, ops.minimum(place, self.capacity), self.capacity)
         place = ops.expand_dims(place, -1)
-        self.keys.assign(ops.scatter_update(self.keys, place, key))
-        self.kept.assign(ops.scatter_update(self.kept, place, ops.stack(rows, axis=-1)))
+        self.keys.assign(ops.scatter_update(keys, place, new_keys))
+        self.kept.assign(ops.scatter_update(kept, place, new_rows))
         self.filled.assign(ops.minimum(self.filled + ops.sum(wanted), self.capacity))
-
-    def _is_sampled(self, key):
-        return ops.equal(tf.bitwise.right_shift(key, 63 - self.zero_bits), 0)
 
     def _thin_out(self, step):
         self.zero_bits.assign_add(1)
         stays = ops.logical_and(
             ops.arange(self.capacity + 1) < self.filled, self._is_sampled(self.keys)
         )
-        # Stable, so that what stays is in front.
-        order = tf.argsort(ops.cast(~stays, "int32"), stable=True)
-        self.keys.assign(ops.take(self.keys, order, axis=0))
-        self.kept.assign(ops.take(self.kept, order, axis=0))
-        self.filled.assign(ops.sum(ops.cast(stays, "int32")))
-        return step + 1
+        self.filled.assign(0)
+        nothing = [ops.zeros_like(x) for x in (self.keys, self.kept)]
+        self._keep(*nothing, stays, self.keys, self.kept)
+        return [step + 1]
 
     def values(self):
         """Returns the metric of each domain, or NaN inside a compiled step."""
