@@ -15,26 +15,28 @@ FEATURES = [
     tfmtl.Categorical("tab", vocabulary_size=TABS, embedding_dim=4),
     tfmtl.Numeric("x"),
 ]
-_BINARY = ("auc", "gauc:user", "logloss", "ne", "calibration", "auc/tab", "ne/tab")
-_VALUES = ("mae", "rmse", "xauc", "calibration", "xauc/tab", "rmse/tab")
 
 
-def _regression(name, **options):
+def _regression(name, metrics=(), **options):
     return tfmtl.Task(
-        name, label="seconds", kind="regression", metrics=_VALUES, **options
+        name, label="seconds", kind="regression", metrics=metrics, **options
     )
 
 
 # Every loss, every metric and every way to be outside.
 TASKS = [
-    tfmtl.Task("click", row_weight="w", metrics=_BINARY),
-    tfmtl.Task("like", space="click", metrics=(*_BINARY, "gauc:user/tab")[2:]),
-    _regression("mse", space="played"),
+    tfmtl.Task(
+        "click",
+        row_weight="w",
+        metrics=("auc", "gauc:user", "logloss", "ne", "calibration", "auc/tab"),
+    ),
+    tfmtl.Task("like", space="click", metrics=("gauc:user/tab",)),
+    _regression("mse", ("mae", "rmse", "xauc", "calibration/tab"), space="played"),
     _regression("huber", space="click", loss="huber", delta=5.0, row_weight="w"),
     _regression("log_mse", loss="log_mse", space="played"),
     _regression("odds", loss="weighted_logistic", space="click"),
-    _regression("ratio", duration="length"),
-    tfmtl.Task("comments", kind="count", space="click", metrics=(*_VALUES, "deviance")),
+    _regression("ratio", ("rmse",), duration="length"),
+    tfmtl.Task("comments", kind="count", space="click", metrics=("deviance",)),
 ]
 
 
@@ -57,11 +59,18 @@ def _data(rows=ROWS, seed=0):
     return inputs, {k: v.astype("float32") for k, v in labels.items()}
 
 
-def _model(tasks=TASKS):
+def _model(tasks, **options):
     keras.utils.set_random_seed(0)
     model = tfmtl.models.get("shared_bottom")(FEATURES, tasks, units=(8,))
-    model.compile(keras.optimizers.SGD(1e-3))
+    model.compile(keras.optimizers.SGD(1e-3), jit_compile=False, **options)
     return model
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """A model of all tasks, and its weights: tracing it anew for each test is slow."""
+    model = _model(TASKS)
+    return model, model.get_weights()
 
 
 def _join(a, b):
@@ -95,64 +104,71 @@ def _outside(case, rows):
 
 
 @pytest.fixture(scope="module")
-def alone():
-    """A step on the rows that count, and what `evaluate` says of them."""
+def alone(shared):
+    """What `evaluate` says of the rows that count, and the weights after a step."""
+    model, weights = shared
     inputs, labels = _data()
     weight = np.linspace(0.1, 2, ROWS).astype("float32")
-    model = _model()
-    logs = model.evaluate(
-        inputs, labels, ROWS, 0, sample_weight=weight, return_dict=True
-    )
+    predictions = {k: v.numpy()[:, 0] for k, v in model(inputs).items()}
+    logs = _evaluate(model, inputs, labels, weight, ROWS)
     model.fit(inputs, labels, ROWS, verbose=0, sample_weight=weight, shuffle=False)
-    return weight, logs, model.get_weights()
+    after = model.get_weights()
+    model.set_weights(weights)
+    return weight, logs, predictions, after
+
+
+def _evaluate(model, inputs, labels, weight, batch):
+    return model.evaluate(
+        inputs, labels, batch, 0, sample_weight=weight, return_dict=True
+    )
 
 
 @pytest.mark.parametrize(
     "case", ["labels missing", "spaces not held", "weights 0", "weights missing"]
 )
-def test_rows_outside_change_neither_loss_nor_gradients_nor_metrics(case, alone):
-    weight, logs, weights = alone
-    assert len(logs) == 1 + 2 * len(TASKS) - len(TASKS) + len(
-        [k for k in logs if not k.endswith("loss") or "logloss" in k]
-    )
-    more_inputs, more_labels, more_weight = _outside(case, 2 * ROWS)
+def test_rows_outside_change_neither_loss_nor_gradients_nor_metrics(
+    case, shared, alone
+):
+    model, weights = shared
+    weight, logs, _, after = alone
     inputs, labels = _data()
+    more_inputs, more_labels, more_weight = _outside(case, 2 * ROWS)
     inputs, labels = _join(inputs, more_inputs), _join(labels, more_labels)
     weight = np.concatenate([weight, more_weight])
-    model = _model()
     # One batch with the rows, and one with nothing else.
-    together = model.evaluate(
-        inputs, labels, 2 * ROWS, 0, sample_weight=weight, return_dict=True
-    )
-    # Keras's own mean of the batches' losses does not know which were empty.
-    mean_loss, expected_loss = together.pop("loss"), {**logs}.pop("loss")
-    assert mean_loss == pytest.approx(expected_loss * ROWS * 2 / ROWS / 3, rel=1e-4)
+    together = _evaluate(model, inputs, labels, weight, 2 * ROWS)
+    # Keras's own mean over the batches counts all their rows.
+    assert together.pop("loss") == pytest.approx(logs["loss"] * 2 / 3, rel=1e-4)
     _same(together, {k: v for k, v in logs.items() if k != "loss"})
-    model.fit(inputs, labels, 2 * ROWS, verbose=0, sample_weight=weight, shuffle=False)
-    for a, b in zip(model.get_weights(), weights, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    try:
+        model.fit(
+            inputs, labels, 2 * ROWS, verbose=0, sample_weight=weight, shuffle=False
+        )
+        for a, b in zip(model.get_weights(), after, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+        assert any((a != b).any() for a, b in zip(after, weights, strict=True))
+    finally:
+        model.set_weights(weights)
 
 
 @pytest.mark.parametrize("case", ["labels missing", "weights missing"])
-def test_batches_without_a_row_inside(case):
+def test_batches_without_a_row_inside(case, shared):
     """Loss 0 and not NaN, no gradient, and metrics that say that there is nothing."""
+    model, weights = shared
     inputs, labels, weight = _outside(case, ROWS)
-    model = _model()
-    before = model.get_weights()
-    history = model.fit(
-        inputs, labels, 32, verbose=0, sample_weight=weight, validation_data=None
-    ).history
+    history = model.fit(inputs, labels, 48, verbose=0, sample_weight=weight).history
+    # Losses; metrics; those by tab of click, like and mse.
+    assert len(history) == 1 + len(TASKS) + 5 + 3 + 1 + 1 + 3 * TABS
     for key, (value,) in history.items():
         is_loss = key.endswith("loss") and not key.endswith("logloss")
         assert value == 0 if is_loss else np.isnan(value), key
-    for a, b in zip(before, model.get_weights(), strict=True):
+    for a, b in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_metrics_in_the_logs_are_the_exact_ones(alone):
-    weight, logs, _ = alone
+    weight, logs, p, _ = alone
     inputs, labels = _data()
-    p = {k: v[:, 0] for k, v in _model().predict(inputs, verbose=0).items()}
     y, user, tab = labels["click"], inputs["user"], inputs["tab"]
     w = weight * labels["w"]
     expected = {
@@ -169,15 +185,20 @@ def test_metrics_in_the_logs_are_the_exact_ones(alone):
         expected[f"like_gauc/tab={i}"] = exact.grouped_auc(
             labels["like"][at], p["like"][at], user[at], w_like[at]
         )
-        expected[f"mse_xauc/tab={i}"] = exact.xauc(
+        expected[f"mse_calibration/tab={i}"] = exact.calibration(
             labels["seconds"][at], p["mse"][at], (weight * labels["played"])[at]
         )
+    expected["mse_xauc"] = exact.xauc(
+        labels["seconds"], p["mse"], weight * labels["played"]
+    )
     expected["ratio_rmse"] = exact.rmse(labels["seconds"], p["ratio"], weight)
     expected["comments_deviance"] = exact.poisson_deviance(
         labels["comments"], p["comments"], weight * y
     )
     for key, value in expected.items():
-        assert logs[key] == pytest.approx(value, rel=1e-3, abs=1e-3), key
+        # An untrained model's scores are close: many pairs lie in one of AUC's bins.
+        error = 0.02 if "_auc" in key else 1e-4
+        assert logs[key] == pytest.approx(value, rel=1e-3, abs=error), key
     # The loss of a task with a duration is that of completion ratios.
     error = (p["ratio"] - labels["seconds"]) / labels["length"]
     assert logs["ratio_loss"] == pytest.approx(
@@ -217,17 +238,16 @@ def test_metrics_need_their_features():
 
 def test_steps_of_several_batches_and_loading(tmp_path):
     inputs, labels = _data()
-    model = _model()
-    model.compile(keras.optimizers.SGD(1e-3), steps_per_execution=3)
+    model = _model(TASKS[:1], steps_per_execution=3)
     model.fit(inputs, labels, 16, verbose=0)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
-    assert again.tasks == TASKS
+    assert again.tasks == TASKS[:1]
     for a, b in zip(again.metrics, model.metrics, strict=True):
         assert a.get_config() == b.get_config()
     logs = model.evaluate(inputs, labels, 16, 0, return_dict=True)
     _same(again.evaluate(inputs, labels, 16, 0, return_dict=True), logs)
-    assert np.isfinite(logs["click_gauc"]) and np.isfinite(logs["mse_xauc"])
+    assert np.isfinite(logs["click_gauc"])
 
 
 def test_records_hold_weights_and_durations(tmp_path):
