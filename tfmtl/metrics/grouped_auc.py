@@ -19,8 +19,8 @@ class GroupedAUC(RowSample):
 
         (standard deviation of AUC_u) / sqrt(users with both classes in the sample),
 
-    some 0.2 / sqrt(2000) = 0.005 for 20 rows a user. A larger `capacity` makes it
-    smaller.
+    some 0.2 / sqrt(2000) = 0.005 for users of 20 rows each, and more where a few users
+    have most rows. A larger `capacity` makes it smaller.
 
     Args:
         name: String. Defaults to "gauc".

@@ -9,6 +9,7 @@ from tfmtl.metrics.streaming import StreamingMetric
 _CAPACITY = 1 << 16
 # Fibonacci hashing: the odd number next to 2^64 / golden ratio, as a signed integer.
 _SPREAD = 0x9E3779B97F4A7C15 - (1 << 64)
+_OFFSET = 0x5DEECE66D5DEECE6  # so that id 0 is not the one that is always kept
 
 
 class RowSample(StreamingMetric):
@@ -17,7 +18,8 @@ class RowSample(StreamingMetric):
     A key is kept if its hash starts with h zero bits. h is 0 until the rows do not fit;
     then it grows by one and the rows of every second key go. So a key has all its rows
     in the sample or none, however the rows are spread over batches, and which keys are
-    in depends neither on labels nor on how many rows a key has.
+    in depends neither on labels nor, but for a key that has more rows than fit by
+    itself and goes, on how many rows a key has.
 
     The metric is computed from the rows by NumPy when Keras asks for it at the end of
     an epoch or of `evaluate`. Inside a compiled step it is NaN; so it is in a progress
@@ -48,7 +50,7 @@ class RowSample(StreamingMetric):
 
     def add_keyed(self, label, prediction, weight, domain, key):
         """Takes in what `rows` returns, and the integer key of each row."""
-        key = ops.cast(key, "int64") * _SPREAD & np.int64(2**63 - 1)
+        key = (ops.cast(key, "int64") * _SPREAD ^ _OFFSET) & np.int64(2**63 - 1)
         rows = [label, prediction, weight, ops.cast(domain, "float32")]
         counts = weight > 0
 
@@ -70,7 +72,7 @@ class RowSample(StreamingMetric):
         """Writes what is wanted of the new rows behind the old ones."""
         wanted = ops.cast(wanted, "int32")
         place = ops.convert_to_tensor(self.filled) + ops.cumsum(wanted) - 1
-        # A single key with more rows than fit loses the rest.
+        # More rows than fit can only be those of a key whose hash is 0.
         place = ops.where(wanted == 1, ops.minimum(place, self.capacity), self.capacity)
         place = ops.expand_dims(place, -1)
         self.keys.assign(ops.scatter_update(keys, place, new_keys))
