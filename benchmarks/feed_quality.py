@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline import config as configs
-from pipeline import metrics
 from pipeline.beam import arrow
 from pipeline.run import run
+from tfmtl.metrics import exact
 
 ROOT = Path(__file__).parent.parent
 COMMON, RARE = ("click", "long_view", "watch_seconds"), ("like", "follow", "forward")
@@ -76,7 +76,7 @@ def measure(seed: int, overrides: list[str]) -> pd.DataFrame:
             if task in RARE:
                 label = test[task].to_numpy()
                 score = rate_baseline(train, test, task)
-                rows[task]["baseline"] = metrics.auc(label, score)
+                rows[task]["baseline"] = exact.auc(label, score)
     return pd.DataFrame(rows).T
 
 

@@ -147,19 +147,30 @@ Feature = Annotated[
 
 
 class Task(_Section):
-    """One predicted action. `label` is its column; `space` a column or another task."""
+    """One predicted action; `tfmtl.Task` says what its keys mean.
+
+    `label`, `row_weight` and `duration` are columns of the logs, `space` is a column or
+    another task.
+    """
 
     name: Name
     label: Annotated[str, Field(min_length=1)] | None = None
-    kind: Literal["binary", "regression"] = "binary"
+    kind: Literal["binary", "regression", "count"] = "binary"
     space: str | None = None
     weight: Annotated[float, Field(ge=0)] = 1.0
-    loss: Literal["bce", "mse", "huber", "log_mse"] | None = None
+    loss: (
+        Literal["bce", "mse", "huber", "log_mse", "weighted_logistic", "poisson"] | None
+    ) = None
     tower: list[Annotated[int, Field(ge=1)]] = [64]
+    row_weight: Annotated[str, Field(min_length=1)] | None = None
+    metrics: list[str] | None = None
+    delta: Annotated[float, Field(gt=0)] | None = None
+    duration: Annotated[str, Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "Task":
-        if self.loss and (self.kind == "binary") != (self.loss == "bce"):
+        kinds = {"bce": "binary", "poisson": "count"}
+        if self.loss and self.kind != kinds.get(self.loss, "regression"):
             raise ValueError(f"loss {self.loss!r} does not fit a {self.kind} task")
         return self
 
@@ -192,7 +203,7 @@ class Evaluate(_Section):
 
     `slices`: columns whose values are reported apart. `best_reachable`: task ->
     column with the true probability or expectation, where data are simulated.
-    `minimum`: task -> least metric (AUC; Spearman correlation for a regression).
+    `minimum`: task -> least metric (AUC; Spearman correlation if it is not binary).
     `max_drop`: how much worse than the served model a task's metric may be; a mapping
     holds only the tasks that it names to it, for a rare task's metric is noisy.
     """
@@ -249,6 +260,9 @@ class Config(_Section):
             yield f"tasks.{i}.{key}", task.label_column, "float"
             if task.space and task.space not in tasks:
                 yield f"tasks.{i}.space", task.space, "float"
+            for key in ("row_weight", "duration"):
+                if column := getattr(task, key):
+                    yield f"tasks.{i}.{key}", column, "float"
         for name, column in self.evaluate.best_reachable.items():
             yield f"evaluate.best_reachable.{name}", column, "float"
         for i, column in enumerate(self.evaluate.slices):
@@ -274,6 +288,14 @@ class Config(_Section):
                     f"features.{i}.of: must name a categorical feature. Received: "
                     f"{feature.of!r}.{nearest(feature.of, categorical)}"
                 )
+        for i, task in enumerate(self.tasks):
+            for key in ("row_weight", "duration"):
+                if getattr(task, key) in features:
+                    yield (
+                        f"tasks.{i}.{key}: {getattr(task, key)!r} is a feature, which "
+                        "the model sees transformed; give the logs a column with the "
+                        "plain numbers beside it"
+                    )
         for what, items in (("features", self.features), ("tasks", self.tasks)):
             names = [item.name for item in items]
             for i, name in enumerate(names):
@@ -284,6 +306,11 @@ class Config(_Section):
                 yield f"tasks.{i}.space: a task cannot be its own sample space"
             elif task.space in tasks and tasks[task.space].kind != "binary":
                 yield f"tasks.{i}.space: {task.space!r} is not a binary task"
+            elif _is_circular(task, tasks):
+                yield (
+                    f"tasks.{i}.space: {task.space!r} leads back to {task.name!r}; a "
+                    "chain of spaces must end at a task without one, or in a column"
+                )
         if self.domain and self.domain not in categorical:
             yield (
                 f"domain: must name a categorical feature. Received: {self.domain!r}."
@@ -297,6 +324,15 @@ class Config(_Section):
                         f"evaluate.{section}.{name}: no such task."
                         f"{nearest(name, tasks)}"
                     )
+
+
+def _is_circular(task: Task, tasks: dict[str, Task]) -> bool:
+    seen = set()
+    space = task.space
+    while space in tasks and space not in seen:
+        seen.add(space)
+        space = tasks[space].space
+    return task.name in seen
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:

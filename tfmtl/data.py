@@ -23,8 +23,8 @@ def read(
     """Reads TFRecords of `tf.Example` with named features.
 
     The records must hold every feature under its name (int64 ids, float numbers), every
-    label and every space column (float, NaN = missing), as the pipeline's Transform
-    writes them.
+    label and every column of a space, row weight or duration (float, NaN = missing), as
+    the pipeline's Transform writes them.
 
     Args:
         files: A glob pattern, or a list of paths. Names in ".gz" are gzip files.
@@ -93,12 +93,13 @@ def read(
 
 
 def _spec(features, tasks):
-    """Returns the parsing spec, and the names in it that are labels or spaces."""
+    """Returns the parsing spec, and the names in it that go with the labels."""
     spec = {f.name: tf.io.FixedLenFeature(f.shape, f.dtype) for f in features}
     names = {task.name for task in tasks}
     columns = [task.label for task in tasks]
-    columns += [task.space for task in tasks if task.space and task.space not in names]
-    is_label = [name for name in dict.fromkeys(columns) if name not in spec]
+    columns += [task.space for task in tasks if task.space not in names]
+    columns += [column for t in tasks for column in (t.row_weight, t.duration)]
+    is_label = [name for name in dict.fromkeys(columns) if name and name not in spec]
     spec |= {name: tf.io.FixedLenFeature((), tf.float32) for name in is_label}
     return spec, is_label
 

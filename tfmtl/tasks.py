@@ -4,14 +4,19 @@ import dataclasses
 import math
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from tfmtl import _errors
 from tfmtl._declaration import Declaration
+from tfmtl.metrics.form import OF_KIND, Form
 
-_LOSSES = {"binary": ("bce",), "regression": ("mse", "huber", "log_mse")}
+_LOSSES = {
+    "binary": ("bce",),
+    "regression": ("mse", "huber", "log_mse", "weighted_logistic"),
+    "count": ("poisson",),
+}
 _EPSILON = 1e-7
+_LARGEST_LOGIT = 80.0  # whose exponential is still a float32
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -23,23 +28,58 @@ class Task(Declaration):
 
         L_k = sum_i d_i loss_k(p_i, y_i) / sum_i d_i
 
-    where d_i is 1 if row i lies in the space and its label is not missing (NaN), else
-    0. A row outside adds nothing to loss, gradients or metrics; a batch without a row
-    inside has loss 0.
+    where d_i is 1, or the row's weight, if row i lies in the space and its label is not
+    missing (NaN), else 0. A row outside adds nothing to loss, gradients or metrics; a
+    batch without a row inside has loss 0.
+
+    Tasks stand in funnel order where an architecture hands on information from one to
+    the next (ESMM's chain, AITM, DCRNN): click before purchase.
 
     Args:
         name: String. The model's output key.
         label: String. The label's key. Defaults to `name`.
-        kind: "binary" (label 0 or 1, the output is a probability) or "regression".
+        kind: "binary" (label 0 or 1, the output is a probability), "regression", or
+            "count" (label 0, 1, 2, ..., as of comments or pages; the output is the
+            expected count).
         space: String. The sample space: a column that is 1 for rows inside (among the
             labels or the features), or another binary task, whose label must be 1
-            ("given click"). Defaults to every row.
+            ("given click") in a row of its own space: purchase given cart, cart given
+            click is about clicked rows only. Defaults to every row.
         weight: Float. The weight of the task's loss in the sum. Defaults to 1.
-        loss: "bce" for binary tasks; "mse", "huber" (delta 1) or "log_mse" for
-            regression. "log_mse" compares log(1 + y) with log(1 + p), p >= 0, as is
-            usual for watch time. Defaults to "bce" and "mse".
+        loss: See below. Defaults to "bce", "mse" and "poisson".
         tower: Tuple of integers. Hidden layers between the shared part and the task's
             logit. Defaults to (64,).
+        row_weight: String. A column (among the labels, else the features) of weights
+            >= 0 by which rows count in this task's loss and metrics. NaN means that
+            the row is outside; a negative or infinite weight is refused. Defaults to 1.
+        metrics: Tuple of strings, the metrics in `fit`: "auc", "gauc:user_id" (grouped
+            by a categorical feature), "logloss", "ne" (normalised entropy),
+            "calibration" for binary tasks; "mae", "rmse", "xauc", "calibration" for
+            regressions and counts, "deviance" for counts. "auc/tab" is the AUC for each
+            id of the categorical feature tab, "click_auc/tab=1" in the logs. Defaults
+            to ("auc",) or ("mae",).
+        delta: Float. Where "huber" goes from squared to linear. Defaults to 1.
+        duration: String. A column of lengths > 0, such as the video's in seconds
+            (found like `row_weight`), for regressions of watch time. The loss then
+            compares completion ratios, y / duration with p / duration, so that long
+            videos do not rule it; prediction and metrics stay in seconds. A row without
+            a duration > 0 is outside. Defaults to none.
+
+    Losses of a row, with label y, prediction p and the tower's logit z:
+
+    - "bce", p = sigmoid(z): -y log p - (1 - y) log(1 - p)
+    - "mse", p = z: (y - p)^2
+    - "huber", p = z: e^2 / 2 for e = |y - p| <= delta, else delta (e - delta / 2)
+    - "log_mse", p = softplus(z): (log(1 + y) - log(1 + p))^2, as is usual for watch
+      time; p is nearer to the median than to the mean
+    - "weighted_logistic", p = exp(z): -y log s - log(1 - s), s = p / (1 + p) = sigmoid.
+      YouTube's weighted logistic regression, in which the odds p are the expected watch
+      time. There unwatched rows alone count as negatives, so that the odds are
+      E[y] / P(not watched); here every row does, so that they are E[y] however many
+      rows are watched, `space="click"` included.
+    - "poisson", p = softplus(z): y log(y / p) - y + p, half the deviance. Its minimum
+      is the mean whatever the distribution, so counts may spread more than Poisson's;
+      softplus, as one odd row moves it less than an exponential.
 
     Example:
     >>> Task("watch_seconds", kind="regression", space="click", loss="log_mse").label
@@ -48,6 +88,10 @@ class Task(Declaration):
     References:
         - [Progressive Layered Extraction](https://doi.org/10.1145/3383313.3412236),
           eq. 8 and 9.
+        - [Deep Neural Networks for YouTube Recommendations](
+          https://doi.org/10.1145/2959100.2959190), section 4.2.
+        - [D2Q](https://arxiv.org/abs/2206.06003) and
+          [WTG](https://arxiv.org/abs/2208.05190) on durations and completion ratios.
     """
 
     name: str
@@ -57,6 +101,10 @@ class Task(Declaration):
     weight: float | None = None
     loss: str | None = None
     tower: tuple[int, ...] = (64,)
+    row_weight: str | None = None
+    metrics: tuple[str, ...] | None = None
+    delta: float | None = None
+    duration: str | None = None
 
     def __post_init__(self):
         _errors.check_name("a task", self.name)
@@ -65,6 +113,7 @@ class Task(Declaration):
             "label": self.name,
             "weight": 1.0,
             "loss": _LOSSES[self.kind][0],
+            "metrics": OF_KIND[self.kind][:1],
         }
         for key, value in defaults.items():
             if getattr(self, key) is None:
@@ -82,6 +131,31 @@ class Task(Declaration):
             )
         if self.space == self.name:
             raise ValueError(f"Task {self.name!r} cannot be its own sample space.")
+        if self.loss == "huber" and self.delta is None:
+            object.__setattr__(self, "delta", 1.0)
+        if self.delta is not None and (self.loss != "huber" or not self.delta > 0):
+            raise ValueError(
+                f"delta of task {self.name!r} must be a number > 0, of the loss "
+                f"'huber'. Received: {self.delta!r} with loss {self.loss!r}."
+            )
+        if self.duration is not None and self.kind != "regression":
+            raise ValueError(
+                "A duration belongs to a regression of watch time. Received: "
+                f"{self.duration!r} for the {self.kind} task {self.name!r}."
+            )
+        if isinstance(self.metrics, str):
+            raise ValueError(
+                f"metrics of task {self.name!r} must be a tuple of names. Received: "
+                f"{self.metrics!r}."
+            )
+        object.__setattr__(self, "metrics", tuple(self.metrics))
+        keys = [form.key for form in self.metric_forms]
+        _errors.check_unique(f"Metrics of task {self.name!r}", keys)
+
+    @property
+    def metric_forms(self) -> list[Form]:
+        """The metrics, read from their names."""
+        return [Form.parse(text, self.kind) for text in self.metrics]
 
     def activate(self, logits):
         """Maps logits to predictions: probabilities, or values of a regression.
@@ -93,9 +167,13 @@ class Task(Declaration):
             Float32 tensor of shape (batch, 1).
         """
         logits = ops.cast(logits, "float32")
-        if self.kind == "binary":
+        if self.loss == "bce":
             return ops.sigmoid(logits)
-        return ops.softplus(logits) if self.loss == "log_mse" else logits
+        if self.loss in ("log_mse", "poisson"):
+            return ops.softplus(logits)
+        if self.loss == "weighted_logistic":
+            return ops.exp(ops.minimum(logits, _LARGEST_LOGIT))
+        return logits
 
     def logit_of(self, prediction: float) -> float:
         """Returns the logit that `activate` maps to a prediction.
@@ -103,15 +181,18 @@ class Task(Declaration):
         Raises:
             ValueError: If the task cannot predict it, as a probability of 0.
         """
-        if self.kind == "regression" and self.loss != "log_mse":
+        if self.loss in ("mse", "huber"):
             return prediction
         if not 0 < prediction < (1 if self.kind == "binary" else math.inf):
             raise ValueError(
                 f"Task {self.name!r} cannot predict {prediction!r}: a probability must "
-                "lie between 0 and 1, a value of log_mse above 0."
+                f"lie between 0 and 1, a value of log_mse, weighted_logistic or "
+                "poisson above 0."
             )
-        if self.kind == "binary":
+        if self.loss == "bce":
             return math.log(prediction) - math.log1p(-prediction)
+        if self.loss == "weighted_logistic":
+            return math.log(prediction)
         return prediction + math.log(-math.expm1(-prediction))  # of softplus
 
     def row_loss(self, label, prediction):
@@ -127,12 +208,21 @@ class Task(Declaration):
         if self.loss == "bce":
             p = ops.clip(prediction, _EPSILON, 1 - _EPSILON)
             return -(label * ops.log(p) + (1 - label) * ops.log(1 - p))
+        if self.loss == "weighted_logistic":
+            label = ops.maximum(label, 0.0)
+            p = ops.maximum(prediction, _EPSILON)
+            return (label + 1) * ops.log1p(p) - label * ops.log(p)
+        if self.loss == "poisson":
+            p = ops.maximum(prediction, _EPSILON)
+            y = ops.maximum(label, _EPSILON)  # 0 log 0 = 0
+            return label * ops.log(y / p) - label + p
         if self.loss == "log_mse":
             label = ops.log1p(ops.maximum(label, 0.0))
             prediction = ops.log1p(ops.maximum(prediction, 0.0))
         error = ops.abs(prediction - label)
         if self.loss == "huber":
-            return ops.where(error <= 1, 0.5 * error * error, error - 0.5)
+            beyond = self.delta * (error - 0.5 * self.delta)
+            return ops.where(error <= self.delta, 0.5 * error * error, beyond)
         return error * error
 
 
@@ -146,60 +236,28 @@ def check_tasks(tasks: list) -> None:
     _errors.check_unique("Tasks", [task.name for task in tasks])
     by_name = {task.name: task for task in tasks}
     for task in tasks:
-        space = by_name.get(task.space)
-        if space is not None and space.kind != "binary":
+        lineage = [task.name]
+        while (space := by_name.get(by_name[lineage[-1]].space)) is not None:
+            if space.kind != "binary":
+                raise ValueError(
+                    f"The sample space of task {lineage[-1]!r} must be a binary task "
+                    f"or a column. Received the {space.kind} task {space.name!r}."
+                )
+            lineage.append(space.name)
+            if space.name in lineage[:-1]:
+                raise ValueError(
+                    "Sample spaces must lead back to a task without one, or in a "
+                    f"column. Received: {' -> '.join(lineage)}."
+                )
+
+
+def check_funnel_order(tasks: list[Task]) -> None:
+    """Raises a ValueError unless each task stands behind the one that it is given."""
+    names = [task.name for task in tasks]
+    for i, task in enumerate(tasks):
+        if task.space in names[i:]:
             raise ValueError(
-                f"The sample space of task {task.name!r} must be a binary task or a "
-                f"column. Received the {space.kind} task {space.name!r}."
+                "Tasks must stand in funnel order, for information is handed on from "
+                f"one to the next. Received: {task.name!r} before {task.space!r}, its "
+                "sample space."
             )
-
-
-def labels_and_masks(tasks: list[Task], labels: dict, features: dict) -> dict:
-    """Returns each task's label, NaN filled with 0, and the mask of its sample space.
-
-    Args:
-        tasks: List of `Task`.
-        labels: Dict of tensors of shape (batch,) or (batch, 1).
-        features: Dict of tensors, in which space columns are looked up too.
-
-    Returns:
-        {task: (label, mask)}, float32 tensors of shape (batch,).
-
-    Raises:
-        ValueError: If a label or space column is not there.
-    """
-
-    def column(name, places, what):
-        for place in places:
-            if name in place:
-                return ops.reshape(ops.cast(place[name], "float32"), (-1,))
-        known = [key for place in places for key in place]
-        raise ValueError(f"{what} {name!r} is missing.{_errors.nearest(name, known)}")
-
-    by_name = {task.name: task for task in tasks}
-    result = {}
-    for task in tasks:
-        label = column(task.label, (labels,), f"The label of task {task.name!r},")
-        mask = ops.logical_not(ops.isnan(label))
-        if task.space in by_name:
-            other = by_name[task.space]
-            space = column(other.label, (labels,), f"The label of task {other.name!r},")
-            mask = ops.logical_and(mask, ops.equal(space, 1))
-        elif task.space is not None:
-            space = column(
-                task.space, (labels, features), f"The space of task {task.name!r},"
-            )
-            mask = ops.logical_and(mask, ops.equal(space, 1))
-        # A NaN label times weight 0 is still NaN, so it is filled first.
-        label = ops.where(mask, label, ops.zeros_like(label))
-        if task.kind == "binary":
-            # TensorFlow's own, as Keras has none; XLA leaves it out.
-            tf.debugging.Assert(
-                ops.all(ops.logical_and(label >= 0, label <= 1)),
-                [
-                    f"A label of binary task {task.name} must be 0 or 1. Received:",
-                    label,
-                ],
-            )
-        result[task.name] = (label, ops.cast(mask, "float32"))
-    return result

@@ -91,15 +91,16 @@ def raw_inputs(
 
 
 def label_columns(tasks: Sequence[Task]) -> list[str]:
-    """The label and space columns of the tasks, each once."""
+    """The columns that go with the labels, each once: spaces, weights, durations."""
     names = {task.name for task in tasks}
     columns = [task.label_column for task in tasks]
-    columns += [t.space for t in tasks if t.space and t.space not in names]
-    return list(dict.fromkeys(columns))
+    columns += [t.space for t in tasks if t.space not in names]
+    columns += [column for t in tasks for column in (t.row_weight, t.duration)]
+    return [column for column in dict.fromkeys(columns) if column]
 
 
 def labels(batch: pa.RecordBatch, tasks: Sequence[Task]) -> dict[str, np.ndarray]:
-    """The label and space columns as float32 (rows,); NaN where missing."""
+    """The columns of `label_columns` as float32 (rows,); NaN where missing."""
     return {name: floats(batch.column(name)) for name in label_columns(tasks)}
 
 
@@ -110,21 +111,27 @@ def in_space(
 ) -> np.ndarray:
     """The rows that count for a task: its label is known and its space holds.
 
+    Rows are counted, not weighed: a `row_weight` is for learning.
+
     Args:
         values: Examples, or what `labels` made of them.
         task: The task.
-        tasks: All tasks, as the space may be "that other task's label is 1".
+        tasks: All tasks, as the space may be "that other task's label is 1, in a row
+            of its own space".
 
     Returns:
         bool (rows,).
     """
     if isinstance(values, pa.RecordBatch):
         values = labels(values, tasks)
-    known = ~np.isnan(values[task.label_column])
-    if task.space is None:
-        return known
-    column = {t.name: t.label_column for t in tasks}.get(task.space, task.space)
-    return known & (values[column] == 1)
+    inside = ~np.isnan(values[task.label_column])
+    by_name = {t.name: t for t in tasks}
+    while task is not None and task.space is not None:
+        given = by_name.get(task.space)
+        column = given.label_column if given else task.space
+        inside &= values[column] == 1
+        task = given
+    return inside
 
 
 def floats(column: pa.Array) -> np.ndarray:

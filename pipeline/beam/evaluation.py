@@ -20,6 +20,7 @@ import pyarrow as pa
 from pipeline import metrics
 from pipeline.beam import arrow, runner
 from pipeline.config import Config
+from tfmtl.metrics import exact
 
 ALL = "all"  # The slice column, and the value, of the group of all rows.
 MISSING = "(missing)"
@@ -159,9 +160,9 @@ class _Measure(beam.DoFn):
             record[source] = metrics.measure(kind, label, score)
             if column == ALL and source != "baseline" and not record[source]["invalid"]:
                 curves = record.setdefault("curves", {}).setdefault(source, {})
-                curves["calibration"] = metrics.calibration_bins(label, score)
+                curves["calibration"] = exact.calibration_bins(label, score)
                 if kind == "binary":
-                    curves["roc"] = metrics.roc(label, score)
+                    curves["roc"] = exact.roc(label, score)
         yield json.dumps(record, allow_nan=False)
 
 

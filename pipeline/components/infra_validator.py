@@ -190,7 +190,7 @@ def _compare(config: Config, served: Arrays, offline: Arrays) -> tuple[float, li
         scores = np.asarray(served[task.name], np.float64).reshape(-1)
         expected = offline[task.name][: len(scores)].astype(np.float64)
         difference = np.abs(scores - expected)
-        if task.kind == "regression":
+        if task.kind != "binary":
             difference /= np.maximum(1.0, np.abs(expected))
         worst = int(np.argmax(difference))  # NaN counts as the largest
         if not difference[worst] <= TOLERANCE:

@@ -44,6 +44,8 @@ def schema_gen(
         domain.disallow_inf = True
         if task.kind == "binary":
             domain.min, domain.max = 0, 1
+        elif task.kind == "count":
+            domain.min = 0
     path = outputs["schema"] / "schema.pbtxt"
     path.write_text(text_format.MessageToString(schema, as_utf8=True))
     return {

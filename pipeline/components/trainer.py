@@ -32,14 +32,16 @@ def check(config: Config) -> None:
             f"{', '.join(known)}"
         )
     _check_options(config)
-    build(config, *declare(config, _smallest(config)))
+    features, tasks = declare(config, _smallest(config))
+    build(config, features, tasks)
     ends = ["loss"] + [
         f"{task.name}_{metric}"
-        for task in config.tasks
-        for metric in ("loss", "auc" if task.kind == "binary" else "mae")
+        for task in tasks
+        for metric in ("loss", *(form.key for form in task.metric_forms))
     ]
     monitors = [f"{prefix}{end}" for prefix in ("val_", "") for end in ends]
-    if config.train.monitor not in monitors:
+    # A metric by domain has "=id" behind its name; the ids are not known yet.
+    if config.train.monitor.split("=")[0] not in monitors:
         raise ConfigError(
             f"train.monitor: there is no {config.train.monitor!r}."
             f"{nearest(config.train.monitor, monitors)} Known: {', '.join(monitors)}"
@@ -153,7 +155,12 @@ def declare(config: Config, sizes: dict) -> tuple[list, list]:
             )
         else:
             features.append(tfmtl.Numeric(feature.name))
-    tasks = [tfmtl.Task(**task.model_dump()) for task in config.tasks]
+    tasks = []
+    for i, task in enumerate(config.tasks):
+        try:
+            tasks.append(tfmtl.Task(**task.model_dump()))
+        except ValueError as error:
+            raise ConfigError(f"tasks.{i}: {error}") from error
     return features, tasks
 
 

@@ -31,7 +31,7 @@ def render(measured: Mapping[str, Any], epochs: Sequence[Mapping[str, float]]) -
         overall=overall,
         kinds=[
             (kind, [t for t in measured["tasks"] if t["kind"] == kind])
-            for kind in ("binary", "regression")
+            for kind in ("binary", "regression", "count")
         ],
         tables=[_slice_table(measured, column) for column in measured["slices"]],
         plots=[

@@ -74,6 +74,7 @@ def test_in_space():
         Task(name="click", label="clicked"),
         Task(name="buy", space="click"),
         Task(name="stars", kind="regression", space="shown"),
+        Task(name="keep", label="stars", kind="count", space="buy", row_weight="w"),
     ]
     batch = pa.RecordBatch.from_pydict(
         {
@@ -81,14 +82,16 @@ def test_in_space():
             "buy": [0.0, None, 1.0, 1.0, 1.0],
             "stars": [5.0, 4.0, 3.0, 2.0, None],
             "shown": [1.0, None, 0.0, 1.0, 1.0],
+            "w": [0.0] * 5,
         }
     )
     expected = {
         "click": [True, True, True, False, True],
         "buy": [True, False, False, False, True],
         "stars": [True, False, False, True, False],
+        "keep": [False, False, False, False, False],  # buys outside clicks do not count
     }
-    assert arrow.label_columns(tasks) == ["clicked", "buy", "stars", "shown"]
+    assert arrow.label_columns(tasks) == ["clicked", "buy", "stars", "shown", "w"]
     values = arrow.labels(batch, tasks)
     for task in tasks:
         assert arrow.in_space(batch, task, tasks).tolist() == expected[task.name]

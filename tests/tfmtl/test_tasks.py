@@ -4,9 +4,13 @@ import math
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from keras import ops
 
+import tfmtl
 from tfmtl import Task
-from tfmtl.tasks import check_tasks, labels_and_masks
+from tfmtl.rows import labels_and_masks
+from tfmtl.tasks import check_funnel_order, check_tasks
 
 NAN = float("nan")
 
@@ -52,6 +56,62 @@ def test_integer_and_boolean_labels():
     assert rows == {"a": ([1, 0], [1, 1]), "b": ([1, 0], [1, 1])}
 
 
+def test_given_click_is_transitive():
+    """A purchase given a cart counts only where the cart itself counts."""
+    tasks = [
+        Task("click", space="shown"),
+        Task("cart", space="click"),
+        Task("buy", space="cart"),
+    ]
+    rows = _rows(
+        tasks,
+        {
+            "shown": [1, 1, 1, 0, 1],
+            "click": [1, 0, NAN, 1, 1],
+            "cart": [1, 1, 1, 1, 0],
+            "buy": [1, 1, 1, 1, 1],
+        },
+    )
+    assert rows["cart"] == ([1, 0, 0, 0, 0], [1, 0, 0, 0, 1])
+    assert rows["buy"] == ([1, 0, 0, 0, 0], [1, 0, 0, 0, 0])
+
+
+def test_row_weights_and_durations():
+    tasks = [
+        Task("a", row_weight="w"),
+        Task("b", row_weight="of_feature", space="a"),
+        Task("s", kind="regression", duration="length"),
+    ]
+    labels = {
+        "a": [1, 0, 1, NAN, 1],
+        "b": [1, 1, 0, 1, 1],
+        "w": [0.5, 2, NAN, -7, 0],  # the -7 is outside
+        "s": [10.0, NAN, 30.0, 40.0, 50.0],
+        "length": [20, 20, 0, NAN, 25],
+    }
+    assert _rows(tasks, labels, {"of_feature": np.array([3, 1, 2, 1, 9])}) == {
+        "a": ([1, 0, 1, 0, 1], [0.5, 2, 0, 0, 0]),
+        "b": ([1, 0, 0, 0, 1], [3, 0, 2, 0, 9]),
+        "s": ([10, 0, 0, 0, 50], [1, 0, 0, 0, 1]),
+    }
+
+
+@pytest.mark.parametrize("weight", [-1, math.inf])
+def test_a_weight_that_is_none_is_refused(weight):
+    tasks = [Task("a", row_weight="w")]
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="weight in task a must be"
+    ):
+        _rows(tasks, {"a": [1, 0], "w": [1, weight]})
+    with pytest.raises(ValueError, match="row weight of task 'a', 'w' is missing"):
+        _rows(tasks, {"a": [1, 0], "v": [1, 1]})
+
+
+def test_a_negative_count_is_refused():
+    with pytest.raises(tf.errors.InvalidArgumentError, match="count task n must be >="):
+        _rows([Task("n", kind="count")], {"n": [3, -1]})
+
+
 @pytest.mark.parametrize(
     ("loss", "label", "prediction", "expected"),
     [
@@ -62,13 +122,43 @@ def test_integer_and_boolean_labels():
         ("huber", 3, 1, 1.5),
         ("log_mse", math.e**2 - 1, math.e - 1, 1),
         ("log_mse", -5, 0, 0),  # a negative time counts as none
+        # -3 log(2 / 3) - log(1 / 3)
+        ("weighted_logistic", 3, 2, 3 * math.log(3 / 2) + math.log(3)),
+        ("weighted_logistic", 0, 2, math.log(3)),
+        ("poisson", 2, 1, 2 * math.log(2) - 1),
+        ("poisson", 2, 2, 0),
+        ("poisson", 0, 0.5, 0.5),
     ],
 )
 def test_row_losses(loss, label, prediction, expected):
-    kind = "binary" if loss == "bce" else "regression"
+    kind = {"bce": "binary", "poisson": "count"}.get(loss, "regression")
     task = Task("t", kind=kind, loss=loss)
     value = task.row_loss(np.float32([label]), np.float32([prediction]))
     np.testing.assert_allclose(value, [expected], rtol=1e-5, atol=1e-7)
+
+
+def test_huber_goes_straight_beyond_delta():
+    task = Task("t", kind="regression", loss="huber", delta=2)
+    loss = task.row_loss(np.float32([0, 0, 0]), np.float32([1, 2, -5]))
+    np.testing.assert_allclose(loss, [0.5, 2, 2 * (5 - 1)])
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind"),
+    [("weighted_logistic", "regression"), ("poisson", "count"), ("mse", "regression")],
+)
+def test_the_best_constant_prediction_is_the_mean(loss, kind):
+    """Of watch times most of which are not 0, too, where YouTube's odds are not."""
+    task = Task("t", kind=kind, loss=loss)
+    labels = np.float32([0, 2, 7, 40, 1])
+    at = np.linspace(5, 15, 1001)
+    losses = [float(np.mean(task.row_loss(labels, np.float32(p)))) for p in at]
+    assert at[np.argmin(losses)] == pytest.approx(10, abs=0.1)
+    z = tf.Variable([[task.logit_of(10.0)]])
+    with tf.GradientTape() as tape:
+        p = tf.reshape(task.activate(z), (-1,))
+        loss = tf.reduce_mean(task.row_loss(labels, p))
+    assert abs(float(tape.gradient(loss, z)[0, 0])) < 1e-4
 
 
 def test_activations():
@@ -80,22 +170,39 @@ def test_activations():
     np.testing.assert_allclose(softplus, [0, math.log(2), 3.0485873], rtol=1e-5)
 
 
-def test_a_certain_but_wrong_prediction_has_a_finite_loss():
-    task = Task("t")
-    loss = task.row_loss(np.float32([0, 1]), np.float32([1, 0]))
-    assert np.isfinite(loss).all()
+@pytest.mark.parametrize(
+    "task",
+    [
+        Task("t"),
+        Task("t", kind="count"),
+        Task("t", kind="regression", loss="weighted_logistic"),
+    ],
+)
+def test_a_certain_but_wrong_prediction_has_a_finite_loss(task):
+    p = ops.squeeze(task.activate(np.float32([[200.0], [-200.0]])), -1)
+    assert np.isfinite(task.row_loss(np.float32([0, 1]), p)).all()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (dict(name="a b"), "must start with a letter"),
-        (dict(kind="ranking"), "must be one of 'binary', 'regression'"),
+        (dict(kind="ranking"), "must be one of 'binary', 'regression', 'count'"),
         (dict(loss="mse"), "loss of binary task 't' must be one of 'bce'"),
         (dict(weight=-1), "must be a number >= 0. Received: -1"),
         (dict(weight=NAN), "must be a number >= 0"),
         (dict(space="t"), "cannot be its own sample space"),
         (dict(tower=(0,)), "must be a positive integer. Received: 0"),
+        (dict(delta=1.0), "of the loss 'huber'. Received: 1.0 with loss 'bce'"),
+        (dict(kind="regression", loss="huber", delta=0), "must be a number > 0"),
+        (dict(duration="d"), "for the binary task 't'"),
+        (dict(metrics="auc"), "must be a tuple of names. Received: 'auc'"),
+        (dict(metrics=("auk",)), "Did you mean 'auc'"),
+        (dict(metrics=("mae",)), "A metric of a binary task must be one of 'auc', 'g"),
+        (dict(metrics=("gauc",)), "needs a feature to group by: 'gauc:user_id'"),
+        (dict(metrics=("auc:user",)), "'gauc', and no other, needs a feature"),
+        (dict(metrics=("auc/",)), "must name its feature: 'auc/tab'"),
+        (dict(metrics=("gauc:a", "gauc:b")), r"Received twice: \['gauc'\]"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -112,6 +219,25 @@ def test_tasks_that_do_not_go_together():
         check_tasks([Task("t"), Task("t")])
     with pytest.raises(ValueError, match="must be a binary task or a column"):
         check_tasks([Task("t", space="w"), Task("w", kind="regression")])
+    chain = [
+        Task("d"),
+        Task("a", space="b"),
+        Task("b", space="c"),
+        Task("c", space="d"),
+    ]
+    check_tasks(chain)
+    with pytest.raises(ValueError, match="lead back .* Received: a -> b -> c -> b"):
+        check_tasks([*chain[1:3], Task("c", space="b")])
+
+
+def test_funnel_order_where_one_task_hands_on_to_the_next():
+    tasks = [Task("buy", space="click"), Task("click")]
+    features = [tfmtl.Numeric("x")]
+    for name in ("aitm", "dcrnn"):
+        with pytest.raises(ValueError, match="'buy' before 'click', its sample space"):
+            tfmtl.models.get(name)(features, tasks)
+    tfmtl.models.get("esmm")(features, tasks)  # goes by the spaces
+    check_funnel_order(tasks[::-1])
 
 
 def test_a_prediction_and_its_logit():
@@ -120,6 +246,8 @@ def test_a_prediction_and_its_logit():
         (Task("t", kind="regression"), -2.5),
         (Task("t", kind="regression", loss="log_mse"), 0.01),
         (Task("t", kind="regression", loss="log_mse"), 40.0),
+        (Task("t", kind="regression", loss="weighted_logistic"), 40.0),
+        (Task("t", kind="count"), 0.2),
     ):
         logit = np.float32([[task.logit_of(prediction)]])
         assert float(task.activate(logit)[0, 0]) == pytest.approx(prediction, rel=1e-5)

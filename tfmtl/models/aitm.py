@@ -5,6 +5,7 @@ from keras import ops
 
 from tfmtl.layers.aitm import AITM as AITMLayer
 from tfmtl.models.base import MultiTaskModel
+from tfmtl.tasks import check_funnel_order
 
 
 @keras.saving.register_keras_serializable("tfmtl.models")
@@ -24,7 +25,8 @@ class AITM(MultiTaskModel):
 
     Args:
         features: List of `Categorical`, `Numeric` and `Sequence`.
-        tasks: List of `Task`, in funnel order: click before purchase.
+        tasks: List of `Task`, in funnel order: click before purchase. A task given
+            another must stand behind it.
         units: Tuple of integers. Layer widths of each task's network; the last is the
             width of the transfer, the paper's k. Defaults to (128, 64, 32).
         calibrator: Float. alpha, 0 for none. Defaults to 0.6.
@@ -52,6 +54,7 @@ class AITM(MultiTaskModel):
     ):
         if not calibrator >= 0:
             raise ValueError(f"calibrator must be >= 0. Received: {calibrator!r}.")
+        check_funnel_order(tasks)
         names = [task.name for task in tasks]
         sharing = AITMLayer(names, units, activation, dropout, name="sharing")
         super().__init__(features, tasks, sharing, name=name, **kwargs)

@@ -10,14 +10,14 @@ from keras import ops
 from tfmtl import _errors, optimizers
 from tfmtl.features import check_features
 from tfmtl.gate_report import gate_report
-from tfmtl.layers.embedding import FeatureEmbedding
+from tfmtl.layers.embedding import FeatureEmbedding, rows_of_table
 from tfmtl.layers.field_stack import FieldStack
 from tfmtl.layers.interaction_bottom import InteractionBottom
 from tfmtl.layers.interactions import takes_fields
 from tfmtl.layers.towers import Tower
-from tfmtl.metrics.auc import AUC
 from tfmtl.models.personalization import make_epnet, make_ppnet
-from tfmtl.tasks import check_tasks, labels_and_masks
+from tfmtl.rows import completion, labels_and_masks, weigh
+from tfmtl.tasks import check_tasks
 
 
 class MultiTaskModel(keras.Model):
@@ -53,9 +53,9 @@ class MultiTaskModel(keras.Model):
         inputs: Dict {feature: tensor}, see `FeatureEmbedding`.
 
     Labels, in `fit` and `evaluate`: a dict with each task's label column and the
-    columns of sample spaces, of shape (batch,) or (batch, 1). NaN means missing. A
-    `sample_weight` of shape (batch,) weighs the rows of every task, a dict
-    {label column: (batch,)} those of each.
+    columns of sample spaces, row weights and durations, of shape (batch,) or (batch,
+    1). NaN means missing. A `sample_weight` of shape (batch,) weighs the rows of every
+    task, a dict {label column: (batch,)} those of each, beside a task's `row_weight`.
 
     Example:
     >>> import tfmtl
@@ -123,9 +123,7 @@ class MultiTaskModel(keras.Model):
             task.name: keras.metrics.Mean(name=f"{task.name}_loss") for task in tasks
         }
         self.task_metrics = {
-            task.name: AUC(name=f"{task.name}_auc")
-            if task.kind == "binary"
-            else keras.metrics.MeanAbsoluteError(name=f"{task.name}_mae")
+            task.name: [form.metric(task.name, features) for form in task.metric_forms]
             for task in tasks
         }
         # The features say all shapes, so the weights exist from the start.
@@ -280,29 +278,40 @@ class MultiTaskModel(keras.Model):
 
     def loss_rows(self, x, y, y_pred, sample_weight=None):
         """Returns {task: (label, prediction, weight)}, each (batch,), for the loss."""
-        return {
+        rows = {
             name: (label, ops.squeeze(y_pred[name], -1), weight)
             for name, (label, weight) in self._rows(x, y, sample_weight).items()
         }
+        for task in self.tasks:
+            if task.duration is not None:
+                *seconds, weight = rows[task.name]
+                y = self._labels(y)
+                ratios = (completion(task, each, y, x) for each in seconds)
+                rows[task.name] = (*ratios, weight)
+        return rows
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """Updates each task's metric with the rows in its sample space."""
-        for name, (label, weight) in self._rows(x, y, sample_weight).items():
-            label = ops.expand_dims(label, -1)
-            self.task_metrics[name].update_state(label, y_pred[name], weight)
+        """Updates each task's metrics with the rows in its sample space."""
+        rows = self._rows(x, y, sample_weight)
+        by_name = {feature.name: feature for feature in self.features}
+        for task in self.tasks:
+            metrics = self.task_metrics[task.name]
+            for form, metric in zip(task.metric_forms, metrics, strict=True):
+                label, weight = rows[task.name]
+                ids = {}
+                if form.domain:
+                    domain = by_name[form.domain]
+                    ids["domain"] = rows_of_table(x[form.domain], domain)
+                if form.group:
+                    # Id 0, missing or unknown, is many users and not one.
+                    ids["group"] = ops.reshape(x[form.group], (-1,))
+                    weight = ops.where(ids["group"] != 0, weight, 0.0)
+                metric.update_state(label, y_pred[task.name], weight, **ids)
         return self.get_metrics_result()
 
     def _rows(self, x, y, sample_weight):
         """Returns {task: (label, weight)}; rows outside the sample space weigh 0."""
-        if not isinstance(y, dict):
-            if len(self.tasks) > 1 or y is None:
-                labels = [task.label for task in self.tasks]
-                raise ValueError(
-                    f"Labels must be a dict with the keys {labels}. Received: "
-                    f"{type(y).__name__}."
-                )
-            y = {self.tasks[0].label: y}
-        rows = labels_and_masks(self.tasks, y, x)
+        rows = labels_and_masks(self.tasks, self._labels(y), x)
         if sample_weight is not None:
             for task in self.tasks:
                 label, mask = rows[task.name]
@@ -310,8 +319,20 @@ class MultiTaskModel(keras.Model):
                 if isinstance(weight, dict):  # Keras spreads one weight over all labels
                     weight = weight[task.label]
                 weight = ops.reshape(ops.cast(weight, "float32"), (-1,))
-                rows[task.name] = (label, mask * weight)
+                rows[task.name] = (label, weigh(mask, weight, task))
         return rows
+
+    def _labels(self, y):
+        """Returns the labels as a dict; a single task's may come bare."""
+        if isinstance(y, dict):
+            return y
+        if len(self.tasks) > 1 or y is None:
+            labels = [task.label for task in self.tasks]
+            raise ValueError(
+                f"Labels must be a dict with the keys {labels}. Received: "
+                f"{type(y).__name__}."
+            )
+        return {self.tasks[0].label: y}
 
     def gate_report(self, data, domain=None):
         """Returns the mean and deviation of every gate's weights over a dataset.

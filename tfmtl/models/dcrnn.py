@@ -5,6 +5,7 @@ from keras import ops
 
 from tfmtl.layers.dcrnn import DCRNN as DCRNNLayer
 from tfmtl.models.base import MultiTaskModel
+from tfmtl.tasks import check_funnel_order
 
 
 @keras.saving.register_keras_serializable("tfmtl.models")
@@ -42,7 +43,8 @@ class DCRNN(MultiTaskModel):
         **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     Raises:
-        ValueError: If `product_head` is asked for and a task has a sample space.
+        ValueError: If `product_head` is asked for and a task has a sample space, or a
+            task stands before the one that it is given.
 
     See Also: `tfmtl.layers.DCRNN` for the equations.
 
@@ -68,6 +70,8 @@ class DCRNN(MultiTaskModel):
         name="dcrnn",
         **kwargs,
     ):
+        if task_recurrence:
+            check_funnel_order(tasks)
         for task in tasks if product_head else []:
             if task.kind == "binary" and task.space is not None:
                 raise ValueError(

@@ -41,8 +41,7 @@ class ESMM(MultiTaskModel):
         **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     Raises:
-        ValueError: If `chain` names another kind of task, or tasks are each other's
-            sample space.
+        ValueError: If `chain` names another kind of task.
 
     Example:
     >>> import tfmtl
@@ -116,11 +115,6 @@ class ESMM(MultiTaskModel):
         """Returns the task, its parent, its parent's parent and so on."""
         lineage = [name]
         while (parent := self.parents[lineage[-1]]) is not None:
-            if parent in lineage:
-                raise ValueError(
-                    "Sample spaces must lead back to a task without one. Received: "
-                    f"{' -> '.join([*lineage, parent])}."
-                )
             lineage.append(parent)
         return lineage
 

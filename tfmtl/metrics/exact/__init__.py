@@ -1,0 +1,38 @@
+"""Exact metrics of rows that are all at hand, in NumPy.
+
+Ties count as half, weights multiply, and rows of weight 0 are left out. What is not
+defined, such as the AUC of a single class, is NaN: never a number that looks like a
+result.
+"""
+
+from tfmtl.metrics.exact.errors import (
+    calibration,
+    calibration_bins,
+    expected_calibration_error,
+    log_loss,
+    mae,
+    normalized_entropy,
+    poisson_deviance,
+    rmse,
+)
+from tfmtl.metrics.exact.gain import mtl_gain
+from tfmtl.metrics.exact.ranking import auc, grouped_auc, ranks, roc, spearman
+from tfmtl.metrics.exact.xauc import xauc
+
+__all__ = [
+    "auc",
+    "calibration",
+    "calibration_bins",
+    "expected_calibration_error",
+    "grouped_auc",
+    "log_loss",
+    "mae",
+    "mtl_gain",
+    "normalized_entropy",
+    "poisson_deviance",
+    "ranks",
+    "rmse",
+    "roc",
+    "spearman",
+    "xauc",
+]

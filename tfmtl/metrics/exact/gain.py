@@ -1,0 +1,72 @@
+"""What learning together has brought a task."""
+
+from collections.abc import Mapping
+
+_HIGHER = ("auc", "gauc", "xauc", "spearman")
+_LOWER = (
+    "loss",
+    "logloss",
+    "log_loss",
+    "ne",
+    "normalized_entropy",
+    "mae",
+    "rmse",
+    "deviance",
+)
+
+
+def mtl_gain(
+    together: Mapping[str, float], alone: Mapping[str, float]
+) -> dict[str, float]:
+    """The MTL gain of each metric that both runs have, PLE's eq. 11.
+
+        gain = M_MTL - M_single of a metric of which more is better, such as the AUC
+        gain = M_single - M_MTL of one of which less is better, such as the MAE
+        gain = |M_single - 1| - |M_MTL - 1| of calibration, which is best at 1
+
+    So a gain above 0 is good, whatever the metric. The runs must have the same samples,
+    and networks of the same structure.
+
+    Args:
+        together: {name: value}, such as the logs of an epoch of the multi-task model.
+            A name ends with that of a metric: "val_click_auc", "click_auc/tab=1".
+        alone: The same of a run of a task, or of all, by itself.
+
+    Raises:
+        ValueError: If no name is in both, or one ends with no known metric.
+
+    Example:
+    >>> alone = {"val_click_auc": 0.70, "val_click_loss": 0.30}
+    >>> together = {"val_click_auc": 0.72, "val_click_loss": 0.31, "val_like_auc": 0.8}
+    >>> {name: round(gain, 4) for name, gain in mtl_gain(together, alone).items()}
+    {'val_click_auc': 0.02, 'val_click_loss': -0.01}
+
+    References:
+        - [Progressive Layered Extraction](https://doi.org/10.1145/3383313.3412236),
+          eq. 11.
+    """
+    shared = [name for name in together if name in alone]
+    if not shared:
+        raise ValueError(
+            "The two runs must have metrics of the same names. Received: "
+            f"{sorted(together)} and {sorted(alone)}."
+        )
+    return {name: _gain(name, together[name], alone[name]) for name in shared}
+
+
+def _gain(name: str, together: float, alone: float) -> float:
+    metric = name.split("/")[0]
+    if _ends_with(metric, ("calibration",)):
+        return abs(alone - 1) - abs(together - 1)
+    if _ends_with(metric, _HIGHER):
+        return together - alone
+    if _ends_with(metric, _LOWER):
+        return alone - together
+    raise ValueError(
+        f"A name must end with that of a metric: {', '.join(_HIGHER + _LOWER)} or "
+        f"calibration. Received: {name!r}."
+    )
+
+
+def _ends_with(name: str, metrics: tuple[str, ...]) -> bool:
+    return any(name == m or name.endswith(f"_{m}") for m in metrics)

@@ -1,0 +1,121 @@
+"""How well scores put rows in order: exact, from the sorted scores themselves."""
+
+import numpy as np
+
+
+def auc(
+    label: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None
+) -> float:
+    """The chance that a positive row outranks a negative one; NaN with one class.
+
+        AUC = P(score of a positive > score of a negative) + P(equal) / 2
+
+    Args:
+        label: Array (rows,), 0 or 1.
+        score: Array (rows,), in any unit.
+        weight: Array (rows,) >= 0; a pair weighs the product. Defaults to 1.
+
+    Example:
+    >>> auc(np.array([1, 0, 1, 0]), np.array([0.8, 0.4, 0.4, 0.2]))
+    0.875
+    """
+    won, pairs, _ = _by_group(label, score, None, weight)
+    return _ratio(won.sum(), pairs.sum())
+
+
+def grouped_auc(
+    label: np.ndarray,
+    score: np.ndarray,
+    group: np.ndarray,
+    weight: np.ndarray | None = None,
+) -> float:
+    """The mean of each group's AUC, weighted by its impressions: GAUC.
+
+        GAUC = sum_u n_u AUC_u / sum_u n_u
+
+    n_u is the number of rows of group (user) u, or the sum of their weights. Groups
+    with a single class have no AUC and are left out; NaN if none is left.
+
+    Args:
+        label: Array (rows,), 0 or 1.
+        score: Array (rows,), in any unit.
+        group: Array (rows,) of ids, such as the user's.
+        weight: Array (rows,) >= 0. Defaults to 1.
+
+    Example:
+    >>> label, score = np.array([1, 0, 1, 0, 0]), np.array([0.2, 0.1, 0.3, 0.4, 0.5])
+    >>> grouped_auc(label, score, np.array([7, 7, 8, 8, 9]))  # (2 * 1 + 2 * 0) / 4
+    0.5
+
+    References:
+        - [Deep Interest Network](https://arxiv.org/abs/1706.06978), eq. 9.
+    """
+    won, pairs, impressions = _by_group(label, score, group, weight)
+    both = pairs > 0
+    return _ratio(
+        (impressions[both] * won[both] / pairs[both]).sum(), impressions[both].sum()
+    )
+
+
+def _by_group(label, score, group, weight):
+    """Returns each group's pairs in order, pairs of both classes, and impressions."""
+    order = np.argsort(score) if group is None else np.lexsort((score, group))
+    positive = np.asarray(label)[order] > 0.5
+    score = np.asarray(score)[order]
+    weight = np.ones(len(order)) if weight is None else np.asarray(weight, float)[order]
+    new_group = np.zeros(len(order), bool)
+    if len(order):
+        new_group[0] = True
+    if group is not None:
+        group = np.asarray(group)[order]
+        new_group[1:] = group[1:] != group[:-1]
+    new_score = new_group.copy()
+    new_score[1:] |= score[1:] != score[:-1]
+    of_group = np.cumsum(new_group) - 1  # (rows,)
+    run = np.cumsum(new_score) - 1  # of equal scores in one group
+    group_of_run = of_group[new_score]
+    positives = np.bincount(run, weight * positive)  # (runs,)
+    negatives = np.bincount(run, weight * ~positive)
+    before = np.cumsum(negatives) - negatives
+    # The negatives of earlier groups are not below.
+    before -= before[new_group[new_score]][group_of_run]
+    won = np.bincount(group_of_run, positives * (before + negatives / 2))
+    of_class = [np.bincount(group_of_run, x) for x in (positives, negatives)]
+    return won, of_class[0] * of_class[1], np.bincount(of_group, weight)
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """The correlation of the ranks of `a` and `b`; NaN where either is constant."""
+    x, y = ranks(a), ranks(b)
+    x, y = x - x.mean(), y - y.mean()
+    return _ratio((x * y).sum(), np.sqrt((x * x).sum() * (y * y).sum()))
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1, ascending; equal values share the mean of theirs."""
+    order = np.argsort(values)
+    ascending = values[order]
+    first = np.flatnonzero(np.append(True, ascending[1:] != ascending[:-1]))
+    count = np.diff(np.append(first, len(values)))
+    result = np.empty(len(values))
+    result[order] = np.repeat(first + (count + 1) / 2, count)
+    return result
+
+
+def roc(label: np.ndarray, score: np.ndarray, points: int = 100) -> list[list[float]]:
+    """The ROC curve as [false, true] positive rates, thinned for a plot."""
+    order = np.argsort(-score)
+    last = np.append(score[order][1:] != score[order][:-1], True)  # of equal scores
+    hits = np.append(0, np.cumsum(label[order] > 0.5)[last])
+    misses = np.append(0, np.cumsum(label[order] <= 0.5)[last])
+    if not hits[-1] or not misses[-1]:
+        return []
+    x, y = misses / misses[-1], hits / hits[-1]
+    # The steep start is kept by thinning along x + y, which grows at every step.
+    kept = np.unique(np.searchsorted(x + y, np.linspace(0, 2, points + 1)))
+    kept = kept[kept < len(x)]
+    return np.round(np.stack([x[kept], y[kept]], axis=1), 5).tolist()
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    return float(numerator / denominator) if denominator else float("nan")

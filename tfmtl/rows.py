@@ -1,0 +1,114 @@
+"""Which rows count in which task, and how much."""
+
+import math
+
+import tensorflow as tf
+from keras import ops
+
+from tfmtl import _errors
+from tfmtl.tasks import Task
+
+
+def labels_and_masks(tasks: list[Task], labels: dict, features: dict) -> dict:
+    """Returns each task's label, NaN filled with 0, and the mask of its sample space.
+
+    Args:
+        tasks: List of `Task`.
+        labels: Dict of tensors of shape (batch,) or (batch, 1).
+        features: Dict of tensors, in which the columns of spaces, row weights and
+            durations are looked up too.
+
+    Returns:
+        {task: (label, mask)}, float32 tensors of shape (batch,). The mask is 1, or the
+        row's weight, for rows inside, else 0.
+
+    Raises:
+        ValueError: If a label or another column is not there.
+    """
+    by_name = {task.name: task for task in tasks}
+
+    def label_of(task):
+        return _column(task.label, (labels,), f"The label of task {task.name!r},")
+
+    def space_of(task):
+        if task.space is None:
+            return True
+        if task.space in by_name:
+            given = by_name[task.space]
+            return ops.logical_and(space_of(given), ops.equal(label_of(given), 1))
+        what = f"The space of task {task.name!r},"
+        return ops.equal(_column(task.space, (labels, features), what), 1)
+
+    result = {}
+    for task in tasks:
+        label = label_of(task)
+        inside = ops.logical_and(ops.logical_not(ops.isnan(label)), space_of(task))
+        if task.duration is not None:
+            # False for NaN too.
+            inside = ops.logical_and(inside, _duration(task, labels, features) > 0)
+        # A NaN label times weight 0 is still NaN, so it is filled first.
+        label = ops.where(inside, label, ops.zeros_like(label))
+        if task.kind != "regression":
+            most, rule = (1, "0 or 1") if task.kind == "binary" else (math.inf, ">= 0")
+            _assert_all(
+                ops.logical_and(label >= 0, label <= most),
+                f"A label of {task.kind} task {task.name} must be {rule}. Received:",
+                label,
+            )
+        mask = ops.cast(inside, "float32")
+        if task.row_weight is not None:
+            what = f"The row weight of task {task.name!r},"
+            weight = _column(task.row_weight, (labels, features), what)
+            mask = weigh(mask, weight, task)
+        result[task.name] = label, mask
+    return result
+
+
+def weigh(mask, weight, task: Task):
+    """Returns the mask times the weight of each row; a row without a weight is outside.
+
+    Args:
+        mask: Tensor of shape (batch,), from `labels_and_masks`.
+        weight: Tensor of shape (batch,); NaN means none.
+        task: The task, for the message if a weight is negative or infinite.
+    """
+    counts = ops.logical_and(mask > 0, ops.logical_not(ops.isnan(weight)))
+    weight = ops.where(counts, weight, ops.zeros_like(weight))
+    _assert_all(
+        ops.logical_and(weight >= 0, weight < math.inf),
+        f"A row's weight in task {task.name} must be a number >= 0. Received:",
+        weight,
+    )
+    return mask * weight
+
+
+def completion(task: Task, seconds, labels: dict, features: dict):
+    """Returns seconds over the row's duration; 0 where there is none.
+
+    Args:
+        task: A task with a duration.
+        seconds: Tensor of shape (batch,).
+        labels: Dict of tensors.
+        features: Dict of tensors.
+    """
+    duration = _duration(task, labels, features)
+    known = duration > 0
+    return ops.where(known, seconds, 0.0) / ops.where(known, duration, 1.0)
+
+
+def _duration(task, labels, features):
+    what = f"The duration of task {task.name!r},"
+    return _column(task.duration, (labels, features), what)
+
+
+def _column(name, places, what):
+    for place in places:
+        if name in place:
+            return ops.reshape(ops.cast(place[name], "float32"), (-1,))
+    known = [key for place in places for key in place]
+    raise ValueError(f"{what} {name!r} is missing.{_errors.nearest(name, known)}")
+
+
+def _assert_all(condition, message, values):
+    # TensorFlow's own, as Keras has none; XLA leaves it out.
+    tf.debugging.Assert(ops.all(condition), [message, values])
