@@ -14,6 +14,15 @@ from tfmtl.layers.towers import Tower
 from tfmtl.metrics.auc import AUC
 from tfmtl.models.personalization import make_epnet, make_ppnet
 from tfmtl.tasks import check_tasks, labels_and_masks
+from tfmtl.training import (
+    Fixed,
+    GradientBalancing,
+    LossWeighting,
+    WeightingEpochs,
+    weighting,
+)
+
+_FIXED = Fixed()
 
 
 class MultiTaskModel(keras.Model):
@@ -30,7 +39,8 @@ class MultiTaskModel(keras.Model):
     as usual. The architectures are subclasses that bring their sharing structure, but
     any layer that maps (batch, width) to {task: (batch, units)} will do, or, if it has
     the attribute `takes_fields = True`, one that maps (batch, fields, dim). The loss is
-    sum_k weight_k L_k, PLE's eq. 8; see `tfmtl.Task` for L_k.
+    sum_k weight_k L_k, PLE's eq. 8; see `tfmtl.Task` for L_k, and `compile` for other
+    ways to weigh the tasks.
 
     Args:
         features: List of `Categorical`, `Numeric` and `Sequence`.
@@ -65,6 +75,8 @@ class MultiTaskModel(keras.Model):
     >>> model.predict({"item": items}, verbose=0)["like"].shape
     (8, 1)
     """
+
+    loss_weighting = _FIXED  # until `compile` says otherwise
 
     def __new__(cls, *args, **kwargs):
         """Keeps the arguments for `get_config`, so that no subclass needs its own."""
@@ -166,11 +178,13 @@ class MultiTaskModel(keras.Model):
                 bias = self.towers[task.name].output_bias
                 bias.assign(ops.full(bias.shape, task.logit_of(means[task.name])))
 
-    def compile(self, optimizer="adam", **kwargs):
+    def compile(self, optimizer="adam", loss_weighting="fixed", **kwargs):
         """Configures training; without arguments: Adam, learning rate 1e-3.
 
         Args:
             optimizer: String or `keras.optimizers.Optimizer`.
+            loss_weighting: A `tfmtl.training.LossWeighting`, or its name, one of
+                `tfmtl.training.weightings()`. Defaults to "fixed", `Task.weight`.
             **kwargs: Passed to `keras.Model.compile`. Losses and metrics belong to the
                 tasks, so `loss` is refused.
         """
@@ -179,27 +193,90 @@ class MultiTaskModel(keras.Model):
                 "A loss belongs to its task: Task(..., loss=...). Received: "
                 f"loss={kwargs['loss']!r} in compile()."
             )
+        if isinstance(loss_weighting, str):
+            loss_weighting = weighting(loss_weighting)
+        if not isinstance(loss_weighting, LossWeighting):
+            raise ValueError(
+                "loss_weighting must be a name or a tfmtl.training.LossWeighting. "
+                f"Received: {loss_weighting!r}."
+            )
+        if loss_weighting is not self.loss_weighting:
+            loss_weighting.start(self.tasks, super().trainable_weights)
+            # Not as a layer of the model, whose weights are what is served. It is saved
+            # all the same, and learnt by way of `trainable_weights`.
+            object.__setattr__(self, "loss_weighting", loss_weighting)
         super().compile(optimizer=optimizer, **kwargs)
-        self.optimizer.build(self.trainable_variables)
+        self.optimizer.build(self.trainable_weights)
+
+    def get_compile_config(self):
+        """Returns the arguments of `compile`."""
+        config = super().get_compile_config()
+        if config:
+            config["loss_weighting"] = keras.saving.serialize_keras_object(
+                self.loss_weighting
+            )
+        return config
 
     def compile_from_config(self, config):
         """Compiles a loaded model as it was; Keras calls this."""
         self.compile(**keras.saving.deserialize_keras_object(config))
 
+    @property
+    def trainable_weights(self):
+        """What the optimizer learns: the layers' weights, the loss weighting's."""
+        return [*super().trainable_weights, *self.loss_weighting.trainable_weights]
+
+    def fit(self, *args, **kwargs):
+        """Trains, as `keras.Model.fit`; a loss weighting is told of every epoch."""
+        if isinstance(self.loss_weighting, Fixed):
+            return super().fit(*args, **kwargs)
+        given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
+        callbacks = given.get("callbacks")
+        epochs = WeightingEpochs()
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            epochs.set_model(self)
+            callbacks.callbacks.insert(0, epochs)
+        else:
+            callbacks = [epochs, *keras.tree.flatten(callbacks or [])]
+        return super().fit(**{**given, "callbacks": callbacks})
+
+    def train_step(self, data):
+        """Runs a training step: Keras's own, or one that balances gradients."""
+        if isinstance(self.loss_weighting, GradientBalancing):
+            return self.loss_weighting.train_step(self, data)
+        return super().train_step(data)
+
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """Returns sum_k weight_k L_k, plus the losses that layers have added."""
+        """Returns the weighted sum of the tasks' losses, plus `compute_other_loss`.
+
+        In training as the loss weighting has it; else sum_k weight_k L_k, so that
+        epochs can be compared.
+        """
+        losses, rows = self.compute_task_losses(x, y, y_pred, sample_weight)
+        weighting = self.loss_weighting if training else _FIXED
+        total = weighting.total(self.tasks, losses, rows)
+        if training:
+            weighting.update(losses, rows)
+        return total + self.compute_other_loss(x, y, y_pred, sample_weight)
+
+    def compute_task_losses(self, x, y, y_pred, sample_weight=None):
+        """Returns {task: L_k} and {task: the sum of its rows' weights}, scalars."""
+        losses, weights = {}, {}
         rows = self.loss_rows(x, y, y_pred, sample_weight)
-        total = ops.sum(ops.stack([*self.losses, 0.0]))
         for task in self.tasks:
             label, prediction, weight = rows[task.name]
             loss = task.row_loss(label, prediction)
-            weights = ops.sum(weight)
-            mean = ops.sum(loss * weight) / ops.maximum(weights, 1e-9)
-            self.task_losses[task.name].update_state(mean, weights)
-            total = total + task.weight * mean
-        return total
+            total = ops.sum(weight)
+            mean = ops.sum(loss * weight) / ops.maximum(total, 1e-9)
+            self.task_losses[task.name].update_state(mean, total)
+            losses[task.name], weights[task.name] = mean, total
+        return losses, weights
+
+    def compute_other_loss(self, x, y, y_pred, sample_weight=None):
+        """Returns what belongs to no one task: the losses that layers have added."""
+        return ops.sum(ops.stack([*self.losses, 0.0]))
 
     def loss_rows(self, x, y, y_pred, sample_weight=None):
         """Returns {task: (label, prediction, weight)}, each (batch,), for the loss."""
