@@ -294,7 +294,7 @@ def _plain_is_balanced(architecture):
     _close(logs[1]["loss"], logs[0]["loss"], rtol=1e-4)
 
 
-@pytest.mark.parametrize("architecture", ["aitm", "esmm", "dephn"])
+@pytest.mark.parametrize("architecture", ["aitm", "dephn"])
 def test_a_balance_that_changes_nothing(architecture):
     _plain_is_balanced(architecture)
 

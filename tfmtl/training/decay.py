@@ -60,7 +60,7 @@ class Decay(LossWeighting):
         for name in gamma:
             _errors.check_choice("Each task of gamma", name, names)
         self.gammas = np.array([gamma.get(name, 1) for name in names], "float32")
-        self.time = self.add_state("time", dtype="int32")
+        self.time = self.add_state("time", replicas="first")
 
     def multipliers(self):
         """Returns gamma_k^t."""

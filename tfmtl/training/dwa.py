@@ -45,8 +45,8 @@ class DWA(LossWeighting):
         """Creates the history of losses."""
         super().start(tasks, variables)
         shape = (len(tasks),)
-        self.sums = self.add_state("sums", shape, sum_of=True)  # of this epoch
-        self.rows = self.add_state("rows", shape, sum_of=True)
+        self.sums = self.add_state("sums", shape, replicas="sum")  # of this epoch
+        self.rows = self.add_state("rows", shape, replicas="sum")
         # The means of the last two epochs; 0 for one that is not known.
         self.last = self.add_state("last", shape)
         self.before = self.add_state("before", shape)

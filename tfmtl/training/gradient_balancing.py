@@ -40,7 +40,7 @@ class GradientBalancing(LossWeighting):
         """Creates the state."""
         super().start(tasks, variables)
         shape = (2, len(tasks))  # sum of w_k, and steps, of this epoch
-        self.applied = self.add_state("applied", shape, sum_of=True)
+        self.applied = self.add_state("applied", shape, replicas="sum")
 
     def balance(self, products, losses, seen):
         """Returns w_k of every parameter, `Task.weight` included.

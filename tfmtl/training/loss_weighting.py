@@ -46,23 +46,23 @@ class LossWeighting(keras.layers.Layer):
         self.tasks = list(tasks)
         self.task_weights = np.array([task.weight for task in tasks], "float32")
 
-    def add_state(self, name, shape=(), start="zeros", dtype="float32", sum_of=False):
+    def add_state(self, name, shape=(), start="zeros", replicas="mean"):
         """Returns a variable that is saved but not learnt.
 
         Args:
             name: String.
             shape: Tuple. Defaults to a scalar.
             start: String or initializer. Defaults to "zeros".
-            dtype: String. Defaults to "float32".
-            sum_of: Boolean. Whether replicas of a distributed step add to it; else
-                they agree on their mean. Defaults to False.
+            replicas: "mean", "sum" or "first": what the replicas of a distributed step
+                make of their values; "first" is for counters, which are integers.
+                Defaults to "mean".
         """
         return self.add_weight(
             shape=shape,
             initializer=start,
-            dtype=dtype,
+            dtype="int32" if replicas == "first" else "float32",
             trainable=False,
-            aggregation="sum" if sum_of else "mean",
+            aggregation="only_first_replica" if replicas == "first" else replicas,
             name=name,
         )
 

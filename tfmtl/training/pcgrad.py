@@ -43,7 +43,7 @@ class PCGrad(GradientBalancing):
     def start(self, tasks, variables):
         """Creates the counter of steps, which the random order follows."""
         super().start(tasks, variables)
-        self.step = self.add_state("step", dtype="int32")
+        self.step = self.add_state("step", replicas="first")
 
     def balance(self, products, losses, seen):
         """Returns sum_i weight_i c_ik."""
