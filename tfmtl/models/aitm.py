@@ -61,11 +61,9 @@ class AITM(MultiTaskModel):
         self.calibrator = calibrator
         self.ordered = _ordered_pairs(self.tasks)
 
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        """Adds the calibrator to the tasks' losses."""
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+    def compute_other_loss(self, x, y, y_pred, sample_weight=None):
+        """Adds the calibrator to the losses of layers."""
+        loss = super().compute_other_loss(x, y, y_pred, sample_weight)
         rows = self._rows(x, y, sample_weight) if self.ordered else {}
         for before, task in self.ordered:
             excess = ops.squeeze(ops.relu(y_pred[task] - y_pred[before]), -1)

@@ -18,6 +18,15 @@ from tfmtl.layers.towers import Tower
 from tfmtl.models.personalization import make_epnet, make_ppnet
 from tfmtl.rows import completion, labels_and_masks, weigh
 from tfmtl.tasks import check_tasks
+from tfmtl.training import (
+    Fixed,
+    GradientBalancing,
+    LossWeighting,
+    WeightingEpochs,
+    weighting,
+)
+
+_FIXED = Fixed()
 
 
 class MultiTaskModel(keras.Model):
@@ -35,7 +44,8 @@ class MultiTaskModel(keras.Model):
     as usual. The architectures are subclasses that bring their sharing structure, but
     any layer that maps (batch, width) to {task: (batch, units)} will do, or, if it has
     the attribute `takes_fields = True`, one that maps (batch, fields, dim). The loss is
-    sum_k weight_k L_k, PLE's eq. 8; see `tfmtl.Task` for L_k.
+    sum_k weight_k L_k, PLE's eq. 8; see `tfmtl.Task` for L_k, and `compile` for other
+    ways to weigh the tasks.
 
     Args:
         features: List of `Categorical`, `Numeric` and `Sequence`.
@@ -72,6 +82,8 @@ class MultiTaskModel(keras.Model):
     >>> model.predict({"item": items}, verbose=0)["like"].shape
     (8, 1)
     """
+
+    loss_weighting = _FIXED  # until `compile` says otherwise
 
     def __new__(cls, *args, **kwargs):
         """Keeps the arguments for `get_config`, so that no subclass needs its own."""
@@ -198,12 +210,14 @@ class MultiTaskModel(keras.Model):
                 bias = self.towers[task.name].output_bias
                 bias.assign(ops.full(bias.shape, task.logit_of(means[task.name])))
 
-    def compile(self, optimizer="lazy_adam", **kwargs):
+    def compile(self, optimizer="lazy_adam", loss_weighting="fixed", **kwargs):
         """Configures training; without arguments: `LazyAdam`, learning rate 1e-3.
 
         Args:
             optimizer: String, one of `tfmtl.optimizers.names()` or of Keras's, or a
                 `keras.optimizers.Optimizer`.
+            loss_weighting: A `tfmtl.training.LossWeighting`, or its name, one of
+                `tfmtl.training.weightings()`. Defaults to "fixed", `Task.weight`.
             **kwargs: Passed to `keras.Model.compile`. Losses and metrics belong to the
                 tasks, so `loss` is refused. With `jit_compile=True`, XLA compiles a
                 training step except for the lookups and updates of tables.
@@ -213,12 +227,33 @@ class MultiTaskModel(keras.Model):
                 "A loss belongs to its task: Task(..., loss=...). Received: "
                 f"loss={kwargs['loss']!r} in compile()."
             )
+        if isinstance(loss_weighting, str):
+            loss_weighting = weighting(loss_weighting)
+        if not isinstance(loss_weighting, LossWeighting):
+            raise ValueError(
+                "loss_weighting must be a name or a tfmtl.training.LossWeighting. "
+                f"Received: {loss_weighting!r}."
+            )
+        if loss_weighting is not self.loss_weighting:
+            loss_weighting.start(self.tasks, super().trainable_weights)
+            # Not as a layer of the model, whose weights are what is served. It is saved
+            # all the same, and learnt by way of `trainable_weights`.
+            object.__setattr__(self, "loss_weighting", loss_weighting)
         if optimizer in optimizers.names():
             optimizer = optimizers.get(optimizer)
         super().compile(optimizer=optimizer, **kwargs)
         # XLA would copy whole tables, so `train_step` compiles only the rest.
         self._jit_above, self.jit_compile = self.jit_compile, False
-        self.optimizer.build(self.trainable_variables)
+        self.optimizer.build(self.trainable_weights)
+
+    def get_compile_config(self):
+        """Returns the arguments of `compile`."""
+        config = super().get_compile_config()
+        if config:
+            config["loss_weighting"] = keras.saving.serialize_keras_object(
+                self.loss_weighting
+            )
+        return config
 
     def compile_from_config(self, config):
         """Compiles a loaded model as it was; Keras calls this."""
@@ -232,23 +267,61 @@ class MultiTaskModel(keras.Model):
         """
         return contextlib.nullcontext()
 
+    @property
+    def trainable_weights(self):
+        """What the optimizer learns: the layers' weights, the loss weighting's."""
+        return [*super().trainable_weights, *self.loss_weighting.trainable_weights]
+
+    def fit(self, *args, **kwargs):
+        """Trains, as `keras.Model.fit`; a loss weighting is told of every epoch."""
+        if isinstance(self.loss_weighting, Fixed):
+            return super().fit(*args, **kwargs)
+        given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
+        callbacks = given.get("callbacks")
+        epochs = WeightingEpochs()
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            epochs.set_model(self)
+            callbacks.callbacks.insert(0, epochs)
+        else:
+            callbacks = [epochs, *keras.tree.flatten(callbacks or [])]
+        return super().fit(**{**given, "callbacks": callbacks})
+
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """Returns sum_k weight_k L_k, plus the losses that layers have added."""
+        """Returns the weighted sum of the tasks' losses, plus `compute_other_loss`.
+
+        In training as the loss weighting has it; else sum_k weight_k L_k, so that
+        epochs can be compared.
+        """
+        losses, rows = self.compute_task_losses(x, y, y_pred, sample_weight)
+        weighting = self.loss_weighting if training else _FIXED
+        total = weighting.total(self.tasks, losses, rows)
+        if training:
+            weighting.update(losses, rows)
+        return total + self.compute_other_loss(x, y, y_pred, sample_weight)
+
+    def compute_task_losses(self, x, y, y_pred, sample_weight=None):
+        """Returns {task: L_k} and {task: the sum of its rows' weights}, scalars."""
+        losses, weights = {}, {}
         rows = self.loss_rows(x, y, y_pred, sample_weight)
-        total = ops.sum(ops.stack([*self.losses, 0.0]))
         for task in self.tasks:
             label, prediction, weight = rows[task.name]
             loss = task.row_loss(label, prediction)
-            weights = ops.sum(weight)
-            mean = ops.sum(loss * weight) / ops.maximum(weights, 1e-9)
-            self.task_losses[task.name].update_state(mean, weights)
-            total = total + task.weight * mean
-        return total
+            total = ops.sum(weight)
+            mean = ops.sum(loss * weight) / ops.maximum(total, 1e-9)
+            self.task_losses[task.name].update_state(mean, total)
+            losses[task.name], weights[task.name] = mean, total
+        return losses, weights
+
+    def compute_other_loss(self, x, y, y_pred, sample_weight=None):
+        """Returns what belongs to no one task: the losses that layers have added."""
+        return ops.sum(ops.stack([*self.losses, 0.0]))
 
     def train_step(self, data):
         """Runs a training step; lookups and updates of tables stay outside of XLA."""
+        if isinstance(self.loss_weighting, GradientBalancing):
+            return self.loss_weighting.train_step(self, data)
         if not self._jit_above:
             return super().train_step(data)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)

@@ -1,5 +1,73 @@
-"""What goes into `fit` beside the model: callbacks."""
+"""What goes into `fit` beside the model: callbacks and how tasks are weighed."""
 
+import inspect
+
+from tfmtl import _errors
 from tfmtl.training.checkpoints import Checkpoints
+from tfmtl.training.decay import Decay
+from tfmtl.training.dwa import DWA
+from tfmtl.training.gradient_balancing import GradientBalancing
+from tfmtl.training.gradnorm import GradNorm
+from tfmtl.training.loss_weighting import Fixed, LossWeighting, WeightingEpochs
+from tfmtl.training.metabalance import MetaBalance
+from tfmtl.training.pcgrad import PCGrad
+from tfmtl.training.uncertainty import Uncertainty
 
-__all__ = ["Checkpoints"]
+_WEIGHTINGS = {
+    "fixed": Fixed,
+    "decay": Decay,
+    "uncertainty": Uncertainty,
+    "dwa": DWA,
+    "gradnorm": GradNorm,
+    "pcgrad": PCGrad,
+    "metabalance": MetaBalance,
+}
+
+__all__ = [
+    "DWA",
+    "Checkpoints",
+    "Decay",
+    "Fixed",
+    "GradNorm",
+    "GradientBalancing",
+    "LossWeighting",
+    "MetaBalance",
+    "PCGrad",
+    "Uncertainty",
+    "WeightingEpochs",
+    "weighting",
+    "weightings",
+]
+
+
+def weightings() -> list[str]:
+    """Returns the names of all strategies of weighing the tasks.
+
+    Example:
+    >>> "pcgrad" in weightings()
+    True
+    """
+    return list(_WEIGHTINGS)
+
+
+def weighting(name: str, **options) -> LossWeighting:
+    """Returns a new strategy of weighing the tasks, for `compile`.
+
+    Args:
+        name: String. One of `weightings()`.
+        **options: Of the strategy.
+
+    Raises:
+        ValueError: If there is no such strategy or option; the message gives the
+            nearest.
+
+    Example:
+    >>> weighting("dwa", temperature=1.5).temperature
+    1.5
+    """
+    _errors.check_choice("loss weighting", name, _WEIGHTINGS)
+    strategy = _WEIGHTINGS[name]
+    known = [key for key in inspect.signature(strategy).parameters if key != "kwargs"]
+    for key in options:
+        _errors.check_choice(f"An option of {name}", key, known)
+    return strategy(**options)
