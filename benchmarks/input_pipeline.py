@@ -32,7 +32,7 @@ LEAST_SHARE = 0.85
 
 
 def load(name: str, overrides: list[str], workspace: Path) -> tuple:
-    """Runs a config up to Transform; returns it, its features, tasks, files and rows."""
+    """Runs a config up to Transform; returns (it, features, tasks, files, rows)."""
     config = configs.load(
         ROOT / "configs" / f"{name}.yaml",
         [
@@ -64,12 +64,12 @@ def measure(name: str, loaded: tuple, batch: int, repeats: int) -> bool:
     def read(**options) -> tf.data.Dataset:
         # Batches of one size, so that nothing is compiled twice.
         return tfmtl.data.read(
-            files, features, tasks, batch, drop_remainder=True, **options
+            files, features, tasks, batch, drop_remainder=True, rows=rows, **options
         )
 
     from_files = read(shuffle=trainer._SHUFFLE, seed=0)
     from_memory = read().cache().prefetch(2)
-    rows = rows // batch * batch
+    trained = rows // batch * batch
     works = {
         "files": lambda: model.fit(from_files, shuffle=False, verbose=0),
         "memory": lambda: model.fit(from_memory, shuffle=False, verbose=0),
@@ -82,7 +82,7 @@ def measure(name: str, loaded: tuple, batch: int, repeats: int) -> bool:
             if turn:  # the first compiles and fills the cache
                 turns[what].append(seconds)
     speeds = {
-        what: rows / statistics.median(clock for clock, _ in seconds)
+        what: trained / statistics.median(clock for clock, _ in seconds)
         for what, seconds in turns.items()
     }
     share, of_cpu = (

@@ -111,6 +111,7 @@ class Worker:
         self.answers = os.fdopen(answers)
 
     def ask(self, request: dict) -> dict:
+        """Sends a request; returns the answer."""
         print(json.dumps(request), file=self.process.stdin, flush=True)
         answer = self.answers.readline()
         if not answer:
@@ -118,6 +119,7 @@ class Worker:
         return json.loads(answer)
 
     def close(self) -> None:
+        """Ends the process."""
         self.process.stdin.close()
         self.answers.close()
         self.process.wait()

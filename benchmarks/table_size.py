@@ -4,10 +4,10 @@
 
 26 categorical features of dimension 16, one task, Shared-Bottom (64), batch 1024, ids
 drawn uniformly, `fit` on prebatched tensors in memory. For each optimizer the table
-sizes take turns in one process; prints the time of a step (median of the turns) and the
-ratio of the largest tables to the smallest, by the clock, which counts, and by CPU time,
-which other work on the machine disturbs less. Keras's own Adam is there for comparison:
-it updates every row, so it gets few steps.
+sizes take turns in one process. Prints the time of a step (median of the turns) and the
+ratio of the largest tables to the smallest, by the clock, which counts, and by CPU
+time, which other work on the machine disturbs less. Keras's own Adam is there for
+comparison: it updates every row, so it gets few steps.
 
 It fails (exit status 1) if a row-sparse optimizer needs, with the largest tables, more
 than 1.3 times what it needs with the smallest. A million rows take 1.7 GB, and as much
@@ -105,10 +105,8 @@ def main(argv: list[str] | None = None) -> int:
         cells = "".join(
             f"{statistics.median(turn[0] for turn in turns[n]):>12.1f}" for n in sizes
         )
-        print(
-            f"{name:<26}{cells}  ratio {ratio:6.2f}, of CPU time {of_cpu:6.2f}{verdict}",
-            flush=True,
-        )
+        line = f"{name:<26}{cells}  ratio {ratio:6.2f}, of CPU time {of_cpu:6.2f}"
+        print(line + verdict, flush=True)
     return int(missed)
 
 

@@ -1,9 +1,8 @@
 """The data that peers are compared on: arrays in files that every worker can read.
 
-FOLDER/ids.npy      (rows, categorical features) int64
-FOLDER/numbers.npy  (rows, numeric features) float32
-FOLDER/labels.npy   (rows, tasks) float32
-FOLDER/sizes.json   {"vocabulary": [rows of each table], "dim": of the embeddings}
+In a folder: ids.npy (rows, categorical features), numbers.npy (rows, numeric features),
+labels.npy (rows, tasks), and sizes.json: {"vocabulary": [rows of each table], "dim":
+width of the embeddings}.
 """
 
 import gzip

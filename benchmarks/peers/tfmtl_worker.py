@@ -1,7 +1,7 @@
 """tfmtl as its users have it: `compile` and `fit` on prebatched tensors in memory.
 
-Variants: "adam", "lazy_adam"; with "+jit" or "+nojit" at the end, XLA is on or off, else
-as `compile` decides.
+Variants: "adam", "lazy_adam", "sgd"; with "+jit" or "+nojit" at the end, XLA is on or
+off, else as `compile` decides.
 """
 
 import keras
@@ -30,6 +30,7 @@ def build(case):
         {
             "adam": lambda: keras.optimizers.Adam(1e-3),
             "lazy_adam": lambda: tfmtl.optimizers.LazyAdam(1e-3),
+            "sgd": lambda: keras.optimizers.SGD(1e-2),
         }[optimizer](),
         **({"jit_compile": jit == "jit"} if jit else {}),
     )

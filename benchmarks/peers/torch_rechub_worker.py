@@ -1,8 +1,8 @@
 """torch-rechub: its trainer's epoch over prebatched tensors in memory.
 
 Variants: "adam", as shipped; "adam+nobn", without its batch norm; "sparse+nobn": its
-embeddings with `sparse=True` and SparseAdam, Adam for the rest. Weight decay, by default
-on in its trainer, is off: nobody else has it, and it costs time.
+embeddings with `sparse=True` and SparseAdam, Adam for the rest. Weight decay, on by
+default in its trainer, is off: nobody else has it, and it costs time.
 """
 
 import tables

@@ -4,8 +4,8 @@
     {"run": true}    ->  {"wall": n, "cpu": n}      one epoch, in examples a second
 
 Requests come through standard input; answers go to the file descriptor named on the
-command line, as libraries print what they like to standard output. CASE is {"architecture", "options", "tower", "data", "batch", "variant"}; see
-benchmarks/peers.py.
+command line, as libraries print what they like to standard output. CASE has the keys
+architecture, options, tower, data, batch and variant; see benchmarks/peers.py.
 """
 
 import json
