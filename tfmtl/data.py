@@ -63,6 +63,8 @@ def read(
         dataset = dataset.shuffle(len(files), seed=seed).interleave(
             lambda file: tf.data.TFRecordDataset(file, compression),
             cycle_length=4,
+            # Record by record, threads take longer to take turns than to read.
+            block_length=64,
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=seed is not None,
         )
