@@ -52,8 +52,8 @@ def get(name: str, **options) -> keras.optimizers.Optimizer:
         ValueError: If there is no such optimizer, or it has no such option.
 
     Example:
-    >>> get("lazy_adam", learning_rate=0.01).name
-    'lazy_adam'
+    >>> get("lazy_adam", learning_rate=0.01).beta_1
+    0.9
     """
     _errors.check_choice("optimizer", name, _REGISTRY)
     known = inspect.signature(_REGISTRY[name]).parameters

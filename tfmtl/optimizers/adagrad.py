@@ -70,8 +70,8 @@ class RowwiseAdagrad(SparseAdagrad):
         **kwargs: See `SparseAdagrad`.
 
     Example:
-    >>> RowwiseAdagrad(0.02).learning_rate.numpy().round(3).item()
-    0.02
+    >>> RowwiseAdagrad(0.02).epsilon
+    1e-07
 
     References:
         - [Deep Learning Recommendation Model](https://arxiv.org/abs/1906.00091), whose
