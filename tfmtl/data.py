@@ -19,6 +19,7 @@ def read(
     seed: int | None = None,
     drop_remainder: bool = False,
     rows: int | None = None,
+    start: int | None = None,
 ) -> tf.data.Dataset:
     """Reads TFRecords of `tf.Example` with named features.
 
@@ -32,17 +33,25 @@ def read(
         tasks: List of `Task`.
         batch_size: Rows of a batch.
         shuffle: Records in the shuffle buffer; 0 keeps the order of the files.
-        seed: Of the shuffling; each epoch differs, but two runs do not.
+        seed: Of the shuffling; each epoch differs, but two runs do not. Files are then
+            read in turn; without a seed, whichever is ready.
         drop_remainder: Whether a last batch that is not full is left out. One size of
             batches saves a compilation in training.
         rows: Records in all files, if known: Keras then knows the steps of an epoch
             from the start, and does not take the end of the first for missing data.
+        start: Batches that are done with. The dataset is then endless, epoch after
+            epoch, for `fit(steps_per_epoch=...)`, and goes on behind them. The order
+            of an epoch follows from `seed` and its number alone, so that a `fit` that
+            was killed sees what it would have seen. Without `rows`, what is done with
+            is read again to be skipped.
 
     Returns:
         A dataset of (features, labels), dicts of tensors.
 
     Raises:
         FileNotFoundError: If no file is there.
+        ValueError: If plain and gzip files are mixed, or a shuffled order shall go on
+            that no seed tells.
     """
     check_features(features)
     check_tasks(tasks)
@@ -57,20 +66,43 @@ def read(
             f"{list(files)}."
         )
     compression = "GZIP" if zipped.pop() else ""
-    dataset = tf.data.Dataset.from_tensor_slices([os.fspath(file) for file in files])
-    if shuffle:
-        dataset = dataset.shuffle(len(files), seed=seed).interleave(
-            lambda file: tf.data.TFRecordDataset(file, compression),
-            cycle_length=4,
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=seed is not None,
+    if start is not None and shuffle and seed is None:
+        raise ValueError(
+            "`start` needs a `seed`: without one, the order before it is not known."
         )
-        # Serialized records shuffle several times faster than parsed ones.
-        dataset = dataset.shuffle(shuffle, seed=seed)
+    names = [os.fspath(file) for file in files]
+
+    def batches(seed):
+        dataset = tf.data.Dataset.from_tensor_slices(names)
+        if shuffle:
+            dataset = dataset.shuffle(len(names), seed=seed).interleave(
+                lambda file: tf.data.TFRecordDataset(file, compression),
+                cycle_length=4,
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=seed is not None,
+            )
+            # Serialized records shuffle several times faster than parsed ones.
+            dataset = dataset.shuffle(shuffle, seed=seed)
+        else:
+            dataset = dataset.flat_map(
+                lambda file: tf.data.TFRecordDataset(file, compression)
+            )
+        if rows is not None:
+            dataset = dataset.apply(tf.data.experimental.assert_cardinality(rows))
+        return dataset.batch(batch_size, drop_remainder=drop_remainder)
+
+    if start is None:
+        dataset = batches(seed)
     else:
-        dataset = dataset.flat_map(
-            lambda file: tf.data.TFRecordDataset(file, compression)
+        epoch, done = 0, start
+        if rows is not None:
+            steps = rows // batch_size if drop_remainder else -(-rows // batch_size)
+            epoch, done = divmod(start, steps)
+        # The factor keeps apart the epochs of neighbouring seeds.
+        dataset = tf.data.Dataset.range(epoch, tf.int64.max).flat_map(
+            lambda epoch: batches(None if seed is None else seed * 1_000_003 + epoch)
         )
+        dataset = dataset.skip(done)
     spec, is_label = _spec(features, tasks)
 
     def parse(records):
@@ -78,12 +110,8 @@ def read(
         labels = {name: row[name] for name in is_label}
         return {f.name: row[f.name] for f in features}, labels
 
-    if rows is not None:
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(rows))
-    return (
-        dataset.batch(batch_size, drop_remainder=drop_remainder)
-        .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(tf.data.AUTOTUNE)
+    return dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(
+        tf.data.AUTOTUNE
     )
 
 

@@ -13,10 +13,11 @@ from tfmtl.layers.field_stack import FieldStack
 from tfmtl.layers.towers import Tower
 from tfmtl.metrics.auc import AUC
 from tfmtl.models.personalization import make_epnet, make_ppnet
+from tfmtl.models.workers import LearnsOnWorkers, replica_share, replica_shares
 from tfmtl.tasks import check_tasks, labels_and_masks
 
 
-class MultiTaskModel(keras.Model):
+class MultiTaskModel(LearnsOnWorkers, keras.Model):
     """Features in, one prediction a task out, with any sharing structure between.
 
         inputs {feature: tensor}
@@ -191,14 +192,16 @@ class MultiTaskModel(keras.Model):
     ):
         """Returns sum_k weight_k L_k, plus the losses that layers have added."""
         rows = self.loss_rows(x, y, y_pred, sample_weight)
-        total = ops.sum(ops.stack([*self.losses, 0.0]))
+        total = replica_share() * ops.sum(ops.stack([*self.losses, 0.0]))
+        sums = {name: ops.sum(weight) for name, (_, _, weight) in rows.items()}
+        shares = replica_shares(sums)
         for task in self.tasks:
             label, prediction, weight = rows[task.name]
             loss = task.row_loss(label, prediction)
-            weights = ops.sum(weight)
+            weights = sums[task.name]
             mean = ops.sum(loss * weight) / ops.maximum(weights, 1e-9)
             self.task_losses[task.name].update_state(mean, weights)
-            total = total + task.weight * mean
+            total = total + task.weight * mean * shares[task.name]
         return total
 
     def loss_rows(self, x, y, y_pred, sample_weight=None):
