@@ -98,10 +98,15 @@ def read(
         if rows is not None:
             steps = rows // batch_size if drop_remainder else -(-rows // batch_size)
             epoch, done = divmod(start, steps)
-        # The factor keeps apart the epochs of neighbouring seeds.
-        dataset = tf.data.Dataset.range(epoch, tf.int64.max).flat_map(
-            lambda epoch: batches(None if seed is None else seed * 1_000_003 + epoch)
-        )
+
+        def batches_of(epoch):
+            # Of this function's graph alone: the order shall not depend on the global
+            # seed. (And a global seed of 0 with a tensor for a seed is an error.)
+            tf.random.set_seed(1)
+            # The factor keeps apart the epochs of neighbouring seeds.
+            return batches(None if seed is None else seed * 1_000_003 + epoch)
+
+        dataset = tf.data.Dataset.range(epoch, tf.int64.max).flat_map(batches_of)
         dataset = dataset.skip(done)
     spec, is_label = _spec(features, tasks)
 

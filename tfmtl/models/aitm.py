@@ -5,6 +5,7 @@ from keras import ops
 
 from tfmtl.layers.aitm import AITM as AITMLayer
 from tfmtl.models.base import MultiTaskModel
+from tfmtl.models.workers import replica_shares
 
 
 @keras.saving.register_keras_serializable("tfmtl.models")
@@ -64,11 +65,17 @@ class AITM(MultiTaskModel):
         """Adds the calibrator to the tasks' losses."""
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         rows = self._rows(x, y, sample_weight) if self.ordered else {}
+        weights = {
+            (before, task): ops.minimum(rows[before][1], rows[task][1])
+            for before, task in self.ordered
+        }
+        sums = {pair: ops.sum(weight) for pair, weight in weights.items()}
+        shares = replica_shares(sums)
         for before, task in self.ordered:
+            pair = before, task
             excess = ops.squeeze(ops.relu(y_pred[task] - y_pred[before]), -1)
-            weight = ops.minimum(rows[before][1], rows[task][1])
-            mean = ops.sum(excess * weight) / ops.maximum(ops.sum(weight), 1e-9)
-            loss = loss + self.calibrator * mean
+            mean = ops.sum(excess * weights[pair]) / ops.maximum(sums[pair], 1e-9)
+            loss = loss + self.calibrator * mean * shares[pair]
         return loss
 
 
