@@ -115,8 +115,16 @@ def read(
         labels = {name: row[name] for name in is_label}
         return {f.name: row[f.name] for f in features}, labels
 
-    return dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(
-        tf.data.AUTOTUNE
+    options = tf.data.Options()
+    # Under tf.distribute, workers share out each batch, and not the files: so they
+    # learn as one worker would with the whole batch.
+    options.experimental_distribute.auto_shard_policy = (
+        tf.data.experimental.AutoShardPolicy.DATA
+    )
+    return (
+        dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+        .with_options(options)
     )
 
 

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import keras
@@ -131,6 +132,10 @@ class Checkpoints(keras.callbacks.Callback):
         self._state = [variable.numpy().tolist() for variable in _state(self.model)]
         if _is_first_worker(self.model):
             self._save()
+        else:
+            # Reading the variables of several workers takes all of them.
+            with tempfile.TemporaryDirectory() as folder:
+                self.model.save_weights(Path(folder) / "new.weights.h5")
         if self.finished:
             self.model.stop_training = True
 

@@ -27,7 +27,7 @@ class StopOnNaN(keras.callbacks.Callback):
         >>> try:
         ...     _ = model.fit(x, y, callbacks=[StopOnNaN()], verbose=0)
         ... except FloatingPointError as error:
-        ...     print(str(error)[:50])
+        ...     print(str(error)[:49])
         The loss of task 'click' is nan at step 1 of epoch
     """
 
