@@ -3,18 +3,23 @@
 import math
 
 import keras
+import tensorflow as tf
 from keras import ops
+
+_TABLE = 10_000  # rows; a weight of more is looked at once an epoch
+_CURE = "A lower learning rate, or `clipnorm` of the optimizer, may help."
 
 
 class StopOnNaN(keras.callbacks.Callback):
     """Stops `fit` with a FloatingPointError as soon as something is not finite.
 
-    After each step it looks at every task's loss, and at the bias of every task's
-    logit: the gradient of a task's loss passes through that first, and breaks it one
-    step before it breaks the losses of all tasks. After each epoch it looks at all
-    weights. With `steps_per_execution`, the step is told as a range of so many.
+    After each step it looks at every task's loss and at the weights, which a gradient
+    that is not finite has broken. (The losses need not tell: XLA's ReLU makes 0 of NaN,
+    so that the model is dead and its losses are not.) Embedding tables are looked at
+    after each epoch only, as they are large, and the layers above break with them.
+    With `steps_per_execution`, the step is told as a range of so many.
 
-    Keras's `TerminateOnNaN` sees the sum of the losses only, and saves what it stopped.
+    Keras's `TerminateOnNaN` sees the sum of the losses only, and ends without an error.
     Put this before `Checkpoints`, whose last epoch then stays a good one.
 
     Example:
@@ -23,78 +28,73 @@ class StopOnNaN(keras.callbacks.Callback):
         ...     features=[tfmtl.Numeric("x")], tasks=[tfmtl.Task("click")]
         ... )
         >>> model.compile()
-        >>> x, y = {"x": ops.full((4,), float("nan"))}, {"click": ops.ones(4)}
+        >>> x, y = {"x": ops.ones(4)}, {"click": ops.ones(4)}
+        >>> weights = ops.full((4,), float("inf"))
         >>> try:
-        ...     _ = model.fit(x, y, callbacks=[StopOnNaN()], verbose=0)
+        ...     _ = model.fit(x, y, None, 1, 0, [StopOnNaN()], sample_weight=weights)
         ... except FloatingPointError as error:
         ...     print(str(error)[:49])
         The loss of task 'click' is nan at step 1 of epoch
     """
 
     def on_train_begin(self, logs=None):
-        """Finds the tasks' losses and biases."""
-        self._next = 1
-        self._epoch = 1
+        """Finds what to look at."""
         self._losses = {f"{task.name}_loss": task.name for task in self.model.tasks}
-        self._biases = {
-            task: tower.output_bias for task, tower in self.model.towers.items()
-        }
+        self._weights = [
+            weight
+            for weight in self.model.weights
+            if weight.name != "embeddings"
+            and (not weight.shape or weight.shape[0] <= _TABLE)
+            and keras.backend.is_float_dtype(weight.dtype)
+        ]
+        self._are_finite = tf.function(
+            lambda: tf.stack([ops.all(ops.isfinite(w)) for w in self._weights])
+        )
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts to count steps."""
-        self._epoch = epoch + 1
-        self._next = 1
+        self._epoch, self._next = epoch + 1, 1
 
     def on_train_batch_end(self, batch, logs=None):
-        """Looks at losses and biases."""
+        """Looks at losses and weights."""
         first, self._next = self._next, batch + 2
+        steps = (
+            f"step {first}" if first == batch + 1 else f"steps {first} to {batch + 1}"
+        )
+        where = f"at {steps} of epoch {self._epoch}"
         # A mean over the epoch so far, so it stays NaN once it is.
         losses = {
             task: logs[key]
             for key, task in self._losses.items()
             if not math.isfinite(logs[key])
         }
-        where = (
-            f"step {first}" if first == batch + 1 else f"steps {first} to {batch + 1}"
-        )
         if losses or not math.isfinite(logs["loss"]):
             raise FloatingPointError(self._explain_losses(losses, where))
-        # One value each; on a GPU the logs had to be waited for anyhow.
-        broken = [
-            task
-            for task, bias in self._biases.items()
-            if not math.isfinite(float(ops.convert_to_numpy(bias)[0]))
-        ]
-        if broken:
-            raise FloatingPointError(
-                f"The gradient of {_tasks(broken)} is not finite at {where} of epoch "
-                f"{self._epoch}, though the loss is. Look at the magnitude of the "
-                "labels and sample weights in that batch; a lower learning rate, or "
-                "`clipnorm` of the optimizer, may help."
-            )
+        finite = self._are_finite().numpy()
+        if not finite.all():
+            paths = [
+                w.path for w, ok in zip(self._weights, finite, strict=True) if not ok
+            ]
+            raise FloatingPointError(self._explain_weights(paths, where))
 
     def on_epoch_end(self, epoch, logs=None):
         """Looks at all weights."""
-        broken = [
+        paths = [
             weight.path
             for weight in self.model.weights
             if keras.backend.is_float_dtype(weight.dtype)
             and not bool(ops.all(ops.isfinite(weight)))
         ]
-        if broken:
-            raise FloatingPointError(
-                f"Weights are not finite after step {self._next - 1} of epoch "
-                f"{epoch + 1}: {', '.join(broken)}. Look at what feeds them; a lower "
-                "learning rate, or `clipnorm` of the optimizer, may help."
-            )
+        if paths:
+            where = f"after step {self._next - 1} of epoch {self._epoch}"
+            raise FloatingPointError(self._explain_weights(paths, where))
 
     def _explain_losses(self, losses: dict[str, float], where: str) -> str:
-        where = f"at {where} of epoch {self._epoch}"
         if not losses:
             return (
-                f"The loss is not finite {where}, though every task's is. Look at "
-                "the losses that layers add, such as regularizers, and at the weights "
-                "of the tasks."
+                f"The loss is not finite {where}, though every task's is. Look at the "
+                "losses that layers add, such as regularizers, and at the weights of "
+                "the tasks."
             )
         values = "nan" if any(map(math.isnan, losses.values())) else "inf"
         what = f"The loss of {_tasks(losses)} is {values} {where}"
@@ -106,9 +106,20 @@ class StopOnNaN(keras.callbacks.Callback):
                 "regression of wide range wants loss='log_mse'."
             )
         return (
-            f"{what}. Look at the features of that batch for a value that is not "
-            "finite. If there is none, the update before has broken what tasks share: "
-            "a lower learning rate, or `clipnorm` of the optimizer, may help."
+            f"{what}. Look at the features and sample weights of that batch for a "
+            f"value that is not finite. {_CURE}"
+        )
+
+    def _explain_weights(self, paths: list[str], where: str) -> str:
+        parts = {part for path in paths for part in path.split("/")}
+        tasks = [
+            task for task in self._losses.values() if parts & {task, f"{task}_tower"}
+        ]
+        whose = f"of {_tasks(tasks)}" if tasks else "shared by the tasks"
+        return (
+            f"Weights {whose} are not finite {where}, though the losses are: their "
+            f"gradient was not. They are {', '.join(paths)}. Look at the features and "
+            f"labels of that batch for a value that is not finite. {_CURE}"
         )
 
 
