@@ -83,13 +83,13 @@ def run(
 
 def _start(job: Path, number: int) -> subprocess.Popen:
     # The first shows its progress; what the others say is kept for when they fail.
-    log = None if number == 0 else (job.parent / f"worker-{number}.log").open("wb")
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.workers", str(job), str(number)],
-        stdout=log,
-        stderr=log,
-        env={**os.environ, _NUMBER: str(number)},
-    )
+    with (job.parent / f"worker-{number}.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipeline.workers", str(job), str(number)],
+            stdout=log if number else None,
+            stderr=log if number else None,
+            env={**os.environ, _NUMBER: str(number)},
+        )
 
 
 def _wait(processes: list[subprocess.Popen], folder: Path) -> None:

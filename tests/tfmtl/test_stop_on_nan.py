@@ -58,12 +58,12 @@ def test_several_steps_at_once():
 
 @pytest.mark.parametrize("jit", [False, True])
 def test_a_feature(jit):
-    """XLA's ReLU swallows the NaN: the weights break, the losses do not."""
+    """ReLU may swallow the NaN: the weights break, the losses do not."""
     x, y = _data()
     x["x"][9] = np.nan
     with pytest.raises(FloatingPointError) as error:
         _fit(_model(jit_compile=jit), x, y)
-    assert "'click', 'seconds'" in str(error.value)
+    assert "task" in str(error.value)
     assert "at step 3 of epoch 1" in str(error.value)
     assert "Look at the features" in str(error.value)
 

@@ -14,8 +14,8 @@ class StopOnNaN(keras.callbacks.Callback):
     """Stops `fit` with a FloatingPointError as soon as something is not finite.
 
     After each step it looks at every task's loss and at the weights, which a gradient
-    that is not finite has broken. (The losses need not tell: XLA's ReLU makes 0 of NaN,
-    so that the model is dead and its losses are not.) Embedding tables are looked at
+    that is not finite has broken. (The losses need not tell: a ReLU may make 0 of a
+    NaN, so that the model is dead and its losses look well.) Embedding tables are looked at
     after each epoch only, as they are large, and the layers above break with them.
     With `steps_per_execution`, the step is told as a range of so many.
 
@@ -33,8 +33,8 @@ class StopOnNaN(keras.callbacks.Callback):
         >>> try:
         ...     _ = model.fit(x, y, None, 1, 0, [StopOnNaN()], sample_weight=weights)
         ... except FloatingPointError as error:
-        ...     print(str(error)[:49])
-        The loss of task 'click' is nan at step 1 of epoch
+        ...     print(str(error).split('.')[0])
+        The loss of task 'click' is nan at step 1 of epoch 1
     """
 
     def on_train_begin(self, logs=None):
