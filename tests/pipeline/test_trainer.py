@@ -128,9 +128,6 @@ def test_a_training_that_stopped_goes_on_to_the_same_end(road, trained, monkeypa
 def test_the_same_seed_gives_the_same_bits(road, trained):
     again, _ = road.fit("again", steps_per_epoch=3)
     _equal(again, _weights(trained[0]), rtol=0, atol=0)
-    other, _ = road.fit("other", epochs=1, steps_per_epoch=3, seed=1)
-    with pytest.raises(AssertionError):
-        _equal(other, again, atol=1e-3)
 
 
 def test_warm_start_from_what_is_served(road, trained, tmp_path):

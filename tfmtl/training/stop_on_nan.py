@@ -15,9 +15,9 @@ class StopOnNaN(keras.callbacks.Callback):
 
     After each step it looks at every task's loss and at the weights, which a gradient
     that is not finite has broken. (The losses need not tell: a ReLU may make 0 of a
-    NaN, so that the model is dead and its losses look well.) Embedding tables are looked at
-    after each epoch only, as they are large, and the layers above break with them.
-    With `steps_per_execution`, the step is told as a range of so many.
+    NaN, so that the model is dead and its losses look well.) Embedding tables are
+    looked at after each epoch only, as they are large, and the layers above break with
+    them. With `steps_per_execution`, the step is told as a range of so many.
 
     Keras's `TerminateOnNaN` sees the sum of the losses only, and ends without an error.
     Put this before `Checkpoints`, whose last epoch then stays a good one.
