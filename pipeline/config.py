@@ -188,14 +188,30 @@ class Model(_Section):
 
 
 class Train(_Section):
-    """How the model is fitted."""
+    """How the model is fitted.
+
+    An epoch is a pass over the train split, or `steps_per_epoch` batches: it ends with
+    a validation and a checkpoint. The epoch with the best `monitor` is kept, and
+    `patience` epochs without a better one end the training; `mode` says what better
+    is where the metric's name does not.
+
+    `deterministic`: the same weights bit for bit on the same machine; slower.
+    `warm_start`: "served", or a folder of a model, to start from; see
+    `pipeline.warm_start`. `workers`: a number of processes on this machine, or the
+    host:port of each worker, over which every batch is spread; see `pipeline.workers`.
+    """
 
     epochs: Annotated[int, Field(ge=1)] = 3
+    steps_per_epoch: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 1024
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     patience: Annotated[int, Field(ge=1)] | None = None
     monitor: str = "val_loss"
+    mode: Literal["min", "max", "one"] | None = None
     seed: int = 0
+    deterministic: bool = False
+    warm_start: str | None = None
+    workers: Annotated[int, Field(ge=1)] | list[str] = 1
 
 
 class Evaluate(_Section):

@@ -19,6 +19,7 @@ def read(
     seed: int | None = None,
     drop_remainder: bool = False,
     rows: int | None = None,
+    start: int | None = None,
 ) -> tf.data.Dataset:
     """Reads TFRecords of `tf.Example` with named features.
 
@@ -32,11 +33,17 @@ def read(
         tasks: List of `Task`.
         batch_size: Rows of a batch.
         shuffle: Records in the shuffle buffer; 0 keeps the order of the files.
-        seed: Of the shuffling; each epoch differs, but two runs do not.
+        seed: Of the shuffling; each epoch differs, but two runs do not. Files are then
+            read in turn; without a seed, whichever is ready.
         drop_remainder: Whether a last batch that is not full is left out. One size of
             batches saves a compilation in training.
         rows: Records in all files, if known: Keras then knows the steps of an epoch
             from the start, and does not take the end of the first for missing data.
+        start: Batches that are done with. The dataset is then endless, epoch after
+            epoch, for `fit(steps_per_epoch=...)`, and goes on behind them. The order
+            of an epoch follows from `seed` and its number alone, so that a `fit` that
+            was killed sees what it would have seen. Without `rows`, what is done with
+            is read again to be skipped.
 
     Returns:
         A dataset of (features, labels), dicts of tensors. Ids of a vocabulary are
@@ -44,6 +51,8 @@ def read(
 
     Raises:
         FileNotFoundError: If no file is there.
+        ValueError: If plain and gzip files are mixed, or a shuffled order shall go on
+            that no seed tells.
     """
     check_features(features)
     check_tasks(tasks)
@@ -58,22 +67,50 @@ def read(
             f"{list(files)}."
         )
     compression = "GZIP" if zipped.pop() else ""
-    dataset = tf.data.Dataset.from_tensor_slices([os.fspath(file) for file in files])
-    if shuffle:
-        dataset = dataset.shuffle(len(files), seed=seed).interleave(
-            lambda file: tf.data.TFRecordDataset(file, compression),
-            cycle_length=4,
-            # Record by record, threads take longer to take turns than to read.
-            block_length=64,
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=seed is not None,
+    if start is not None and shuffle and seed is None:
+        raise ValueError(
+            "`start` needs a `seed`: without one, the order before it is not known."
         )
-        # Serialized records shuffle several times faster than parsed ones.
-        dataset = dataset.shuffle(shuffle, seed=seed)
+    names = [os.fspath(file) for file in files]
+
+    def batches(seed):
+        dataset = tf.data.Dataset.from_tensor_slices(names)
+        if shuffle:
+            dataset = dataset.shuffle(len(names), seed=seed).interleave(
+                lambda file: tf.data.TFRecordDataset(file, compression),
+                cycle_length=4,
+                # Record by record, threads take longer to take turns than to read.
+                block_length=64,
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=seed is not None,
+            )
+            # Serialized records shuffle several times faster than parsed ones.
+            dataset = dataset.shuffle(shuffle, seed=seed)
+        else:
+            dataset = dataset.flat_map(
+                lambda file: tf.data.TFRecordDataset(file, compression)
+            )
+        if rows is not None:
+            dataset = dataset.apply(tf.data.experimental.assert_cardinality(rows))
+        return dataset.batch(batch_size, drop_remainder=drop_remainder)
+
+    if start is None:
+        dataset = batches(seed)
     else:
-        dataset = dataset.flat_map(
-            lambda file: tf.data.TFRecordDataset(file, compression)
-        )
+        epoch, done = 0, start
+        if rows is not None:
+            steps = rows // batch_size if drop_remainder else -(-rows // batch_size)
+            epoch, done = divmod(start, steps)
+
+        def batches_of(epoch):
+            # Of this function's graph alone: the order shall not depend on the global
+            # seed. (And a global seed of 0 with a tensor for a seed is an error.)
+            tf.random.set_seed(1)
+            # The factor keeps apart the epochs of neighbouring seeds.
+            return batches(None if seed is None else seed * 1_000_003 + epoch)
+
+        dataset = tf.data.Dataset.range(epoch, tf.int64.max).flat_map(batches_of)
+        dataset = dataset.skip(done)
     spec, is_label = _spec(features, tasks)
     vocabularies = _vocabularies(features)
 
@@ -85,12 +122,16 @@ def read(
         labels = {name: row[name] for name in is_label}
         return {f.name: row[f.name] for f in features}, labels
 
-    if rows is not None:
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(rows))
+    options = tf.data.Options()
+    # Under tf.distribute, workers share out each batch, and not the files: so they
+    # learn as one worker would with the whole batch.
+    options.experimental_distribute.auto_shard_policy = (
+        tf.data.experimental.AutoShardPolicy.DATA
+    )
     return (
-        dataset.batch(batch_size, drop_remainder=drop_remainder)
-        .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+        dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)
+        .with_options(options)
     )
 
 

@@ -2,17 +2,20 @@
 
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import keras
 import pyarrow as pa
+import tensorflow as tf
 from tqdm import tqdm
 
 import tfmtl
-from pipeline import saved_model
+from pipeline import saved_model, warm_start, workers
 from pipeline.beam import arrow
 from pipeline.config import Config, ConfigError, nearest
+from pipeline.errors import PipelineError
 from serving.warmup import write_warmup
 
 _SHUFFLE = 200_000  # records in the shuffle buffer, of some hundred bytes each
@@ -32,6 +35,7 @@ def check(config: Config) -> None:
             f"{', '.join(known)}"
         )
     _check_options(config)
+    warm_start.folder(config)
     features, tasks = declare(config, _smallest(config))
     build(config, features, tasks)
     ends = ["loss"] + [
@@ -39,6 +43,11 @@ def check(config: Config) -> None:
         for task in tasks
         for metric in ("loss", *(form.key for form in task.metric_forms))
     ]
+    if config.train.mode is None:
+        try:
+            tfmtl.training.better(config.train.monitor)
+        except ValueError as error:
+            raise ConfigError(f"train.mode: {error}") from None
     monitors = [f"{prefix}{end}" for prefix in ("val_", "") for end in ends]
     # A metric by domain has "=id" behind its name; the ids are not known yet.
     if config.train.monitor.split("=")[0] not in monitors:
@@ -53,7 +62,7 @@ def trainer(
 ) -> dict:
     """Trains on the train split, stops by the valid split, writes the model.
 
-    A killed training goes on after its last whole epoch.
+    A killed training goes on after its last whole epoch, as if nothing had happened.
 
     Args:
         config: Its features, tasks, `model` and `train` sections.
@@ -62,71 +71,124 @@ def trainer(
             is served), history.json and logs for TensorBoard; `checkpoints`: scratch.
 
     Returns:
-        {"rows", "epochs", "parameters", "best_epoch"}.
+        {"rows", "epochs", "parameters", "best_epoch", "notes"}.
+
+    Raises:
+        PipelineError: A loss, gradient or weight is not finite.
     """
     check(config)
-    keras.utils.set_random_seed(config.train.seed)
-    graph = inputs["transform_graph"]
-    sizes = json.loads((graph / "features.json").read_text())
-    features, tasks = declare(config, sizes)
-    model = build(config, features, tasks)
-    rates = json.loads((inputs["statistics"] / "label_rates.json").read_text())
-    means = {task: rate["mean"] for task, rate in rates["train"]["all"].items()}
-    for task in tasks:
-        try:
-            task.logit_of(means[task.name])
-        except ValueError:  # labels of one class only
-            del means[task.name]
-    model.start_at(means)
-    batch = config.train.batch_size
-    summary = (inputs["transformed_examples"] / "summary.json").read_text()
-    rows = json.loads(summary)["rows"]
-
-    def read(split, **options):
-        files = inputs["transformed_examples"] / f"Split-{split}" / "*.tfrecord.gz"
-        return tfmtl.data.read(
-            str(files), features, tasks, batch, rows=rows[split], **options
-        )
-
-    checkpoints = tfmtl.training.Checkpoints(
-        outputs["checkpoints"], config.train.monitor, config.train.patience
-    )
-    first = checkpoints.resume(model)
-    if not checkpoints.finished:
-        model.fit(
-            read("train", shuffle=_SHUFFLE, seed=config.train.seed + first),
-            validation_data=read("valid"),
-            initial_epoch=first,
-            epochs=config.train.epochs,
-            shuffle=False,  # the dataset does
-            verbose=0,
-            callbacks=[
-                _Progress(math.ceil(rows["train"] / batch), config.train.monitor),
-                checkpoints,
-                keras.callbacks.TensorBoard(
-                    str(outputs["model"] / "logs"), write_graph=False
-                ),
-            ],
-        )
+    notes = workers.run(config, inputs, outputs, fit)
+    model = _model(config, inputs)
+    checkpoints = _checkpoints(config, outputs)
+    checkpoints.resume(model)
     checkpoints.restore_best(model)
     (outputs["model"] / "Format-Keras").mkdir()
     model.save(outputs["model"] / "Format-Keras" / "model.keras")
-    _export(model, outputs["model"] / "Format-Serving", graph / "transform_fn")
+    _export(
+        model,
+        outputs["model"] / "Format-Serving",
+        inputs["transform_graph"] / "transform_fn",
+    )
+    shutil.copytree(outputs["checkpoints"] / "logs", outputs["model"] / "logs")
     (outputs["model"] / "history.json").write_text(
         json.dumps({"epochs": checkpoints.history}, indent=2)
     )
     best, epochs = checkpoints.best_epoch, len(checkpoints.history)
     value = checkpoints.history[best - 1][config.train.monitor]
     return {
-        "rows": rows["train"],
+        "rows": _rows(inputs)["train"],
         "epochs": epochs,
         "parameters": model.count_params(),
         "best_epoch": best,
         "notes": [
+            *notes,
             f"{config.model.architecture} with {model.count_params():,} parameters, "
-            f"epoch {best} of {epochs}: {config.train.monitor} {value:.4f}"
+            f"epoch {best} of {epochs}: {config.train.monitor} {value:.4f}",
         ],
     }
+
+
+def fit(
+    config: Config, inputs: Mapping[str, Path], outputs: Mapping[str, Path]
+) -> list[str]:
+    """Trains from the last checkpoint on, under `tf.distribute` in its scope.
+
+    Returns:
+        Lines to report.
+    """
+    keras.utils.set_random_seed(config.train.seed)
+    if config.train.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    model = _model(config, inputs)
+    checkpoints = _checkpoints(config, outputs)
+    notes = []
+    if config.train.warm_start and not checkpoints.history:
+        notes = warm_start.apply(config, model, inputs["transform_graph"])
+    first = checkpoints.resume(model)
+    if checkpoints.finished or first >= config.train.epochs:
+        return notes
+    rows, batch = _rows(inputs), config.train.batch_size
+    steps = config.train.steps_per_epoch or math.ceil(rows["train"] / batch)
+
+    def read(split, **options):
+        files = inputs["transformed_examples"] / f"Split-{split}" / "*.tfrecord.gz"
+        return tfmtl.data.read(
+            str(files), model.features, model.tasks, batch, rows=rows[split], **options
+        )
+
+    # Behind the checks of an epoch, what it saves and logs is good.
+    callbacks = [tfmtl.training.StopOnNaN(), checkpoints]
+    if workers.is_first():
+        logs = str(outputs["checkpoints"] / "logs")
+        callbacks += [
+            _Progress(steps, config.train.monitor),
+            keras.callbacks.TensorBoard(logs, write_graph=False),
+        ]
+    try:
+        model.fit(
+            read(
+                "train", shuffle=_SHUFFLE, seed=config.train.seed, start=first * steps
+            ),
+            validation_data=read("valid"),
+            initial_epoch=first,
+            epochs=config.train.epochs,
+            steps_per_epoch=steps,
+            shuffle=False,  # the dataset does
+            verbose=0,
+            callbacks=callbacks,
+        )
+    except FloatingPointError as error:
+        last = len(checkpoints.history)
+        kept = f"epoch {last} is kept" if last else "there is none yet"
+        raise PipelineError(f"{error} The last good checkpoint: {kept}.") from error
+    return notes
+
+
+def _model(config: Config, inputs: Mapping[str, Path]) -> tfmtl.MultiTaskModel:
+    """Returns the compiled model; untrained, it predicts the mean of every task."""
+    sizes = json.loads((inputs["transform_graph"] / "features.json").read_text())
+    model = build(config, *declare(config, sizes))
+    rates = json.loads((inputs["statistics"] / "label_rates.json").read_text())
+    means = {task: rate["mean"] for task, rate in rates["train"]["all"].items()}
+    for task in model.tasks:
+        try:
+            task.logit_of(means[task.name])
+        except ValueError:  # labels of one class only
+            del means[task.name]
+    model.start_at(means)
+    return model
+
+
+def _checkpoints(config: Config, outputs: Mapping[str, Path]):
+    train = config.train
+    return tfmtl.training.Checkpoints(
+        outputs["checkpoints"], train.monitor, train.patience, train.mode
+    )
+
+
+def _rows(inputs: Mapping[str, Path]) -> dict[str, int]:
+    summary = (inputs["transformed_examples"] / "summary.json").read_text()
+    return json.loads(summary)["rows"]
 
 
 def declare(config: Config, sizes: dict) -> tuple[list, list]:
@@ -201,9 +263,11 @@ def _check_options(config: Config) -> None:
 def _export(model: tfmtl.MultiTaskModel, path: Path, transform: Path) -> None:
     """Exports the model with a warm-up request.
 
-    Without one, a server calls a version with damaged variables available.
+    Without one, a server calls a version with damaged variables available. What a
+    later model needs for a warm start goes along.
     """
     tfmtl.export(model, path, transform)
+    warm_start.write_names(model, path)
     features = saved_model.features(saved_model.signatures(path)[saved_model.DEFAULT])
     missing = pa.RecordBatch.from_pylist(
         [{feature.name: None for feature in features}],

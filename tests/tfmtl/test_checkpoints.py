@@ -1,13 +1,18 @@
 """Checkpoints: what survives, what is best, when it stops."""
 
 import json
+import random
+import signal
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
+import training_run
 
 import tfmtl
-from tfmtl.training import Checkpoints
+from tfmtl.training import Checkpoints, better
 
 
 def _model():
@@ -50,6 +55,28 @@ def test_a_stopped_fit_goes_on_as_if_nothing_had_happened(tmp_path):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+def test_a_killed_fit_ends_where_an_undisturbed_one_does(tmp_path):
+    """With dropout and noise, shuffled data, and epochs that end within a pass."""
+    training_run.write_records(tmp_path)
+    undisturbed, whole = training_run.train(tmp_path, "whole", 1)
+    step = random.randrange(training_run.STEPS + 1, 3 * training_run.STEPS)
+    command = [sys.executable, training_run.__file__, str(tmp_path), "kill", str(step)]
+    killed = subprocess.run(command, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    saved = Checkpoints(tmp_path / "killed", "loss").history
+    assert len(saved) == (step - 1) // training_run.STEPS, step
+    # In another process: other weights, another state of the random generators.
+    resumed, parts = training_run.train(tmp_path, "killed", 2)
+    for a, b in zip(whole.history, parts.history, strict=True):
+        assert a == pytest.approx(b, abs=1e-6)
+    for a, b in zip(undisturbed.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    data = training_run.records(tmp_path)
+    expected = undisturbed.predict(data, verbose=0)
+    for task, values in resumed.predict(data, verbose=0).items():
+        np.testing.assert_allclose(values, expected[task], atol=1e-6)
+
+
 def _play(tmp_path, values, **options):
     """Lets the callback see epochs with these values; returns it and its model."""
     model = _model()
@@ -85,17 +112,54 @@ def test_an_auc_is_maximised(tmp_path):
     assert checkpoints.best_epoch == 2
 
 
+@pytest.mark.parametrize(
+    ("monitor", "mode"),
+    [
+        ("val_loss", "min"),
+        ("val_click_logloss", "min"),
+        ("watch_mae", "min"),
+        ("val_watch_rmse", "min"),
+        ("val_click_ne", "min"),
+        ("val_click_auc", "max"),
+        ("val_click_gauc", "max"),
+        ("val_watch_xauc", "max"),
+        ("val_auc_loss", "min"),  # the task is called auc
+        ("val_click_auc_tab_3", "max"),
+        ("val_click_calibration", "one"),
+        ("calibration_error", "min"),
+    ],
+)
+def test_the_name_says_what_is_better(monitor, mode):
+    assert better(monitor) == mode
+
+
+def test_the_mode_says_it_else(tmp_path):
+    with pytest.raises(ValueError, match="Give mode='min', 'max' or 'one'"):
+        Checkpoints(tmp_path, "val_happiness")
+    with pytest.raises(ValueError, match="Did you mean 'max'"):
+        Checkpoints(tmp_path, "val_happiness", mode="maxi")
+    values = [0.5, 1.5, 0.9, 1.2]
+    best = {"min": 1, "max": 2, "one": 3}
+    for mode, epoch in best.items():
+        options = {"monitor": "val_happiness", "mode": mode}
+        assert _play(tmp_path / mode, values, **options)[1].best_epoch == epoch
+
+
 def test_a_file_half_written_is_not_taken(tmp_path):
     _, _, _ = _play(tmp_path, [1.0])
     (tmp_path / "new.weights.h5").write_bytes(b"half")
     (tmp_path / "history.new").write_text("[{")
     model = _model()
     assert Checkpoints(tmp_path).resume(model) == 1
-    assert json.loads((tmp_path / "history.json").read_text()) == [{"val_loss": 1.0}]
+    saved = json.loads((tmp_path / "history.json").read_text())
+    assert saved["epochs"] == [{"val_loss": 1.0}]
 
 
 def test_unknown_monitor(tmp_path):
     with pytest.raises(ValueError, match="Did you mean 'loss'"):
-        _fit(_model(), Checkpoints(tmp_path, monitor="los"), 1)
+        _fit(_model(), Checkpoints(tmp_path, monitor="val_loss"), 1)
+    _play(tmp_path / "before", [1.0])
+    with pytest.raises(ValueError, match="'loss' is not among .* Did you mean 'val_lo"):
+        Checkpoints(tmp_path / "before", monitor="loss")
     with pytest.raises(ValueError, match="patience must be a positive integer"):
         Checkpoints(tmp_path, patience=0)

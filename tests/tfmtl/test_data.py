@@ -93,6 +93,30 @@ def test_shuffles_by_its_seed(files):
     assert _items(dataset) != _items(dataset)  # each epoch anew
 
 
+@pytest.mark.parametrize("rows", [40, None])
+@pytest.mark.parametrize("shuffle", [0, 7])
+def test_goes_on_behind_the_batches_that_are_done_with(files, rows, shuffle):
+    options = {"batch_size": 16, "shuffle": shuffle, "seed": 3, "rows": rows}
+
+    def batches(start, count):
+        dataset = tfmtl.data.read(files, FEATURES, TASKS, start=start, **options)
+        return [list(inputs["item"].numpy()) for inputs, _ in dataset.take(count)]
+
+    whole = batches(0, 9)  # three epochs
+    assert [len(batch) for batch in whole] == 3 * [16, 16, 8]
+    epochs = [sum(whole[i : i + 3], []) for i in (0, 3, 6)]
+    assert all(sorted(epoch) == list(range(40)) for epoch in epochs)
+    assert (epochs[0] != epochs[1] != epochs[2]) == bool(shuffle)
+    tf.random.set_seed(0)  # which is another one in another process
+    for start in (1, 3, 5):
+        assert batches(start, 9 - start) == whole[start:]
+
+
+def test_an_order_that_no_seed_tells_cannot_go_on(files):
+    with pytest.raises(ValueError, match="`start` needs a `seed`"):
+        tfmtl.data.read(files, FEATURES, TASKS, 8, shuffle=40, start=0)
+
+
 def test_drop_remainder(files):
     dataset = tfmtl.data.read(files, FEATURES, TASKS, 16, drop_remainder=True)
     assert [len(inputs["x"]) for inputs, _ in dataset] == [16, 16]

@@ -30,9 +30,14 @@ class DNN(keras.layers.Layer):
     def build(self, input_shape):
         """Creates the dense layers."""
         self.layers = []
-        for width in self.units:
+        for i, width in enumerate(self.units):
             dense = keras.layers.Dense(
-                width, activation=self.activation, dtype=self.dtype_policy
+                width,
+                activation=self.activation,
+                dtype=self.dtype_policy,
+                # Keras's own would count all Dense layers of the process, and the same
+                # variable have another path in another model.
+                name=f"dense_{i}",
             )
             dense.build(input_shape)
             self.layers.append(dense)

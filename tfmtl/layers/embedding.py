@@ -107,6 +107,14 @@ class FeatureEmbedding(keras.layers.Layer):
 
         return initialize
 
+    @property
+    def owners(self):
+        """Names of categorical features, one for each table: the first to share it."""
+        first = {}
+        for feature in self._categorical.values():
+            first.setdefault(feature.table_name, feature.name)
+        return list(first.values())
+
     def place(self, name):
         """Returns the variable that holds a feature's table, and the slice of its rows.
 

@@ -6,6 +6,7 @@ from keras import ops
 from tfmtl.layers.aitm import AITM as AITMLayer
 from tfmtl.models.base import MultiTaskModel
 from tfmtl.tasks import check_funnel_order
+from tfmtl.training.workers import replica_shares
 
 
 @keras.saving.register_keras_serializable("tfmtl.models")
@@ -65,11 +66,17 @@ class AITM(MultiTaskModel):
         """Adds the calibrator to the losses of layers."""
         loss = super().compute_other_loss(x, y, y_pred, sample_weight)
         rows = self._rows(x, y, sample_weight) if self.ordered else {}
+        weights = {
+            (before, task): ops.minimum(rows[before][1], rows[task][1])
+            for before, task in self.ordered
+        }
+        sums = {pair: ops.sum(weight) for pair, weight in weights.items()}
+        shares = replica_shares(sums)
         for before, task in self.ordered:
+            pair = before, task
             excess = ops.squeeze(ops.relu(y_pred[task] - y_pred[before]), -1)
-            weight = ops.minimum(rows[before][1], rows[task][1])
-            mean = ops.sum(excess * weight) / ops.maximum(ops.sum(weight), 1e-9)
-            loss = loss + self.calibrator * mean
+            mean = ops.sum(excess * weights[pair]) / ops.maximum(sums[pair], 1e-9)
+            loss = loss + self.calibrator * mean * shares[pair]
         return loss
 
 

@@ -25,11 +25,12 @@ from tfmtl.training import (
     WeightingEpochs,
     weighting,
 )
+from tfmtl.training.workers import LearnsOnWorkers, replica_share, replica_shares
 
 _FIXED = Fixed()
 
 
-class MultiTaskModel(keras.Model):
+class MultiTaskModel(LearnsOnWorkers, keras.Model):
     """Features in, one prediction a task out, with any sharing structure between.
 
         inputs {feature: tensor}
@@ -296,7 +297,9 @@ class MultiTaskModel(keras.Model):
         """
         losses, rows = self.compute_task_losses(x, y, y_pred, sample_weight)
         weighting = self.loss_weighting if training else _FIXED
-        total = weighting.total(self.tasks, losses, rows)
+        shares = replica_shares(rows)
+        of_all = {name: loss * shares[name] for name, loss in losses.items()}
+        total = weighting.total(self.tasks, of_all, rows)
         if training:
             weighting.update(losses, rows)
         return total + self.compute_other_loss(x, y, y_pred, sample_weight)
@@ -316,13 +319,13 @@ class MultiTaskModel(keras.Model):
 
     def compute_other_loss(self, x, y, y_pred, sample_weight=None):
         """Returns what belongs to no one task: the losses that layers have added."""
-        return ops.sum(ops.stack([*self.losses, 0.0]))
+        return replica_share() * ops.sum(ops.stack([*self.losses, 0.0]))
 
     def train_step(self, data):
         """Runs a training step; lookups and updates of tables stay outside of XLA."""
         if isinstance(self.loss_weighting, GradientBalancing):
             return self.loss_weighting.train_step(self, data)
-        if not self._jit_above:
+        if not self._jit_above or replica_share() < 1:
             return super().train_step(data)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         tables = self.embedding.trainable_weights

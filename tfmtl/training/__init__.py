@@ -1,9 +1,9 @@
-"""What goes into `fit` beside the model: callbacks and how tasks are weighed."""
+"""What goes into `fit` beside the model, and what comes before it."""
 
 import inspect
 
 from tfmtl import _errors
-from tfmtl.training.checkpoints import Checkpoints
+from tfmtl.training.checkpoints import Checkpoints, better
 from tfmtl.training.decay import Decay
 from tfmtl.training.dwa import DWA
 from tfmtl.training.gradient_balancing import GradientBalancing
@@ -11,7 +11,9 @@ from tfmtl.training.gradnorm import GradNorm
 from tfmtl.training.loss_weighting import Fixed, LossWeighting, WeightingEpochs
 from tfmtl.training.metabalance import MetaBalance
 from tfmtl.training.pcgrad import PCGrad
+from tfmtl.training.stop_on_nan import StopOnNaN
 from tfmtl.training.uncertainty import Uncertainty
+from tfmtl.training.warm_start import warm_start
 
 _WEIGHTINGS = {
     "fixed": Fixed,
@@ -33,8 +35,11 @@ __all__ = [
     "LossWeighting",
     "MetaBalance",
     "PCGrad",
+    "StopOnNaN",
     "Uncertainty",
     "WeightingEpochs",
+    "better",
+    "warm_start",
     "weighting",
     "weightings",
 ]

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from tfmtl.training.loss_weighting import LossWeighting
+from tfmtl.training.workers import replica_share
 
 
 @keras.saving.register_keras_serializable("tfmtl.training")
@@ -57,5 +58,5 @@ class Uncertainty(LossWeighting):
         """Returns sum_k weight_k (c_k exp(-s_k) L_k + s_k / 2)."""
         seen = ops.stack([rows[task.name] for task in tasks]) > 0
         # Without rows, s_k / 2 would push s_k down for nothing.
-        penalty = ops.where(seen, 0.5 * self.log_variance, 0.0)
+        penalty = replica_share() * ops.where(seen, 0.5 * self.log_variance, 0.0)
         return super().total(tasks, losses, rows) + ops.sum(self.task_weights * penalty)

@@ -1,0 +1,204 @@
+"""The Trainer on a small feed: resume, warm start, workers, determinism, faults."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline import config as configs
+from pipeline import workers
+from pipeline.components import trainer as component
+from pipeline.components.trainer import trainer
+from pipeline.config import ConfigError
+from pipeline.errors import PipelineError
+from pipeline.run import run
+from tfmtl.training import Checkpoints
+from tfmtl.training.warm_start import places
+
+FEED = Path(__file__).parents[2] / "configs" / "feed.yaml"
+
+
+@dataclasses.dataclass
+class Road:
+    """What the stages before the Trainer wrote, and where it writes."""
+
+    folder: Path
+    inputs: dict[str, Path]
+    options = "{units: [8], dropout: 0.1}"
+
+    def config(self, **train):
+        values = {
+            "workspace": self.folder,
+            "push.destination": self.folder / "served",
+            "data.options.impressions": 3000,
+            "model.architecture": "shared_bottom",
+            "model.options": self.options,
+            "train": json.dumps({"epochs": 2, "batch_size": 256, **train}),
+            "evaluate.minimum": "{}",
+        }
+        return configs.load(FEED, [f"{key}={value}" for key, value in values.items()])
+
+    def train(self, name, **train):
+        """Returns the folder of the model and the summary."""
+        outputs = {n: self.folder / name / n for n in ("model", "checkpoints")}
+        for folder in outputs.values():
+            folder.mkdir(parents=True)
+        summary = trainer(self.config(**train), self.inputs, outputs)
+        return outputs["model"], summary
+
+    def fit(self, name, **train):
+        """Trains without export; returns the weights of the best epoch, and lines."""
+        config, outputs = self.config(**train), {"checkpoints": self.folder / name}
+        outputs["checkpoints"].mkdir(exist_ok=True)
+        lines = workers.run(config, self.inputs, outputs, component.fit)
+        sizes = (self.inputs["transform_graph"] / "features.json").read_text()
+        model = component.build(config, *component.declare(config, json.loads(sizes)))
+        checkpoints = Checkpoints(outputs["checkpoints"], config.train.monitor)
+        checkpoints.resume(model)
+        checkpoints.restore_best(model)
+        return model.get_weights(), lines
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory):
+    road = Road(tmp_path_factory.mktemp("trainer"), {})
+    road.inputs = run(road.config(), until="Transform", report=lambda line: None)
+    return road
+
+
+@pytest.fixture(scope="module")
+def trained(road):
+    return road.train("trained", steps_per_epoch=3)
+
+
+def _weights(model):
+    return keras.models.load_model(model / "Format-Keras" / "model.keras").get_weights()
+
+
+def _equal(one, other, **tolerance):
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a, b, **tolerance)
+
+
+def test_what_it_writes(trained):
+    model, summary = trained
+    history = json.loads((model / "history.json").read_text())["epochs"]
+    assert summary["epochs"] == len(history) == 2
+    assert summary["best_epoch"] in (1, 2)
+    assert (model / "Format-Serving" / "saved_model.pb").is_file()
+
+
+def test_tensorboard_holds_losses_and_metrics_of_every_task(trained):
+    model, _ = trained
+    history = json.loads((model / "history.json").read_text())["epochs"]
+    found = {}
+    for split, prefix in {"train": "", "validation": "val_"}.items():
+        (events,) = (model / "logs" / split).glob("events*")
+        for event in tf.compat.v1.train.summary_iterator(str(events)):
+            for value in event.summary.value:
+                name = prefix + value.tag.removeprefix("epoch_")
+                number = float(tf.make_ndarray(value.tensor))
+                found[name, event.step] = number
+    for name in ("click_loss", "val_click_auc", "watch_seconds_mae", "val_loss"):
+        for epoch in (0, 1):
+            assert found[name, epoch] == pytest.approx(history[epoch][name], rel=1e-5)
+
+
+def test_a_training_that_stopped_goes_on_to_the_same_end(road, trained, monkeypatch):
+    """Epochs end within a pass over the data; dropout draws on."""
+    stop = keras.callbacks.TensorBoard.on_epoch_end
+
+    def fails(self, epoch, logs=None):
+        stop(self, epoch, logs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.callbacks.TensorBoard, "on_epoch_end", fails)
+    with pytest.raises(KeyboardInterrupt):
+        road.fit("stopped", steps_per_epoch=3)
+    monkeypatch.undo()
+    assert len(Checkpoints(road.folder / "stopped").history) == 1
+    weights, _ = road.fit("stopped", steps_per_epoch=3)
+    _equal(weights, _weights(trained[0]), atol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_bits(road, trained):
+    again, _ = road.fit("again", steps_per_epoch=3)
+    _equal(again, _weights(trained[0]), rtol=0, atol=0)
+
+
+def test_warm_start_from_what_is_served(road, trained, tmp_path):
+    """The vocabulary of the served model is another one, so rows move."""
+    model, _ = trained
+    served = road.folder / "served" / "1"
+    shutil.copytree(model / "Format-Serving", served)
+    words = served / "assets" / "video_id.txt"
+    old = words.read_text().splitlines()
+    words.write_text("\n".join([old[1], old[0], *old[2:-1]]) + "\n")
+    config = road.config(warm_start="served")
+    sizes = json.loads((road.inputs["transform_graph"] / "features.json").read_text())
+    new = component.build(config, *component.declare(config, sizes))
+    before = new.embedding.table("video_id")
+    lines = component.warm_start.apply(config, new, road.inputs["transform_graph"])
+    after = new.embedding.table("video_id")
+    trained_model = keras.models.load_model(model / "Format-Keras" / "model.keras")
+    learnt = trained_model.embedding.table("video_id")
+    np.testing.assert_array_equal(after[[1, 2]], learnt[[2, 1]])
+    np.testing.assert_array_equal(after[3:-1], learnt[3:-1])
+    np.testing.assert_array_equal(after[-1], before[-1])
+    tower = (new.towers["like"].logit.kernel, trained_model.towers["like"].logit.kernel)
+    np.testing.assert_array_equal(*tower)
+    count = len(places(new))
+    assert f"{count} of {count} weights" in lines[0]
+    assert f"video_id/embeddings {len(old) - 1:,} of {len(old):,}" in lines[1]
+    # In a training, from a model's folder.
+    _, lines = road.fit("warm", epochs=1, steps_per_epoch=1, warm_start=str(model))
+    assert f"{count} of {count} weights" in lines[0]
+    with pytest.raises(ConfigError, match="needs assets.extra/variables.json"):
+        component.check(road.config(warm_start=str(tmp_path)))
+
+
+def test_a_nan_names_task_and_step(road, tmp_path, monkeypatch):
+    def read(*args, **kwargs):
+        dataset = actual(*args, **kwargs)
+        if "start" not in kwargs:
+            return dataset
+
+        def spoil(step, batch):
+            x, y = batch
+            spoilt = tf.where(step == 4, float("inf"), y["watch_seconds"])
+            return x, {**y, "watch_seconds": spoilt}
+
+        return dataset.enumerate().map(spoil)
+
+    actual = component.tfmtl.data.read
+    monkeypatch.setattr(component.tfmtl.data, "read", read)
+    expected = "'watch_seconds' is (nan|inf) at step 2 of epoch 2.*epoch 1 is kept"
+    with pytest.raises(PipelineError, match=expected):
+        road.fit("nan", steps_per_epoch=3)
+
+
+def test_a_monitor_needs_a_direction(road):
+    with pytest.raises(ConfigError, match="train.mode: .* does not say"):
+        component.check(road.config(monitor="happiness"))
+
+
+@pytest.mark.slow
+def test_two_workers_train_what_one_does(road, monkeypatch):
+    # Dropout would draw other numbers for half a batch.
+    monkeypatch.setattr(Road, "options", "{units: [8]}")
+    options = {"epochs": 1, "steps_per_epoch": 3}
+    one, _ = road.fit("one", **options)
+    two, _ = road.fit("two", workers=2, **options)
+    _equal(one, two, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_worker_that_fails_is_told(road, tmp_path):
+    config = road.config(workers=2)
+    with pytest.raises(PipelineError, match=r"worker \d of 2 has ended with code 1"):
+        workers.run(config, {}, {"checkpoints": tmp_path}, component.fit)

@@ -1,0 +1,138 @@
+"""A new model takes over what an old one has learnt, by value where ids changed."""
+
+from collections.abc import Iterable, Mapping
+
+import keras
+import numpy as np
+
+from tfmtl.layers.embedding import FeatureEmbedding
+
+
+def warm_start(
+    model: keras.Model,
+    old: keras.Model | Mapping[str, np.ndarray],
+    vocabularies: Mapping[str, Iterable] | None = None,
+    old_vocabularies: Mapping[str, Iterable] | None = None,
+) -> dict:
+    """Copies weights from an old model; rows of tables by the value they stand for.
+
+    A weight is copied from the one of the same path, see `places`, and shape. The rows
+    of a table are matched by the vocabularies: row i is the embedding of the
+    i-th value, and row 0 (missing, unknown) stays row 0. So learnt values keep their
+    embedding where the vocabulary grows, shrinks or is ordered anew, and new values
+    start as they are initialised. A table with a vocabulary on one side only is left
+    alone, as its ids mean something else now.
+
+    The optimizer starts anew.
+
+    Args:
+        model: The new model; its weights are overwritten.
+        old: A model, or {path: array} of its weights, with the paths of `places`.
+        vocabularies: {feature: values in the order of their ids, from 1}, of the new
+            model's tables. Defaults to none: ids mean what they meant.
+        old_vocabularies: The same of the old one's.
+
+    Returns:
+        {"copied": [path], "rows": {path: (rows copied, rows of a vocabulary)},
+        "left": {path: reason}}, where all weights of the new model occur once.
+
+    Example:
+        >>> import tfmtl
+        >>> def model(size):
+        ...     item = tfmtl.Categorical("item", vocabulary_size=size)
+        ...     return tfmtl.models.get("shared_bottom")([item], [tfmtl.Task("click")])
+        >>> report = warm_start(
+        ...     model(4), model(3), {"item": ["a", "b", "c"]}, {"item": ["c", "a"]}
+        ... )
+        >>> report["rows"]
+        {'embedding/item': (2, 3)}
+    """
+    if isinstance(old, keras.Model):
+        old = {
+            path: weight.value[rows].numpy()
+            for path, (weight, rows) in places(old).items()
+        }
+    vocabularies, old_vocabularies = vocabularies or {}, old_vocabularies or {}
+    report = {"copied": [], "rows": {}, "left": {}}
+    for path, (weight, rows) in places(model).items():
+        part = weight.value[rows]  # which can be assigned to, as a variable can
+        shape = tuple(part.shape)
+        feature = path.rpartition("/")[2]
+        if path not in old:
+            report["left"][path] = "the old model has none"
+        elif feature in vocabularies and feature in old_vocabularies:
+            if old[path].shape[1:] != shape[1:]:
+                report["left"][path] = f"{old[path].shape} has become {shape}"
+                continue
+            new_rows, old_rows = match_rows(
+                vocabularies[feature], old_vocabularies[feature]
+            )
+            table = part.numpy()
+            fits = (new_rows < len(table)) & (old_rows < len(old[path]))
+            new_rows, old_rows = new_rows[fits], old_rows[fits]
+            table[new_rows] = old[path][old_rows]
+            table[0] = old[path][0]
+            part.assign(table)
+            report["rows"][path] = (len(new_rows), len(table) - 1)
+        elif feature in vocabularies or feature in old_vocabularies:
+            report["left"][path] = "only one of the models has a vocabulary"
+        elif old[path].shape != shape:
+            report["left"][path] = f"{old[path].shape} has become {shape}"
+        else:
+            part.assign(old[path])
+            report["copied"].append(path)
+    return report
+
+
+def match_rows(values: Iterable, old_values: Iterable) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the rows, new and old, of the values that both vocabularies hold.
+
+    Args:
+        values: The new vocabulary, in the order of its ids, from 1.
+        old_values: The old one.
+
+    Example:
+    >>> match_rows(["a", "b", "c"], ["c", "a"])
+    (array([1, 3]), array([2, 1]))
+    """
+    old_rows = {value: row for row, value in enumerate(old_values, 1)}
+    pairs = [
+        (row, old_rows[value])
+        for row, value in enumerate(values, 1)
+        if value in old_rows
+    ]
+    new, old = np.array(pairs, "int64").reshape(-1, 2).T
+    return new, old
+
+
+def places(model: keras.Model) -> dict:
+    """Returns {path: (weight, its rows)}, the paths without the model's name.
+
+    The table of a feature has a path of its own, "embedding/FEATURE", though it is only
+    a slice of rows of a weight; features that share a table have the first one's.
+
+    Example:
+    >>> import tfmtl
+    >>> model = tfmtl.models.get("shared_bottom")(
+    ...     [tfmtl.Categorical("item", vocabulary_size=9)], [tfmtl.Task("click")]
+    ... )
+    >>> list(places(model))[:2]
+    ['embedding/item', 'sharing/bottom/dense_0/kernel']
+    >>> places(model)["embedding/item"][1]
+    slice(0, 9, None)
+    """
+    found, tables = {}, set()
+    for layer in model._flatten_layers():
+        if isinstance(layer, FeatureEmbedding):
+            tables |= {id(table) for table in layer.tables.values()}
+            for name in layer.owners:
+                found[_path(f"{layer.path}/{name}")] = layer.place(name)
+    everything = slice(None)
+    for weight in model.weights:
+        if id(weight) not in tables:
+            found[_path(weight.path)] = (weight, everything)
+    return found
+
+
+def _path(path):
+    return path.partition("/")[2]
