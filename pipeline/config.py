@@ -187,6 +187,24 @@ class Model(_Section):
     options: dict[str, Any] = {}
 
 
+class Named(pydantic.BaseModel):
+    """One of several ways by its name, with options of its own beside it."""
+
+    model_config = pydantic.ConfigDict(extra="allow", frozen=True)
+
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value):
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All but the name."""
+        return dict(self.model_extra or {})
+
+
 class Train(_Section):
     """How the model is fitted.
 
@@ -194,6 +212,12 @@ class Train(_Section):
     a validation and a checkpoint. The epoch with the best `monitor` is kept, and
     `patience` epochs without a better one end the training; `mode` says what better
     is where the metric's name does not.
+
+    `optimizer`, one of `tfmtl.optimizers.names()`, and `loss_weighting`, one of
+    `tfmtl.training.weightings()`, are names, or mappings of a `name` and options of its
+    own, such as {name: sparse_adagrad, l2: 1.0e-6}. `learning_rate` is the optimizer's.
+    `jit_compile`: XLA compiles the training step, but for lookups and updates of
+    tables; worth it from some minutes of training on.
 
     `deterministic`: the same weights bit for bit on the same machine; slower.
     `warm_start`: "served", or a folder of a model, to start from; see
@@ -204,7 +228,10 @@ class Train(_Section):
     epochs: Annotated[int, Field(ge=1)] = 3
     steps_per_epoch: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 1024
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    optimizer: Named = Named(name="lazy_adam")
+    loss_weighting: Named = Named(name="fixed")
+    jit_compile: bool = False
     patience: Annotated[int, Field(ge=1)] | None = None
     monitor: str = "val_loss"
     mode: Literal["min", "max", "one"] | None = None

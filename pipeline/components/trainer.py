@@ -246,7 +246,21 @@ def build(config: Config, features: list, tasks: list) -> tfmtl.MultiTaskModel:
         model = tfmtl.models.get(name)(features, tasks, **options)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"model.options: {error}") from error
-    model.compile(keras.optimizers.Adam(config.train.learning_rate))
+    train = config.train
+    options = train.optimizer.options
+    if train.learning_rate is not None:
+        options["learning_rate"] = train.learning_rate
+    try:
+        optimizer = tfmtl.optimizers.get(train.optimizer.name, **options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"train.optimizer: {error}") from error
+    try:
+        weighting = tfmtl.training.weighting(
+            train.loss_weighting.name, **train.loss_weighting.options
+        )
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"train.loss_weighting: {error}") from error
+    model.compile(optimizer, weighting, jit_compile=train.jit_compile)
     return model
 
 

@@ -154,7 +154,7 @@ def test_warm_start_from_what_is_served(road, trained, tmp_path):
     np.testing.assert_array_equal(*tower)
     count = len(places(new))
     assert f"{count} of {count} weights" in lines[0]
-    assert f"video_id/embeddings {len(old) - 1:,} of {len(old):,}" in lines[1]
+    assert f"video_id {len(old) - 1:,} of {len(old):,}" in lines[1]
     # In a training, from a model's folder.
     _, lines = road.fit("warm", epochs=1, steps_per_epoch=1, warm_start=str(model))
     assert f"{count} of {count} weights" in lines[0]

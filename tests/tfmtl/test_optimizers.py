@@ -266,5 +266,7 @@ def test_what_would_touch_every_row_is_refused():
         optimizers.LazyAdam(amsgrad=True)
     with pytest.raises(ValueError, match="Did you mean 'lazy_adam'"):
         optimizers.get("lazyadam")
-    with pytest.raises(ValueError, match="An option of pepnet_online must be"):
+    with pytest.raises(
+        ValueError, match="pepnet_online has no options. Received: rate"
+    ):
         optimizers.get("pepnet_online", rate=1)

@@ -57,7 +57,8 @@ def get(name: str, **options) -> keras.optimizers.Optimizer:
     """
     _errors.check_choice("optimizer", name, _REGISTRY)
     known = inspect.signature(_REGISTRY[name]).parameters
-    if "kwargs" not in known:
-        for option in options:
-            _errors.check_choice(f"An option of {name}", option, known)
+    if not known and options:
+        raise ValueError(
+            f"The optimizer {name} has no options. Received: {', '.join(options)}."
+        )
     return _REGISTRY[name](**options)
