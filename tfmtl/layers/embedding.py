@@ -206,10 +206,26 @@ class FeatureEmbedding(keras.layers.Layer):
 
     def _look_up_all(self, dim, group, x):
         """Returns the vectors of the features of one width by a single lookup."""
-        rows = [row for f in group for row in self._rows(f, x[f.name])]
+        plain = [f for f in group if f.has_plain_ids]
+        others = [f for f in group if not f.has_plain_ids]
+        rows = [row for f in others for row in self._rows(f, x[f.name])]
+        rows = [ops.stack(rows)] if rows else []
+        if plain:
+            rows.insert(0, self._plain_rows(plain, x))
         # Fields first: apart again without a copy, which (B, F, D) is not.
-        found = iter(ops.unstack(self._look_up(dim, ops.stack(rows))))
-        return {f.name: _sum(found, f.num_hashes) for f in group}
+        found = iter(ops.unstack(self._look_up(dim, ops.concatenate(rows))))
+        return {f.name: _sum(found, f.num_hashes) for f in plain + others}
+
+    def _plain_rows(self, group, x):
+        """Returns the rows (F, B) of features with a vocabulary, with a few ops."""
+        ids = [x[f.name] for f in group]
+        if any(i.dtype != "int32" for i in ids):
+            ids = [ops.cast(i, "int64") for i in ids]
+        ids = ops.stack(ids)  # (F, B)
+        sizes = ops.array([[f.vocabulary_size] for f in group], ids.dtype)
+        starts = ops.array([[self._starts[f.table_name]] for f in group], "int32")
+        known = ops.logical_and(ids >= 0, ids < sizes)
+        return starts + ops.cast(ops.where(known, ids, ops.zeros_like(ids)), "int32")
 
     def _rows(self, feature, ids):
         """Returns the rows of the width's table for each of the hash functions."""
