@@ -1,36 +1,24 @@
 """The model that every architecture is."""
 
-import contextlib
 import inspect
 
 import keras
-import tensorflow as tf
 from keras import ops
 
-from tfmtl import _errors, optimizers
+from tfmtl import _errors
 from tfmtl.features import check_features
 from tfmtl.gate_report import gate_report
-from tfmtl.layers.embedding import FeatureEmbedding, rows_of_table
+from tfmtl.layers.embedding import FeatureEmbedding
 from tfmtl.layers.field_stack import FieldStack
 from tfmtl.layers.interaction_bottom import InteractionBottom
 from tfmtl.layers.interactions import takes_fields
 from tfmtl.layers.towers import Tower
 from tfmtl.models.personalization import make_epnet, make_ppnet
-from tfmtl.rows import completion, labels_and_masks, weigh
+from tfmtl.models.trainer import MultiTaskTrainer
 from tfmtl.tasks import check_tasks
-from tfmtl.training import (
-    Fixed,
-    GradientBalancing,
-    LossWeighting,
-    WeightingEpochs,
-    weighting,
-)
-from tfmtl.training.workers import LearnsOnWorkers, replica_share, replica_shares
-
-_FIXED = Fixed()
 
 
-class MultiTaskModel(LearnsOnWorkers, keras.Model):
+class MultiTaskModel(MultiTaskTrainer):
     """Features in, one prediction a task out, with any sharing structure between.
 
         inputs {feature: tensor}
@@ -84,8 +72,6 @@ class MultiTaskModel(LearnsOnWorkers, keras.Model):
     (8, 1)
     """
 
-    loss_weighting = _FIXED  # until `compile` says otherwise
-
     def __new__(cls, *args, **kwargs):
         """Keeps the arguments for `get_config`, so that no subclass needs its own."""
         model = super().__new__(cls, *args, **kwargs)
@@ -119,9 +105,7 @@ class MultiTaskModel(LearnsOnWorkers, keras.Model):
         ppnet=None,
         interactions=None,
     ):
-        super().__init__(name=name)
-        self.features = list(features)
-        self.tasks = list(tasks)
+        super().__init__(features, tasks, name=name)
         self.embedding = self.make_embedding()
         self.sharing = sharing
         self.bottom = self.make_bottom(interactions)
@@ -130,13 +114,6 @@ class MultiTaskModel(LearnsOnWorkers, keras.Model):
         self.towers = {
             # PPNet has taken over the hidden layers.
             task.name: self.make_tower(task.name, () if self.ppnet else task.tower)
-            for task in tasks
-        }
-        self.task_losses = {
-            task.name: keras.metrics.Mean(name=f"{task.name}_loss") for task in tasks
-        }
-        self.task_metrics = {
-            task.name: [form.metric(task.name, features) for form in task.metric_forms]
             for task in tasks
         }
         # The features say all shapes, so the weights exist from the start.
@@ -210,205 +187,6 @@ class MultiTaskModel(LearnsOnWorkers, keras.Model):
             if task.name in means:
                 bias = self.towers[task.name].output_bias
                 bias.assign(ops.full(bias.shape, task.logit_of(means[task.name])))
-
-    def compile(self, optimizer="lazy_adam", loss_weighting="fixed", **kwargs):
-        """Configures training; without arguments: `LazyAdam`, learning rate 1e-3.
-
-        Args:
-            optimizer: String, one of `tfmtl.optimizers.names()` or of Keras's, or a
-                `keras.optimizers.Optimizer`.
-            loss_weighting: A `tfmtl.training.LossWeighting`, or its name, one of
-                `tfmtl.training.weightings()`. Defaults to "fixed", `Task.weight`.
-            **kwargs: Passed to `keras.Model.compile`. Losses and metrics belong to the
-                tasks, so `loss` is refused. With `jit_compile=True`, XLA compiles a
-                training step except for the lookups and updates of tables.
-        """
-        if kwargs.get("loss") is not None:
-            raise ValueError(
-                "A loss belongs to its task: Task(..., loss=...). Received: "
-                f"loss={kwargs['loss']!r} in compile()."
-            )
-        if isinstance(loss_weighting, str):
-            loss_weighting = weighting(loss_weighting)
-        if not isinstance(loss_weighting, LossWeighting):
-            raise ValueError(
-                "loss_weighting must be a name or a tfmtl.training.LossWeighting. "
-                f"Received: {loss_weighting!r}."
-            )
-        if loss_weighting is not self.loss_weighting:
-            loss_weighting.start(self.tasks, super().trainable_weights)
-            # Not as a layer of the model, whose weights are what is served. It is saved
-            # all the same, and learnt by way of `trainable_weights`.
-            object.__setattr__(self, "loss_weighting", loss_weighting)
-        if optimizer in optimizers.names():
-            optimizer = optimizers.get(optimizer)
-        super().compile(optimizer=optimizer, **kwargs)
-        # XLA would copy whole tables, so `train_step` compiles only the rest.
-        self._jit_above, self.jit_compile = self.jit_compile, False
-        self.optimizer.build(self.trainable_weights)
-
-    def get_compile_config(self):
-        """Returns the arguments of `compile`."""
-        config = super().get_compile_config()
-        if config:
-            config["loss_weighting"] = keras.saving.serialize_keras_object(
-                self.loss_weighting
-            )
-        return config
-
-    def compile_from_config(self, config):
-        """Compiles a loaded model as it was; Keras calls this."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-
-    def training_scope(self, x, y, sample_weight=None):
-        """Returns the context in which a training step calls the model.
-
-        For an architecture whose forward pass must know the batch's labels, such as
-        DEPHN. Whoever writes a training step of their own enters it.
-        """
-        return contextlib.nullcontext()
-
-    @property
-    def trainable_weights(self):
-        """What the optimizer learns: the layers' weights, the loss weighting's."""
-        return [*super().trainable_weights, *self.loss_weighting.trainable_weights]
-
-    def fit(self, *args, **kwargs):
-        """Trains, as `keras.Model.fit`; a loss weighting is told of every epoch."""
-        if isinstance(self.loss_weighting, Fixed):
-            return super().fit(*args, **kwargs)
-        given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
-        callbacks = given.get("callbacks")
-        epochs = WeightingEpochs()
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            epochs.set_model(self)
-            callbacks.callbacks.insert(0, epochs)
-        else:
-            callbacks = [epochs, *keras.tree.flatten(callbacks or [])]
-        return super().fit(**{**given, "callbacks": callbacks})
-
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        """Returns the weighted sum of the tasks' losses, plus `compute_other_loss`.
-
-        In training as the loss weighting has it; else sum_k weight_k L_k, so that
-        epochs can be compared.
-        """
-        losses, rows = self.compute_task_losses(x, y, y_pred, sample_weight)
-        weighting = self.loss_weighting if training else _FIXED
-        shares = replica_shares(rows)
-        of_all = {name: loss * shares[name] for name, loss in losses.items()}
-        total = weighting.total(self.tasks, of_all, rows)
-        if training:
-            weighting.update(losses, rows)
-        return total + self.compute_other_loss(x, y, y_pred, sample_weight)
-
-    def compute_task_losses(self, x, y, y_pred, sample_weight=None):
-        """Returns {task: L_k} and {task: the sum of its rows' weights}, scalars."""
-        losses, weights = {}, {}
-        rows = self.loss_rows(x, y, y_pred, sample_weight)
-        for task in self.tasks:
-            label, prediction, weight = rows[task.name]
-            loss = task.row_loss(label, prediction)
-            total = ops.sum(weight)
-            mean = ops.sum(loss * weight) / ops.maximum(total, 1e-9)
-            self.task_losses[task.name].update_state(mean, total)
-            losses[task.name], weights[task.name] = mean, total
-        return losses, weights
-
-    def compute_other_loss(self, x, y, y_pred, sample_weight=None):
-        """Returns what belongs to no one task: the losses that layers have added."""
-        return replica_share() * ops.sum(ops.stack([*self.losses, 0.0]))
-
-    def train_step(self, data):
-        """Runs a training step; lookups and updates of tables stay outside of XLA."""
-        if isinstance(self.loss_weighting, GradientBalancing):
-            return self.loss_weighting.train_step(self, data)
-        if not self._jit_above or replica_share() < 1:
-            return super().train_step(data)
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        tables = self.embedding.trainable_weights
-        in_tables = {id(weight) for weight in tables}
-        others = [w for w in self.trainable_weights if id(w) not in in_tables]
-
-        def differentiate(vectors, x, y, sample_weight):
-            with tf.GradientTape() as tape:
-                tape.watch(vectors)
-                y_pred = self.above(vectors, x, training=True)
-                loss = self._compute_loss(x, y, y_pred, sample_weight, training=True)
-                rows = tf.shape(next(iter(y_pred.values())))[0]
-                self._loss_tracker.update_state(loss, sample_weight=rows)
-                loss = self.optimizer.scale_loss(loss)
-            self.compute_metrics(x, y, y_pred, sample_weight)
-            return tape.gradient(loss, (vectors, [w.value for w in others]))
-
-        with tf.GradientTape() as tape:
-            vectors = self.embedding(x)  # {feature: (B, dim)}
-        # Made anew in every trace: it may capture tensors of the outer graph.
-        compiled = tf.function(differentiate, jit_compile=True, autograph=False)
-        towards_vectors, gradients = compiled(vectors, x, y, sample_weight)
-        gradients += tape.gradient(vectors, [w.value for w in tables], towards_vectors)
-        self.optimizer.apply(gradients, others + tables)
-        return self.get_metrics_result()
-
-    def loss_rows(self, x, y, y_pred, sample_weight=None):
-        """Returns {task: (label, prediction, weight)}, each (batch,), for the loss."""
-        rows = {
-            name: (label, ops.squeeze(y_pred[name], -1), weight)
-            for name, (label, weight) in self._rows(x, y, sample_weight).items()
-        }
-        for task in self.tasks:
-            if task.duration is not None:
-                *seconds, weight = rows[task.name]
-                y = self._labels(y)
-                ratios = (completion(task, each, y, x) for each in seconds)
-                rows[task.name] = (*ratios, weight)
-        return rows
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """Updates each task's metrics with the rows in its sample space."""
-        rows = self._rows(x, y, sample_weight)
-        by_name = {feature.name: feature for feature in self.features}
-        for task in self.tasks:
-            metrics = self.task_metrics[task.name]
-            for form, metric in zip(task.metric_forms, metrics, strict=True):
-                label, weight = rows[task.name]
-                ids = {}
-                if form.domain:
-                    domain = by_name[form.domain]
-                    ids["domain"] = rows_of_table(x[form.domain], domain)
-                if form.group:
-                    # Id 0, missing or unknown, is many users and not one.
-                    ids["group"] = ops.reshape(x[form.group], (-1,))
-                    weight = ops.where(ids["group"] != 0, weight, 0.0)
-                metric.update_state(label, y_pred[task.name], weight, **ids)
-        return self.get_metrics_result()
-
-    def _rows(self, x, y, sample_weight):
-        """Returns {task: (label, weight)}; rows outside the sample space weigh 0."""
-        rows = labels_and_masks(self.tasks, self._labels(y), x)
-        if sample_weight is not None:
-            for task in self.tasks:
-                label, mask = rows[task.name]
-                weight = sample_weight
-                if isinstance(weight, dict):  # Keras spreads one weight over all labels
-                    weight = weight[task.label]
-                weight = ops.reshape(ops.cast(weight, "float32"), (-1,))
-                rows[task.name] = (label, weigh(mask, weight, task))
-        return rows
-
-    def _labels(self, y):
-        """Returns the labels as a dict; a single task's may come bare."""
-        if isinstance(y, dict):
-            return y
-        if len(self.tasks) > 1 or y is None:
-            labels = [task.label for task in self.tasks]
-            raise ValueError(
-                f"Labels must be a dict with the keys {labels}. Received: "
-                f"{type(y).__name__}."
-            )
-        return {self.tasks[0].label: y}
 
     def gate_report(self, data, domain=None):
         """Returns the mean and deviation of every gate's weights over a dataset.

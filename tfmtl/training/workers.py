@@ -1,34 +1,6 @@
-"""What a model needs so that several workers learn as one would."""
+"""Shares of a loss, so that several workers learn as one would."""
 
 import tensorflow as tf
-from keras import ops
-
-
-class LearnsOnWorkers:
-    """Lets `fit` and `evaluate` run under `tf.distribute`, over several hosts too.
-
-    Keras 3.15 runs `MirroredStrategy`, but two of its steps do not know that the
-    replicas may live in several processes (`MultiWorkerMirroredStrategy`): this class
-    replaces them. Make, compile and load the model in the strategy's scope.
-    """
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Does nothing: the model has its weights from the start.
-
-        Keras's own averages a batch over the workers to learn its shape, which fails
-        for a dict of features.
-        """
-
-    def get_metrics_result(self):
-        """Returns {metric: scalar}, or for one of several replicas {metric: (1,)}.
-
-        Keras averages the replicas' results over their first axis, for progress bars
-        and callbacks of batches. An epoch's result is that of all rows.
-        """
-        results = super().get_metrics_result()
-        if _replicas() == 1 or tf.distribute.in_cross_replica_context():
-            return results
-        return {name: ops.reshape(value, (1,)) for name, value in results.items()}
 
 
 def replica_shares(amounts):
@@ -44,7 +16,7 @@ def replica_shares(amounts):
         {task: float or scalar tensor}.
 
     Example:
-    >>> replica_shares({"click": ops.ones(())})
+    >>> replica_shares({"click": tf.ones(())})
     {'click': 1.0}
     """
     if _replicas() == 1 or tf.distribute.in_cross_replica_context():
