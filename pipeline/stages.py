@@ -65,7 +65,7 @@ def _features(config: Config) -> list[dict]:
 
 def _labels(config: Config) -> list[dict]:
     """The tasks, as far as the data depend on them."""
-    wanted = {"name", "label", "kind", "space"}
+    wanted = {"name", "label", "kind", "space", "row_weight", "duration"}
     return [task.model_dump(include=wanted) for task in config.tasks]
 
 
@@ -136,7 +136,7 @@ def stages(config: Config) -> list[Stage]:
             "Transform",
             inputs=("examples", "statistics", "schema"),
             outputs=("transform_graph", "transformed_examples"),
-            depends=lambda c: [_features(c), _labels(c)],
+            depends=lambda c: [_features(c), _labels(c), c.transform.model_dump()],
         ),
         Stage(
             "Trainer",

@@ -9,6 +9,8 @@ import tensorflow as tf
 from tfmtl.features import Categorical, Feature, Sequence, check_features
 from tfmtl.tasks import Task, check_tasks
 
+_PARSED = 8192  # rows, about, that are parsed at a time
+
 
 def read(
     files: str | Items[str],
@@ -25,19 +27,21 @@ def read(
 
     The records must hold every feature under its name (int64 ids, float numbers), every
     label and every column of a space, row weight or duration (float, NaN = missing), as
-    the pipeline's Transform writes them.
+    the pipeline's Transform writes them. A record holds one row, or the same columns of
+    many rows one after the other, which are read several times faster.
 
     Args:
         files: A glob pattern, or a list of paths. Names in ".gz" are gzip files.
         features: List of `Categorical`, `Numeric` and `Sequence`.
         tasks: List of `Task`.
         batch_size: Rows of a batch.
-        shuffle: Records in the shuffle buffer; 0 keeps the order of the files.
+        shuffle: Rows that are read ahead and put in random order; 0 keeps the order of
+            the files. Several files are read at a time, in random order too.
         seed: Of the shuffling; each epoch differs, but two runs do not. Files are then
             read in turn; without a seed, whichever is ready.
         drop_remainder: Whether a last batch that is not full is left out. One size of
             batches saves a compilation in training.
-        rows: Records in all files, if known: Keras then knows the steps of an epoch
+        rows: Rows in all files, if known: Keras then knows the steps of an epoch
             from the start, and does not take the end of the first for missing data.
         start: Batches that are done with. The dataset is then endless, epoch after
             epoch, for `fit(steps_per_epoch=...)`, and goes on behind them. The order
@@ -73,7 +77,26 @@ def read(
         )
     names = [os.fspath(file) for file in files]
 
+    spec, is_label = _spec(features, tasks)
+    vocabularies = _vocabularies(features)
+    records_at_once = max(1, _PARSED // _rows_of_first(names[0], compression, spec))
+
+    def parse(records):
+        columns = _columns(records, spec)
+        for name, size in vocabularies.items():
+            # An id that int32 cannot hold stays one that the vocabulary lacks.
+            ids = tf.clip_by_value(columns[name], -1, size)
+            columns[name] = tf.cast(ids, tf.int32)
+        labels = {name: columns[name] for name in is_label}
+        return {f.name: columns[f.name] for f in features}, labels
+
+    def permute(columns, seed):
+        count = tf.shape(tf.nest.flatten(columns)[0])[0]
+        order = tf.random.experimental.stateless_shuffle(tf.range(count), [seed, 0])
+        return tf.nest.map_structure(lambda column: tf.gather(column, order), columns)
+
     def batches(seed):
+        """One epoch."""
         dataset = tf.data.Dataset.from_tensor_slices(names)
         if shuffle:
             dataset = dataset.shuffle(len(names), seed=seed).interleave(
@@ -84,23 +107,28 @@ def read(
                 num_parallel_calls=tf.data.AUTOTUNE,
                 deterministic=seed is not None,
             )
-            # Serialized records shuffle several times faster than parsed ones.
-            dataset = dataset.shuffle(shuffle, seed=seed)
         else:
             dataset = dataset.flat_map(
                 lambda file: tf.data.TFRecordDataset(file, compression)
             )
-        if rows is not None:
-            dataset = dataset.apply(tf.data.experimental.assert_cardinality(rows))
-        return dataset.batch(batch_size, drop_remainder=drop_remainder)
+        dataset = dataset.batch(records_at_once)
+        dataset = dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+        if shuffle:
+            # To permute columns costs a tenth of what it costs to shuffle records.
+            seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+            dataset = tf.data.Dataset.zip(dataset.rebatch(shuffle), seeds).map(permute)
+            dataset = dataset.prefetch(1)  # read on while these rows are learnt from
+        return dataset.rebatch(batch_size, drop_remainder=drop_remainder)
 
+    steps = None
+    if rows is not None:
+        steps = rows // batch_size if drop_remainder else -(-rows // batch_size)
     if start is None:
         dataset = batches(seed)
+        if steps is not None:
+            dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     else:
-        epoch, done = 0, start
-        if rows is not None:
-            steps = rows // batch_size if drop_remainder else -(-rows // batch_size)
-            epoch, done = divmod(start, steps)
+        epoch, done = divmod(start, steps) if steps else (0, start)
 
         def batches_of(epoch):
             # Of this function's graph alone: the order shall not depend on the global
@@ -111,39 +139,52 @@ def read(
 
         dataset = tf.data.Dataset.range(epoch, tf.int64.max).flat_map(batches_of)
         dataset = dataset.skip(done)
-    spec, is_label = _spec(features, tasks)
-    vocabularies = _vocabularies(features)
-
-    def parse(records):
-        row = tf.io.parse_example(records, spec)
-        for name, size in vocabularies.items():
-            # An id that int32 cannot hold stays one that the vocabulary lacks.
-            row[name] = tf.cast(tf.clip_by_value(row[name], -1, size), tf.int32)
-        labels = {name: row[name] for name in is_label}
-        return {f.name: row[f.name] for f in features}, labels
-
     options = tf.data.Options()
     # Under tf.distribute, workers share out each batch, and not the files: so they
     # learn as one worker would with the whole batch.
     options.experimental_distribute.auto_shard_policy = (
         tf.data.experimental.AutoShardPolicy.DATA
     )
-    return (
-        dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(tf.data.AUTOTUNE)
-        .with_options(options)
-    )
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def _rows_of_first(file, compression, spec):
+    """Returns the rows in the first record of a file; 1 if it has none."""
+    for record in tf.data.TFRecordDataset(file, compression).take(1):
+        first = next(iter(_columns(record[None], spec).values()))
+        return max(1, len(first))
+    return 1
+
+
+def _columns(records, spec):
+    """Parses records, of one row each or of many, to {name: (rows, *shape)}."""
+    kinds = {name: tf.io.RaggedFeature(dtype) for name, (_, dtype) in spec.items()}
+    parsed = tf.io.parse_example(records, kinds)
+    columns = {
+        name: tf.reshape(parsed[name].flat_values, (-1, *shape))
+        for name, (shape, _) in spec.items()
+    }
+    first, *others = columns
+    count = tf.shape(columns[first])[0]
+    for name in others:
+        tf.debugging.assert_equal(
+            tf.shape(columns[name])[0],
+            count,
+            f"Every record must hold as many values of {name!r} as of {first!r}, or of "
+            "each as many times its length. Missing in some, or of another length?",
+        )
+    return columns
 
 
 def _spec(features, tasks):
-    """Returns the parsing spec, and the names in it that go with the labels."""
-    spec = {f.name: tf.io.FixedLenFeature(f.shape, f.dtype) for f in features}
+    """Returns {column: (shape of a row, dtype)}, and the columns beside the labels."""
+    spec = {f.name: (f.shape, tf.as_dtype(f.dtype)) for f in features}
     names = {task.name for task in tasks}
     columns = [task.label for task in tasks]
     columns += [task.space for task in tasks if task.space not in names]
     columns += [column for t in tasks for column in (t.row_weight, t.duration)]
     is_label = [name for name in dict.fromkeys(columns) if name and name not in spec]
-    spec |= {name: tf.io.FixedLenFeature((), tf.float32) for name in is_label}
+    spec |= {name: ((), tf.float32) for name in is_label}
     return spec, is_label
 
 

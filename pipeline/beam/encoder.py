@@ -19,13 +19,32 @@ _FLOAT_LIST = 2
 _INT64_LIST = 3
 
 
-def examples(columns: Mapping[str, np.ndarray]) -> Iterator[bytes]:
-    """Yields one serialized `tf.Example` for each row.
+def examples(
+    columns: Mapping[str, np.ndarray], rows_per_record: int = 1
+) -> Iterator[bytes]:
+    """Yields serialized `tf.Example`s.
 
     Args:
         columns: {name: array (rows,) or (rows, length)}, of floats (written as
             `FloatList`) or of integers that are not negative (as `Int64List`).
+        rows_per_record: How many rows follow on each other in each feature's list of an
+            example. The last example has what is left.
     """
+    rows = len(next(iter(columns.values())))
+    whole = rows - rows % rows_per_record
+    for start, stop, size in ((0, whole, rows_per_record), (whole, rows, rows - whole)):
+        if start < stop:
+            records = (stop - start) // size
+            yield from _examples(
+                {
+                    name: values[start:stop].reshape(records, -1)
+                    for name, values in columns.items()
+                }
+            )
+
+
+def _examples(columns: Mapping[str, np.ndarray]) -> Iterator[bytes]:
+    """Yields one serialized `tf.Example` for each row of (rows, length) arrays."""
     parts: list[bytes | np.ndarray] = []  # of a `Features` message
     for name in sorted(columns):
         parts += _entry(name, columns[name])
@@ -46,8 +65,6 @@ def examples(columns: Mapping[str, np.ndarray]) -> Iterator[bytes]:
 
 def _entry(name: str, values: np.ndarray) -> list[bytes | np.ndarray]:
     """An entry of the map `Features.feature`: {key: name, value: Feature}."""
-    if values.ndim == 1:
-        values = values[:, None]  # (rows, length)
     if np.issubdtype(values.dtype, np.floating):
         kind, packed = _FLOAT_LIST, np.ascontiguousarray(values, "<f4").view(np.uint8)
     else:

@@ -6,7 +6,8 @@
                                                   summary.json   {"rows": {split: n}}
 
 A record holds the transformed features, and the labels and space columns as they are
-(NaN = missing). The shards of a split hold its rows in the order of the examples.
+(NaN = missing), of one row or of `transform.rows_per_record`. The shards of a split
+hold its rows in the order of the examples.
 """
 
 import json
@@ -106,6 +107,7 @@ class _WriteShard(beam.DoFn):
 
     def __init__(self, config: Config, graph: Path):
         self._features, self._tasks = config.features, config.tasks
+        self._rows_per_record = config.transform.rows_per_record
         self._graph = str(graph)
 
     def setup(self) -> None:
@@ -142,4 +144,6 @@ class _WriteShard(beam.DoFn):
                 {name: tf.constant(values) for name, values in raw.items()}
             )
             values = {name: tensor.numpy() for name, tensor in transformed.items()}
-            yield from encoder.examples({**values, **arrow.labels(batch, self._tasks)})
+            yield from encoder.examples(
+                {**values, **arrow.labels(batch, self._tasks)}, self._rows_per_record
+            )

@@ -41,6 +41,28 @@ def files(tmp_path):
     return str(tmp_path / "*.tfrecord.gz")
 
 
+def _write_blocks(path, rows, size):
+    """Writes records of several rows each."""
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for block in (rows[i : i + size] for i in range(0, len(rows), size)):
+            floats = {
+                "x": [i / 10 for i in block],
+                "click": [i % 2 for i in block],
+                "liked": [float("nan")] * len(block),
+                "played": [1] * len(block),
+            }
+            ints = {"item": block, "seen": [n for i in block for n in (i, 1, 0)]}
+            feature = {
+                key: tf.train.Feature(float_list=tf.train.FloatList(value=values))
+                for key, values in floats.items()
+            } | {
+                key: tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+                for key, values in ints.items()
+            }
+            example = tf.train.Example(features=tf.train.Features(feature=feature))
+            writer.write(example.SerializeToString())
+
+
 def _items(dataset):
     return [int(i) for inputs, _ in dataset for i in inputs["item"]]
 
@@ -125,6 +147,31 @@ def test_drop_remainder(files):
 def test_plain_files_by_list(tmp_path):
     _write(tmp_path / "a", range(3))
     assert _items(tfmtl.data.read([tmp_path / "a"], FEATURES, TASKS, 2)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("size", [1, 7, 40])
+def test_records_of_several_rows_are_read_as_those_of_one(files, tmp_path, size):
+    _write_blocks(tmp_path / "blocks", list(range(40)), size)
+    read = [tmp_path / "blocks"], FEATURES, TASKS
+    dataset = tfmtl.data.read(*read, batch_size=16, rows=40)
+    one_by_one = tfmtl.data.read(files, FEATURES, TASKS, batch_size=16, rows=40)
+    for block, rows in zip(dataset, one_by_one, strict=True):
+        for part, expected in zip(block, rows, strict=True):
+            assert list(part) == list(expected)
+            for name, values in expected.items():
+                np.testing.assert_array_equal(part[name], values)
+    shuffled = _items(tfmtl.data.read(*read, 16, shuffle=40, seed=1))
+    assert sorted(shuffled) == list(range(40)) != shuffled
+
+
+def test_shuffles_no_further_than_it_is_told(tmp_path):
+    _write(tmp_path / "a", range(100))
+    found = _items(
+        tfmtl.data.read([tmp_path / "a"], FEATURES, TASKS, 8, shuffle=20, seed=1)
+    )
+    for start in range(0, 100, 20):
+        window = found[start : start + 20]
+        assert sorted(window) == list(range(start, start + 20)) != window
 
 
 def test_what_is_not_there(files, tmp_path):
