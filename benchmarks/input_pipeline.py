@@ -2,8 +2,9 @@
 
     python benchmarks/input_pipeline.py --census DIR [--set KEY=VALUE ...]
 
-Runs configs/census.yaml (DIR holds its two files) and configs/feed.yaml up to Transform
-and compares `fit` of the configured PLE fed by `tfmtl.data.read`, shuffled as the
+Runs configs/census.yaml (DIR holds its two files) and configs/feed.yaml up to
+Transform, with 256 rows a record (`--set transform.rows_per_record=1` for one), and
+compares `fit` of the configured PLE fed by `tfmtl.data.read`, shuffled as the
 trainer does, with `fit` fed by the same batches cached in memory, at batch 1024 and
 8192. The two take turns, an epoch each, after one that warms up. Prints rows a second
 (medians) and the share that files reach, by the clock, which counts, and by CPU time,
@@ -38,6 +39,7 @@ def load(name: str, overrides: list[str], workspace: Path) -> tuple:
         [
             f"workspace={workspace / name}",
             f"push.destination={workspace / name}/served",
+            "transform.rows_per_record=256",
             *overrides,
         ],
     )
