@@ -2,16 +2,20 @@
 
     python benchmarks/table_size.py [--rows 1000 1000000] [--optimizer NAME ...]
 
-26 categorical features of dimension 16, one task, Shared-Bottom (64), batch 1024, ids
-drawn uniformly, `fit` on prebatched tensors in memory. For each optimizer the table
-sizes take turns in one process. Prints the time of a step (median of the turns) and the
-ratio of the largest tables to the smallest, by the clock, which counts, and by CPU
-time, which other work on the machine disturbs less. Keras's own Adam is there for
+PLE of two levels with 3 tasks, over 26 categorical features of dimension 16 and 13
+numbers, batch 1024, ids drawn uniformly, `fit` on prebatched tensors in memory. For
+each optimizer the table sizes take turns in one process. Prints the time of a step
+(median of the turns) and the ratio of the largest tables to the smallest, by the clock,
+which counts, and by CPU time, which other work on the machine disturbs less. Keras's own Adam is there for
 comparison: it updates every row, so it gets few steps.
 
 It fails (exit status 1) if a row-sparse optimizer needs, with the largest tables, more
 than 1.3 times what it needs with the smallest. A million rows take 1.7 GB, and as much
 again for each slot of the optimizer.
+
+What the large tables cost more is waiting for memory, most of it for the processor's
+page tables. On Linux, GLIBC_TUNABLES=glibc.malloc.hugetlb=1 before the command puts
+tables into pages of 2 MB, where they are allowed (transparent_hugepage/enabled).
 """
 
 import argparse
@@ -26,7 +30,8 @@ import tensorflow as tf
 
 import tfmtl
 
-FEATURES, DIM, BATCH = 26, 16, 1024
+FEATURES, DIM, NUMBERS, BATCH = 26, 16, 13, 1024
+TASKS = ("click", "like", "buy")
 LARGEST_RATIO = 1.3
 # Name -> (optimizer, steps of a turn, whether the threshold holds).
 OPTIMIZERS = {
@@ -43,8 +48,13 @@ def make(rows: int, optimizer: keras.optimizers.Optimizer) -> keras.Model:
         tfmtl.Categorical(f"id_{i}", vocabulary_size=rows, embedding_dim=DIM)
         for i in range(FEATURES)
     ]
-    model = tfmtl.models.get("shared_bottom")(
-        features, [tfmtl.Task("click", tower=())], units=(64,)
+    features += [tfmtl.Numeric(f"number_{i}") for i in range(NUMBERS)]
+    model = tfmtl.models.get("ple")(
+        features,
+        [tfmtl.Task(task, tower=(32,)) for task in TASKS],
+        shared_experts=2,
+        task_experts=2,
+        expert_units=((128,), (64,)),
     )
     model.compile(optimizer)
     return model
@@ -54,7 +64,11 @@ def batches(rows: int, steps: int) -> tf.data.Dataset:
     """Returns a dataset of `steps` batches in memory."""
     rng = np.random.default_rng(rows)
     x = {f"id_{i}": rng.integers(0, rows, steps * BATCH) for i in range(FEATURES)}
-    y = {"click": (rng.random(steps * BATCH) < 0.2).astype("float32")}
+    x |= {
+        f"number_{i}": rng.normal(size=steps * BATCH).astype("float32")
+        for i in range(NUMBERS)
+    }
+    y = {task: (rng.random(steps * BATCH) < 0.2).astype("float32") for task in TASKS}
     return tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH).cache().prefetch(2)
 
 
