@@ -6,8 +6,8 @@ PLE of two levels with 3 tasks, over 26 categorical features of dimension 16 and
 numbers, batch 1024, ids drawn uniformly, `fit` on prebatched tensors in memory. For
 each optimizer the table sizes take turns in one process. Prints the time of a step
 (median of the turns) and the ratio of the largest tables to the smallest, by the clock,
-which counts, and by CPU time, which other work on the machine disturbs less. Keras's own Adam is there for
-comparison: it updates every row, so it gets few steps.
+which counts, and by CPU time, which other work on the machine disturbs less. Keras's
+own Adam is there for comparison: it updates every row, so it gets few steps.
 
 It fails (exit status 1) if a row-sparse optimizer needs, with the largest tables, more
 than 1.3 times what it needs with the smallest. A million rows take 1.7 GB, and as much

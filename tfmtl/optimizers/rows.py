@@ -87,5 +87,6 @@ def set_rows(variable, rows, values):
 
 
 def subtract_rows(variable, rows, values):
-    """Subtracts from rows of a variable."""
-    variable.scatter_sub(tf.IndexedSlices(values, rows))
+    """Subtracts from distinct rows of a variable."""
+    # TensorFlow's `scatter_sub` takes four times as long as a lookup and an update.
+    set_rows(variable, rows, tf.gather(variable, rows) - values)
