@@ -49,10 +49,10 @@ def evaluator(
             "larger: data.split"
         )
     schema = pq.read_schema(arrow.shards(split)[0])
-    for i, column in enumerate(config.evaluate.slices):
-        if column not in schema.names:
+    for where, column, _ in config.columns():
+        if where.startswith("evaluate.") and column not in schema.names:
             raise PipelineError(
-                f"evaluate.slices.{i}: column {column!r} is not in the examples."
+                f"{where}: column {column!r} is not in the examples."
                 f"{nearest(column, schema.names)}"
             )
     model = inputs["model"] / SERVING
@@ -75,12 +75,13 @@ def evaluator(
         "architecture": config.model.architecture,
         "rows": rows,
         "tasks": [
-            t.model_dump(include={"name", "kind", "space"})
+            t.model_dump(include={"name", "kind", "space", "row_weight"})
             | {"metric": metrics.PRIMARY[t.kind]}
             for t in config.tasks
         ],
         "domain": config.domain,
         "slices": evaluation.slice_columns(config),
+        "group": config.evaluate.group,
         "baseline": {"version": int(baseline.name)} if "baseline" in models else None,
         "baseline_note": refusal,
         # Of the model and of the one served now, comparable or not.
