@@ -263,6 +263,8 @@ class Evaluate(_Section):
     `minimum`: task -> least metric (AUC; Spearman correlation if it is not binary).
     `max_drop`: how much worse than the served model a task's metric may be; a mapping
     holds only the tasks that it names to it, for a rare task's metric is noisy.
+    `single_task`: the workspace, or the metrics.json, of a run that has learnt each
+    task alone; the report then shows the MTL gain. See `pipeline.gain`.
     """
 
     slices: list[str] = []
@@ -272,6 +274,7 @@ class Evaluate(_Section):
     max_drop: (
         Annotated[float, Field(ge=0)] | dict[str, Annotated[float, Field(ge=0)]]
     ) = 0.01
+    single_task: str | None = None
 
 
 class Push(_Section):

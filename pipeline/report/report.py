@@ -33,6 +33,7 @@ def render(measured: Mapping[str, Any], epochs: Sequence[Mapping[str, float]]) -
             (kind, [t for t in measured["tasks"] if t["kind"] == kind])
             for kind in ("binary", "regression", "count")
         ],
+        gains=_gains(measured["tasks"], overall),
         tables=[_slice_table(measured, column) for column in measured["slices"]],
         plots=[
             (task["name"], _task_plots(overall[task["name"]]))
@@ -60,6 +61,14 @@ def number(value: float | None, digits: int = 4) -> str:
 def signed(value: float) -> str:
     """A difference with its sign; a real minus, as wide as the plus."""
     return f"{value:+.4f}".replace("-", "−")
+
+
+def _gains(tasks: Sequence[Mapping], overall: Mapping[str, Mapping]) -> dict | None:
+    """Metrics, and (task, {metric: MTL gain}); None if nothing is compared."""
+    rows = [(task["name"], overall.get(task["name"], {})) for task in tasks]
+    rows = [(name, record["gain"]) for name, record in rows if "gain" in record]
+    metrics = list(dict.fromkeys(metric for _, gain in rows for metric in gain))
+    return {"metrics": metrics, "rows": rows} if rows else None
 
 
 def _slice_table(measured: Mapping, column: str) -> dict:

@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from pipeline import blessing, saved_model
+from pipeline import blessing, gain, saved_model
 from pipeline.beam import evaluation
-from pipeline.components.evaluator import evaluator
+from pipeline.components.evaluator import check, evaluator
 from pipeline.config import Config
 from pipeline.errors import PipelineError
+from pipeline.metadata import Metadata
 
 ROWS = 500
 TABS = ["home", "search", "<b>odd</b>", None]
@@ -268,6 +269,75 @@ def test_grouped_auc_and_row_weights(run, examples, tmp_path, monkeypatch, weigh
     assert overall["gauc"] not in (None, overall["auc"])
     assert f"{overall['gauc']:.4f}" in page and "AUC by<br>user" in page
     assert ("weighted by worth" in page) == weighted
+
+
+def make_alone(path, **model):
+    """Writes a metrics.json of a single-task run, by its records."""
+    record = {"task": "click", "slice": "all", "value": "all", "model": model}
+    path.write_text(json.dumps({"results": [record]}))
+    return record
+
+
+def test_the_gain_over_a_single_task_run(run, examples, tmp_path):
+    labels, scores, _ = expected(examples[1])["click", "all", "all"]
+    alone = tmp_path / "metrics.json"
+    record = make_alone(alone, mean=0.5, invalid=0, auc=0.5, log_loss=0.5, gauc=None)
+    record |= {"rows": len(labels), "mean_label": np.mean(labels)}
+    other = record | {"task": "buy", "slice": "tab", "value": "none"}
+    alone.write_text(json.dumps({"results": [record, other]}))
+    config = make_config(tmp_path / "none", group="user", single_task=str(alone))
+    summary, measured, _, page = run(config)
+    gains = {r["task"]: r["gain"] for r in measured["results"] if "gain" in r}
+    model = measured["results"][0]["model"]
+    assert gains == {
+        "click": {"auc": model["auc"] - 0.5, "log_loss": 0.5 - model["log_loss"]}
+    }
+    assert measured["single_task"] == str(alone)
+    assert f"gain {gains['click']['auc']:+.4f}" in summary["notes"][0]
+    assert "Gain over learning each task alone" in page
+    assert f"{-gains['click']['log_loss']:.4f}" in page and "<th>log loss</th>" in page
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"rows": 7, "mean_label": 0.5}, "same test rows.*click all all: .*and 7 of"),
+        ({"task": "like"}, r"no task is in .*, which has \['like'\]"),
+    ],
+)
+def test_a_single_task_run_on_other_rows(run, tmp_path, change, message):
+    alone = tmp_path / "metrics.json"
+    record = make_alone(alone, auc=0.5) | change
+    alone.write_text(json.dumps({"results": [record]}))
+    with pytest.raises(PipelineError, match=f"evaluate.single_task: .*{message}"):
+        run(make_config(tmp_path / "none", single_task=str(alone)))
+
+
+def test_the_newest_evaluation_of_single_tasks_is_compared_with(tmp_path):
+    config = make_config(tmp_path, single_task=str(tmp_path))
+    with pytest.raises(PipelineError, match="must be a metrics.json or a workspace"):
+        check(config)
+    store = Metadata(tmp_path / "metadata.sqlite")
+    files = []
+    for architecture, tasks in (
+        ("ple", 1),
+        ("single_task", 2),
+        ("ple", 2),
+    ):
+        folder = tmp_path / str(len(files))
+        folder.mkdir()
+        files.append(folder / "metrics.json")
+        measured = {"architecture": architecture, "tasks": [{}] * tasks}
+        files[-1].write_text(json.dumps(measured))
+        execution = store.begin("run", "Evaluator", "key")
+        store.complete(execution, {}, [], {"evaluation": folder})
+    check(config)
+    assert gain.metrics_file(str(tmp_path)) == files[1]
+    files[1].unlink()
+    assert gain.metrics_file(str(tmp_path)) == files[0]
+    files[0].unlink()
+    with pytest.raises(PipelineError, match="no evaluation of tasks .* learnt alone"):
+        check(config)
 
 
 def test_a_group_that_the_examples_lack(run, tmp_path):
