@@ -63,12 +63,20 @@ def signed(value: float) -> str:
     return f"{value:+.4f}".replace("-", "−")
 
 
-def _gains(tasks: Sequence[Mapping], overall: Mapping[str, Mapping]) -> dict | None:
-    """Metrics, and (task, {metric: MTL gain}); None if nothing is compared."""
-    rows = [(task["name"], overall.get(task["name"], {})) for task in tasks]
-    rows = [(name, record["gain"]) for name, record in rows if "gain" in record]
-    metrics = list(dict.fromkeys(metric for _, gain in rows for metric in gain))
-    return {"metrics": metrics, "rows": rows} if rows else None
+def _gains(tasks: Sequence[Mapping], overall: Mapping[str, Mapping]) -> list[dict]:
+    """A table a kind of task: its metrics, and (task, {metric: MTL gain})."""
+    tables: dict[str, list] = {}
+    for task in tasks:
+        if gain := overall.get(task["name"], {}).get("gain"):
+            tables.setdefault(task["kind"], []).append((task["name"], gain))
+    return [
+        {
+            "kind": kind,
+            "metrics": list(dict.fromkeys(m for _, gain in rows for m in gain)),
+            "rows": rows,
+        }
+        for kind, rows in tables.items()
+    ]
 
 
 def _slice_table(measured: Mapping, column: str) -> dict:
