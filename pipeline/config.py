@@ -255,19 +255,26 @@ class Train(_Section):
 class Evaluate(_Section):
     """What is reported, and what a model must reach to be blessed.
 
-    `slices`: columns whose values are reported apart. `best_reachable`: task ->
-    column with the true probability or expectation, where data are simulated.
+    `slices`: columns whose values are reported apart. `group`: a column, such as the
+    user's id, by which binary tasks also get a grouped AUC: the mean of the groups'
+    AUCs, weighted by their rows; rows where it is missing are in no group.
+    `best_reachable`: task -> column with the true probability or expectation, where
+    data are simulated.
     `minimum`: task -> least metric (AUC; Spearman correlation if it is not binary).
     `max_drop`: how much worse than the served model a task's metric may be; a mapping
     holds only the tasks that it names to it, for a rare task's metric is noisy.
+    `single_task`: the workspace, or the metrics.json, of a run that has learnt each
+    task alone; the report then shows the MTL gain. See `pipeline.gain`.
     """
 
     slices: list[str] = []
+    group: str | None = None
     best_reachable: dict[str, str] = {}
     minimum: dict[str, float] = {}
     max_drop: (
         Annotated[float, Field(ge=0)] | dict[str, Annotated[float, Field(ge=0)]]
     ) = 0.01
+    single_task: str | None = None
 
 
 class Push(_Section):
@@ -304,7 +311,7 @@ class Config(_Section):
         """Yields (YAML path, column, type) for every column the logs must have.
 
         Types: "string" (categorical), "float" (numeric, label, space), "list"
-        (sequence), "any" (split and slice columns, which keep their own type).
+        (sequence), "any" (split, slice and group columns, which keep their own type).
         """
         types_ = {"categorical": "string", "numeric": "float", "sequence": "list"}
         tasks = {task.name for task in self.tasks}
@@ -322,6 +329,8 @@ class Config(_Section):
             yield f"evaluate.best_reachable.{name}", column, "float"
         for i, column in enumerate(self.evaluate.slices):
             yield f"evaluate.slices.{i}", column, "any"
+        if self.evaluate.group:
+            yield "evaluate.group", self.evaluate.group, "any"
         if self.data.split.column:
             yield "data.split.column", self.data.split.column, "any"
 

@@ -11,10 +11,17 @@ from tfmtl.metrics import exact
 PRIMARY = {"binary": "auc", "regression": "spearman", "count": "spearman"}
 
 
-def measure(kind: str, label: np.ndarray, score: np.ndarray) -> dict:
+def measure(
+    kind: str,
+    label: np.ndarray,
+    score: np.ndarray,
+    weight: np.ndarray | None = None,
+    group: np.ndarray | None = None,
+) -> dict:
     """Returns every metric of a task's kind over the rows given.
 
-    Binary: `auc`; `log_loss`; `normalized_entropy`, the log-loss over that of always
+    Binary: `auc`; `gauc`, the mean AUC of the groups by their rows' weights, where
+    groups are given; `log_loss`; `normalized_entropy`, the log-loss over that of always
     predicting the group's mean label; `calibration`, the sum of predictions over the
     sum of labels. Regression and count: `spearman` (the correlation of ranks), `xauc`,
     `mae`, `rmse`, `calibration`. `invalid` counts predictions that are not finite or,
@@ -25,6 +32,9 @@ def measure(kind: str, label: np.ndarray, score: np.ndarray) -> dict:
         kind: "binary", "regression" or "count".
         label: float (rows,), 0 or 1 for a binary task.
         score: float (rows,), the predictions.
+        weight: float (rows,) > 0, by which rows count in all metrics. Defaults to 1.
+        group: int (rows,), such as the user's code; a negative one is in no group.
+            Defaults to no groups.
 
     Returns:
         {metric: number or None}.
@@ -39,18 +49,25 @@ def measure(kind: str, label: np.ndarray, score: np.ndarray) -> dict:
         usable &= (score >= 0) & (score <= 1)
     invalid = len(score) - int(usable.sum())
     if invalid or not len(score):
-        names = _of_kind(kind, np.zeros(1), np.zeros(1))
+        zero = np.zeros(1)
+        names = _of_kind(kind, zero, zero, None, None if group is None else zero)
         return {"invalid": invalid, "mean": None} | dict.fromkeys(names)
-    metrics = {"mean": score.mean()} | _of_kind(kind, label, score)
+    metrics = {"mean": np.average(score, weights=weight)}
+    metrics |= _of_kind(kind, label, score, weight, group)
     return {"invalid": 0} | {
         name: float(value) if np.isfinite(value) else None
         for name, value in metrics.items()
     }
 
 
-def _of_kind(kind: str, label: np.ndarray, score: np.ndarray) -> dict[str, float]:
+def _of_kind(kind, label, score, weight, group) -> dict[str, float]:
     if kind == "binary":
         names = ("auc", "log_loss", "normalized_entropy", "calibration")
     else:
         names = ("spearman", "xauc", "mae", "rmse", "calibration")
-    return {name: getattr(exact, name)(label, score) for name in names}
+    found = {n: getattr(exact, n)(label, score, weight=weight) for n in names}
+    if kind == "binary" and group is not None:
+        at = group >= 0
+        of_groups = None if weight is None else weight[at]
+        found["gauc"] = exact.grouped_auc(label[at], score[at], group[at], of_groups)
+    return found

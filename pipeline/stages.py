@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import saved_model
+from pipeline import gain, saved_model
 from pipeline.config import Config
 
 
@@ -91,6 +91,14 @@ def _is_compared(config: Config, outputs: Mapping[str, Path]) -> bool:
     return served is None or saved_model.identity(served) in measured["compared"]
 
 
+def _single_task(config: Config) -> list:
+    """The evaluation of the single-task run, with what shows that it has changed."""
+    if not config.evaluate.single_task:
+        return []
+    file = gain.metrics_file(config.evaluate.single_task)
+    return [str(file), file.stat().st_mtime_ns]
+
+
 def stages(config: Config) -> list[Stage]:
     """Returns the stages of a config, in the order in which they run."""
     own_logs = config.data.source is None
@@ -160,6 +168,7 @@ def stages(config: Config) -> list[Stage]:
                 c.domain,
                 c.evaluate.model_dump(),
                 c.push.destination,
+                _single_task(c),
             ],
             holds=_is_compared,
         ),

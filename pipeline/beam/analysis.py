@@ -174,7 +174,7 @@ def _rows(part: Rows) -> dict:
             for name, presence in part.columns.items()
         },
         "labels": [
-            [domain, task, sums.rows, float(sums.total / max(sums.rows, 1))]
+            [domain, task, sums.rows, sums.mean]
             for (domain, task), sums in sorted(part.labels.items())
         ],
     }

@@ -111,7 +111,8 @@ def in_space(
 ) -> np.ndarray:
     """The rows that count for a task: its label is known and its space holds.
 
-    Rows are counted, not weighed: a `row_weight` is for learning.
+    As in training, a row also needs a weight and a duration above 0 where the task has
+    such columns. A negative or infinite weight, which the Trainer refuses, is none.
 
     Args:
         values: Examples, or what `labels` made of them.
@@ -125,6 +126,11 @@ def in_space(
     if isinstance(values, pa.RecordBatch):
         values = labels(values, tasks)
     inside = ~np.isnan(values[task.label_column])
+    if task.duration:
+        inside &= values[task.duration] > 0
+    if task.row_weight:
+        weight = values[task.row_weight]
+        inside &= (weight > 0) & (weight < np.inf)
     by_name = {t.name: t for t in tasks}
     while task is not None and task.space is not None:
         given = by_name.get(task.space)

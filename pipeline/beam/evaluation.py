@@ -6,11 +6,12 @@
 
 One shuffle, of arrays and not of rows. The metrics are exact, which needs all rows of
 a group in one place: about 110 bytes a row while they are sorted, 1.1 GB for 10 million
-rows. Tasks and slices are measured in parallel.
+rows. Tasks and slices are measured in parallel. With `evaluate.group`, the rows' values
+of that column go along with binary tasks; where they are counted each is but a code.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import apache_beam as beam
@@ -27,6 +28,9 @@ MISSING = "(missing)"
 _ROWS = 8 * arrow.BATCH_ROWS  # of one element of the first collection
 
 Key = tuple[str, str, str]  # task, slice column, value
+# Labels, weights if the task has them, and scores: (1 or 2 + sources, rows), and the
+# group of each row, if the task has groups.
+Piece = tuple[np.ndarray, pa.Array | None]
 
 
 def evaluate(
@@ -48,7 +52,8 @@ def evaluate(
 
     Returns:
         Records {"task", "slice", "value", "rows", "mean_label", source: metrics...},
-        those of all rows with "curves" also. Sorted; the largest groups first.
+        those of all rows with "curves" also. A task's `row_weight` weighs all but
+        "rows". Sorted; the largest groups first.
     """
     rows = arrow.count_rows(split)
     ranges = [(at, min(at + _ROWS, rows)) for at in range(0, rows, _ROWS)]
@@ -88,7 +93,7 @@ def slice_columns(config: Config) -> list[str]:
 
 
 class _Score(beam.DoFn):
-    """(first row, row to stop before) -> ((task, column, value), (sources, rows))."""
+    """(first row, row to stop before) -> ((task, column, value), piece)."""
 
     def __init__(
         self,
@@ -107,12 +112,12 @@ class _Score(beam.DoFn):
 
         self._scorers = {name: Scorer(path) for name, path in self._models.items()}
 
-    def process(self, rows: tuple[int, int]) -> Iterator[tuple[Key, np.ndarray]]:
+    def process(self, rows: tuple[int, int]) -> Iterator[tuple[Key, Piece]]:
         start, stop = rows
         for batch in arrow.read_batches(self._split, start=start, stop=stop):
             yield from self._batch(batch)
 
-    def _batch(self, batch: pa.RecordBatch) -> Iterator[tuple[Key, np.ndarray]]:
+    def _batch(self, batch: pa.RecordBatch) -> Iterator[tuple[Key, Piece]]:
         predicted = {name: scorer(batch) for name, scorer in self._scorers.items()}
         labels = arrow.labels(batch, self._config.tasks)
         groups = [(ALL, ALL, np.arange(batch.num_rows))]
@@ -122,47 +127,58 @@ class _Score(beam.DoFn):
             ]
         for task in self._config.tasks:
             best = self._config.evaluate.best_reachable.get(task.name)
+            weight = [labels[task.row_weight]] if task.row_weight else []
             stacked = np.stack(
-                [labels[task.label_column]]
+                [labels[task.label_column], *weight]
                 + [
                     arrow.floats(batch.column(best))
                     if source == "best_reachable"
                     else predicted[source][task.name]
                     for source in self._sources[task.name]
                 ]
-            )  # (1 + sources, rows)
+            )  # (1 or 2 + sources, rows)
+            group = None
+            if self._config.evaluate.group and task.kind == "binary":
+                group = batch.column(self._config.evaluate.group)
             counted = arrow.in_space(labels, task, self._config.tasks)
             for column, value, at in groups:
                 at = at[counted[at]]
                 if len(at):
-                    yield (task.name, column, value), stacked[:, at]
+                    of_rows = None if group is None else group.take(pa.array(at))
+                    yield (task.name, column, value), (stacked[:, at], of_rows)
 
 
 class _Measure(beam.DoFn):
-    """((task, column, value), arrays) -> a record as JSON."""
+    """((task, column, value), pieces) -> a record as JSON."""
 
     def __init__(self, config: Config, sources: Mapping[str, list[str]]) -> None:
-        self._kinds = {task.name: task.kind for task in config.tasks}
+        self._tasks = {task.name: task for task in config.tasks}
         self._sources = sources
 
-    def process(self, element: tuple[Key, Iterable[np.ndarray]]) -> Iterator[str]:
-        (task, column, value), arrays = element
-        label, *scores = np.concatenate(list(arrays), axis=1)
+    def process(self, element: tuple[Key, Iterable[Piece]]) -> Iterator[str]:
+        (task, column, value), pieces = element
+        arrays, groups = zip(*pieces, strict=True)
+        label, *scores = np.concatenate(arrays, axis=1)
+        weight = scores.pop(0) if self._tasks[task].row_weight else None
+        group = None if groups[0] is None else _codes(groups)
+        del arrays, groups
         record = {
             "task": task,
             "slice": column,
             "value": value,
             "rows": len(label),
-            "mean_label": float(label.mean(dtype=np.float64)),
+            "mean_label": float(np.average(label.astype(np.float64), weights=weight)),
         }
-        kind = self._kinds[task]
+        kind = self._tasks[task].kind
         for source, score in zip(self._sources[task], scores, strict=True):
-            record[source] = metrics.measure(kind, label, score)
+            record[source] = metrics.measure(kind, label, score, weight, group)
             if column == ALL and source != "baseline" and not record[source]["invalid"]:
                 curves = record.setdefault("curves", {}).setdefault(source, {})
-                curves["calibration"] = exact.calibration_bins(label, score)
+                curves["calibration"] = exact.calibration_bins(
+                    label, score, weight=weight
+                )
                 if kind == "binary":
-                    curves["roc"] = exact.roc(label, score)
+                    curves["roc"] = exact.roc(label, score, weight=weight)
         yield json.dumps(record, allow_nan=False)
 
 
@@ -174,3 +190,12 @@ def _values(column: pa.Array) -> Iterator[tuple[str, np.ndarray]]:
     ends = np.cumsum(np.bincount(codes, minlength=len(encoded.dictionary)))
     positions = np.split(order, ends[:-1])
     yield from zip(encoded.dictionary.to_pylist(), positions, strict=True)
+
+
+def _codes(pieces: Sequence[pa.Array]) -> np.ndarray:
+    """Numbers the values of all pieces: int (rows,), -1 where missing."""
+    encoded = pa.chunked_array(pieces)
+    if not pa.types.is_dictionary(encoded.type):
+        encoded = encoded.dictionary_encode()
+    indices = [c.indices.fill_null(-1) for c in encoded.unify_dictionaries().chunks]
+    return np.concatenate([part.to_numpy() for part in indices])

@@ -68,16 +68,23 @@ class Presence:
 
 @dataclass(frozen=True)
 class LabelSum:
-    """Rows in a task's sample space, and the sum of their labels."""
+    """Rows in a task's sample space, their weight, and the weighted sum of labels."""
 
     rows: int
+    weight: Fraction
     total: Fraction
 
     @classmethod
     def merge(cls, parts: Sequence[LabelSum]) -> LabelSum:
         """Adds up."""
+        weight = sum((part.weight for part in parts), Fraction(0))
         total = sum((part.total for part in parts), Fraction(0))
-        return cls(sum(part.rows for part in parts), total)
+        return cls(sum(part.rows for part in parts), weight, total)
+
+    @property
+    def mean(self) -> float:
+        """The mean label by weight; 0 without a row."""
+        return float(self.total / (self.weight or 1))
 
 
 @dataclass(frozen=True)
@@ -138,9 +145,18 @@ def _label_sums(batch: pa.RecordBatch, tasks: Sequence[Task], domain: str | None
         label = values[task.label_column].astype(np.float64)
         counts = in_space(values, task, tasks) & np.isfinite(label)
         label, where = label[counts], code[counts]
+        weight = np.ones(len(label))
+        if task.row_weight:
+            weight = values[task.row_weight][counts].astype(np.float64)
+        label = label * weight
         rows = np.bincount(where, minlength=len(names))
-        total = np.bincount(where, label, minlength=len(names))
-        for name, n, part in zip(names, rows, total, strict=False):
-            sums[name, task.name] = LabelSum(int(n), Fraction(float(part)))
-        sums[ALL, task.name] = LabelSum(len(label), Fraction(float(label.sum())))
+        weights = np.bincount(where, weight, minlength=len(names))
+        totals = np.bincount(where, label, minlength=len(names))
+        for name, *part in zip(names, rows, weights, totals, strict=False):
+            sums[name, task.name] = _label_sum(*part)
+        sums[ALL, task.name] = _label_sum(len(label), weight.sum(), label.sum())
     return sums
+
+
+def _label_sum(rows, weight, total) -> LabelSum:
+    return LabelSum(int(rows), Fraction(float(weight)), Fraction(float(total)))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import blessing, metrics, saved_model
+from pipeline import blessing, gain, metrics, saved_model
 from pipeline.beam import arrow, evaluation
 from pipeline.config import Config, Task, nearest
 from pipeline.errors import PipelineError
@@ -23,6 +23,12 @@ from pipeline.report import report
 
 SPLIT = "Split-test"
 SERVING = "Format-Serving"
+
+
+def check(config: Config) -> None:
+    """Raises a PipelineError for a comparison that cannot be made, before any work."""
+    if config.evaluate.single_task:
+        gain.metrics_file(config.evaluate.single_task)
 
 
 def evaluator(
@@ -39,7 +45,8 @@ def evaluator(
         {"rows", "blessed", "metrics": {task: AUC or Spearman correlation}, "notes"}.
 
     Raises:
-        PipelineError: The test split is empty, or the model does not fit the config.
+        PipelineError: The test split is empty, the model does not fit the config, or
+            the single-task run cannot be compared with it.
     """
     split = inputs["examples"] / SPLIT
     rows = arrow.count_rows(split)
@@ -49,10 +56,10 @@ def evaluator(
             "larger: data.split"
         )
     schema = pq.read_schema(arrow.shards(split)[0])
-    for i, column in enumerate(config.evaluate.slices):
-        if column not in schema.names:
+    for where, column, _ in config.columns():
+        if where.startswith("evaluate.") and column not in schema.names:
             raise PipelineError(
-                f"evaluate.slices.{i}: column {column!r} is not in the examples."
+                f"{where}: column {column!r} is not in the examples."
                 f"{nearest(column, schema.names)}"
             )
     model = inputs["model"] / SERVING
@@ -67,6 +74,11 @@ def evaluator(
     results = evaluation.evaluate(
         config, split, models, _sources(config, models), outputs["evaluation"]
     )
+    alone = config.evaluate.single_task and gain.metrics_file(
+        config.evaluate.single_task
+    )
+    if alone:
+        gain.add(results, alone)
     overall = {r["task"]: r for r in results if r["slice"] == evaluation.ALL}
     gates = [gate for task in config.tasks for gate in _gates(config, task, overall)]
     reasons = [gate["reason"] for gate in gates if not gate["passed"]]
@@ -75,12 +87,14 @@ def evaluator(
         "architecture": config.model.architecture,
         "rows": rows,
         "tasks": [
-            t.model_dump(include={"name", "kind", "space"})
+            t.model_dump(include={"name", "kind", "space", "row_weight"})
             | {"metric": metrics.PRIMARY[t.kind]}
             for t in config.tasks
         ],
         "domain": config.domain,
         "slices": evaluation.slice_columns(config),
+        "group": config.evaluate.group,
+        "single_task": str(alone) if alone else None,
         "baseline": {"version": int(baseline.name)} if "baseline" in models else None,
         "baseline_note": refusal,
         # Of the model and of the one served now, comparable or not.
@@ -202,6 +216,8 @@ def _notes(
             if (value := _value(record, source, task)) is not None
         ]
         metric = metrics.PRIMARY[task.kind]
+        if record and metric in record.get("gain", {}):
+            shown.append(f"gain {record['gain'][metric]:+.4f}")
         lines.append(f"{task.name}: {metric} {', '.join(shown) or 'not defined'}")
     if refusal:
         lines.append(f"baseline: {refusal}")

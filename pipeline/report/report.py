@@ -33,6 +33,7 @@ def render(measured: Mapping[str, Any], epochs: Sequence[Mapping[str, float]]) -
             (kind, [t for t in measured["tasks"] if t["kind"] == kind])
             for kind in ("binary", "regression", "count")
         ],
+        gains=_gains(measured["tasks"], overall),
         tables=[_slice_table(measured, column) for column in measured["slices"]],
         plots=[
             (task["name"], _task_plots(overall[task["name"]]))
@@ -60,6 +61,22 @@ def number(value: float | None, digits: int = 4) -> str:
 def signed(value: float) -> str:
     """A difference with its sign; a real minus, as wide as the plus."""
     return f"{value:+.4f}".replace("-", "−")
+
+
+def _gains(tasks: Sequence[Mapping], overall: Mapping[str, Mapping]) -> list[dict]:
+    """A table a kind of task: its metrics, and (task, {metric: MTL gain})."""
+    tables: dict[str, list] = {}
+    for task in tasks:
+        if gain := overall.get(task["name"], {}).get("gain"):
+            tables.setdefault(task["kind"], []).append((task["name"], gain))
+    return [
+        {
+            "kind": kind,
+            "metrics": list(dict.fromkeys(m for _, gain in rows for m in gain)),
+            "rows": rows,
+        }
+        for kind, rows in tables.items()
+    ]
 
 
 def _slice_table(measured: Mapping, column: str) -> dict:

@@ -83,6 +83,8 @@ def test_in_space():
             "stars": [5.0, 4.0, 3.0, 2.0, None],
             "shown": [1.0, None, 0.0, 1.0, 1.0],
             "w": [0.0] * 5,
+            "half": [0.5, 0.0, None, 2.0, np.inf],
+            "length": [9.0, 0.0, 9.0, 9.0, None],
         }
     )
     expected = {
@@ -92,6 +94,12 @@ def test_in_space():
         "keep": [False, False, False, False, False],  # buys outside clicks do not count
     }
     assert arrow.label_columns(tasks) == ["clicked", "buy", "stars", "shown", "w"]
+    weighted = tasks[0].model_copy(update={"row_weight": "half"})
+    inside = arrow.in_space(batch, weighted, [weighted])
+    assert inside.tolist() == [True, False, False, False, False]
+    timed = tasks[2].model_copy(update={"space": None, "duration": "length"})
+    inside = arrow.in_space(batch, timed, [timed])
+    assert inside.tolist() == [True, False, True, True, False]
     values = arrow.labels(batch, tasks)
     for task in tasks:
         assert arrow.in_space(batch, task, tasks).tolist() == expected[task.name]

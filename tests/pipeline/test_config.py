@@ -43,6 +43,7 @@ def test_every_config_of_ours_is_valid(path):
         ("data.split={by: time}", "a split by 'time' needs `column`"),
         ("data.logs=['x.csv']", "exactly one of `source` and `logs` must be given"),
         ("push={}", "push.destination: this key is required"),
+        ("evaluate.grup=user_id", "evaluate.grup: unknown key. Did you mean 'group'?"),
         ("evaluate.minimum={clik: 1}", "no such task. Did you mean 'click'?"),
         ("features.clock.kind=numeric", "--set features.clock.kind: no item 'clock'"),
         ("features.0.name.x=1", "'x' is below a value"),

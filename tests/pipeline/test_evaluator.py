@@ -1,5 +1,6 @@
 """Evaluator: real SavedModels, measured by the Beam job, against a loop over rows."""
 
+import itertools
 import json
 import math
 
@@ -9,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from pipeline import blessing, saved_model
+from pipeline import blessing, gain, saved_model
 from pipeline.beam import evaluation
-from pipeline.components.evaluator import evaluator
+from pipeline.components.evaluator import check, evaluator
 from pipeline.config import Config
 from pipeline.errors import PipelineError
+from pipeline.metadata import Metadata
 
 ROWS = 500
 TABS = ["home", "search", "<b>odd</b>", None]
@@ -66,6 +68,8 @@ def make_examples(folder):
             "minutes": np.exp(age + random.normal(size=ROWS)),
             "played": [None if i % 11 == 0 else float(i % 4 > 0) for i in range(ROWS)],
             "p_click": p,
+            "user": [None if i % 29 == 0 else f"u{i % 23}" for i in range(ROWS)],
+            "worth": [None if i % 19 == 0 else i % 3 / 2 for i in range(ROWS)],
         },
         schema=pa.schema(
             {
@@ -73,9 +77,11 @@ def make_examples(folder):
                 "age": pa.float64(),
                 "seen": pa.list_(pa.string()),
                 "hour": pa.int64(),
+                "user": pa.string(),
             }
             | dict.fromkeys(
-                ["click", "bought", "minutes", "played", "p_click"], pa.float64()
+                ["click", "bought", "minutes", "played", "p_click", "worth"],
+                pa.float64(),
             )
         ),
     )
@@ -147,7 +153,7 @@ def run(examples, tmp_path):
 
 
 def expected(rows, weight=1.0):
-    """{(task, slice, value): (labels, scores)} by one loop over rows."""
+    """{(task, slice, value): (labels, scores, rows)} by one loop over rows."""
     groups = {}
     for row in rows:
         logit = weight * ((row["age"] or 0.0) + 0.1 * len(row["seen"] or []))
@@ -165,9 +171,10 @@ def expected(rows, weight=1.0):
                 (task, "tab", row["tab"] or "(missing)"),
                 (task, "hour", str(row["hour"])),
             ):
-                labels, scores = groups.setdefault(key, ([], []))
+                labels, scores, where = groups.setdefault(key, ([], [], []))
                 labels.append(label)
                 scores.append(score)
+                where.append(row)
     return groups
 
 
@@ -187,7 +194,7 @@ def test_every_group_equals_a_loop_over_rows(run, examples, tmp_path, monkeypatc
     found = {(r["task"], r["slice"], r["value"]): r for r in measured["results"]}
     assert found.keys() == groups.keys()
     assert len(found) == len(measured["results"]) == 3 * (1 + 4 + 3)
-    for key, (labels, scores) in groups.items():
+    for key, (labels, scores, _) in groups.items():
         record = found[key]
         assert record["rows"] == len(labels)
         assert record["mean_label"] == pytest.approx(np.mean(labels), rel=1e-6)
@@ -217,6 +224,125 @@ def test_a_minimum_that_is_not_met(run, tmp_path):
     assert [gate["passed"] for gate in measured["gates"]] == [False, True]
     assert reason in page and "not blessed" in page
     assert f"not blessed: {reason}" in summary["notes"]
+
+
+def pair_gauc(labels, scores, users, weights):
+    total = impressions = 0.0
+    for user in {user for user in users if user is not None}:
+        at = [i for i, other in enumerate(users) if other == user]
+        won = pairs = 0.0
+        for i, j in itertools.product(at, at):
+            if labels[i] > labels[j]:
+                pair = weights[i] * weights[j]
+                pairs += pair
+                won += pair * ((scores[i] > scores[j]) + (scores[i] == scores[j]) / 2)
+        if pairs:
+            weight = sum(weights[i] for i in at)
+            total += weight * won / pairs
+            impressions += weight
+    return total / impressions if impressions else None
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_grouped_auc_and_row_weights(run, examples, tmp_path, monkeypatch, weighted):
+    monkeypatch.setattr(evaluation, "_ROWS", 130)
+    config = make_config(tmp_path / "none", group="user").model_dump()
+    for task in config["tasks"] if weighted else ():
+        task["row_weight"] = "worth"
+    _, measured, _, page = run(Config.model_validate(config))
+    found = {(r["task"], r["slice"], r["value"]): r for r in measured["results"]}
+    for key, (labels, scores, rows) in expected(examples[1]).items():
+        weights = [row["worth"] or 0 if weighted else 1 for row in rows]
+        record = found[key]
+        assert record["rows"] == np.count_nonzero(weights)
+        mean = np.average(labels, weights=weights)
+        assert record["mean_label"] == pytest.approx(mean, rel=1e-6)
+        if key[0] == "minutes":
+            error = np.average(np.abs(np.subtract(scores, labels)), weights=weights)
+            assert record["model"]["mae"] == pytest.approx(error, rel=1e-5)
+            assert "gauc" not in record["model"]
+            continue
+        users = [row["user"] for row in rows]
+        gauc = pair_gauc(labels, scores, users, weights)
+        assert record["model"]["gauc"] == pytest.approx(gauc, abs=1e-6)
+    overall = found["click", "all", "all"]["model"]
+    assert overall["gauc"] not in (None, overall["auc"])
+    assert f"{overall['gauc']:.4f}" in page and "AUC by<br>user" in page
+    assert ("weighted by worth" in page) == weighted
+
+
+def make_alone(path, **model):
+    """Writes a metrics.json of a single-task run, by its records."""
+    record = {"task": "click", "slice": "all", "value": "all", "model": model}
+    path.write_text(json.dumps({"results": [record]}))
+    return record
+
+
+def test_the_gain_over_a_single_task_run(run, examples, tmp_path):
+    labels, scores, _ = expected(examples[1])["click", "all", "all"]
+    alone = tmp_path / "metrics.json"
+    record = make_alone(alone, mean=0.5, invalid=0, auc=0.5, log_loss=0.5, gauc=None)
+    record |= {"rows": len(labels), "mean_label": np.mean(labels)}
+    other = record | {"task": "buy", "slice": "tab", "value": "none"}
+    alone.write_text(json.dumps({"results": [record, other]}))
+    config = make_config(tmp_path / "none", group="user", single_task=str(alone))
+    summary, measured, _, page = run(config)
+    gains = {r["task"]: r["gain"] for r in measured["results"] if "gain" in r}
+    model = measured["results"][0]["model"]
+    assert gains == {
+        "click": {"auc": model["auc"] - 0.5, "log_loss": 0.5 - model["log_loss"]}
+    }
+    assert measured["single_task"] == str(alone)
+    assert f"gain {gains['click']['auc']:+.4f}" in summary["notes"][0]
+    assert "Gain over learning each task alone" in page
+    assert f"{-gains['click']['log_loss']:.4f}" in page and "<th>log loss</th>" in page
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"rows": 7, "mean_label": 0.5}, "same test rows.*click all all: .*and 7 of"),
+        ({"task": "like"}, r"no task is in .*, which has \['like'\]"),
+    ],
+)
+def test_a_single_task_run_on_other_rows(run, tmp_path, change, message):
+    alone = tmp_path / "metrics.json"
+    record = make_alone(alone, auc=0.5) | change
+    alone.write_text(json.dumps({"results": [record]}))
+    with pytest.raises(PipelineError, match=f"evaluate.single_task: .*{message}"):
+        run(make_config(tmp_path / "none", single_task=str(alone)))
+
+
+def test_the_newest_evaluation_of_single_tasks_is_compared_with(tmp_path):
+    config = make_config(tmp_path, single_task=str(tmp_path))
+    with pytest.raises(PipelineError, match="must be a metrics.json or a workspace"):
+        check(config)
+    store = Metadata(tmp_path / "metadata.sqlite")
+    files = []
+    for architecture, tasks in (
+        ("ple", 1),
+        ("single_task", 2),
+        ("ple", 2),
+    ):
+        folder = tmp_path / str(len(files))
+        folder.mkdir()
+        files.append(folder / "metrics.json")
+        measured = {"architecture": architecture, "tasks": [{}] * tasks}
+        files[-1].write_text(json.dumps(measured))
+        execution = store.begin("run", "Evaluator", "key")
+        store.complete(execution, {}, [], {"evaluation": folder})
+    check(config)
+    assert gain.metrics_file(str(tmp_path)) == files[1]
+    files[1].unlink()
+    assert gain.metrics_file(str(tmp_path)) == files[0]
+    files[0].unlink()
+    with pytest.raises(PipelineError, match="no evaluation of tasks .* learnt alone"):
+        check(config)
+
+
+def test_a_group_that_the_examples_lack(run, tmp_path):
+    with pytest.raises(PipelineError, match="evaluate.group: column 'usr'.*'user'"):
+        run(make_config(tmp_path / "none", group="usr"))
 
 
 @pytest.mark.parametrize("max_drop, blessed", [(0.01, False), (1.0, True)])

@@ -41,6 +41,37 @@ def test_regression_metrics_by_hand():
     )
 
 
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+def test_a_row_weighs_like_that_many_rows(kind):
+    random = np.random.default_rng(0)
+    label = random.integers(0, 2, 40).astype(float)
+    score = random.integers(0, 9, 40) / 8
+    weight = random.integers(1, 4, 40)
+    many = np.repeat(np.arange(40), weight)
+    group = np.arange(40) % 5 - 1
+    found = metrics.measure(kind, label, score, weight, group)
+    expected = metrics.measure(kind, label[many], score[many], None, group[many])
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert found != pytest.approx(metrics.measure(kind, label, score, None, group))
+
+
+def test_grouped_auc_by_hand():
+    label = np.float32([1, 0, 1, 0, 0, 1, 1])
+    score = np.float32([0.9, 0.1, 0.2, 0.8, 0.7, 0.1, 0.9])
+    # User 0 is in order, user 1 is not, user 2 has one class, -1 is nobody.
+    group = np.array([0, 0, 1, 1, 1, -1, 2])
+    found = metrics.measure("binary", label, score, group=group)
+    assert found["gauc"] == pytest.approx(2 / 5)
+    weight = np.float32([3, 1, 1, 1, 2, 9, 9])
+    found = metrics.measure("binary", label, score, weight, group)
+    assert found["gauc"] == pytest.approx(4 / 8)
+    assert "gauc" not in metrics.measure("binary", label, score)
+    bad = metrics.measure("binary", label, score + 1, group=group)
+    assert bad["gauc"] is None and bad["invalid"] == 7
+    alone = metrics.measure("binary", label, score, group=np.arange(7))
+    assert alone["gauc"] is None
+
+
 def test_one_class_has_no_auc_but_a_loss():
     found = metrics.measure("binary", np.zeros(3), np.full(3, 0.5))
     assert found["auc"] is None

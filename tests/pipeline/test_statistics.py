@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from pipeline.beam import analysis, quantiles, runner
+from pipeline.beam.rows import Rows
 from pipeline.beam.summaries import Moments, Values
 from pipeline.components import schema_gen, statistics_gen
 from pipeline.config import Config
@@ -174,6 +175,29 @@ def test_label_rates_count_rows_in_the_space_only(examples, artefact):
                 assert tasks[task]["rows"] == len(labels)
                 # Labels are read as float32.
                 assert tasks[task]["mean"] == pytest.approx(np.mean(labels), rel=1e-6)
+
+
+def test_label_rates_are_weighted_like_the_loss():
+    tasks = [{"name": "click", "row_weight": "w"}]
+    config = Config.model_validate(RAW | {"tasks": tasks, "domain": "tab"})
+    table = pa.table(
+        {
+            "tab": ["a", "a", "b", "a", None],
+            "click": [1.0, 0.0, 1.0, None, 0.0],
+            "w": [3.0, 1.0, 0.5, 9.0, None],
+        }
+    )
+    parts = [Rows.of(batch, config) for batch in table.to_batches(2)]
+    found = {
+        domain: (labels.rows, labels.mean)
+        for (domain, _), labels in Rows.merge(parts).labels.items()
+    }
+    assert found == {
+        "all": (3, 3.5 / 4.5),
+        "a": (2, 0.75),
+        "b": (1, 1.0),
+        "": (0, 0.0),
+    }
 
 
 def test_feature_statistics_proto(examples, artefact):

@@ -154,6 +154,23 @@ def test_ranks_share_ties():
     assert exact.ranks(values).tolist() == [4, 1, 4, 2, 4]
 
 
+def test_ranks_and_curves_weigh_a_row_like_that_many_rows():
+    random = np.random.default_rng(4)
+    a, b = random.integers(0, 9, (2, 60)).astype(float)
+    weight = random.integers(0, 4, 60)
+    many = np.repeat(np.arange(60), weight)
+    expected = exact.ranks(a[many])
+    once = np.unique(many, return_index=True)[1]
+    np.testing.assert_allclose(exact.ranks(a, weight)[weight > 0], expected[once])
+    expected = exact.spearman(a[many], b[many])
+    assert exact.spearman(a, b, weight) == pytest.approx(expected, abs=1e-12)
+    assert abs(expected - exact.spearman(a, b)) > 1e-3
+    assert np.isnan(exact.spearman(a, b, np.zeros(60)))
+    label = (a > 4).astype(float)
+    weighted = exact.roc(label, b, 1000, weight)
+    np.testing.assert_allclose(weighted, exact.roc(label[many], b[many], 1000))
+
+
 def test_area_under_the_roc_curve_is_the_auc(rows):
     label, score, _ = rows
     x, y = np.array(exact.roc(label, score, points=10_000)).T

@@ -6,8 +6,10 @@ import pytest
 import tensorflow as tf
 
 import tfmtl
+from tfmtl import optimizers
 from tfmtl.layers import FeatureEmbedding
 from tfmtl.layers.scored_rows import ScoredRows
+from tfmtl.optimizers.rows import optimizer_of
 
 
 def _train(rows, *batches):
@@ -62,17 +64,15 @@ def test_the_lowest_is_evicted_and_newcomers_do_not_churn():
         _train(rows, [i] * count)
     assert sorted(_rows(rows, [1, 2, 3])) == [1, 2, 3]
     before = _rows(rows, [1, 2, 3])
-    rows.take_replaced()
     # LRU would have let each of these in.
     for i in range(100, 120):
-        _train(rows, [i])
-    assert _rows(rows, [1, 2, 3]) == before and len(rows.take_replaced()) == 0
+        assert len(rows.update(tf.constant([i], tf.int64))) == 0
+    assert _rows(rows, [1, 2, 3]) == before
     _train(rows, [4] * 4)  # as high as the lowest is not above it
     assert _rows(rows, [1, 2, 3, 4]) == [*before, 0]
-    _train(rows, [4])
+    replaced = rows.update(tf.constant([4], tf.int64))
     assert _rows(rows, [1, 2, 3, 4]) == [before[0], 0, before[2], before[1]]
-    np.testing.assert_array_equal(rows.take_replaced(), [before[1]])
-    assert len(rows.take_replaced()) == 0
+    np.testing.assert_array_equal(replaced, [before[1]])
 
 
 def test_what_is_no_longer_seen_makes_room():
@@ -166,13 +166,58 @@ def test_a_new_owner_starts_as_row_0_was():
     layer.build()
     layer.set_table("item", [[1, 2], [3, 4], [5, 6]])
     users = layer.table("user")
+    told = []
+    layer.on_replaced = lambda table, rows: told.append((table.path, rows.numpy()))
     out = layer({"user": np.zeros(1, int), "item": np.array([9])}, training=True)
     np.testing.assert_array_equal(out["item"], [[1, 2]])
-    (row,) = layer.take_replaced_rows("item")
+    ((path, (row,)),) = told
+    assert path == layer.tables["table_2"].path
     assert row in (4, 5)  # three users, row 0, then the item's
     table = layer.table("item")
     np.testing.assert_array_equal(table[row - 3], [1, 2])
     np.testing.assert_array_equal(table[9 - row - 3], {4: [5, 6], 5: [3, 4]}[row])
     np.testing.assert_array_equal(layer.table("user"), users)
-    with pytest.raises(ValueError, match="A feature with a capacity must be one of"):
-        layer.take_replaced_rows("user")
+
+
+def _mixed(tables):
+    return optimizers.split(tables, keras.optimizers.Adam(1e-3))
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optimizers.LazyAdam(0.1),
+        optimizers.SparseAdagrad(0.1, initial_accumulator_value=0.25),
+        _mixed(optimizers.RowwiseAdagrad(0.1, initial_accumulator_value=0.25)),
+        _mixed(optimizers.SparseSGD(0.1, momentum=0.9)),
+        keras.optimizers.LossScaleOptimizer(optimizers.LazyAdam(0.1)),
+    ],
+    ids=["adam", "adagrad", "rowwise", "momentum", "scaled"],
+)
+def test_a_new_owner_does_not_inherit_what_the_optimizer_knew(optimizer):
+    features = [
+        tfmtl.Categorical("user", vocabulary_size=3, embedding_dim=4),
+        tfmtl.Categorical("item", capacity=1, embedding_dim=4, min_score=1.0),
+    ]
+    model = tfmtl.models.get("shared_bottom")(features, [tfmtl.Task("click")])
+    model.compile(optimizer)
+
+    def fit(item, rows, label):
+        inputs = {"user": np.zeros(rows, int), "item": np.full(rows, item)}
+        labels = {"click": np.full(rows, label)}
+        model.fit(inputs, labels, batch_size=rows, verbose=0)
+
+    table, place = model.embedding.place("item")
+    row = place.start + 1
+    rule = optimizer_of(model.optimizer, table)
+    assert rule.starts(table)
+    fit(1, 2, 1.0)
+    assert _rows(model.embedding.scored["item"], [1, 2]) == [1, 0]
+    for slot, start in rule.starts(table):
+        assert (slot[row].numpy() != start).all()
+    # Id 2 evicts id 1. Without labels its own gradient is 0.
+    fit(2, 3, np.nan)
+    assert _rows(model.embedding.scored["item"], [1, 2]) == [0, 1]
+    for slot, start in rule.starts(table):
+        np.testing.assert_allclose(slot[row].numpy(), start)
+        assert (slot[0].numpy() != start).all()  # of user 0

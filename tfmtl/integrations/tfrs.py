@@ -218,7 +218,7 @@ class RankingModel(tfrs.Model):
             if task.name not in rankings:
                 rankings[task.name] = tfrs.tasks.Ranking(
                     loss=TaskLoss(task),
-                    metrics=[KerasMetric(model.task_metrics[task.name])],
+                    metrics=_plain_metrics(model, task),
                     name=task.name,
                 )
         self.rankings = rankings
@@ -296,3 +296,14 @@ def _columns(rows):
 
 def _flat(x):
     return tf.reshape(tf.cast(x, tf.float32), (-1,))
+
+
+def _plain_metrics(model, task):
+    """Returns the task's metrics but for those by user or domain, which need ids."""
+    return [
+        KerasMetric(metric)
+        for form, metric in zip(
+            task.metric_forms, model.task_metrics[task.name], strict=True
+        )
+        if not form.group and not form.domain
+    ]

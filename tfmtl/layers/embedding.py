@@ -25,6 +25,11 @@ class FeatureEmbedding(keras.layers.Layer):
     one lookup, one gradient and one update serve all of them, and each feature has rows
     of its own in it (`place`, `table`, `set_table`).
 
+    In training, rows of a feature with a `capacity` go from id to id. Each is then set
+    anew, and `on_replaced(table, rows)` is called if it is given: a function of the
+    variable and of rows (n,) in it, for what else belongs to a row, such as an
+    optimizer's momentum.
+
     Args:
         features: List of `Categorical`, `Numeric` and `Sequence`.
         initializer: String or initializer of the tables. Defaults to "uniform"
@@ -49,6 +54,7 @@ class FeatureEmbedding(keras.layers.Layer):
         check_features(features)
         self.features = list(features)
         self.initializer = keras.initializers.get(initializer)
+        self.on_replaced = None
         self._categorical = {f.name: f for f in features if isinstance(f, Categorical)}
 
     def build(self, input_shape=None):
@@ -137,21 +143,6 @@ class FeatureEmbedding(keras.layers.Layer):
         variable, rows = self.place(name)
         variable.value[rows].assign(ops.convert_to_tensor(values, variable.dtype))
 
-    def take_replaced_rows(self, name):
-        """Returns the rows of a table with a `capacity` that went to another id.
-
-        Rows of `place(name)`'s variable, since the last call. Their embeddings have
-        been set anew; an optimizer may want its numbers for them to be so, too.
-
-        Args:
-            name: String. A categorical feature with a `capacity`.
-        """
-        _, rows = self.place(name)
-        feature = self._categorical[name]
-        known = [n for n, f in self._categorical.items() if f.capacity is not None]
-        _errors.check_choice("A feature with a capacity", name, known)
-        return rows.start + self.scored[feature.table_name].take_replaced()
-
     def call(self, inputs, training=None):
         """Maps {name: ids or numbers} to {name: (batch, dim)}."""
         x = {f.name: self._read(f, inputs) for f in self.features}
@@ -199,6 +190,8 @@ class FeatureEmbedding(keras.layers.Layer):
             first = tf.fill(tf.shape(rows), place.start)
             shared = tf.gather(variable.value, first)
             variable.value.scatter_update(tf.IndexedSlices(shared, first + rows))
+            if self.on_replaced:
+                self.on_replaced(variable, first + rows)
 
     def _table_of(self, feature):
         feature = self._categorical.get(getattr(feature, "of", feature.name))

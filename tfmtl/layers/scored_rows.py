@@ -1,7 +1,6 @@
 """Rows for the ids that are seen most: admission and eviction by a feature's score."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfmtl.layers.table_rows import hash_bucket
@@ -84,7 +83,6 @@ class ScoredRows(keras.layers.Layer):
         self.keys = state("keys", (self.sets, self.ways), "int64")  # 0 is free
         self.sketch = state("sketch", (2 * self.counters,), "float32")
         self.steps = state("steps", (), "int64")
-        self.replaced = state("replaced", (self.capacity,), "int32")
 
     def call(self, ids):
         """Maps ids to rows."""
@@ -128,9 +126,7 @@ class ScoredRows(keras.layers.Layer):
         better = scores > tf.reduce_min(owned, -1)
         slots = tf.boolean_mask(tf.stack([sets, way], -1), better)
         self.keys.value.scatter_nd_update(slots, tf.boolean_mask(ids, better))
-        rows = slots[:, 0] * self.ways + slots[:, 1]
-        self.replaced.value.scatter_update(tf.IndexedSlices(tf.ones_like(rows), rows))
-        return rows + 1
+        return slots[:, 0] * self.ways + slots[:, 1] + 1
 
     def _count(self, ids, counts):
         steps = self.steps.value.assign_add(1)
@@ -154,12 +150,6 @@ class ScoredRows(keras.layers.Layer):
         return tf.stack(
             [hash_bucket(ids, width, 1), width + hash_bucket(ids, width, 2)], -1
         )
-
-    def take_replaced(self):
-        """Returns the rows with new owners since the last call, and forgets them."""
-        rows = 1 + np.flatnonzero(self.replaced.numpy())
-        self.replaced.assign(tf.zeros_like(self.replaced.value))
-        return rows
 
     def compute_output_spec(self, ids):
         """Returns int32 rows of the ids' shape."""

@@ -9,6 +9,7 @@ from keras import ops
 
 from tfmtl import optimizers
 from tfmtl.layers.embedding import rows_of_table
+from tfmtl.optimizers.rows import RowSparse, optimizer_of
 from tfmtl.rows import completion, labels_and_masks, weigh
 from tfmtl.training import (
     Fixed,
@@ -86,6 +87,13 @@ class MultiTaskTrainer(keras.Model):
         # XLA would copy whole tables, so `train_step` compiles only the rest.
         self._jit_above, self.jit_compile = self.jit_compile, False
         self.optimizer.build(self.trainable_weights)
+        self.embedding.on_replaced = self._reset_rows
+
+    def _reset_rows(self, table, rows):
+        """Lets a row-sparse optimizer forget rows of a table that have new owners."""
+        optimizer = optimizer_of(self.optimizer, table)
+        if isinstance(optimizer, RowSparse):
+            optimizer.reset_rows(table, rows)
 
     def get_compile_config(self):
         """Returns the arguments of `compile`."""

@@ -41,6 +41,11 @@ class SparseAdagrad(RowSparse, keras.optimizers.Adagrad):
     def __init__(self, learning_rate=0.05, l2=0.0, **kwargs):
         super().__init__(learning_rate, l2, **kwargs)
 
+    def starts(self, variable):
+        """Returns the slots of a variable, each with the number that it starts from."""
+        slot = self.slot(self._accumulators, variable)
+        return [(slot, self.initial_accumulator_value)]
+
     def update_rows(self, variable, rows, gradient, rate):
         """Updates rows (n,) by their gradient (n, width)."""
         slot = self.slot(self._accumulators, variable)

@@ -63,6 +63,11 @@ class LazyAdam(RowSparse, keras.optimizers.Adam):
             grad=tf.cast(gradient, variable.dtype),
         )
 
+    def starts(self, variable):
+        """Returns the slots of a variable, each with the number that it starts from."""
+        slots = (self._momentums, self._velocities)
+        return [(self.slot(of_all, variable), 0.0) for of_all in slots]
+
     def update_rows(self, variable, rows, gradient, rate):
         """Updates rows (n,) by their gradient (n, width)."""
         steps = tf.cast(self.iterations + 1, variable.dtype)

@@ -1,5 +1,6 @@
 """What all row-sparse optimizers do with the gradient of a table."""
 
+import keras
 import tensorflow as tf
 
 
@@ -49,6 +50,24 @@ class RowSparse:
         # Never the Keras variable itself: that reads, and so copies, all its rows.
         return slots[self._get_variable_index(variable)].value
 
+    def starts(self, variable):
+        """Returns the slots of a variable, each with the number that it starts from."""
+        return []
+
+    def reset_rows(self, variable, rows):
+        """Gives rows a fresh start: what the optimizer knows of them is forgotten.
+
+        For rows of a table that went to another id, which must not inherit momentum
+        or learning rate. `tfmtl.MultiTaskModel` sees to it in `fit`.
+
+        Args:
+            variable: The table, one of the variables the optimizer was built with.
+            rows: Integer tensor (n,), each row once.
+        """
+        for slot, start in self.starts(variable):
+            fresh = tf.fill((tf.size(rows), slot.shape[1]), start)
+            set_rows(slot, rows, tf.cast(fresh, slot.dtype))
+
     def _clip_gradients(self, grads):
         # As Keras does, but norms are those of summed rows.
         if self.clipnorm or self.clipvalue or self.global_clipnorm:
@@ -72,6 +91,15 @@ class RowSparse:
     def get_config(self):
         """Returns every argument."""
         return {**super().get_config(), "l2": self.l2}
+
+
+def optimizer_of(optimizer, variable):
+    """Returns the optimizer by which another, such as that of `split`, updates it."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    if isinstance(optimizer, keras.optimizers.MultiOptimizer):
+        optimizer = optimizer._optimizer_map(variable)
+    return optimizer
 
 
 def sum_duplicates(gradient: tf.IndexedSlices) -> tf.IndexedSlices:

@@ -31,6 +31,10 @@ class SparseSGD(RowSparse, keras.optimizers.SGD):
             raise ValueError("SparseSGD has no nesterov. Received: nesterov=True.")
         super().__init__(learning_rate, l2, **kwargs)
 
+    def starts(self, variable):
+        """Returns the slots of a variable, each with the number that it starts from."""
+        return [(self.slot(self.momentums, variable), 0.0)] if self.momentum else []
+
     def update_rows(self, variable, rows, gradient, rate):
         """Updates rows (n,) by their gradient (n, width)."""
         step = rate * gradient

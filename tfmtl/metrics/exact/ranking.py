@@ -84,30 +84,47 @@ def _by_group(label, score, group, weight):
     return won, of_class[0] * of_class[1], np.bincount(of_group, weight)
 
 
-def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """The correlation of the ranks of `a` and `b`; NaN where either is constant."""
-    x, y = ranks(a), ranks(b)
-    x, y = x - x.mean(), y - y.mean()
-    return _ratio((x * y).sum(), np.sqrt((x * x).sum() * (y * y).sum()))
+def spearman(a: np.ndarray, b: np.ndarray, weight: np.ndarray | None = None) -> float:
+    """The correlation of the ranks of `a` and `b`; NaN where either is constant.
+
+    A row of weight 2 counts as two rows would.
+    """
+    weight = np.ones(len(a)) if weight is None else np.asarray(weight, float)
+    both = ranks(a, weight), ranks(b, weight)
+    x, y = (r - _ratio((weight * r).sum(), weight.sum()) for r in both)
+    covariance, *variances = ((weight * p).sum() for p in (x * y, x * x, y * y))
+    return _ratio(covariance, np.sqrt(variances[0] * variances[1]))
 
 
-def ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, ascending; equal values share the mean of theirs."""
+def ranks(values: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """Ranks from 1, ascending; equal values share the mean of theirs.
+
+    With weights, a row takes as many ranks as it weighs.
+    """
     order = np.argsort(values)
-    ascending = values[order]
-    first = np.flatnonzero(np.append(True, ascending[1:] != ascending[:-1]))
-    count = np.diff(np.append(first, len(values)))
-    result = np.empty(len(values))
-    result[order] = np.repeat(first + (count + 1) / 2, count)
+    ascending = np.asarray(values)[order]
+    new = np.ones(len(order), bool)
+    new[1:] = ascending[1:] != ascending[:-1]
+    run = np.cumsum(new) - 1  # of equal values
+    size = np.bincount(run, None if weight is None else np.asarray(weight)[order])
+    result = np.empty(len(order))
+    result[order] = (np.cumsum(size) - (size - 1) / 2)[run]
     return result
 
 
-def roc(label: np.ndarray, score: np.ndarray, points: int = 100) -> list[list[float]]:
+def roc(
+    label: np.ndarray,
+    score: np.ndarray,
+    points: int = 100,
+    weight: np.ndarray | None = None,
+) -> list[list[float]]:
     """The ROC curve as [false, true] positive rates, thinned for a plot."""
     order = np.argsort(-score)
     last = np.append(score[order][1:] != score[order][:-1], True)  # of equal scores
-    hits = np.append(0, np.cumsum(label[order] > 0.5)[last])
-    misses = np.append(0, np.cumsum(label[order] <= 0.5)[last])
+    weight = np.ones(len(order)) if weight is None else np.asarray(weight, float)[order]
+    positive = label[order] > 0.5
+    hits = np.append(0, np.cumsum(weight * positive)[last])
+    misses = np.append(0, np.cumsum(weight * ~positive)[last])
     if not hits[-1] or not misses[-1]:
         return []
     x, y = misses / misses[-1], hits / hits[-1]
