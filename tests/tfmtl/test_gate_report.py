@@ -48,5 +48,49 @@ def test_a_model_without_gates_says_so():
     inputs = {"tab": np.array([1, 2]), "x": np.zeros(2, "float32")}
     with pytest.raises(ValueError, match="needs a model with gates. Received: 'shared"):
         model.gate_report(inputs)
-    with pytest.raises(ValueError, match="domain must be one of .* Did you mean 'tab'"):
+    with pytest.raises(
+        ValueError, match="domain must be the name .* Did you mean 'tab'"
+    ):
         model.gate_report(inputs, domain="tap")
+
+
+def _gated(feature):
+    return tfmtl.models.get("mmoe")(
+        [feature, tfmtl.Numeric("x")], [tfmtl.Task("a")], expert_units=(4,)
+    )
+
+
+def test_domains_are_rows_of_the_table_in_numeric_order():
+    tab = tfmtl.Categorical("tab", vocabulary_size=12)
+    inputs = {"tab": np.array([10, 2, -1, 99, 2]), "x": np.zeros(5, "float32")}
+    (gate,) = _gated(tab).gate_report(inputs, domain="tab").values()
+    rows = {tab: part["rows"] for tab, part in gate["domains"].items()}
+    assert list(rows.items()) == [(0, 2), (2, 2), (10, 1)]
+    (gate,) = (
+        _gated(tfmtl.Categorical("tab", num_buckets=5))
+        .gate_report(
+            {"tab": np.array([1, 6, 12]), "x": np.zeros(3, "float32")}, domain="tab"
+        )
+        .values()
+    )
+    assert [*gate["domains"]] == [1, 2]
+
+
+def test_data_that_cannot_be_reported_on_are_named():
+    model = _gated(FEATURES[0])
+    inputs = {"tab": np.array([1, 2]), "x": np.zeros(2, "float32")}
+    dataset = tf.data.Dataset.from_tensor_slices(inputs)
+    for data, message in [
+        ((inputs, {"a": np.zeros(2)}), "without labels, or a dataset. Received: a tu"),
+        ({"tab": inputs["tab"]}, "hold every feature. Received: none called 'x'"),
+        (dataset, r"must come in batches.*Received: 'tab' of shape \(\)"),
+        (dataset.batch(2).take(0), "needs rows. Received: a dataset without any"),
+        ({key: x[:0] for key, x in inputs.items()}, "needs rows"),
+        ([inputs["x"]], "must hold dicts .*Received: ndarray"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            model.gate_report(data)
+    with pytest.raises(ValueError, match="domain must be the name of a Categorical"):
+        model.gate_report(inputs, domain="x")
+    (gate,) = model.gate_report(dataset.batch(1)).values()
+    assert gate["rows"] == 2

@@ -111,8 +111,8 @@ def test_gate_reports_name_the_interactions():
     report = _model("cgc", **CASES[0][1]).gate_report(INPUTS)
     seen = {path.split("/")[-1]: gate["labels"] for path, gate in report.items()}
     assert seen == {
-        "click_gate": ["click_crossv2_0", "shared_cin_0", "shared_dnn_1"],
-        "watch_gate": ["watch_crossv2_0", "shared_cin_0", "shared_dnn_1"],
+        "click_gate": ["click_cross_v2_0", "shared_cin_0", "shared_dnn_1"],
+        "watch_gate": ["watch_cross_v2_0", "shared_cin_0", "shared_dnn_1"],
     }
     report = _model("dephn", **CASES[6][1]).gate_report(INPUTS)
     gates = report[[path for path in report if path.endswith("gates/click")][0]]

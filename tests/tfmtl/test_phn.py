@@ -103,7 +103,7 @@ def test_output_is_the_papers_sum():
     )
     out = phn(fields)
     gates = phn.gates.gates.numpy()  # (T, K * P)
-    seen = phn.selections["public"](fields)
+    seen = phn.selections["shared"](fields)
     flat = keras.ops.reshape(seen, (5, 12))
     dnn, cross = phn.public_experts[0](flat), phn.public_experts[1](flat)
     mapped = [dnn, np.sin(dnn), cross, np.sin(cross)]
@@ -134,7 +134,7 @@ def test_a_task_reaches_public_experts_and_its_own_alone():
     gradients = tape.gradient(loss, [w.value for w in weights])
     gradients = dict(zip([w.path for w in weights], gradients, strict=True))
     assert all(reached(phn.public_experts, gradients))
-    assert all(reached([phn.selections["public"]], gradients))
+    assert all(reached([phn.selections["shared"]], gradients))
     assert all(reached([*phn.task_experts["a"], phn.selections["a"]], gradients))
     assert not any(reached([*phn.task_experts["b"], phn.selections["b"]], gradients))
     gates = gradients[phn.gates.gates.path].numpy()
