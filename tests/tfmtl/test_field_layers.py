@@ -118,7 +118,9 @@ def test_heterogeneous_experts_of_one_kind_differ():
 
 
 def test_heterogeneous_experts_refuse_what_they_cannot_use():
-    with pytest.raises(ValueError, match=r"read \(batch, fields, dim\). Received: sha"):
+    with pytest.raises(
+        ValueError, match=r"reads \(batch, fields, dim\). Received: sha"
+    ):
         layers.HeterogeneousExperts(["cin", "cross"])(V.reshape(6, -1))
     with pytest.raises(ValueError, match="At least one interaction is needed"):
         layers.HeterogeneousExperts([])

@@ -94,3 +94,38 @@ def test_data_that_cannot_be_reported_on_are_named():
         model.gate_report(inputs, domain="x")
     (gate,) = model.gate_report(dataset.batch(1)).values()
     assert gate["rows"] == 2
+
+
+# With two tasks; what is not here has no gates.
+GATES = {
+    "cross_stitch": 2 * 2,  # layers x tasks
+    "sluice": 2 * 4 + 2,  # layers x halves, and what the towers read
+    "snr": 4 + 2,  # receivers of both levels
+    "omoe": 1,
+    "mmoe": 2,
+    "ml_mmoe": 4 + 2,
+    "cgc": 2,
+    "ple": 3 + 2,
+    "aitm": 1,
+    "dephn": 3 + 2,  # selections and gates
+    "mt_phn": 3 + 2,
+    "epnet": 1,
+    "ppnet": 2,  # layers
+    "pepnet": 1 + 2,
+}
+
+
+@pytest.mark.parametrize("name", tfmtl.models.names())
+def test_every_gate_of_every_architecture_whatever_the_tasks_are_called(name):
+    tasks = [tfmtl.Task("public"), tfmtl.Task("level_2_expert_0")]
+    model = tfmtl.models.get(name)(FEATURES, tasks)
+    inputs = {"tab": np.array([1, 2, 3]), "x": np.zeros(3, "float32")}
+    if name not in GATES:
+        with pytest.raises(ValueError, match="needs a model with gates"):
+            model.gate_report(inputs)
+        return
+    report = model.gate_report(inputs, domain="tab")
+    assert len(report) == GATES[name], [*report]
+    for gate in report.values():
+        assert gate["mean"].shape == (len(gate["labels"]),)
+        assert gate["rows"] == 3 and [*gate["domains"]] == [1, 2, 3]

@@ -209,10 +209,12 @@ def check_experts(what, experts):
 
 
 def without_layers(value):
-    """Returns lists and dicts with Keras's dicts, unbuilt, in the place of layers."""
+    """Returns a value in which every layer is the dict that Keras saves of it."""
     if isinstance(value, keras.layers.Layer):
         written = keras.saving.serialize_keras_object(value)
-        return {key: part for key, part in written.items() if key != "build_config"}
+        # Of this a new layer is made, neither built nor shared with other places.
+        leave_out = ("build_config", "shared_object_id")
+        return {key: part for key, part in written.items() if key not in leave_out}
     if isinstance(value, dict):
         return {key: without_layers(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
