@@ -44,8 +44,8 @@ class PHN(keras.layers.Layer):
     Args:
         tasks: List of strings. Names of the tasks.
         public: List of the experts that all tasks share, at least one: names, dicts
-            {"name": name, **options}, or layers, of which each task gets a copy.
-            Defaults to three DNNs, as drawn in the paper.
+            {"name": name, **options}, or layers, of which copies are built. Defaults
+            to three DNNs, as drawn in the paper.
         private: List of the experts that each task has for itself; may be empty.
             Defaults to ("parallel_cross", "field_interaction"), the assignment that
             the paper chose.
@@ -69,8 +69,8 @@ class PHN(keras.layers.Layer):
     Example:
     >>> layer = PHN(["click", "like"], private=("cin",), units=(8,))
     >>> out = layer(keras.ops.ones((4, 3, 2)))
-    >>> {task: tuple(x.shape) for task, x in out.items()}  # 3 * 2 * 8 + 32
-    {'click': (4, 80), 'like': (4, 80)}
+    >>> {task: tuple(x.shape) for task, x in out.items()}  # 3 * 2 * 8 + 128
+    {'click': (4, 176), 'like': (4, 176)}
 
     References:
         - [DEPHN](https://arxiv.org/abs/2307.12519)
