@@ -31,6 +31,11 @@ def check_positive(what: str, value: object) -> None:
 
 def check_units(what: str, units: Iterable[int]) -> tuple[int, ...]:
     """Returns layer widths as a tuple; raises unless each is a positive integer."""
+    if not isinstance(units, list | tuple):
+        raise ValueError(
+            f"{what} must be a tuple of layer widths, such as (128,). Received: "
+            f"{units!r}."
+        )
     units = tuple(units)
     for width in units:
         check_positive(f"Each of {what}", width)
@@ -41,15 +46,51 @@ def check_levels(
     what: str, levels: Iterable[Iterable[int]]
 ) -> tuple[tuple[int, ...], ...]:
     """Returns the layer widths of each level; raises unless every level has some."""
-    levels = tuple(levels)
-    if not levels or not all(
-        units and isinstance(units, list | tuple) for units in levels
+    if (
+        not isinstance(levels, list | tuple)
+        or not levels
+        or not all(units and isinstance(units, list | tuple) for units in levels)
     ):
         raise ValueError(
             f"{what} must hold one tuple of layer widths a level, such as "
             f"((256,), (128,)). Received: {levels!r}."
         )
     return tuple(check_units(what, units) for units in levels)
+
+
+def check_ratio(what: str, value: object) -> None:
+    """Raises unless `value` is a number in [0, 1]."""
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"{what} must be in [0, 1]. Received: {value!r}.")
+
+
+def check_rank(layer: object, shape: object, rank: int) -> None:
+    """Raises unless `shape` is that of flat vectors, rank 2, or of fields, rank 3."""
+    if not isinstance(shape, list | tuple) or len(shape) != rank:
+        wanted = "(batch, fields, dim)" if rank == 3 else "(batch, width)"
+        shape = shape if isinstance(shape, dict) else tuple(shape)
+        raise ValueError(
+            f"{type(layer).__name__} reads {wanted}. Received: shape {shape}."
+        )
+
+
+def check_vectors(layer: object, shapes: object) -> None:
+    """Raises unless `shapes` are those of a dict of vectors."""
+    if not isinstance(shapes, dict):
+        raise ValueError(
+            f"{type(layer).__name__} reads a dict {{feature: (batch, dim)}}. Received: "
+            f"shape {tuple(shapes)}."
+        )
+
+
+def check_keys(layer: object, given: object, names: Iterable[str]) -> None:
+    """Raises if `given` is a dict that lacks one of the names."""
+    missing = [name for name in names if isinstance(given, dict) and name not in given]
+    if missing:
+        raise ValueError(
+            f"{type(layer).__name__} reads an entry for each of {list(names)}. "
+            f"Received: {sorted(given)}, without {missing}."
+        )
 
 
 def check_name(what: str, name: object) -> None:
@@ -70,6 +111,8 @@ def check_unique(what: str, names: list[str]) -> None:
 
 def check_task_names(names: Iterable[str]) -> list[str]:
     """Returns the names as a list; raises unless they can name the parts of a layer."""
+    if isinstance(names, str):
+        raise ValueError(f"tasks must be a list of names. Received: {names!r}.")
     names = list(names)
     if not names:
         raise ValueError("A sharing structure needs at least one task. Received none.")

@@ -6,6 +6,7 @@ vocabulary at 1.
 """
 
 import dataclasses
+import re
 
 import keras
 
@@ -212,6 +213,15 @@ def check_features(features: list) -> None:
                 f"{feature!r}."
             )
     _errors.check_unique("Features", [feature.name for feature in features])
+    served = {}  # {name of an input for serving: the first feature with it}
+    for feature in features:
+        other = served.setdefault(re.sub(r"\W", "_", feature.name).lower(), feature)
+        if other is not feature:
+            raise ValueError(
+                "Names of features must differ in more than case, '.', '-' and '_', "
+                f"for a server cannot tell them apart. Received: {other.name!r} and "
+                f"{feature.name!r}."
+            )
     tables = {f.name: f for f in features if isinstance(f, Categorical)}
     first = {}  # {table: the first feature with it}
     for feature in tables.values():

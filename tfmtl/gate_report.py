@@ -4,14 +4,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfmtl import _errors
+from tfmtl.features import check_domain
 from tfmtl.layers.gates import record_gates
+from tfmtl.layers.table_rows import rows_of_table
 
 
 def gate_report(model, data, domain: str | None = None) -> dict[str, dict]:
     """See `MultiTaskModel.gate_report`."""
     names = [feature.name for feature in model.features]
-    if domain is not None:
-        _errors.check_choice("domain", domain, names)
+    by = check_domain(model.features, domain)
     labels: dict[str, list[str]] = {}
 
     @tf.function(reduce_retracing=True)
@@ -29,38 +30,64 @@ def gate_report(model, data, domain: str | None = None) -> dict[str, dict]:
         }
 
     sums: dict[tuple[str, int | None], list] = {}
-    for inputs in _batches(data):
-        weights = weights_of(
-            {name: tf.convert_to_tensor(inputs[name]) for name in names}
-        )
+    for inputs in _batches(data, model.features):
+        weights = weights_of(inputs)
         if not weights:
             raise ValueError(
                 f"A gate report needs a model with gates. Received: {model.name!r}, "
                 "which has none."
             )
-        ids = None if domain is None else np.asarray(inputs[domain]).reshape(-1)
+        ids = None
+        if by is not None:  # the rows of its table, as in metrics by domain
+            ids = np.asarray(rows_of_table(inputs[domain], by)).reshape(-1)
         for path, w in weights.items():
             _add(sums, (path, None), w.numpy())
             if ids is not None:
                 for value in np.unique(ids):
                     _add(sums, (path, int(value)), w.numpy()[ids == value])
+    if not sums:
+        raise ValueError("A gate report needs rows. Received: a dataset without any.")
     report = {
         path: {"labels": labels[path], **_moments(total), "domains": {}}
         for (path, value), total in sums.items()
         if value is None
     }
-    for (path, value), total in sorted(sums.items(), key=lambda item: str(item[0])):
-        if value is not None:
-            report[path]["domains"][value] = _moments(total)
+    for path, value in sorted(key for key in sums if key[1] is not None):
+        report[path]["domains"][value] = _moments(sums[path, value])
     return report
 
 
-def _batches(data):
-    """Yields dicts of features."""
+def _batches(data, features):
+    """Yields dicts {feature: tensor} of at least one row."""
+    if isinstance(data, tuple):
+        raise ValueError(
+            "data must be a dict of feature arrays, without labels, or a dataset. "
+            f"Received: a tuple of {len(data)}."
+        )
     if isinstance(data, dict):
         data = tf.data.Dataset.from_tensor_slices(data).batch(4096)
     for batch in data:
-        yield batch[0] if isinstance(batch, tuple) else batch
+        batch = batch[0] if isinstance(batch, tuple) else batch
+        if not isinstance(batch, dict):
+            raise ValueError(
+                "data must hold dicts {feature: array}, or (features, labels). "
+                f"Received: {type(batch).__name__}."
+            )
+        inputs = {}
+        for feature in features:
+            if feature.name not in batch:
+                raise ValueError(
+                    f"data must hold every feature. Received: none called "
+                    f"{feature.name!r}.{_errors.nearest(feature.name, batch)}"
+                )
+            x = inputs[feature.name] = tf.convert_to_tensor(batch[feature.name])
+            if len(x.shape) <= len(feature.shape):
+                raise ValueError(
+                    "data must come in batches, so call `dataset.batch(...)`. "
+                    f"Received: {feature.name!r} of shape {tuple(x.shape)}."
+                )
+        if x.shape[0]:
+            yield inputs
 
 
 def _add(sums, key, weights) -> None:

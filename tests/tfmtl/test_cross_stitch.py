@@ -116,5 +116,5 @@ def test_bad_arguments_are_named():
     for layer in (layers.Sluice, layers.CrossStitch):
         with pytest.raises(ValueError, match=r"Received: units=\(\)"):
             layer(TASKS, units=())
-        with pytest.raises(ValueError, match="own_weight must be between 0 and 1"):
+        with pytest.raises(ValueError, match=r"own_weight must be in \[0, 1\]"):
             layer(TASKS, own_weight=1.5)

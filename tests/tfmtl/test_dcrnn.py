@@ -350,10 +350,24 @@ def test_variants_train_and_load(options, tmp_path):
         ({"shared_ratio": 1.5}, r"shared_ratio must be in \[0, 1\]. Received: 1.5"),
         ({"steps": -1}, "steps, if not 0, must be a positive integer"),
         ({"units": ()}, "needs a dense layer"),
-        ({"cross": "fields", "state_units": None}, "units must be a positive"),
+        ({"cross": "fields", "state_units": None}, "^state_units with cross='f"),
+        ({"cross": "fields", "rank": 2}, "rank is no option of cross='fields'"),
+        ({"cross": "fields", "steps": 2}, "steps is no option of cross='fields'"),
+        ({"bidirectional": True}, "bidirectional is no option of cross='steps'"),
+        (
+            {"cell": "foo", "steps": 0, "task_recurrence": False},
+            "cell must be one of",
+        ),
     ],
 )
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        layer = layers.DCRNN(TASKS, **options)
-        layer(X)
+        layers.DCRNN(TASKS, **options)
+
+
+def test_recurrent_crosses_refuse_bad_options_at_once():
+    for layer in (layers.RecurrentCross, layers.FieldRecurrentCross):
+        with pytest.raises(ValueError, match="cell must be one of .* Did you mean 'gr"):
+            layer(cell="grru")
+        with pytest.raises(ValueError, match=r"shared_ratio must be in \[0, 1\]"):
+            layer(shared_ratio=3)

@@ -110,7 +110,7 @@ def test_the_second_versions_gate_reads_the_domain_alone():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="gamma must be above 0. Received: 0"):
+    with pytest.raises(ValueError, match="gamma must be a number above 0. Received: 0"):
         layers.EPNet(gamma=0)
     with pytest.raises(ValueError, match="hidden_units must be a positive integer"):
         layers.EPNet(hidden_units=0)

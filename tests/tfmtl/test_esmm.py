@@ -125,6 +125,10 @@ def test_bad_chains_are_refused():
     tasks = [tfmtl.Task("click"), tfmtl.Task("watch", kind="regression")]
     with pytest.raises(ValueError, match="Each task of `chain` must be one of 'click'"):
         _model(tasks, chain=["click", "watch"])
+    with pytest.raises(ValueError, match="chain` must have different names.*'click'"):
+        _model(tasks, chain=["click", "click"])
+    with pytest.raises(ValueError, match="chain must be a list of tasks. Received: 'c"):
+        _model(tasks, chain="click")
     circle = [tfmtl.Task("a", space="b"), tfmtl.Task("b", space="a")]
     with pytest.raises(ValueError, match="a -> b -> a"):
         _model(circle)

@@ -129,7 +129,7 @@ def test_experts_start_different_and_at_the_scale_of_one_dense():
         (dict(tasks=["a", "a"]), r"different names. Received twice: \['a'\]"),
         (dict(tasks=["shared"]), "No task may be called 'shared'"),
         (dict(tasks=["a b"]), "must start with a letter"),
-        (dict(shared_experts=0), "shared_experts must be a positive integer. Receiv"),
+        (dict(shared_experts=0), "shared_experts must be a positive integer, or a l"),
         (dict(task_experts=0), "task_experts of 'a' must be a positive integer"),
         (dict(task_experts={"b": 1}), "must name every task once"),
         (dict(expert_units=(8,)), "one tuple of layer widths a level"),

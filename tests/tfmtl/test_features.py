@@ -157,6 +157,9 @@ def test_features_that_do_not_go_together():
         check_features(["item"])
     with pytest.raises(ValueError, match="Received twice"):
         check_features([item, Numeric("item")])
+    for one, other in [("a.b", "a_b"), ("a-b", "a.b"), ("A", "a")]:  # see export
+        with pytest.raises(ValueError, match=f"apart. Received: '{one}' and '{other}'"):
+            check_features([Numeric(one), Numeric(other)])
     with pytest.raises(ValueError, match="of='itme'. Did you mean 'item'"):
         check_features([item, Sequence("s", of="itme", max_length=4)])
 

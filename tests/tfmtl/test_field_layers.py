@@ -96,13 +96,16 @@ def test_interactions_by_name_say_what_they_take():
 
 
 def test_heterogeneous_experts_are_their_parts():
-    cross = layers.CrossV2(1)
     layer = layers.HeterogeneousExperts(
-        [{"name": "cin", "units": (5,)}, cross], units=8, activation="linear"
+        [{"name": "cin", "units": (5,)}, layers.CrossV2(1)],
+        units=8,
+        activation="linear",
     )
     assert layer.takes_fields
     out = np.asarray(layer(V))
-    for i, x in enumerate([layer.interactions[0](V), cross(V.reshape(6, -1))]):
+    cin, cross = layer.interactions
+    assert cross.depth == 1
+    for i, x in enumerate([cin(V), cross(V.reshape(6, -1))]):
         _close(out[:, i], layer.projections[i](x))
     flat = layers.HeterogeneousExperts(["cross", "recurrent_cross"], units=8)
     assert not flat.takes_fields
@@ -115,7 +118,9 @@ def test_heterogeneous_experts_of_one_kind_differ():
 
 
 def test_heterogeneous_experts_refuse_what_they_cannot_use():
-    with pytest.raises(ValueError, match=r"read \(batch, fields, dim\). Received: sha"):
+    with pytest.raises(
+        ValueError, match=r"reads \(batch, fields, dim\). Received: sha"
+    ):
         layers.HeterogeneousExperts(["cin", "cross"])(V.reshape(6, -1))
     with pytest.raises(ValueError, match="At least one interaction is needed"):
         layers.HeterogeneousExperts([])
@@ -169,7 +174,7 @@ def test_mmoe_mixes_interactions(tmp_path):
     inputs = {"item": np.arange(4), "age": np.ones(4, "float32")}
     report = model.gate_report(inputs)
     assert [gate["labels"] for gate in report.values()] == [
-        ["dnn_0", "cin_1", "crossv2_2"]
+        ["dnn_0", "cin_1", "cross_v2_2"]
     ] * 2
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")

@@ -48,5 +48,84 @@ def test_a_model_without_gates_says_so():
     inputs = {"tab": np.array([1, 2]), "x": np.zeros(2, "float32")}
     with pytest.raises(ValueError, match="needs a model with gates. Received: 'shared"):
         model.gate_report(inputs)
-    with pytest.raises(ValueError, match="domain must be one of .* Did you mean 'tab'"):
+    with pytest.raises(
+        ValueError, match="domain must be the name .* Did you mean 'tab'"
+    ):
         model.gate_report(inputs, domain="tap")
+
+
+def _gated(feature):
+    return tfmtl.models.get("mmoe")(
+        [feature, tfmtl.Numeric("x")], [tfmtl.Task("a")], expert_units=(4,)
+    )
+
+
+def test_domains_are_rows_of_the_table_in_numeric_order():
+    tab = tfmtl.Categorical("tab", vocabulary_size=12)
+    inputs = {"tab": np.array([10, 2, -1, 99, 2]), "x": np.zeros(5, "float32")}
+    (gate,) = _gated(tab).gate_report(inputs, domain="tab").values()
+    rows = {tab: part["rows"] for tab, part in gate["domains"].items()}
+    assert list(rows.items()) == [(0, 2), (2, 2), (10, 1)]
+    (gate,) = (
+        _gated(tfmtl.Categorical("tab", num_buckets=5))
+        .gate_report(
+            {"tab": np.array([1, 6, 12]), "x": np.zeros(3, "float32")}, domain="tab"
+        )
+        .values()
+    )
+    assert [*gate["domains"]] == [1, 2]
+
+
+def test_data_that_cannot_be_reported_on_are_named():
+    model = _gated(FEATURES[0])
+    inputs = {"tab": np.array([1, 2]), "x": np.zeros(2, "float32")}
+    dataset = tf.data.Dataset.from_tensor_slices(inputs)
+    for data, message in [
+        ((inputs, {"a": np.zeros(2)}), "without labels, or a dataset. Received: a tu"),
+        ({"tab": inputs["tab"]}, "hold every feature. Received: none called 'x'"),
+        (dataset, r"must come in batches.*Received: 'tab' of shape \(\)"),
+        (dataset.batch(2).take(0), "needs rows. Received: a dataset without any"),
+        ({key: x[:0] for key, x in inputs.items()}, "needs rows"),
+        ([inputs["x"]], "must hold dicts .*Received: ndarray"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            model.gate_report(data)
+    with pytest.raises(ValueError, match="domain must be the name of a Categorical"):
+        model.gate_report(inputs, domain="x")
+    (gate,) = model.gate_report(dataset.batch(1)).values()
+    assert gate["rows"] == 2
+
+
+# With two tasks; what is not here has no gates.
+GATES = {
+    "cross_stitch": 2 * 2,  # layers x tasks
+    "sluice": 2 * 4 + 2,  # layers x halves, and what the towers read
+    "snr": 4 + 2,  # receivers of both levels
+    "omoe": 1,
+    "mmoe": 2,
+    "ml_mmoe": 4 + 2,
+    "cgc": 2,
+    "ple": 3 + 2,
+    "aitm": 1,
+    "dephn": 3 + 2,  # selections and gates
+    "mt_phn": 3 + 2,
+    "epnet": 1,
+    "ppnet": 2,  # layers
+    "pepnet": 1 + 2,
+}
+
+
+@pytest.mark.parametrize("name", tfmtl.models.names())
+def test_every_gate_of_every_architecture_whatever_the_tasks_are_called(name):
+    tasks = [tfmtl.Task("public"), tfmtl.Task("level_2_expert_0")]
+    model = tfmtl.models.get(name)(FEATURES, tasks)
+    inputs = {"tab": np.array([1, 2, 3]), "x": np.zeros(3, "float32")}
+    if name not in GATES:
+        with pytest.raises(ValueError, match="needs a model with gates"):
+            model.gate_report(inputs)
+        return
+    report = model.gate_report(inputs, domain="tab")
+    assert len(report) == GATES[name], [*report]
+    for gate in report.values():
+        assert gate["mean"].shape == (len(gate["labels"]),)
+        assert gate["rows"] == 3 and [*gate["domains"]] == [1, 2, 3]

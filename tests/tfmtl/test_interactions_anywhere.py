@@ -111,8 +111,8 @@ def test_gate_reports_name_the_interactions():
     report = _model("cgc", **CASES[0][1]).gate_report(INPUTS)
     seen = {path.split("/")[-1]: gate["labels"] for path, gate in report.items()}
     assert seen == {
-        "click_gate": ["click_crossv2_0", "shared_cin_0", "shared_dnn_1"],
-        "watch_gate": ["watch_crossv2_0", "shared_cin_0", "shared_dnn_1"],
+        "click_gate": ["click_cross_v2_0", "shared_cin_0", "shared_dnn_1"],
+        "watch_gate": ["watch_cross_v2_0", "shared_cin_0", "shared_dnn_1"],
     }
     report = _model("dephn", **CASES[6][1]).gate_report(INPUTS)
     gates = report[[path for path in report if path.endswith("gates/click")][0]]
@@ -128,7 +128,81 @@ def test_what_cannot_be_experts_is_named():
         _model("ple", task_experts=[])
     with pytest.raises(ValueError, match="Did you mean 'cross_v2'"):
         _model("ple", shared_experts=["cros_v2"])
-    with pytest.raises(ValueError, match="in a list such as .* Received: 'dnn'"):
+    with pytest.raises(ValueError, match="a list of interactions, .* Received: 'd"):
         _model("shared_bottom", interactions="dnn")
     with pytest.raises(ValueError, match="experts must be a positive integer"):
         _model("ml_mmoe", experts=0)
+
+
+# Each with the name that makes the same layers.
+CROSS, NAMED = tfmtl.layers.CrossV2(1, name="mine"), {"name": "cross_v2", "depth": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("cgc", lambda it: {"task_experts": [it], "shared_experts": ["dnn", it]}),
+        ("ple", lambda it: {"task_experts": {"click": [it], "watch": 1}}),
+        ("ml_mmoe", lambda it: {"experts": [it, it]}),
+        ("dephn", lambda it: {"private": [it]}),
+        ("single_task", lambda it: {"interactions": [it]}),
+    ],
+)
+def test_a_layer_is_a_pattern_of_which_each_use_has_a_copy(name, options, tmp_path):
+    layer = tfmtl.layers.CrossV2(1, name="mine")
+    layer.build((None, 7))  # which no copy looks at
+    model, named = _model(name, **options(layer)), _model(name, **options(NAMED))
+    assert [w.path for w in model.weights] == [w.path for w in named.weights]
+    assert [w.shape for w in model.weights] == [w.shape for w in named.weights]
+    assert not {id(w) for w in layer.weights} & {id(w) for w in model.weights}
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    for task, prediction in model(INPUTS).items():
+        np.testing.assert_allclose(again(INPUTS)[task], prediction, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "options"),
+    [
+        ("MMoE", {"experts": [CROSS, CROSS]}),
+        ("OMoE", {"experts": [CROSS, "dnn"]}),
+        ("MLMMoE", {"experts": [CROSS, "dnn"]}),
+        ("CGC", {"shared_experts": [CROSS], "task_experts": [CROSS]}),
+        ("PLE", {"shared_experts": [CROSS], "task_experts": {"a": [CROSS], "b": 1}}),
+        ("PHN", {"public": [CROSS], "private": [CROSS]}),
+    ],
+)
+def test_functional_models_with_layers_as_experts_load(layer, options, tmp_path):
+    inputs = keras.Input((3, 2) if layer == "PHN" else (6,))
+    outputs = getattr(tfmtl.layers, layer)(["a", "b"], **options)(inputs)
+    model = keras.Model(inputs, outputs)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    x = np.ones((2, *inputs.shape[1:]))
+    for task, output in model(x).items():
+        np.testing.assert_allclose(again(x)[task], output, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("dephn", {"public": "dnn"}, "public must be a list of interact.*: 'dnn'"),
+        ("dephn", {"public": 3}, "public must be a list of interactions.*: 3"),
+        ("dephn", {"private": None}, "private must be a list .*: None"),
+        ("dephn", {"mappings": "raw"}, "mappings must be a list of names.*: 'raw'"),
+        ("mmoe", {"experts": [3]}, "Each of experts must be a name, .*: 3"),
+        ("mmoe", {"experts": "dnn"}, "experts must be a positive integer, or a list"),
+        ("mmoe", {"expert_units": 64}, "expert_units must be a tuple .*: 64"),
+        ("ple", {"expert_units": 64}, "expert_units must hold one tuple .*: 64"),
+        ("shared_bottom", {"units": 64}, "units must be a tuple .*: 64"),
+        ("shared_bottom", {"dropout": 1.5}, r"dropout must be in \[0, 1\].*: 1.5"),
+        ("specific_top", {"units": 8}, "units must be a tuple .*: 8"),
+        ("ple", {"ppnet": {"units": 8}}, "units of ppnet must be a tuple .*: 8"),
+        ("pepnet", {"gamma": "2"}, "gamma must be a number above 0. Received: '2'"),
+        ("epnet", {"epnet": {}}, "An argument of EPNet must be .*: 'epnet'"),
+        ("ppnet", {"ppnet": {}}, "An argument of PPNet must be .*: 'ppnet'"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        _model(name, **options)

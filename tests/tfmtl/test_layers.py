@@ -124,6 +124,41 @@ def test_jit_changes_nothing(name):
     _same(plain, compiled)
 
 
+ONE_TENSOR = [
+    name
+    for name, (_, inputs) in CASES.items()
+    if len(inputs) == 1 and isinstance(inputs[0], np.ndarray)
+]
+
+
+@pytest.mark.parametrize("name", ONE_TENSOR)
+def test_an_input_of_another_rank_is_refused(name):
+    make, (x,) = CASES[name]
+    fields = x.ndim == 3
+    wanted = r"\(batch, fields, dim\)" if fields else r"\(batch, width\)"
+    with pytest.raises(ValueError, match=f"reads {wanted}. Received: shape"):
+        make()(x[:, 0] if fields else x[:, None])
+
+
+@pytest.mark.parametrize("name", ["EPNet", "FieldStack", "InteractionBottom"])
+def test_a_tensor_in_the_place_of_vectors_is_refused(name):
+    with pytest.raises(ValueError, match=r"reads a dict \{feature: .*shape \(6, 5\)"):
+        CASES[name][0]()(X)
+
+
+@pytest.mark.parametrize("name", ["SeparateBottoms", "CGC", "PPNet"])
+def test_a_dict_without_a_task_is_refused(name):
+    make, inputs = CASES[name]
+    with pytest.raises(ValueError, match=r"Received: \['click'\], without \['like'"):
+        make()({"click": X}, *inputs[1:])
+
+
+@pytest.mark.parametrize("name", ["MMoE", "SharedBottom", "GlobalGates"])
+def test_a_name_in_the_place_of_a_list_of_tasks_is_refused(name):
+    with pytest.raises(ValueError, match="tasks must be a list of names. Rec.*'click'"):
+        getattr(layers, name)("click", 2)
+
+
 @keras.saving.register_keras_serializable("tests")
 class Scaled(keras.layers.Layer):
     """A sound layer, whose children below are broken."""

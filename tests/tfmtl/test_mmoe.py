@@ -83,8 +83,8 @@ def test_ml_mmoe_names_what_its_gates_read():
     assert labels == {
         "level_2_expert_0_gate": ["level_1_expert_0", "level_1_expert_1"],
         "level_2_expert_1_gate": ["level_1_expert_0", "level_1_expert_1"],
-        "click_gate": ["level_2_expert_0", "level_2_expert_1"],
-        "like_gate": ["level_2_expert_0", "level_2_expert_1"],
+        "task_click_gate": ["level_2_expert_0", "level_2_expert_1"],
+        "task_like_gate": ["level_2_expert_0", "level_2_expert_1"],
     }
 
 

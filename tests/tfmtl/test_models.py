@@ -281,6 +281,24 @@ def test_what_a_model_cannot_be_built_from():
         make(["x"], tasks)
 
 
+def test_a_model_with_a_sharing_structure_of_ones_own_loads(tmp_path):
+    model = tfmtl.models.MultiTaskModel(
+        _features(), [tfmtl.Task("a")], tfmtl.layers.SharedBottom(["a"], (4,))
+    )
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    _same(model(_data()[0]), again(_data()[0]))
+
+
+def test_a_sharing_structure_without_a_task_is_refused():
+    with pytest.raises(ValueError, match=r"SharedBottom without 'b', .*\['a'\]"):
+        tfmtl.models.MultiTaskModel(
+            _features(),
+            [tfmtl.Task("a"), tfmtl.Task("b")],
+            tfmtl.layers.SharedBottom(["a"], (4,)),
+        )
+
+
 def test_a_label_out_of_range_is_refused():
     model = _model("shared_bottom")
     inputs, labels = _data()

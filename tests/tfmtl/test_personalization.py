@@ -60,6 +60,24 @@ def test_gates_of_1_leave_the_architecture_as_it_was():
         np.testing.assert_allclose(model(INPUTS)[task], output, rtol=1e-5)
 
 
+def test_pepnet_with_gates_of_1_is_shared_top():
+    top = tfmtl.models.get("shared_top")(FEATURES, TASKS, domain="tab", units=(5,))
+    model = tfmtl.models.get("pepnet")(
+        FEATURES, TASKS, domain="tab", prior_features=["user"], units=(5,)
+    )
+    model.embedding.set_weights(top.embedding.get_weights())
+    for task, tower in top.towers.items():
+        layers = [*top.sharing.bottoms[task].layers, *tower.hidden.layers]
+        for network, dense in zip(model.ppnet.networks[task], layers, strict=True):
+            network.set_weights(dense.get_weights())
+        model.towers[task].logit.set_weights(tower.logit.get_weights())
+    before = model(INPUTS)
+    _switch_off(model)
+    for task, output in top(INPUTS).items():
+        assert np.abs(before[task] - output).max() > 1e-6
+        np.testing.assert_allclose(model(INPUTS)[task], output, rtol=1e-5)
+
+
 def test_pepnet_has_the_papers_layers():
     model = tfmtl.models.get("pepnet")(
         FEATURES, [tfmtl.Task("click"), tfmtl.Task("like")], domain="tab"

@@ -91,6 +91,22 @@ def test_input_gates_scale_by_softmax():
         np.testing.assert_allclose(out[task], np.hstack(expected), rtol=1e-5)
 
 
+def test_gates_refuse_another_number_of_experts():
+    experts = [_random(3, 2), _random(3, 1)]
+    with pytest.raises(ValueError, match="over 3 experts .* many tensors. Received: 2"):
+        layers.GlobalGates(["a"], 3)(experts)
+    with pytest.raises(ValueError, match="over 1 experts .* many tensors. Received: 2"):
+        layers.InputGates(["a"], 1)(_random(3, 4), experts)
+
+
+def test_a_task_may_be_called_public():
+    phn = layers.PHN(["public", "b"], units=(6,))
+    phn(_random(2, 3, 4))
+    assert [*phn.selections] == ["shared", "public", "b"]
+    paths = [w.path for w in phn.weights]
+    assert len(set(paths)) == len(paths)
+
+
 def test_output_is_the_papers_sum():
     """Equations 4 to 6: a linear tower on the output adds up all experts."""
     fields = _random(5, 3, 4)
@@ -103,7 +119,7 @@ def test_output_is_the_papers_sum():
     )
     out = phn(fields)
     gates = phn.gates.gates.numpy()  # (T, K * P)
-    seen = phn.selections["public"](fields)
+    seen = phn.selections["shared"](fields)
     flat = keras.ops.reshape(seen, (5, 12))
     dnn, cross = phn.public_experts[0](flat), phn.public_experts[1](flat)
     mapped = [dnn, np.sin(dnn), cross, np.sin(cross)]
@@ -134,7 +150,7 @@ def test_a_task_reaches_public_experts_and_its_own_alone():
     gradients = tape.gradient(loss, [w.value for w in weights])
     gradients = dict(zip([w.path for w in weights], gradients, strict=True))
     assert all(reached(phn.public_experts, gradients))
-    assert all(reached([phn.selections["public"]], gradients))
+    assert all(reached([phn.selections["shared"]], gradients))
     assert all(reached([*phn.task_experts["a"], phn.selections["a"]], gradients))
     assert not any(reached([*phn.task_experts["b"], phn.selections["b"]], gradients))
     gates = gradients[phn.gates.gates.path].numpy()

@@ -35,6 +35,7 @@ class Cross(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates w, (width, 1), and b of each layer."""
+        _errors.check_rank(self, input_shape, 2)
         width = input_shape[-1]
         self.kernels, self.biases = [], []
         for i in range(self.depth):
@@ -95,6 +96,7 @@ class CrossV2(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates W, or V and U, and b of each layer."""
+        _errors.check_rank(self, input_shape, 2)
         width = input_shape[-1]
         self.layers = []
         for i in range(self.depth):
@@ -170,6 +172,7 @@ class CrossMix(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates V, C, U and b of each layer's experts, and its gate."""
+        _errors.check_rank(self, input_shape, 2)
         width = input_shape[-1]
         self.downs, self.middles, self.ups, self.biases, self.gates = [], [], [], [], []
         for i in range(self.depth):

@@ -50,10 +50,7 @@ class CrossStitch(keras.layers.Layer):
         super().__init__(**kwargs)
         self.tasks = _errors.check_task_names(tasks)
         self.units = check_hidden(units)
-        if not 0 <= own_weight <= 1:
-            raise ValueError(
-                f"own_weight must be between 0 and 1. Received: {own_weight!r}."
-            )
+        _errors.check_ratio("own_weight", own_weight)
         self.own_weight = own_weight
         self.activation = keras.activations.get(activation)
         self.dense = {
@@ -69,6 +66,7 @@ class CrossStitch(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates alpha of each layer, (tasks, tasks), and builds the networks."""
+        _errors.check_rank(self, input_shape, 2)
         self.alphas = []
         for level, width in enumerate(self.units, start=1):
             for task in self.tasks:

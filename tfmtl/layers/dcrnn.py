@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
-from tfmtl.layers.partial_sharing import PartialDense, check_ratio, floor_share, spread
+from tfmtl.layers.partial_sharing import PartialDense, floor_share, spread
 from tfmtl.layers.recurrence import RecurrentCell
 from tfmtl.layers.recurrent_cross import FieldRecurrentCross, RecurrentCross
 
@@ -29,13 +29,15 @@ class DCRNN(keras.layers.Layer):
         tasks: List of strings. Names of the tasks, in the order of the funnel.
         cross: "steps", `RecurrentCross` over (batch, width), or "fields",
             `FieldRecurrentCross` over (batch, fields, dim). Defaults to "steps".
-        steps: Integer >= 0. Steps of the former; 0 leaves crosses out. Defaults to 3.
+        steps: Integer >= 0. Steps of the former (cross="steps" only); 0 leaves crosses
+            out. Defaults to 3.
         state_units: Integer. Width of the cross's state; None is the input's width
             (cross="steps" only). Defaults to 64.
         cell: "gru", "lstm" or "simple", for both recurrences. Defaults to "gru".
-        rank: Integer. Rank of the cross matrix. Defaults to the full matrix.
-        bidirectional: Boolean. Whether fields are read backwards too. Defaults to
-            False.
+        rank: Integer. Rank of the cross matrix (cross="steps" only). Defaults to the
+            full matrix.
+        bidirectional: Boolean. Whether fields are read backwards too (cross="fields"
+            only). Defaults to False.
         units: Tuple of integers, at least one. The dense layers. Defaults to (128,).
         shared_ratio: Float in [0, 1]. 1 is hard sharing, 0 separate networks. Defaults
             to 0.5.
@@ -76,11 +78,16 @@ class DCRNN(keras.layers.Layer):
         self.tasks = _errors.check_task_names(tasks)
         _errors.check_choice("cross", cross, ("steps", "fields"))
         _errors.check_choice("share_mode", share_mode, ("unit", "layer"))
-        check_ratio("shared_ratio", shared_ratio)
+        _errors.check_ratio("shared_ratio", shared_ratio)
         self.units = _errors.check_units("units", units)
         if not self.units:
             raise ValueError("DCRNN needs a dense layer. Received: units=().")
         self.takes_fields = cross == "fields"
+        if self.takes_fields:
+            _errors.check_positive("state_units with cross='fields'", state_units)
+            _check_unused(cross, steps=(steps, 3), rank=(rank, None))
+        else:
+            _check_unused(cross, bidirectional=(bidirectional, False))
         self.options = {
             "cross": cross,
             "steps": steps,
@@ -168,3 +175,13 @@ class DCRNN(keras.layers.Layer):
             "units": self.units,
             **self.options,
         }
+
+
+def _check_unused(cross, **options):
+    """Raises unless options of the other cross, (value, default), are left alone."""
+    for name, (value, default) in options.items():
+        if value != default:
+            raise ValueError(
+                f"{name} is no option of cross={cross!r}. Received: {name}={value!r}; "
+                "leave it out, or take the other cross."
+            )

@@ -25,10 +25,12 @@ class DNN(keras.layers.Layer):
         super().__init__(**kwargs)
         self.units = _errors.check_units("units", units)
         self.activation = keras.activations.get(activation)
+        _errors.check_ratio("dropout", dropout)
         self.dropout = dropout
 
     def build(self, input_shape):
         """Creates the dense layers."""
+        _errors.check_rank(self, input_shape, 2)
         self.layers = []
         for i, width in enumerate(self.units):
             dense = keras.layers.Dense(

@@ -54,6 +54,7 @@ class DomainTower(keras.layers.Layer):
 
     def build(self, inputs_shape, domain_shape=None):
         """Builds the hidden layers; creates w (domains, width) and b (domains, 1)."""
+        _errors.check_rank(self, inputs_shape, 2)
         width = inputs_shape[-1]
         if self.hidden is not None:
             self.hidden.build(inputs_shape)

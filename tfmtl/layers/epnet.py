@@ -2,6 +2,7 @@
 
 import keras
 
+from tfmtl import _errors
 from tfmtl.layers.gate_nu import (
     GateNU,
     check_gate_input,
@@ -71,6 +72,7 @@ class EPNet(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates the gate; its number of outputs follows from the embedding."""
+        _errors.check_vectors(self, input_shape)
         self.widths = {
             name: 1 if self.field_wise else shape[-1]
             for name, shape in input_shape.items()

@@ -46,6 +46,7 @@ class Experts(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates the kernels (in, experts * out) and (experts, in, out)."""
+        _errors.check_rank(self, input_shape, 2)
         self.kernels, self.biases = [], []
         fan_in = input_shape[-1]
         for i, width in enumerate(self.units):

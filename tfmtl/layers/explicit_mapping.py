@@ -9,6 +9,8 @@ MAPPINGS = {"raw": lambda x: x, "sin": ops.sin, "cos": ops.cos}
 
 def check_mappings(mappings) -> list[str]:
     """Returns the names as a list; raises unless each is a mapping, given once."""
+    if isinstance(mappings, str):
+        raise ValueError(f"mappings must be a list of names. Received: {mappings!r}.")
     mappings = list(mappings)
     if not mappings:
         raise ValueError("At least one mapping is needed. Received none.")

@@ -5,7 +5,14 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.gates import SoftmaxGate
-from tfmtl.layers.interactions import flat, flat_shape, make_experts, takes_fields
+from tfmtl.layers.interactions import (
+    check_experts,
+    flat,
+    flat_shape,
+    make_experts,
+    takes_fields,
+    without_layers,
+)
 
 SHARED = "shared"  # no task may have this name
 
@@ -63,8 +70,7 @@ class CGC(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.tasks = _errors.check_task_names(tasks)
-        _check_experts("shared_experts", shared_experts)
-        self.shared_experts = shared_experts
+        self.shared_experts = check_experts("shared_experts", shared_experts)
         if not isinstance(task_experts, dict):
             task_experts = dict.fromkeys(self.tasks, task_experts)
         if set(task_experts) != set(self.tasks):
@@ -72,9 +78,10 @@ class CGC(keras.layers.Layer):
                 "task_experts must name every task once. Received: "
                 f"{sorted(task_experts)} for tasks {sorted(self.tasks)}."
             )
-        for task, number in task_experts.items():
-            _check_experts(f"task_experts of {task!r}", number)
-        self.task_experts = dict(task_experts)
+        self.task_experts = {
+            task: check_experts(f"task_experts of {task!r}", experts)
+            for task, experts in task_experts.items()
+        }
         self.expert_units = _errors.check_units("expert_units", expert_units)
         self.shared_gate = shared_gate
         self.activation = keras.activations.get(activation)
@@ -100,7 +107,7 @@ class CGC(keras.layers.Layer):
         self.experts = {
             task: bank(self.task_experts[task], task) for task in self.tasks
         }
-        self.experts[SHARED] = bank(shared_experts, SHARED)
+        self.experts[SHARED] = bank(self.shared_experts, SHARED)
         self.takes_fields = any(map(takes_fields, self.experts.values()))
         self.gates = {
             task: gate(names(task) + names(SHARED), task) for task in self.tasks
@@ -110,9 +117,11 @@ class CGC(keras.layers.Layer):
 
     def build(self, input_shape):
         """Builds the experts and gates."""
+        _errors.check_keys(self, input_shape, self.experts)
         units = (None, None, self.expert_units[-1])
         for name, bank in self.experts.items():
             shape = input_shape[name] if isinstance(input_shape, dict) else input_shape
+            _errors.check_rank(self, shape, 3 if self.takes_fields else 2)
             bank.build(shape if takes_fields(bank) else flat_shape(shape))
             if name in self.gates:
                 self.gates[name].build(flat_shape(shape), units)
@@ -196,15 +205,15 @@ class PLE(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.tasks = _errors.check_task_names(tasks)
-        self.shared_experts = shared_experts
-        self.task_experts = task_experts
+        self.shared_experts = without_layers(shared_experts)
+        self.task_experts = without_layers(task_experts)
         self.expert_units = _errors.check_levels("expert_units", expert_units)
         self.activation = keras.activations.get(activation)
         self.levels = [
             CGC(
                 self.tasks,
-                shared_experts,
-                task_experts,
+                self.shared_experts,
+                self.task_experts,
                 units,
                 shared_gate=level < len(self.expert_units),
                 activation=self.activation,
@@ -250,9 +259,3 @@ class PLE(keras.layers.Layer):
             "expert_units": self.expert_units,
             "activation": keras.activations.serialize(self.activation),
         }
-
-
-def _check_experts(what, experts):
-    """Raises unless `experts` is a number of experts or a list of interactions."""
-    if not (isinstance(experts, list | tuple) and experts):
-        _errors.check_positive(what, experts)

@@ -29,6 +29,10 @@ class FactorizationMachine(keras.layers.Layer):
 
     takes_fields = True
 
+    def build(self, input_shape):
+        """Checks the input's shape."""
+        _errors.check_rank(self, input_shape, 3)
+
     def call(self, inputs):
         """Maps (batch, fields, dim) to (batch, dim)."""
         square_of_sum = ops.square(ops.sum(inputs, axis=1))
@@ -72,6 +76,7 @@ class CIN(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates W, (units, pairs), of each layer."""
+        _errors.check_rank(self, input_shape, 3)
         fields = input_shape[1]
         widths = (fields, *self.units)
         self.kernels = [

@@ -43,6 +43,7 @@ class FieldAttention(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates the projections of each layer."""
+        _errors.check_rank(self, input_shape, 3)
         self.projections = []
         for i in range(self.depth):
             layer = {}

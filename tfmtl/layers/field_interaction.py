@@ -43,6 +43,7 @@ class FieldInteraction(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates Omega and omega of each layer."""
+        _errors.check_rank(self, input_shape, 3)
         fields = input_shape[1]
         self.mixers = [
             self.add_weight(

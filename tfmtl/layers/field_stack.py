@@ -34,6 +34,7 @@ class FieldStack(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates a matrix for each feature of another width."""
+        _errors.check_vectors(self, input_shape)
         dim = self._width(input_shape)
         self.projections = {}
         for name, shape in input_shape.items():

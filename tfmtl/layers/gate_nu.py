@@ -40,8 +40,8 @@ class GateNU(keras.layers.Layer):
         _errors.check_positive("units", units)
         if hidden_units is not None:
             _errors.check_positive("hidden_units", hidden_units)
-        if not gamma > 0:
-            raise ValueError(f"gamma must be above 0. Received: {gamma!r}.")
+        if not isinstance(gamma, int | float) or not gamma > 0:
+            raise ValueError(f"gamma must be a number above 0. Received: {gamma!r}.")
         self.units = units
         self.gamma = gamma
         self.hidden_units = hidden_units
@@ -57,6 +57,7 @@ class GateNU(keras.layers.Layer):
 
     def build(self, input_shape):
         """Builds both dense layers."""
+        _errors.check_rank(self, input_shape, 2)
         self.hidden.build(input_shape)
         self.scale.build(self.hidden.compute_output_shape(input_shape))
 

@@ -3,10 +3,12 @@
 import keras
 from keras import ops
 
+from tfmtl import _errors
 from tfmtl.layers.field_stack import FieldStack
 from tfmtl.layers.interactions import (
     build_flat,
     call_flat,
+    check_interactions,
     flat_output_shape,
     make_interactions,
     takes_fields,
@@ -23,7 +25,7 @@ class InteractionBottom(keras.layers.Layer):
 
     Args:
         interactions: List. Each item a name for `tfmtl.layers.interaction`, a dict
-            {"name": name, **options}, or a layer.
+            {"name": name, **options}, or a layer, of which a fresh copy is built.
 
     Input: dict {feature: (batch, dim)}, as from `FeatureEmbedding`. Interactions of
     fields read them stacked by a `FieldStack`, the others joined.
@@ -42,8 +44,9 @@ class InteractionBottom(keras.layers.Layer):
 
     def __init__(self, interactions, **kwargs):
         super().__init__(**kwargs)
+        self.kinds = check_interactions("interactions", interactions)
         self.interactions = make_interactions(
-            interactions, "interaction", self.dtype_policy
+            self.kinds, "interaction", self.dtype_policy
         )
         self.fields = None
         if any(map(takes_fields, self.interactions)):
@@ -51,6 +54,7 @@ class InteractionBottom(keras.layers.Layer):
 
     def build(self, input_shape):
         """Builds the interactions."""
+        _errors.check_vectors(self, input_shape)
         if self.fields:
             self.fields.build(input_shape)
         for layer in self.interactions:
@@ -84,19 +88,4 @@ class InteractionBottom(keras.layers.Layer):
 
     def get_config(self):
         """Returns every argument."""
-        return {
-            **super().get_config(),
-            "interactions": [
-                keras.saving.serialize_keras_object(layer)
-                for layer in self.interactions
-            ],
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        """Builds the layer from `get_config`'s dict."""
-        interactions = [
-            keras.saving.deserialize_keras_object(layer)
-            for layer in config["interactions"]
-        ]
-        return cls(**{**config, "interactions": interactions})
+        return {**super().get_config(), "interactions": self.kinds}

@@ -31,6 +31,7 @@ _INTERACTIONS = {
     "attention": FieldAttention,
     "field_recurrent_cross": FieldRecurrentCross,
 }
+_NAMES = {getattr(m, "func", m).__name__: name for name, m in _INTERACTIONS.items()}
 
 
 def interaction(name: str, **options) -> keras.layers.Layer:
@@ -65,7 +66,7 @@ class HeterogeneousExperts(keras.layers.Layer):
 
     Args:
         interactions: List. Each a name for `interaction`, a dict {"name": name,
-            **options}, or a layer.
+            **options}, or a layer, of which a fresh copy is built.
         units: Integer. Width of an expert's output. Defaults to 64.
         activation: String or callable. Defaults to "relu".
 
@@ -89,7 +90,8 @@ class HeterogeneousExperts(keras.layers.Layer):
     def __init__(self, interactions, units=64, activation="relu", **kwargs):
         super().__init__(**kwargs)
         _errors.check_positive("units", units)
-        self.interactions = make_interactions(interactions, "expert", self.dtype_policy)
+        self.kinds = check_interactions("interactions", interactions)
+        self.interactions = make_interactions(self.kinds, "expert", self.dtype_policy)
         self.units = units
         self.activation = keras.activations.get(activation)
         self.projections = [
@@ -110,19 +112,11 @@ class HeterogeneousExperts(keras.layers.Layer):
     @property
     def labels(self):
         """Names of the experts in a gate report."""
-        return [
-            f"{type(layer).__name__.lower()}_{i}"
-            for i, layer in enumerate(self.interactions)
-        ]
+        return labels_of(self.kinds)
 
     def build(self, input_shape):
         """Builds the interactions and creates the projections."""
-        rank = 3 if self.takes_fields else 2
-        if len(input_shape) != rank:
-            wanted = "(batch, fields, dim)" if rank == 3 else "(batch, width)"
-            raise ValueError(
-                f"These experts read {wanted}. Received: shape {tuple(input_shape)}."
-            )
+        _errors.check_rank(self, input_shape, 3 if self.takes_fields else 2)
         for layer, projection in zip(self.interactions, self.projections, strict=True):
             build_flat(layer, input_shape)
             projection.build(flat_output_shape(layer, input_shape))
@@ -145,22 +139,10 @@ class HeterogeneousExperts(keras.layers.Layer):
         """Returns every argument."""
         return {
             **super().get_config(),
-            "interactions": [
-                keras.saving.serialize_keras_object(layer)
-                for layer in self.interactions
-            ],
+            "interactions": self.kinds,
             "units": self.units,
             "activation": keras.activations.serialize(self.activation),
         }
-
-    @classmethod
-    def from_config(cls, config):
-        """Builds the layer from `get_config`'s dict."""
-        interactions = [
-            keras.saving.deserialize_keras_object(layer)
-            for layer in config["interactions"]
-        ]
-        return cls(**{**config, "interactions": interactions})
 
 
 def make_experts(experts, units, activation="relu", **kwargs):
@@ -181,41 +163,109 @@ def make_experts(experts, units, activation="relu", **kwargs):
     return Experts(experts, units, activation, **kwargs)
 
 
-def make_interactions(given, prefix, dtype, defaults=None) -> list[keras.layers.Layer]:
-    """Returns a layer for each item of a list of interactions.
+def check_interactions(what, given) -> list:
+    """Returns a list of interactions with which `make_interactions` makes layers.
+
+    Layers become the dicts in which Keras saves them, so that every expert that is
+    made of one has weights of its own, and the list can stand in a config.
 
     Args:
+        what: String. The argument that holds the list.
         given: List. Each item a name for `interaction`, a dict {"name": name,
             **options}, or a layer.
+
+    Raises:
+        ValueError: If it is no list, or an item is none of these.
+    """
+    if not isinstance(given, list | tuple):
+        raise ValueError(
+            f"{what} must be a list of interactions, such as ['dnn', 'cross_v2']. "
+            f"Received: {given!r}."
+        )
+    written = list(without_layers(given))
+    for item in written:
+        if isinstance(item, dict) and "class_name" in item:
+            continue
+        name = item.get("name") if isinstance(item, dict) else item
+        if not isinstance(name, str):
+            raise ValueError(
+                f"Each of {what} must be a name, a layer, or a dict with the key "
+                f"'name'. Received: {item!r}."
+            )
+        _errors.check_choice(f"Each of {what}", name, _INTERACTIONS)
+    return written
+
+
+def check_experts(what, experts):
+    """Returns a number of DNN experts, or what `check_interactions` makes of a list."""
+    if isinstance(experts, list | tuple) and experts:
+        return check_interactions(what, experts)
+    if isinstance(experts, bool) or not isinstance(experts, int) or experts < 1:
+        raise ValueError(
+            f"{what} must be a positive integer, or a list of interactions such as "
+            f"['dnn', 'cross_v2']. Received: {experts!r}."
+        )
+    return experts
+
+
+def without_layers(value):
+    """Returns a value in which every layer is the dict that Keras saves of it."""
+    if isinstance(value, keras.layers.Layer):
+        written = keras.saving.serialize_keras_object(value)
+        # Of this a new layer is made, neither built nor shared with other places.
+        leave_out = ("build_config", "shared_object_id")
+        return {key: part for key, part in written.items() if key not in leave_out}
+    if isinstance(value, dict):
+        return {key: without_layers(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        parts = [without_layers(part) for part in value]
+        return tuple(parts) if isinstance(value, tuple) else parts
+    return value
+
+
+def make_interactions(given, prefix, dtype, defaults=None) -> list[keras.layers.Layer]:
+    """Returns a new layer for each item of a list of interactions.
+
+    Args:
+        given: List from `check_interactions`, not empty.
         prefix: String. The layers' names are "{prefix}_0", "{prefix}_1", ...
         dtype: Dtype policy of the layers.
         defaults: Dict {name: options}, for items that do not give them.
 
     Raises:
-        ValueError: If the list is empty, or an item is none of these.
+        ValueError: If the list is empty.
     """
-    if isinstance(given, str) or not given:
+    if not given:
         raise ValueError(
             "At least one interaction is needed, in a list such as ['dnn', 'cross_v2']."
             f" Received: {given!r}."
         )
     layers = []
     for i, item in enumerate(given):
-        if isinstance(item, keras.layers.Layer):
-            layers.append(item)
+        if isinstance(item, dict) and "class_name" in item:
+            config = {**item["config"], "name": f"{prefix}_{i}"}
+            made = keras.saving.deserialize_keras_object({**item, "config": config})
+            layers.append(made)
             continue
         options = {"name": item} if isinstance(item, str) else dict(item)
-        if "name" not in options:
-            raise ValueError(
-                "An interaction must be a name, a layer, or a dict with the key "
-                f"'name'. Received: {item!r}."
-            )
         name = options.pop("name")
         options = {**(defaults or {}).get(name, {}), **options}
         options = {"dtype": dtype, **options, "name": f"{prefix}_{i}"}
-        _errors.check_choice("interaction", name, _INTERACTIONS)
         layers.append(_INTERACTIONS[name](**options))
     return layers
+
+
+def labels_of(given) -> list[str]:
+    """Returns the names, in a gate report, of a list from `check_interactions`."""
+
+    def name_of(item):
+        if isinstance(item, str):
+            return item
+        if "class_name" in item:
+            return _NAMES.get(item["class_name"], item["class_name"].lower())
+        return item["name"]
+
+    return [f"{name_of(item)}_{i}" for i, item in enumerate(given)]
 
 
 def takes_fields(layer) -> bool:
@@ -225,8 +275,7 @@ def takes_fields(layer) -> bool:
 
 def build_flat(layer, shape):
     """Builds an interaction for inputs of a shape, flat if it takes no fields."""
-    if not layer.built:  # a layer given, or loaded, may be
-        layer.build(tuple(shape) if takes_fields(layer) else flat_shape(shape))
+    layer.build(tuple(shape) if takes_fields(layer) else flat_shape(shape))
 
 
 def flat_output_shape(layer, shape):

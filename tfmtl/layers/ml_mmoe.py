@@ -5,7 +5,13 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.gates import SoftmaxGate
-from tfmtl.layers.interactions import flat, flat_shape, make_experts, takes_fields
+from tfmtl.layers.interactions import (
+    check_experts,
+    flat,
+    flat_shape,
+    make_experts,
+    takes_fields,
+)
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -52,8 +58,8 @@ class MLMMoE(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.tasks = _errors.check_task_names(tasks)
-        kinds = list(experts) if isinstance(experts, list | tuple) else None
-        self.experts = experts
+        self.experts = check_experts("experts", experts)
+        kinds = self.experts if isinstance(self.experts, list) else None
         self.expert_units = _errors.check_levels("expert_units", expert_units)
         self.activation = keras.activations.get(activation)
 
@@ -66,7 +72,7 @@ class MLMMoE(keras.layers.Layer):
                 name=name,
             )
 
-        self.first = bank(experts, 1, "level_1")
+        self.first = bank(self.experts, 1, "level_1")
         self.takes_fields = takes_fields(self.first)
         if self.takes_fields and len(self.expert_units) > 1:
             raise ValueError(
@@ -76,22 +82,23 @@ class MLMMoE(keras.layers.Layer):
             )
         self.labels = self.first.labels
 
-        def gate(level, reader):
-            return SoftmaxGate(
+        self.upper = {}  # {name: an expert that reads a mix of the level below}
+        self.gates = {}  # {name of the reader: gate}
+
+        def add_gate(level, reader):
+            self.gates[reader] = SoftmaxGate(
                 len(self.labels),
                 [f"level_{level}_{label}" for label in self.labels],
                 dtype=self.dtype_policy,
                 name=f"{reader}_gate",
             )
 
-        self.upper = {}  # {name: an expert that reads a mix of the level below}
-        self.gates = {}  # {name of the reader: gate}
         for level in range(2, len(self.expert_units) + 1):
             for i, name in enumerate(self._names(level)):
                 self.upper[name] = bank([kinds[i]] if kinds else 1, level, name)
-                self.gates[name] = gate(level - 1, name)
+                add_gate(level - 1, name)
         for task in self.tasks:
-            self.gates[f"task_{task}"] = gate(len(self.expert_units), task)
+            add_gate(len(self.expert_units), f"task_{task}")
 
     def _names(self, level):
         return [f"level_{level}_{label}" for label in self.labels]

@@ -4,7 +4,13 @@ import keras
 
 from tfmtl import _errors
 from tfmtl.layers.gates import SoftmaxGate
-from tfmtl.layers.interactions import flat, flat_shape, make_experts, takes_fields
+from tfmtl.layers.interactions import (
+    check_experts,
+    flat,
+    flat_shape,
+    make_experts,
+    takes_fields,
+)
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -41,9 +47,13 @@ class MMoE(keras.layers.Layer):
         super().__init__(**kwargs)
         self.tasks = _errors.check_task_names(tasks)
         self.expert_units = _errors.check_units("expert_units", expert_units)
-        self.kinds = experts
+        self.kinds = check_experts("experts", experts)
         self.experts = make_experts(
-            experts, expert_units, activation, dtype=self.dtype_policy, name="experts"
+            self.kinds,
+            expert_units,
+            activation,
+            dtype=self.dtype_policy,
+            name="experts",
         )
         labels = self.experts.labels
         self.takes_fields = takes_fields(self.experts)

@@ -41,6 +41,7 @@ class ParallelCross(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates Omega (width, width), w, b and a (width,) of each layer."""
+        _errors.check_rank(self, input_shape, 2)
         width = input_shape[-1]
 
         def weights(name, shape, initializer):

@@ -46,7 +46,7 @@ class PartialDense(keras.layers.Layer):
         super().__init__(**kwargs)
         _errors.check_positive("units", units)
         _errors.check_positive("copies", copies)
-        check_ratio("shared_ratio", shared_ratio)
+        _errors.check_ratio("shared_ratio", shared_ratio)
         self.units = units
         self.copies = copies
         self.shared_ratio = shared_ratio
@@ -113,9 +113,3 @@ def spread(x, copies):
 def floor_share(ratio, number):
     """Returns floor(ratio * number); a product like 28.999... of 0.29 * 100 is 29."""
     return int(ratio * number + 1e-9)
-
-
-def check_ratio(what, ratio):
-    """Raises unless the ratio is a number in [0, 1]."""
-    if not isinstance(ratio, int | float) or not 0 <= ratio <= 1:
-        raise ValueError(f"{what} must be in [0, 1]. Received: {ratio!r}.")

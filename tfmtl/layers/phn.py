@@ -8,13 +8,17 @@ from tfmtl.layers.explicit_mapping import check_mappings, explicit_mapping
 from tfmtl.layers.interactions import (
     build_flat,
     call_flat,
+    check_interactions,
     flat,
     flat_output_shape,
     flat_shape,
+    labels_of,
     make_interactions,
 )
 from tfmtl.layers.selection import SoftSelection
 from tfmtl.layers.task_gates import GlobalGates, InputGates
+
+SHARED = "shared"  # no task may have this name
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -39,8 +43,9 @@ class PHN(keras.layers.Layer):
 
     Args:
         tasks: List of strings. Names of the tasks.
-        public: List of the experts that all tasks share, at least one: names, or dicts
-            {"name": name, **options}. Defaults to three DNNs, as drawn in the paper.
+        public: List of the experts that all tasks share, at least one: names, dicts
+            {"name": name, **options}, or layers, of which copies are built. Defaults
+            to three DNNs, as drawn in the paper.
         private: List of the experts that each task has for itself; may be empty.
             Defaults to ("parallel_cross", "field_interaction"), the assignment that
             the paper chose.
@@ -64,8 +69,8 @@ class PHN(keras.layers.Layer):
     Example:
     >>> layer = PHN(["click", "like"], private=("cin",), units=(8,))
     >>> out = layer(keras.ops.ones((4, 3, 2)))
-    >>> {task: tuple(x.shape) for task, x in out.items()}  # 3 * 2 * 8 + 32
-    {'click': (4, 80), 'like': (4, 80)}
+    >>> {task: tuple(x.shape) for task, x in out.items()}  # 3 * 2 * 8 + 128
+    {'click': (4, 176), 'like': (4, 176)}
 
     References:
         - [DEPHN](https://arxiv.org/abs/2307.12519)
@@ -90,7 +95,8 @@ class PHN(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.tasks = _errors.check_task_names(tasks)
-        self.public, self.private = list(public), list(private)
+        self.public = check_interactions("public", public)
+        self.private = check_interactions("private", private)
         if not self.public:
             raise ValueError("public must name at least one expert. Received none.")
         self.units = _errors.check_units("units", units)
@@ -110,7 +116,7 @@ class PHN(keras.layers.Layer):
         self.coefficient = coefficient
         self.fields = fields
 
-        owners = ("public", *self.tasks)
+        owners = (SHARED, *self.tasks)
         self.selections = {
             name: SoftSelection(
                 heads, fields, dtype=self.dtype_policy, name=f"{name}_selection"
@@ -118,13 +124,13 @@ class PHN(keras.layers.Layer):
             for name in (owners if self.private else owners[:1])
             if heads
         }
-        self.public_experts = self._experts(self.public, "public")
+        self.public_experts = self._experts(self.public, SHARED)
         self.task_experts = {
             task: self._experts(self.private, task) for task in self.tasks
         }
         labels = [
-            f"{kind}_{i}/{mapping}"
-            for i, kind in enumerate(map(_name_of, self.public))
+            f"{label}/{mapping}"
+            for label in labels_of(self.public)
             for mapping in self.mappings
         ]
         options = {"labels": labels, "dtype": self.dtype_policy, "name": "gates"}
@@ -146,6 +152,7 @@ class PHN(keras.layers.Layer):
 
     def build(self, input_shape):
         """Builds the selections, experts and gates."""
+        _errors.check_rank(self, input_shape, 3)
         for selection in self.selections.values():
             selection.build(input_shape)
         for expert in sum(self.task_experts.values(), self.public_experts):
@@ -160,7 +167,7 @@ class PHN(keras.layers.Layer):
         """Maps (batch, fields, dim) to {task: (batch, width)}."""
         mapped = [
             x
-            for output in self._run(self.public_experts, inputs, "public")
+            for output in self._run(self.public_experts, inputs, SHARED)
             for x in explicit_mapping(output, self.mappings)
         ]  # one (B, U) a public expert and mapping
         if self.gate_kind == "global":
@@ -210,10 +217,3 @@ class PHN(keras.layers.Layer):
             "coefficient": self.coefficient,
             "fields": self.fields,
         }
-
-
-def _name_of(kind) -> str:
-    """Returns the name of an interaction in a gate report."""
-    if isinstance(kind, dict):
-        return kind["name"]
-    return kind if isinstance(kind, str) else type(kind).__name__.lower()

@@ -132,6 +132,7 @@ class PPNet(keras.layers.Layer):
 
     def build(self, inputs_shape, vectors_shape, scaled_shape):
         """Builds the networks and the gates."""
+        _errors.check_keys(self, inputs_shape, self.tasks)
         for task, network in self.networks.items():
             shape = (
                 inputs_shape[task] if isinstance(inputs_shape, dict) else inputs_shape

@@ -6,7 +6,7 @@ from keras import ops
 from tfmtl import _errors
 from tfmtl.layers.partial_sharing import PartialDense
 
-_GATES = {
+CELLS = {
     "gru": {"update": "sigmoid", "reset": "sigmoid", "candidate": "tanh"},
     "lstm": {
         "input": "sigmoid",
@@ -52,7 +52,7 @@ class RecurrentCell(keras.layers.Layer):
 
     def __init__(self, units, cell="gru", copies=1, shared_ratio=0.5, **kwargs):
         super().__init__(**kwargs)
-        _errors.check_choice("cell", cell, _GATES)
+        _errors.check_choice("cell", cell, CELLS)
         self.units = units
         self.cell = cell
         self.copies = copies
@@ -66,7 +66,7 @@ class RecurrentCell(keras.layers.Layer):
                 dtype=self.dtype_policy,
                 name=name,
             )
-            for name, activation in _GATES[cell].items()
+            for name, activation in CELLS[cell].items()
         }
 
     def build(self, inputs_shape, states_shape=None):

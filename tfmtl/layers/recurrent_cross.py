@@ -5,7 +5,7 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.partial_sharing import PartialDense, spread
-from tfmtl.layers.recurrence import RecurrentCell
+from tfmtl.layers.recurrence import CELLS, RecurrentCell
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -61,6 +61,8 @@ class RecurrentCross(keras.layers.Layer):
         for what, value in (("units", units), ("rank", rank), ("copies", copies)):
             if value is not None:
                 _errors.check_positive(what, value)
+        _errors.check_choice("cell", cell, CELLS)
+        _errors.check_ratio("shared_ratio", shared_ratio)
         self.steps = steps
         self.units = units
         self.cell = cell
@@ -70,6 +72,7 @@ class RecurrentCross(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates the cell, the cross and the projection to the state."""
+        _errors.check_rank(self, input_shape, 2)
         width = input_shape[-1]
         units = self.units or width
         x_shape = (1, input_shape[0], width)
@@ -177,6 +180,7 @@ class FieldRecurrentCross(keras.layers.Layer):
         _errors.check_positive("units", units)
         if copies is not None:
             _errors.check_positive("copies", copies)
+        _errors.check_ratio("shared_ratio", shared_ratio)
         self.units = units
         self.cell = cell
         self.bidirectional = bidirectional
@@ -197,6 +201,7 @@ class FieldRecurrentCross(keras.layers.Layer):
 
     def build(self, input_shape):
         """Builds the cells and creates W."""
+        _errors.check_rank(self, input_shape, 3)
         batch, _, dim = input_shape
         lead = (self.copies or 1, batch)
         for cell in self.cells:

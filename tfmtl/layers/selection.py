@@ -47,6 +47,7 @@ class SoftSelection(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates the attention and the gating parameter g, (fields, dim)."""
+        _errors.check_rank(self, input_shape, 3)
         fields, dim = input_shape[1:]
         if self.labels is not None and len(self.labels) != fields:
             raise ValueError(

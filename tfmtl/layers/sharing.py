@@ -90,6 +90,7 @@ class SeparateBottoms(keras.layers.Layer):
 
     def build(self, input_shape):
         """Builds one network a task."""
+        _errors.check_keys(self, input_shape, self.tasks)
         for task, bottom in self.bottoms.items():
             bottom.build(_of_task(input_shape, task))
 

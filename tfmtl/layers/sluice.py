@@ -69,10 +69,7 @@ class Sluice(keras.layers.Layer):
         if not penalty >= 0:
             raise ValueError(f"penalty must be >= 0. Received: {penalty!r}.")
         self.penalty = penalty
-        if not 0 <= own_weight <= 1:
-            raise ValueError(
-                f"own_weight must be between 0 and 1. Received: {own_weight!r}."
-            )
+        _errors.check_ratio("own_weight", own_weight)
         self.own_weight = own_weight
         self.activation = keras.activations.get(activation)
         self.dense = {
@@ -96,6 +93,7 @@ class Sluice(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates alpha of each layer and beta, (tasks, layers)."""
+        _errors.check_rank(self, input_shape, 2)
         parts = _SUBSPACES * len(self.tasks)
         self.alphas = []
         for level, width in enumerate(self.units, start=1):

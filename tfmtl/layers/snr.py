@@ -63,6 +63,7 @@ class SubNetworkRouting(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates log alpha, (receivers, senders), and the W_ij."""
+        _errors.check_rank(self, input_shape, 3)
         senders, width = input_shape[1:]
         self.log_alpha = self.add_weight(
             name="log_alpha",

@@ -64,6 +64,7 @@ class GlobalGates(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates G, (tasks, experts)."""
+        _check_number(input_shape, self.experts)
         self.gates = self.add_weight(
             name="gates",
             shape=(len(self.tasks), self.experts),
@@ -142,6 +143,8 @@ class InputGates(keras.layers.Layer):
 
     def build(self, selector_shape, experts_shape=None):
         """Creates W of each task, (width, experts)."""
+        if experts_shape is not None:
+            _check_number(experts_shape, self.experts)
         self.kernels = {
             task: self.add_weight(
                 name=f"{task}_kernel",
@@ -182,6 +185,14 @@ def _experts_and_labels(experts, labels):
             f"Gates over {experts} experts need as many labels. Received: {labels}."
         )
     return experts, labels
+
+
+def _check_number(shapes, experts):
+    if len(shapes) != experts:
+        raise ValueError(
+            f"Gates over {experts} experts must be called with a list of as many "
+            f"tensors. Received: {len(shapes)}."
+        )
 
 
 def _scaled(experts, weights):

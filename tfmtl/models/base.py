@@ -11,13 +11,14 @@ from tfmtl.gate_report import gate_report
 from tfmtl.layers.embedding import FeatureEmbedding
 from tfmtl.layers.field_stack import FieldStack
 from tfmtl.layers.interaction_bottom import InteractionBottom
-from tfmtl.layers.interactions import takes_fields
+from tfmtl.layers.interactions import takes_fields, without_layers
 from tfmtl.layers.towers import Tower
 from tfmtl.models.personalization import make_epnet, make_ppnet
 from tfmtl.models.trainer import MultiTaskTrainer
 from tfmtl.tasks import check_tasks
 
 
+@keras.saving.register_keras_serializable("tfmtl.models")
 class MultiTaskModel(MultiTaskTrainer):
     """Features in, one prediction a task out, with any sharing structure between.
 
@@ -72,6 +73,8 @@ class MultiTaskModel(MultiTaskTrainer):
     (8, 1)
     """
 
+    given = ()  # Names of arguments of this class that a subclass gives itself.
+
     def __new__(cls, *args, **kwargs):
         """Keeps the arguments for `get_config`, so that no subclass needs its own."""
         model = super().__new__(cls, *args, **kwargs)
@@ -82,7 +85,13 @@ class MultiTaskModel(MultiTaskTrainer):
         arguments.update(arguments.pop("kwargs", {}))
         check_features(arguments["features"])
         check_tasks(arguments["tasks"])
-        model._arguments = arguments
+        # Layers inside of lists are patterns, and no part of the model.
+        model._arguments = {
+            key: value
+            if isinstance(value, keras.layers.Layer)
+            else without_layers(value)
+            for key, value in arguments.items()
+        }
         return model
 
     @classmethod
@@ -91,7 +100,8 @@ class MultiTaskModel(MultiTaskTrainer):
         parameters = dict(inspect.signature(cls.__init__).parameters)
         if parameters.pop("kwargs", None):  # which go to the base
             base = dict(inspect.signature(MultiTaskModel.__init__).parameters)
-            del base["sharing"]
+            for name in ("sharing", *cls.given):
+                del base[name]
             parameters.update(base)
         return [name for name in parameters if name != "self"]
 
@@ -154,6 +164,13 @@ class MultiTaskModel(MultiTaskTrainer):
         """Maps {feature: (batch, dim)} to {task: (batch, 1)}: all but the lookups."""
         scaled = self.epnet(vectors) if self.epnet else vectors
         shared = self.share(scaled, training)  # {task: (B, units)}
+        for task in self.tasks:
+            if task.name not in shared:
+                raise ValueError(
+                    "A sharing structure must give something to every task. Received: "
+                    f"{type(self.sharing).__name__} without {task.name!r}, for the "
+                    f"tasks {[*shared]}."
+                )
         if self.ppnet:
             shared = self.ppnet(shared, vectors, scaled)
         return self.predict_tasks(self.score(shared, inputs))
@@ -197,14 +214,16 @@ class MultiTaskModel(MultiTaskTrainer):
             data: Dict of feature arrays, or a dataset of such dicts, or of (features,
                 labels).
             domain: String. A categorical feature by whose ids the report is broken
-                down too. Defaults to no breakdown.
+                down too; ids that share a row of its table, such as all unknown ones,
+                count as that row. Defaults to no breakdown.
 
         Returns:
             {gate: {"labels": list of n strings, "rows": integer, "mean": (n,), "std":
             (n,), "domains": {id: {"rows", "mean", "std"}}}}.
 
         Raises:
-            ValueError: If the model has no gates.
+            ValueError: If the model has no gates, or the data no rows, or not every
+                feature, or if the domain is no `Categorical`.
         """
         return gate_report(self, data, domain)
 

@@ -20,13 +20,15 @@ class DCRNN(MultiTaskModel):
         tasks: List of `Task`, in the order of the funnel: a click before the purchase.
         cross: "steps", a recurrent cross of all features, or "fields", a recurrent
             network over the features one by one. Defaults to "steps".
-        steps: Integer >= 0. Steps of the recurrent cross. Defaults to 3.
+        steps: Integer >= 0. Steps of the recurrent cross (cross="steps" only). Defaults
+            to 3.
         state_units: Integer. Width of its state; None is the input's width
             (cross="steps" only). Defaults to 64.
         cell: "gru", "lstm" or "simple". Defaults to "gru".
-        rank: Integer. Rank of the cross matrix. Defaults to the full matrix.
-        bidirectional: Boolean. Whether fields are read backwards too. Defaults to
-            False.
+        rank: Integer. Rank of the cross matrix (cross="steps" only). Defaults to the
+            full matrix.
+        bidirectional: Boolean. Whether fields are read backwards too (cross="fields"
+            only). Defaults to False.
         units: Tuple of integers. Dense layers after the cross. Defaults to (128,).
         shared_ratio: Float in [0, 1]. 1 is hard sharing, 0 separate networks. Defaults
             to 0.5.

@@ -40,6 +40,8 @@ class EPNet(MultiTaskModel):
         - [PEPNet](https://arxiv.org/abs/2302.01115)
     """
 
+    given = ("epnet",)
+
     def __init__(
         self,
         features,

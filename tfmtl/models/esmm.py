@@ -41,7 +41,7 @@ class ESMM(MultiTaskModel):
         **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     Raises:
-        ValueError: If `chain` names another kind of task.
+        ValueError: If `chain` names another kind of task, or a task twice.
 
     Example:
     >>> import tfmtl
@@ -67,6 +67,9 @@ class ESMM(MultiTaskModel):
     ):
         names = [task.name for task in tasks]
         free = [t.name for t in tasks if t.kind == "binary" and t.space is None]
+        if isinstance(chain, str):
+            raise ValueError(f"chain must be a list of tasks. Received: {chain!r}.")
+        _errors.check_unique("Tasks of `chain`", list(chain or ()))
         for task in chain or ():
             _errors.check_choice("Each task of `chain`", task, free)
         self.chain = tuple(free if chain is None else chain)

@@ -35,7 +35,7 @@ def make_ppnet(options: dict | None, features: list, tasks: list) -> PPNet | Non
         return None
     _check_options("ppnet", options, PPNet, ("tasks",))
     _check_features("prior_features", options, features)
-    below = options.get("units", ())
+    below = _errors.check_units("units of ppnet", options.get("units", ()))
     units = {task.name: (*below, *task.tower) for task in tasks}
     return PPNet(list(units), **{**options, "units": units}, name="ppnet")
 

@@ -39,6 +39,8 @@ class PPNet(MultiTaskModel):
         - [PEPNet](https://arxiv.org/abs/2302.01115)
     """
 
+    given = ("ppnet",)
+
     def __init__(
         self,
         features,

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfmtl import _errors
 from tfmtl.features import check_domain
 from tfmtl.layers.domain_tower import DomainTower
 from tfmtl.layers.sharing import SharedBottom
@@ -54,7 +55,7 @@ class SpecificTop(MultiTaskModel):
     ):
         # The base builds the towers and calls the model, so these come first.
         self.domain = check_domain(features, domain)
-        self.units = tuple(units)
+        self.units = _errors.check_units("units", units)
         self.activation = activation
         names = [task.name for task in tasks]
         sharing = SharedBottom(names, units=(), name="sharing")
