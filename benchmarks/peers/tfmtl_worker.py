@@ -1,4 +1,4 @@
-"""tfmtl as its users have it: `compile` and `fit` on prebatched tensors in memory.
+"""tfmtl: `compile` and `fit` on prebatched tensors in memory, 8 steps an execution.
 
 Variants: "adam", "lazy_adam", "sgd"; with "+jit" or "+nojit" at the end, XLA is on or
 off, else as `compile` decides.
@@ -32,6 +32,7 @@ def build(case):
             "lazy_adam": lambda: tfmtl.optimizers.LazyAdam(1e-3),
             "sgd": lambda: keras.optimizers.SGD(1e-2),
         }[optimizer](),
+        steps_per_execution=8,
         **({"jit_compile": jit == "jit"} if jit else {}),
     )
     columns = [*ids.T.astype(features[0].dtype), *numbers.T]
