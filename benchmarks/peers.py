@@ -14,9 +14,10 @@ features with tables of 100,000 x 16, ids drawn uniformly, 13 numbers, 3 tasks, 
 batch 1024: tfmtl's LazyAdam beside dense and sparse Adam of torch-rechub, and Keras's.
 
 tfmtl runs 8 steps between callbacks (`steps_per_execution`), DeepCTR one, as it is
-shipped; "adam+8" is DeepCTR with 8, for comparison. torch-rechub has biases in its gates, which the others lack; parameters are otherwise
-the same. Its batch norm is off but for "as shipped". tfmtl counts AUC in training and
-masks labels, as always; the others do neither.
+shipped; "adam+8" is DeepCTR with 8, for comparison. torch-rechub has biases in its
+gates, which the others lack; parameters are otherwise the same. Its batch norm is off
+but for "as shipped". tfmtl counts AUC in training and masks labels, as always; the
+others do neither.
 
 It fails (exit status 1) if, at batch 1024, tfmtl does not reach 1.8 times torch-rechub
 and 1.25 times DeepCTR on Census, or, on `tables`, 3.5 times torch-rechub as shipped,
