@@ -109,6 +109,7 @@ def test_tensorboard_holds_losses_and_metrics_of_every_task(trained):
             assert found[name, epoch] == pytest.approx(history[epoch][name], rel=1e-5)
 
 
+@pytest.mark.slow  # the library's own tests cover most of it
 def test_a_training_that_stopped_goes_on_to_the_same_end(road, trained, monkeypatch):
     """Epochs end within a pass over the data; dropout draws on."""
     stop = keras.callbacks.TensorBoard.on_epoch_end
@@ -126,6 +127,7 @@ def test_a_training_that_stopped_goes_on_to_the_same_end(road, trained, monkeypa
     _equal(weights, _weights(trained[0]), atol=1e-6)
 
 
+@pytest.mark.slow  # the library's own tests cover most of it
 def test_the_same_seed_gives_the_same_bits(road, trained):
     again, _ = road.fit("again", steps_per_epoch=3)
     _equal(again, _weights(trained[0]), rtol=0, atol=0)
