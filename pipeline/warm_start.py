@@ -39,7 +39,9 @@ def write_names(model: tfmtl.MultiTaskModel, exported: Path) -> None:
         name = f"variables/{numbers[id(weight)]}/.ATTRIBUTES/VARIABLE_VALUE"
         if not np.array_equal(reader.get_tensor(name), weight.numpy()):
             raise PipelineError(f"the SavedModel in {exported} does not hold {path}")
-        names[path] = [name, rows.start, rows.stop]
+        names[path] = [name, None, None]
+        if rows is not ...:
+            names[path] = [name, rows.start, rows.stop]
     target = exported / _NAMES
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(names, indent=1) + "\n")
@@ -93,7 +95,7 @@ def apply(config: Config, model: tfmtl.MultiTaskModel, graph: Path) -> list[str]
     reader = tf.train.load_checkpoint(str(source / "variables" / "variables"))
     names = json.loads((source / _NAMES).read_text())
     old = {
-        path: reader.get_tensor(name)[slice(start, stop)]
+        path: reader.get_tensor(name)[... if start is None else slice(start, stop)]
         for path, (name, start, stop) in names.items()
     }
     report = tfmtl.training.warm_start(

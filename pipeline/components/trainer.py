@@ -249,6 +249,10 @@ def build(config: Config, features: list, tasks: list) -> tfmtl.MultiTaskModel:
     train = config.train
     options = train.optimizer.options
     if train.learning_rate is not None:
+        if "learning_rate" in options:
+            raise ConfigError(
+                "train.learning_rate: it is given in train.optimizer too; leave one out"
+            )
         options["learning_rate"] = train.learning_rate
     try:
         optimizer = tfmtl.optimizers.get(train.optimizer.name, **options)
@@ -260,7 +264,10 @@ def build(config: Config, features: list, tasks: list) -> tfmtl.MultiTaskModel:
         )
     except (TypeError, ValueError) as error:
         raise ConfigError(f"train.loss_weighting: {error}") from error
-    model.compile(optimizer, weighting, jit_compile=train.jit_compile)
+    try:
+        model.compile(optimizer, weighting, jit_compile=train.jit_compile)
+    except ValueError as error:  # what it says of the tasks
+        raise ConfigError(f"train.loss_weighting: {error}") from error
     return model
 
 

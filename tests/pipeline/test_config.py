@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import config
+from pipeline.components import trainer
 
 FEED = Path(__file__).parents[2] / "configs" / "feed.yaml"
 
@@ -110,3 +111,20 @@ def test_a_file_in_another_encoding(tmp_path):
     path.write_bytes("name: caf\xe9".encode("latin-1"))
     with pytest.raises(config.ConfigError, match="not valid YAML in UTF-8"):
         config.load(path)
+
+
+def test_the_optimizer_and_the_weighting_are_checked_before_any_work():
+    def refused(match, *overrides):
+        with pytest.raises(config.ConfigError, match=match):
+            trainer.check(config.load(FEED, overrides))
+
+    refused(
+        "given in train.optimizer too",
+        "train.optimizer={name: lazy_adam, learning_rate: 0.1}",
+    )
+    refused("^train.optimizer: .*Did you mean 'lazy_adam'", "train.optimizer=lazyadam")
+    refused(
+        "^train.loss_weighting: .*clik",
+        "train.loss_weighting={name: metabalance, target: clik}",
+    )
+    refused("^train.loss_weighting: .*Did you mean 'dwa'", "train.loss_weighting=dwaa")

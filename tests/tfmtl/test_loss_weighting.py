@@ -291,3 +291,33 @@ def test_a_strategy_belongs_to_one_model():
     model.compile("sgd", strategy)  # the same model may go on with it
     with pytest.raises(ValueError, match="Received a DWA that another model"):
         two.model(strategy)
+
+
+@pytest.mark.parametrize("name", tfmtl.training.weightings())
+def test_what_was_learnt_under_any_strategy_loads_without_it(name, tmp_path):
+    """As a server's check loads it, and as a training under another strategy goes on."""
+    inputs, labels = (
+        {"x": np.ones(8, "float32")},
+        {
+            "a": np.array([0, 1] * 4),
+            "b": np.ones(8),
+        },
+    )
+
+    def make(strategy):
+        model = tfmtl.models.get("shared_bottom")(
+            [tfmtl.Numeric("x")], [tfmtl.Task("a"), tfmtl.Task("b")], units=(4,)
+        )
+        model.compile("sgd", strategy, run_eagerly=True)
+        return model
+
+    model = make(name)
+    model.fit(inputs, labels, verbose=0)
+    model.save(tmp_path / "model.keras")
+    model.save_weights(tmp_path / "m.weights.h5")
+    bare = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    np.testing.assert_allclose(bare(inputs)["a"], model(inputs)["a"], rtol=1e-6)
+    for other in ("fixed", "decay", "uncertainty"):
+        again = make(other)
+        again.load_weights(tmp_path / "m.weights.h5")
+        np.testing.assert_allclose(again(inputs)["b"], model(inputs)["b"], rtol=1e-6)

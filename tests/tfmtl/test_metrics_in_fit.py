@@ -267,3 +267,12 @@ def test_records_hold_weights_and_durations(tmp_path):
     assert {k: v.numpy().tolist() for k, v in labels.items()} == {
         key: [columns[key]] for key in ("click", "seconds", "w", "length")
     }
+
+
+def test_a_domain_has_one_row_an_id_that_stays():
+    for options in ({"capacity": 4}, {"num_buckets": 8, "num_hashes": 2}):
+        with pytest.raises(ValueError, match="neither `capacity` nor several hashes"):
+            tfmtl.models.get("shared_bottom")(
+                [tfmtl.Categorical("tab", **options)],
+                [tfmtl.Task("click", metrics=("auc/tab",))],
+            )

@@ -229,6 +229,10 @@ def test_missing_inputs_and_labels_are_named():
         model.fit(inputs, labels["click"], verbose=0)
     with pytest.raises(ValueError, match="A loss belongs to its task"):
         model.compile(loss="mse")
+    with pytest.raises(ValueError, match="A weight belongs to its task.*click"):
+        model.compile(loss_weights={"click": 2})
+    with pytest.raises(ValueError, match="Metrics belong to their task.*AUC"):
+        model.compile(metrics=["AUC"])
 
 
 def test_sample_weights_count_like_repeated_rows():

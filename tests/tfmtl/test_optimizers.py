@@ -214,6 +214,7 @@ def test_a_compiled_step_is_the_plain_one(name):
             inputs, labels, batch_size=16, shuffle=False, epochs=2, verbose=0
         ).history
         results.append((history, model.get_weights()))
+    assert model.get_compile_config()["jit_compile"]  # a loaded model goes on so
     (plain, weights), (compiled, compiled_weights) = results
     for key, value in plain.items():
         np.testing.assert_allclose(compiled[key], value, rtol=1e-4, err_msg=key)

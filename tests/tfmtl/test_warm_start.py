@@ -104,3 +104,26 @@ def test_matching_is_what_a_loop_finds():
     ]
     assert list(zip(new, old, strict=True)) == both
     assert match_rows(["a"], ["b"])[0].shape == (0,)
+
+
+def test_tables_of_admitted_ids_are_copied_with_their_counts():
+    def make():
+        item = tfmtl.Categorical("item", capacity=16)
+        return tfmtl.models.get("shared_bottom")([item], [tfmtl.Task("click")])
+
+    old, new = make(), make()
+    report = warm_start(new, old)
+    assert not report["left"]
+    for a, b in zip(old.get_weights(), new.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_shared_table_is_found_whatever_the_order_of_features():
+    def make(names):
+        features = [
+            tfmtl.Categorical(name, vocabulary_size=4, table="t") for name in names
+        ]
+        return tfmtl.models.get("shared_bottom")(features, [tfmtl.Task("click")])
+
+    report = warm_start(make("ba"), make("ab"))
+    assert "embedding/t" in report["copied"] and not report["left"]

@@ -115,11 +115,8 @@ class FeatureEmbedding(keras.layers.Layer):
 
     @property
     def owners(self):
-        """Names of categorical features, one for each table: the first to share it."""
-        first = {}
-        for feature in self._categorical.values():
-            first.setdefault(feature.table_name, feature.name)
-        return list(first.values())
+        """{table: a categorical feature}; a table of one feature has its name."""
+        return {f.table_name: f.name for f in self._categorical.values()}
 
     def place(self, name):
         """Returns the variable that holds a feature's table, and the slice of its rows.

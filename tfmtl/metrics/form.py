@@ -3,7 +3,7 @@
 import dataclasses
 
 from tfmtl import _errors
-from tfmtl.features import Categorical
+from tfmtl.features import Categorical, check_domain
 from tfmtl.metrics.auc import AUC
 from tfmtl.metrics.grouped_auc import GroupedAUC
 from tfmtl.metrics.streaming import StreamingMetric
@@ -97,7 +97,8 @@ class Form:
                     f"Categorical among the features. Received: {feature!r}."
                     f"{_errors.nearest(feature, by_name)}"
                 )
-        domains = by_name[self.domain].table_size if self.domain else None
+        domain = check_domain(features, self.domain)
+        domains = domain.table_size if domain else None
         if domains and domains > _MOST_DOMAINS:
             raise ValueError(
                 f"A domain must have at most {_MOST_DOMAINS} ids, each of which has a "

@@ -52,7 +52,13 @@ class MultiTaskTrainer(keras.Model):
             for task in tasks
         }
 
-    def compile(self, optimizer="lazy_adam", loss_weighting="fixed", **kwargs):
+    def compile(
+        self,
+        optimizer="lazy_adam",
+        loss_weighting="fixed",
+        jit_compile=False,
+        **kwargs,
+    ):
         """Configures training; without arguments: `LazyAdam`, learning rate 1e-3.
 
         Args:
@@ -60,15 +66,19 @@ class MultiTaskTrainer(keras.Model):
                 `keras.optimizers.Optimizer`.
             loss_weighting: A `tfmtl.training.LossWeighting`, or its name, one of
                 `tfmtl.training.weightings()`. Defaults to "fixed", `Task.weight`.
+            jit_compile: Boolean. Whether XLA compiles a training step, but for lookups
+                and updates of tables. Defaults to False.
             **kwargs: Passed to `keras.Model.compile`. Losses and metrics belong to the
-                tasks, so `loss` is refused. With `jit_compile=True`, XLA compiles a
-                training step except for the lookups and updates of tables.
+                tasks, so `loss`, `loss_weights` and `metrics` are refused.
         """
-        if kwargs.get("loss") is not None:
-            raise ValueError(
-                "A loss belongs to its task: Task(..., loss=...). Received: "
-                f"loss={kwargs['loss']!r} in compile()."
-            )
+        for key, place in {
+            "loss": "A loss belongs to its task: Task(..., loss=...).",
+            "loss_weights": "A weight belongs to its task: Task(..., weight=...).",
+            "metrics": "Metrics belong to their task: Task(..., metrics=...).",
+            "weighted_metrics": "Metrics belong to their task: Task(..., metrics=...).",
+        }.items():
+            if kwargs.get(key) is not None:
+                raise ValueError(f"{place} Received: {key}={kwargs[key]!r}.")
         if isinstance(loss_weighting, str):
             loss_weighting = weighting(loss_weighting)
         if not isinstance(loss_weighting, LossWeighting):
@@ -83,9 +93,9 @@ class MultiTaskTrainer(keras.Model):
             object.__setattr__(self, "loss_weighting", loss_weighting)
         if optimizer in optimizers.names():
             optimizer = optimizers.get(optimizer)
-        super().compile(optimizer=optimizer, **kwargs)
+        super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
         # XLA would copy whole tables, so `train_step` compiles only the rest.
-        self._jit_above, self.jit_compile = self.jit_compile, False
+        self._jit_above = jit_compile is True and not self.run_eagerly
         self.optimizer.build(self.trainable_weights)
         self.embedding.on_replaced = self._reset_rows
 
@@ -99,6 +109,7 @@ class MultiTaskTrainer(keras.Model):
         """Returns the arguments of `compile`."""
         config = super().get_compile_config()
         if config:
+            config["jit_compile"] = self._jit_above
             config["loss_weighting"] = keras.saving.serialize_keras_object(
                 self.loss_weighting
             )

@@ -16,8 +16,9 @@ class SparseAdagrad(RowSparse, keras.optimizers.Adagrad):
 
         a <- a + g^2,   w <- w - rate * g / sqrt(a + epsilon)
 
-    The same numbers as `keras.optimizers.Adagrad`, since a row without a gradient does
-    not move there either; only the cost differs.
+    The same numbers as `keras.optimizers.Adagrad` with the dense gradient, since a row
+    without a gradient does not move there either; only the cost differs. (Given rows,
+    Keras squares each time that a row was looked up by itself.)
 
     Args:
         learning_rate: Float or schedule. Defaults to 0.05, PEPNet's for embeddings.

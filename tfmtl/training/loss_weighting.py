@@ -21,7 +21,7 @@ class LossWeighting(keras.layers.Layer):
 
     It is a Keras layer only in order that Keras saves its state with the model's
     weights. It belongs to one model, as an optimizer does. Weights that were saved
-    under no strategy leave it as it is, so a model can be warm started under another.
+    under another strategy leave it as it is, so a model can go on under another.
 
     See Also: `tfmtl.training.weighting`, which makes one by name;
     `tfmtl.training.GradientBalancing` for those that need each task's gradient.
@@ -102,10 +102,19 @@ class LossWeighting(keras.layers.Layer):
             for task, weight in zip(self.tasks, weights, strict=True)
         }
 
+    def save_own_variables(self, store):
+        """Saves the state, and whose it is."""
+        if self.weights:
+            store["strategy"] = np.frombuffer(type(self).__name__.encode(), "uint8")
+        for i, weight in enumerate(self.weights):
+            store[str(i)] = weight.numpy()
+
     def load_own_variables(self, store):
-        """Loads the state, if one was saved."""
-        if len(store.keys()):
-            super().load_own_variables(store)
+        """Loads the state, if this strategy saved it; else starts anew."""
+        saved = store["strategy"] if "strategy" in store.keys() else ()
+        if bytes(bytearray(saved)) == type(self).__name__.encode():
+            for i, weight in enumerate(self.weights):
+                weight.assign(store[str(i)])
 
 
 @keras.saving.register_keras_serializable("tfmtl.training")

@@ -109,7 +109,7 @@ def places(model: keras.Model) -> dict:
     """Returns {path: (weight, its rows)}, the paths without the model's name.
 
     The table of a feature has a path of its own, "embedding/FEATURE", though it is only
-    a slice of rows of a weight; features that share a table have the first one's.
+    a slice of rows of a weight; a table with a name has "embedding/TABLE".
 
     Example:
     >>> import tfmtl
@@ -125,9 +125,9 @@ def places(model: keras.Model) -> dict:
     for layer in model._flatten_layers():
         if isinstance(layer, FeatureEmbedding):
             tables |= {id(table) for table in layer.tables.values()}
-            for name in layer.owners:
-                found[_path(f"{layer.path}/{name}")] = layer.place(name)
-    everything = slice(None)
+            for table, feature in layer.owners.items():
+                found[_path(f"{layer.path}/{table}")] = layer.place(feature)
+    everything = ...  # of a scalar too
     for weight in model.weights:
         if id(weight) not in tables:
             found[_path(weight.path)] = (weight, everything)
