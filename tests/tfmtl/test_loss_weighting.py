@@ -295,7 +295,7 @@ def test_a_strategy_belongs_to_one_model():
 
 @pytest.mark.parametrize("name", tfmtl.training.weightings())
 def test_what_was_learnt_under_any_strategy_loads_without_it(name, tmp_path):
-    """As a server's check loads it, and as a training under another strategy goes on."""
+    """As a server loads it, and as a training under another strategy goes on."""
     inputs, labels = (
         {"x": np.ones(8, "float32")},
         {
