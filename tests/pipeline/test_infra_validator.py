@@ -13,9 +13,9 @@ import tensorflow as tf
 import tfmtl
 from pipeline import blessing, saved_model
 from pipeline.beam import arrow
+from pipeline.components import trainer
 from pipeline.components.infra_validator import infra_validator
 from pipeline.components.statistics_gen import statistics_gen
-from pipeline.components import trainer
 from pipeline.components.trainer import build, declare
 from pipeline.components.transform import transform
 from pipeline.config import Config
