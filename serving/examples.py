@@ -67,8 +67,28 @@ def with_context(
     return merged
 
 
-def regress(servable: Servable, signature_name: str, examples: list[bytes]) -> str:
+def regress_text(servable: Servable, signature_name: str, examples: list[bytes]) -> str:
     """Runs a regression and writes `{"results": [1.5, ...]}`."""
+    values = regress(servable, signature_name, examples)
+    return object_text([("results", "[" + ", ".join(decimals(values)) + "]")])
+
+
+def regress(
+    servable: Servable, signature_name: str, examples: list[bytes]
+) -> np.ndarray:
+    """Runs a regression.
+
+    Args:
+        servable: Servable. The version to ask.
+        signature_name: str. The signature; "" is `serving_default`.
+        examples: list of bytes. Serialized tf.Examples.
+
+    Returns:
+        array of float32, one value for each example.
+
+    Raises:
+        ServingError: the signature is none of regression, or the graph failed.
+    """
     signature = _signature(servable, signature_name)
     if len(signature.inputs) != 1:
         raise invalid("Expected one input Tensor.")
@@ -89,11 +109,43 @@ def regress(servable: Servable, signature_name: str, examples: list[bytes]) -> s
         )
     if values.dtype != np.float32:
         raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {values.dtype}")
-    return object_text([("results", "[" + ", ".join(decimals(values)) + "]")])
+    return values.ravel()
 
 
-def classify(servable: Servable, signature_name: str, examples: list[bytes]) -> str:
+def classify_text(
+    servable: Servable, signature_name: str, examples: list[bytes]
+) -> str:
     """Runs a classification and writes `{"results": [[["label", 0.5], ...]]}`."""
+    labels, scores = classify(servable, signature_name, examples)
+    rows = [
+        "["
+        + ", ".join(
+            f"[{quote(label.decode('utf-8', 'surrogateescape'))}, {score}]"
+            for label, score in zip(row, decimals(scores[index]), strict=True)
+        )
+        + "]"
+        for index, row in enumerate(labels)
+    ]
+    return object_text([("results", open_array(rows))])
+
+
+def classify(
+    servable: Servable, signature_name: str, examples: list[bytes]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Runs a classification.
+
+    Args:
+        servable: Servable. The version to ask.
+        signature_name: str. The signature; "" is `serving_default`.
+        examples: list of bytes. Serialized tf.Examples.
+
+    Returns:
+        Labels, bytes in an object array, and scores, float32, both of shape
+        (examples, classes). What the signature does not give is "" or 0.
+
+    Raises:
+        ServingError: the signature is none of classification, or the graph failed.
+    """
     signature = _signature(servable, signature_name)
     if len(signature.inputs) != 1:
         raise invalid("Expected one input Tensor.")
@@ -120,16 +172,7 @@ def classify(servable: Servable, signature_name: str, examples: list[bytes]) -> 
             )
     labels = outputs.get("classes", np.full(shape, b"", object))
     scores = outputs.get("scores", np.zeros(shape, np.float32))
-    rows = [
-        "["
-        + ", ".join(
-            f"[{quote(label.decode('utf-8', 'surrogateescape'))}, {score}]"
-            for label, score in zip(row, decimals(scores[index]), strict=True)
-        )
-        + "]"
-        for index, row in enumerate(labels)
-    ]
-    return object_text([("results", open_array(rows))])
+    return labels, scores
 
 
 def _signature(servable: Servable, name: str) -> Signature:

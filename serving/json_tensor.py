@@ -2,9 +2,6 @@
 
 Values are converted a column at a time. A value that does not fit is walked once
 more, leaf by leaf in the order of TF Serving, to say what is wrong with it.
-
-One difference is known: TF Serving's runtime flushes float32 values below 1.2e-38 to
-zero on their way in, which here is left to the operations of the graph.
 """
 
 import base64
@@ -65,8 +62,11 @@ def _convert(flat: list[Any], dtype: str) -> np.ndarray | None:
             raise invalid(
                 "JSON Parse error: Number too big to be stored in double."
             ) from error
-        with np.errstate(over="ignore"):  # beyond float32 is infinite, as upstream
-            return wide.astype(dtype)
+        with np.errstate(over="ignore", under="ignore"):
+            array = wide.astype(dtype)  # beyond float32 is infinite, as upstream
+        # Upstream's threads flush values too small for full precision to zero.
+        array[np.abs(array) < np.finfo(dtype).tiny] *= 0
+        return array
     if dtype == "bool":
         return None if types - {bool} else np.array(flat, np.bool_)
     if dtype == "string":

@@ -10,10 +10,13 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving import metrics
+from serving.batching import Batcher
 from serving.config import ModelConfig
 from serving.errors import Code, ServingError, invalid, servable_not_found
 from serving.servable import Servable
@@ -34,14 +37,26 @@ class _Version:
 
 
 class Model:
-    """The versions of one model. `poll` and `close` are called from one thread.
+    """The versions of one model. `poll` and `close` are never called at once.
 
     Args:
-        config: ModelConfig. What to serve.
+        config: ModelConfig. What to serve. May be replaced by another one with the
+            same name and base path; the next poll follows it.
+        batcher: Batcher. Runs requests together. Defaults to None, each alone.
+        timeout_ms: int. After how long a run of the graph is given up. Defaults to 0,
+            never.
     """
 
-    def __init__(self, config: ModelConfig):
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        batcher: Batcher | None = None,
+        timeout_ms: int = 0,
+    ):
         self.config = config
+        self._batcher = batcher
+        self._timeout_ms = timeout_ms
         self._versions: dict[int, _Version] = {}
         self._changed = threading.Condition()
         self._poll_error = ""
@@ -155,13 +170,18 @@ class Model:
         start = time.monotonic()
         servable = None
         try:
-            servable = Servable(path)
+            servable = Servable(
+                path, model_name=self.config.name, timeout_ms=self._timeout_ms
+            )
+            loaded = time.monotonic()
             warmed = replay_warmup(servable, path)
+            servable.batcher = self._batcher  # warm-up requests run alone
         except Exception as error:  # whatever is wrong with it, the others serve on
             if servable is not None:
                 servable.close()
             if not isinstance(error, ServingError):
                 error = ServingError(Code.UNKNOWN, f"{type(error).__name__}: {error}")
+            metrics.LOAD_ATTEMPT_COUNT.add(str(path), "fail")
             with self._changed:
                 version.state, version.error = "END", error
             _log.error("%s failed to load: %s", label, error.message)
@@ -169,6 +189,11 @@ class Model:
         with self._changed:
             version.state, version.servable = "AVAILABLE", servable
         seconds = time.monotonic() - start
+        metrics.LOAD_ATTEMPT_COUNT.add(str(path), "success")
+        metrics.LOAD_LATENCY.add(str(path), by=int((loaded - start) * 1e6))
+        if warmed:
+            warmup_micros = (time.monotonic() - loaded) * 1e6
+            metrics.WARMUP_LATENCY.observe(warmup_micros, str(path), "OK")
         _log.info("%s available (%.1f s, %d warm-up requests)", label, seconds, warmed)
 
     def _unload(self, number: int) -> None:
@@ -180,6 +205,59 @@ class Model:
             version.state = "END"
         servable.close()
         _log.info("%s version %d unloaded", self.config.name, number)
+
+
+def acquire(
+    models: Mapping[str, Model],
+    name: str,
+    version: int | None = None,
+    label: str | None = None,
+) -> AbstractContextManager[tuple[int, Servable]]:
+    """Holds a version of one of several models for the length of one request.
+
+    Args:
+        models: dict. The served models by name.
+        name: str. Which model.
+        version: int. Which version; None is the newest available.
+        label: str. Its label, instead of `version`.
+
+    Returns:
+        Context manager of version number and servable.
+
+    Raises:
+        ServingError: there is no such model, version or label.
+    """
+    model = models.get(name)
+    if model is not None:
+        return model.acquire(version, label)
+    if label is not None:
+        raise invalid(f"Unrecognized servable version label: {label}")
+    if version is None:
+        raise servable_not_found(f"Latest({name})")
+    raise servable_not_found(f"Specific({name}, {version})")
+
+
+def model_states(
+    models: Mapping[str, Model], name: str, version: int | None = None
+) -> list[tuple[int, str, ServingError | None]]:
+    """Lists number, state and load error of the versions of one of several models.
+
+    Args:
+        models: dict. The served models by name.
+        name: str. Which model.
+        version: int. Which version; None lists every one seen, newest first.
+
+    Raises:
+        ServingError: there is no such model or version.
+    """
+    model = models.get(name)
+    states = model.states() if model is not None else []
+    if version is not None:
+        states = [state for state in states if state[0] == version]
+    if not states:
+        missing = "any versions" if version is None else f"version {version}"
+        raise ServingError(Code.NOT_FOUND, f"Could not find {missing} of model {name}")
+    return states
 
 
 def versions_on_disk(base_path: Path) -> dict[int, Path]:
