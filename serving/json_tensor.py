@@ -48,11 +48,16 @@ def to_tensor(value: Any, dtype: str) -> np.ndarray | None:
 def _convert(flat: list[Any], dtype: str) -> np.ndarray | None:
     types = set(map(type, flat))
     if dtype in _INT_RANGES:
-        low, high = _INT_RANGES[dtype]
-        if types - {int} or (flat and (min(flat) < low or max(flat) > high)):
+        if types - {int}:
             return None
-        wide = np.uint64 if dtype == "uint64" else np.int64
-        return np.array(flat, wide).astype(dtype)
+        try:
+            wide = np.array(flat, np.uint64 if dtype == "uint64" else np.int64)
+        except OverflowError:
+            return None
+        low, high = _INT_RANGES[dtype]
+        if flat and (wide.min() < low or wide.max() > high):
+            return None
+        return wide.astype(dtype)
     if dtype in ("float32", "float64"):
         if types - {int, float}:
             return None

@@ -168,7 +168,8 @@ def test_a_full_queue_is_503(run):
         target=ask, args=["slow"], kwargs={"steps": np.array([3000], np.int32)}
     )
     slow.start()
-    time.sleep(0.05)
+    while not ask.sizes:  # its batch runs: the queue is empty
+        time.sleep(0.005)
     one, two = _together(
         lambda: ask("add", x=_float(1)), lambda: ask("add", x=_float(1))
     )
