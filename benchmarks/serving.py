@@ -16,8 +16,8 @@ process, or `rank` more than 3 times the bare predict.
 
 Soak: 50 requests a second, sent by the clock whether or not answers come, while every
 20 s a version is published, each fourth one broken. It fails if a request fails, if
-only the first version was ever served, or if the server's memory at the end is more than
-10 % above that after the first three swaps.
+only the first version was ever served, or if the server's memory at the end is above
+that after the first three swaps by more than 10 %.
 """
 
 import argparse
