@@ -18,10 +18,10 @@ from serving.examples import classify_text, read_examples, regress_text
 from serving.json_reader import parse
 from serving.json_tensor import format_error
 from serving.json_writer import object_text, quote
-from serving.model import Model, acquire, model_states
 from serving.predict_request import read_predict
 from serving.predict_response import write_predict
 from serving.servable import DEFAULT_SIGNATURE, Servable
+from serving.served_models import ServedModels
 
 _log = logging.getLogger("serving")
 
@@ -49,12 +49,12 @@ class _Target:
 
 
 def answer(
-    models: Mapping[str, Model], method: str, path: str, body: bytes
+    models: ServedModels, method: str, path: str, body: bytes
 ) -> tuple[int, str]:
     """Answers one request.
 
     Args:
-        models: dict. The served models by name.
+        models: ServedModels. What is served.
         method: str. The HTTP method.
         path: str. The path as sent, with its query string if it has one.
         body: bytes. The request body.
@@ -108,7 +108,7 @@ def _unquote(part: str) -> str:
     return unquote_to_bytes(part).decode("utf-8", "surrogateescape")
 
 
-def _perform(models: Mapping[str, Model], target: _Target, body: bytes) -> str:
+def _perform(models: ServedModels, target: _Target, body: bytes) -> str:
     if not target.name:
         raise invalid("Missing model name in request.")
     if target.verb == "status":
@@ -118,7 +118,7 @@ def _perform(models: Mapping[str, Model], target: _Target, body: bytes) -> str:
     return _predict(models, target, parse(body))
 
 
-def _predict(models: Mapping[str, Model], target: _Target, document: Any) -> str:
+def _predict(models: ServedModels, target: _Target, document: Any) -> str:
     if not isinstance(document, dict):
         raise format_error(document, "Is not object")
     name = document.get("signature_name", "")
@@ -148,12 +148,12 @@ def _run_signature(servable: Servable, name: str, document: Mapping[str, Any]) -
 
 
 def _acquire(
-    models: Mapping[str, Model], target: _Target
+    models: ServedModels, target: _Target
 ) -> AbstractContextManager[tuple[int, Servable]]:
-    return acquire(models, target.name, target.version, target.label)
+    return models.acquire(target.name, target.version, target.label)
 
 
-def _status(models: Mapping[str, Model], target: _Target) -> str:
+def _status(models: ServedModels, target: _Target) -> str:
     listed = [
         {
             "version": str(number),
@@ -163,12 +163,12 @@ def _status(models: Mapping[str, Model], target: _Target) -> str:
                 "error_message": error.message if error else "",
             },
         }
-        for number, state, error in model_states(models, target.name, target.version)
+        for number, state, error in models.states(target.name, target.version)
     ]
     return json.dumps({"model_version_status": listed}, indent=1) + "\n"
 
 
-def _metadata(models: Mapping[str, Model], target: _Target) -> str:
+def _metadata(models: ServedModels, target: _Target) -> str:
     with _acquire(models, target) as (number, servable):
         signatures = {
             name: json_format.MessageToDict(

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from serving.batching import BatchingConfig
-
 METRICS_PATH = "/monitoring/prometheus/metrics"
 
 
@@ -96,7 +94,7 @@ def read_config_file(path: Path) -> list[ModelConfig]:
     """
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-    models = model_configs(_parse(path, ModelServerConfig()))
+    models = model_configs(parse_text_file(path, ModelServerConfig()))
     if not models:
         raise ValueError(f"{path} names no model: model_config_list is empty")
     return models
@@ -125,54 +123,6 @@ def model_configs(message: Any) -> list[ModelConfig]:
     return models
 
 
-def read_batching_file(path: Path | None) -> "BatchingConfig":
-    """Reads TF Serving's own `--batching_parameters_file`.
-
-    `pad_variable_length_inputs` is refused: padding makes answers depend on what
-    other requests are in the batch.
-
-    Args:
-        path: Path. BatchingParameters in protobuf's text format, or None for the
-            defaults.
-
-    Returns:
-        BatchingConfig.
-
-    Raises:
-        ValueError: the file is not of that format, or asks for what is not supported.
-    """
-    from serving.batching import BatchingConfig
-    from serving.config_protos import BatchingParameters
-
-    if path is None:
-        return BatchingConfig()
-    parsed = _parse(path, BatchingParameters())
-    if parsed.pad_variable_length_inputs:
-        raise ValueError(
-            f"{path}: pad_variable_length_inputs is not supported, since answers would "
-            "depend on the batch. Requests of other shapes get batches of their own; "
-            "take the line out"
-        )
-    values = {
-        name: getattr(parsed, name).value
-        for name in (
-            "max_batch_size", "batch_timeout_micros", "max_enqueued_batches",
-            "num_batch_threads", "thread_pool_name",
-        )
-        if parsed.HasField(name)
-    }  # fmt: skip
-    if parsed.enable_large_batch_splitting.value:
-        values["max_execution_batch_size"] = (
-            parsed.max_execution_batch_size.value or None
-        )
-    try:
-        return BatchingConfig(
-            allowed_batch_sizes=tuple(parsed.allowed_batch_sizes), **values
-        )
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
 def read_monitoring_file(path: Path) -> str:
     """Reads TF Serving's own `--monitoring_config_file`.
 
@@ -187,7 +137,7 @@ def read_monitoring_file(path: Path) -> str:
     """
     from serving.config_protos import MonitoringConfig
 
-    config = _parse(path, MonitoringConfig()).prometheus_config
+    config = parse_text_file(path, MonitoringConfig()).prometheus_config
     if config.path and not config.path.startswith("/"):
         raise ValueError(
             f"{path}: the path of the metrics starts with '/'. "
@@ -196,7 +146,12 @@ def read_monitoring_file(path: Path) -> str:
     return (config.path or METRICS_PATH) if config.enable else ""
 
 
-def _parse(path: Path, message: "Message") -> Any:
+def parse_text_file(path: Path, message: "Message") -> Any:
+    """Reads a message from a file in protobuf's text format.
+
+    Raises:
+        ValueError: the file is not of that format.
+    """
     from google.protobuf import text_format
 
     try:

@@ -3,12 +3,11 @@
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-import numpy as np
 from google.protobuf.message import Message
 from tensorflow.core.protobuf.error_codes_pb2 import Code as ErrorCode
 from tensorflow_serving.apis import (
@@ -23,15 +22,21 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
     regression_pb2,
 )
-from tensorflow_serving.apis.input_pb2 import Input
 
 from serving import metrics
-from serving.config import Limits, ModelConfig, model_configs
+from serving.config import Limits, model_configs
 from serving.errors import Code, ServingError, invalid
-from serving.examples import classify, regress, with_context
-from serving.model import Model, acquire, model_states
-from serving.servable import DEFAULT_SIGNATURE, Servable, Signature
-from serving.tensor_proto import from_proto, to_proto
+from serving.grpc_messages import (
+    acquire,
+    answered_by,
+    classification,
+    read_inputs,
+    regression,
+    wanted_outputs,
+)
+from serving.servable import DEFAULT_SIGNATURE
+from serving.served_models import ServedModels
+from serving.tensor_proto import to_proto
 
 _log = logging.getLogger("serving")
 
@@ -40,8 +45,7 @@ _STATES = get_model_status_pb2.ModelVersionStatus.State
 
 
 def start_grpc(
-    models: Mapping[str, Model],
-    reload: Callable[[list[ModelConfig]], None],
+    models: ServedModels,
     address: str,
     limits: Limits,
     threads: int,
@@ -49,8 +53,7 @@ def start_grpc(
     """Starts the gRPC server.
 
     Args:
-        models: dict. The served models by name.
-        reload: function. Serves these models from now on.
+        models: ServedModels. What is served.
         address: str. "HOST:PORT"; port 0 takes a free one.
         limits: Limits. On the size of a message, and requests at work: above, they
             get RESOURCE_EXHAUSTED.
@@ -75,7 +78,7 @@ def start_grpc(
         _PredictionService(models), server
     )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-        _ModelService(models, reload), server
+        _ModelService(models), server
     )
     port = server.add_insecure_port(address)
     server.start()
@@ -117,25 +120,25 @@ _COUNTED = ("Predict", "Classify", "Regress", "MultiInference")
 class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Predict, classify, regress and metadata."""
 
-    def __init__(self, models: Mapping[str, Model]):
+    def __init__(self, models: ServedModels):
         self._models = models
 
     @_rpc
     def Predict(self, request: predict_pb2.PredictRequest) -> Message:  # noqa: N802
         """Runs a signature on named tensors."""
         name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-        with _acquire(self._models, request.model_spec) as (number, servable):
+        with acquire(self._models, request.model_spec) as (number, servable):
             signature = servable.signature(name)
             if signature is None:
                 raise ServingError(
                     Code.FAILED_PRECONDITION,
                     f'Serving signature key "{name}" not found.',
                 )
-            wanted = _wanted_outputs(signature, request.output_filter)
-            inputs = _inputs(signature, request.inputs)
+            wanted = wanted_outputs(signature, request.output_filter)
+            inputs = read_inputs(signature, request.inputs)
             outputs = servable.run(signature, inputs)
         response = predict_pb2.PredictResponse(
-            model_spec=_answered_by(request.model_spec.name, number, name)
+            model_spec=answered_by(request.model_spec.name, number, name)
         )
         for output in wanted:
             response.outputs[output].CopyFrom(to_proto(outputs[output]))
@@ -146,10 +149,10 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self, request: classification_pb2.ClassificationRequest
     ) -> Message:
         """Gives labels and scores of tf.Examples."""
-        with _acquire(self._models, request.model_spec) as (number, servable):
-            result = _classify(servable, request.model_spec, request.input)
+        with acquire(self._models, request.model_spec) as (number, servable):
+            result = classification(servable, request.model_spec, request.input)
         return classification_pb2.ClassificationResponse(
-            model_spec=_answered_by(
+            model_spec=answered_by(
                 request.model_spec.name, number, request.model_spec.signature_name
             ),
             result=result,
@@ -158,10 +161,10 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     @_rpc
     def Regress(self, request: regression_pb2.RegressionRequest) -> Message:  # noqa: N802
         """Gives a value for each tf.Example."""
-        with _acquire(self._models, request.model_spec) as (number, servable):
-            result = _regress(servable, request.model_spec, request.input)
+        with acquire(self._models, request.model_spec) as (number, servable):
+            result = regression(servable, request.model_spec, request.input)
         return regression_pb2.RegressionResponse(
-            model_spec=_answered_by(
+            model_spec=answered_by(
                 request.model_spec.name, number, request.model_spec.signature_name
             ),
             result=result,
@@ -178,16 +181,16 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         if len({spec.name for spec in specs}) > 1:
             raise invalid("All ModelSpecs in a MultiInferenceRequest must be the same")
         response = inference_pb2.MultiInferenceResponse()
-        with _acquire(self._models, specs[0]) as (number, servable):
+        with acquire(self._models, specs[0]) as (number, servable):
             for task, spec in zip(request.tasks, specs, strict=True):
                 result = response.results.add(
-                    model_spec=_answered_by(spec.name, number, spec.signature_name)
+                    model_spec=answered_by(spec.name, number, spec.signature_name)
                 )
                 if task.method_name == "tensorflow/serving/classify":
-                    found = _classify(servable, spec, request.input)
+                    found = classification(servable, spec, request.input)
                     result.classification_result.CopyFrom(found)
                 elif task.method_name == "tensorflow/serving/regress":
-                    found = _regress(servable, spec, request.input)
+                    found = regression(servable, spec, request.input)
                     result.regression_result.CopyFrom(found)
                 else:
                     raise ServingError(
@@ -210,7 +213,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         for field in request.metadata_field:
             if field != "signature_def":
                 raise invalid(f"Metadata field {field} is not supported")
-        with _acquire(self._models, request.model_spec) as (number, servable):
+        with acquire(self._models, request.model_spec) as (number, servable):
             found = get_model_metadata_pb2.SignatureDefMap()
             for name, definition in servable.signature_defs.items():
                 found.signature_def[name].CopyFrom(definition)
@@ -224,13 +227,8 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
     """States of versions, and what to serve."""
 
-    def __init__(
-        self,
-        models: Mapping[str, Model],
-        reload: Callable[[list[ModelConfig]], None],
-    ):
+    def __init__(self, models: ServedModels):
         self._models = models
-        self._reload = reload
 
     @_rpc
     def GetModelStatus(  # noqa: N802
@@ -242,7 +240,7 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
         spec = request.model_spec
         version = spec.version.value if spec.HasField("version") else None
         response = get_model_status_pb2.GetModelStatusResponse()
-        for number, state, error in model_states(self._models, spec.name, version):
+        for number, state, error in self._models.states(spec.name, version):
             entry = response.model_version_status.add(
                 version=number, state=_STATES.Value(state)
             )
@@ -264,7 +262,7 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
             configs = model_configs(request.config)
         except ValueError as error:
             raise invalid(str(error)) from error
-        self._reload(configs)
+        self._models.reload(configs)
         response = model_management_pb2.ReloadConfigResponse()
         response.status.error_code = ErrorCode.OK
         return response
@@ -274,77 +272,3 @@ def _spec(request: Any) -> model_pb2.ModelSpec:
     if hasattr(request, "tasks"):
         return request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
     return getattr(request, "model_spec", model_pb2.ModelSpec())
-
-
-def _acquire(models: Mapping[str, Model], spec: model_pb2.ModelSpec) -> Any:
-    version = spec.version.value if spec.HasField("version") else None
-    return acquire(models, spec.name, version, spec.version_label or None)
-
-
-def _answered_by(name: str, number: int, signature: str) -> model_pb2.ModelSpec:
-    spec = model_pb2.ModelSpec(name=name, signature_name=signature or DEFAULT_SIGNATURE)
-    spec.version.value = number
-    return spec
-
-
-def _inputs(signature: Signature, protos: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    extra = sorted(protos.keys() - signature.inputs.keys())
-    missing = sorted(signature.inputs.keys() - protos.keys())
-    if extra or missing:
-        raise invalid(
-            f"input size does not match signature: {len(protos)}!="
-            f"{len(signature.inputs)} len({{{','.join(sorted(protos))}}}) != "
-            f"len({{{','.join(sorted(signature.inputs))}}}). Sent extra: "
-            f"{{{','.join(extra)}}}. Missing but required: {{{','.join(missing)}}}."
-        )
-    return {
-        name: from_proto(name, protos[name], dtype)
-        for name, dtype in signature.inputs.items()
-    }
-
-
-def _wanted_outputs(signature: Signature, names: Iterable[str]) -> list[str]:
-    wanted = list(names)
-    for name in wanted:
-        if name not in signature.outputs:
-            raise invalid(
-                f"output tensor alias not found in signature: {name} Outputs expected "
-                f"to be in the set {{{','.join(signature.outputs)}}}."
-            )
-        if wanted.count(name) > 1:
-            raise invalid(f"duplicate output tensor alias: {name}")
-    return wanted or list(signature.outputs)
-
-
-def _examples(request: Input) -> list[bytes]:
-    if request.WhichOneof("kind") == "example_list_with_context":
-        shared = request.example_list_with_context
-        examples = with_context(shared.context, shared.examples)
-    else:
-        examples = [e.SerializeToString() for e in request.example_list.examples]
-    if not examples:
-        raise invalid("Input is empty.")
-    return examples
-
-
-def _classify(
-    servable: Servable, spec: model_pb2.ModelSpec, given: Input
-) -> classification_pb2.ClassificationResult:
-    labels, scores = classify(servable, spec.signature_name, _examples(given))
-    result = classification_pb2.ClassificationResult()
-    for row_labels, row_scores in zip(labels, scores.tolist(), strict=True):
-        classes = result.classifications.add().classes
-        for label, score in zip(row_labels, row_scores, strict=True):
-            # The field is text; TF Serving puts bytes there as they are.
-            classes.add(label=label.decode("utf-8", "replace"), score=score)
-    return result
-
-
-def _regress(
-    servable: Servable, spec: model_pb2.ModelSpec, given: Input
-) -> regression_pb2.RegressionResult:
-    values = regress(servable, spec.signature_name, _examples(given))
-    result = regression_pb2.RegressionResult()
-    for value in values.tolist():
-        result.regressions.add(value=value)
-    return result

@@ -10,8 +10,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -205,59 +204,6 @@ class Model:
             version.state = "END"
         servable.close()
         _log.info("%s version %d unloaded", self.config.name, number)
-
-
-def acquire(
-    models: Mapping[str, Model],
-    name: str,
-    version: int | None = None,
-    label: str | None = None,
-) -> AbstractContextManager[tuple[int, Servable]]:
-    """Holds a version of one of several models for the length of one request.
-
-    Args:
-        models: dict. The served models by name.
-        name: str. Which model.
-        version: int. Which version; None is the newest available.
-        label: str. Its label, instead of `version`.
-
-    Returns:
-        Context manager of version number and servable.
-
-    Raises:
-        ServingError: there is no such model, version or label.
-    """
-    model = models.get(name)
-    if model is not None:
-        return model.acquire(version, label)
-    if label is not None:
-        raise invalid(f"Unrecognized servable version label: {label}")
-    if version is None:
-        raise servable_not_found(f"Latest({name})")
-    raise servable_not_found(f"Specific({name}, {version})")
-
-
-def model_states(
-    models: Mapping[str, Model], name: str, version: int | None = None
-) -> list[tuple[int, str, ServingError | None]]:
-    """Lists number, state and load error of the versions of one of several models.
-
-    Args:
-        models: dict. The served models by name.
-        name: str. Which model.
-        version: int. Which version; None lists every one seen, newest first.
-
-    Raises:
-        ServingError: there is no such model or version.
-    """
-    model = models.get(name)
-    states = model.states() if model is not None else []
-    if version is not None:
-        states = [state for state in states if state[0] == version]
-    if not states:
-        missing = "any versions" if version is None else f"version {version}"
-        raise ServingError(Code.NOT_FOUND, f"Could not find {missing} of model {name}")
-    return states
 
 
 def versions_on_disk(base_path: Path) -> dict[int, Path]:

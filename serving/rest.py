@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor
 
 from starlette.applications import Starlette
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving import metrics
 from serving.api import answer, error_text
 from serving.config import METRICS_PATH, Limits
-from serving.model import Model
+from serving.served_models import ServedModels
 
 _log = logging.getLogger("serving")
 
@@ -38,7 +38,7 @@ class _OutOfTime(Exception):
 
 
 def make_app(
-    models: Mapping[str, Model],
+    models: ServedModels,
     executor: Executor,
     limits: Limits,
     *,
@@ -52,7 +52,7 @@ def make_app(
     has a version available, and `/v1/...` is TF Serving's REST API.
 
     Args:
-        models: dict. The served models by name.
+        models: ServedModels. What is served.
         executor: Executor. Runs the requests, so that the probes never wait.
         limits: Limits. On body size, requests at work, and time.
         metrics_path: str. Where Prometheus reads; "" is nowhere. Defaults to TF
@@ -161,7 +161,7 @@ def _metrics(path: str, metrics_path: str) -> Response:
 
 
 def _answer_in_time(
-    deadline: float, models: Mapping[str, Model], method: str, path: str, body: bytes
+    deadline: float, models: ServedModels, method: str, path: str, body: bytes
 ) -> tuple[int, str]:
     """Answers a request, unless it waited for a thread so long that nobody listens."""
     if time.monotonic() >= deadline:

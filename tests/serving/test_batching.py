@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import requests
 
-from serving.batching import Batcher, BatchingConfig
-from serving.config import ModelConfig, read_batching_file
+from serving.batching import Batcher
+from serving.batching_config import BatchingConfig, read_batching_file
+from serving.config import ModelConfig
 from serving.errors import ServingError
 from serving.model import Model
 from serving.server import Server
