@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gc
 import logging
 import signal
 import sys
@@ -152,6 +153,7 @@ def run(args: argparse.Namespace) -> int:
     from serving.server import Server, StartError
 
     _raise_file_limit()
+    gc.freeze()  # TensorFlow's objects, or a collection stops all threads for 0.2 s
     try:
         if args.model_config_file:
             configs = read_config_file(args.model_config_file)

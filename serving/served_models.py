@@ -8,7 +8,7 @@ from pathlib import Path
 
 from serving.config import ModelConfig, read_config_file
 from serving.errors import Code, ServingError, invalid, servable_not_found
-from serving.model import Model, versions_on_disk
+from serving.model import Model, return_memory, versions_on_disk
 from serving.servable import Servable
 
 _log = logging.getLogger("serving")
@@ -142,6 +142,8 @@ class ServedModels(Mapping[str, Model]):
             gone = {n: model for n, model in self._models.items() if n not in kept}
             self._models = kept | added
             _close(gone)
+            if gone:
+                return_memory()
         _log.info("serving %s", ", ".join(sorted(self._models)) or "nothing")
 
     def poll(self, seconds: float, stopping: threading.Event) -> None:

@@ -1,7 +1,7 @@
 """What the embedded server costs, and whether it holds out.
 
-    python benchmarks/serving.py             # latency, about a minute
-    python benchmarks/serving.py --soak 10   # minutes of load with changing versions
+    python benchmarks/embedded_server.py             # latency, about a minute
+    python benchmarks/embedded_server.py --soak 10   # minutes of load, versions change
 
 Latency: a PLE model of 26 features and 3 tasks stands behind a server in a process of
 its own. `one row` is a request for one row over a connection that stays open, written
@@ -39,7 +39,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
 FEATURES, USER_FEATURES, ROWS, CANDIDATES = 26, 8, 5000, 500
 MOST_ADDED_MS, MOST_OF_BARE = 2.0, 3.0
 RATE, SWAP_SECONDS, BROKEN_EVERY, SETTLED_SWAPS, MOST_GROWTH = 50, 20, 4, 3, 0.10
