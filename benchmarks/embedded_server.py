@@ -40,6 +40,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FEATURES, USER_FEATURES, ROWS, CANDIDATES = 26, 8, 5000, 500
+LONGEST_SILENCE = 60  # seconds; the server's is 75
 MOST_ADDED_MS, MOST_OF_BARE = 2.0, 3.0
 RATE, SWAP_SECONDS, BROKEN_EVERY, SETTLED_SWAPS, MOST_GROWTH = 50, 20, 4, 3, 0.10
 NAMES = [f"f{index:02d}" for index in range(FEATURES)]  # the first ones are the user's
@@ -102,13 +103,17 @@ def serve(base_path: Path, log: Path, *flags: str):
 
 
 class Connection:
-    """A connection that stays open."""
+    """A connection that stays open, but for long silence: the server closes it then."""
 
     def __init__(self, port: int):
         self.client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self.used = time.monotonic()
 
     def ask(self, document: dict) -> dict:
         """Sends a predict request; returns the answer."""
+        silent, self.used = time.monotonic() - self.used, time.monotonic()
+        if silent > LONGEST_SILENCE:
+            self.client.close()
         self.client.request("POST", "/v1/models/model:predict", json.dumps(document))
         answer = self.client.getresponse()
         text = answer.read()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from serving import metrics
 from serving.errors import Code, ServingError, invalid
 from serving.json_tensor import (
     decode_base64,
@@ -187,7 +188,11 @@ def _signature(servable: Servable, name: str) -> Signature:
 def _run(
     servable: Servable, signature: Signature, examples: list[bytes]
 ) -> dict[str, np.ndarray]:
-    return servable.run(signature, {"inputs": np.array(examples, object)})
+    outputs = servable.run(signature, {"inputs": np.array(examples, object)})
+    if servable.model_name:
+        metrics.EXAMPLE_COUNTS.observe(len(examples), servable.model_name)
+        metrics.EXAMPLE_COUNT_TOTAL.add(servable.model_name, by=len(examples))
+    return outputs
 
 
 def _example(value: Any) -> tf.train.Example:

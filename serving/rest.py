@@ -69,7 +69,7 @@ def make_app(
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        waiting = sorted(n for n, model in models.items() if not model.available())
+        waiting = models.waiting()
         ready = not waiting and not stopping()
         return JSONResponse(
             {"ready": ready, "waiting_for": waiting}, 200 if ready else 503

@@ -55,7 +55,7 @@ class Servable:
 
     def __init__(self, path: Path, *, model_name: str = "", timeout_ms: int = 0):
         self.batcher: Batcher | None = None
-        self._model_name = model_name
+        self.model_name = model_name
         self._timeout_ms = timeout_ms
         if not (path / "saved_model.pb").is_file():
             raise ServingError(
@@ -157,9 +157,9 @@ class Servable:
             values = signature.call(*(inputs[name] for name in signature.inputs))
         except tf.errors.OpError as error:
             raise ServingError(Code(error.error_code), error.message) from error
-        if self._model_name:
+        if self.model_name:
             micros = (time.perf_counter() - start) * 1e6
-            metrics.RUNTIME_LATENCY.observe(micros, self._model_name, "Predict", "TF1")
+            metrics.RUNTIME_LATENCY.observe(micros, self.model_name, "Predict", "TF1")
         return {
             name: _as_array(values[index])
             for name, index in zip(signature.outputs, signature.fetched, strict=True)

@@ -103,6 +103,11 @@ class ServedModels(Mapping[str, Model]):
             )
         return states
 
+    def waiting(self) -> list[str]:
+        """Lists the models of which no version is available."""
+        models = self._models.items()
+        return sorted(name for name, model in models if not model.available())
+
     def reload(self, configs: Sequence[ModelConfig]) -> None:
         """Serves these models from now on, and no others.
 

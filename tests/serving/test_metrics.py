@@ -80,6 +80,14 @@ def test_a_server_counts_its_requests(server):
     assert 'model_name="other"' not in page  # or anybody could fill the memory
 
 
+def test_examples_are_counted(server):
+    total = ':tensorflow:serving:request_example_count_total{model="toy"}'
+    before = _value(server, total)
+    body = '{"signature_name": "regress", "examples": [{"x": 1.0}, {"x": 2.0}]}'
+    requests.post(server.url + "/v1/models/toy:regress", body, timeout=30)
+    assert _value(server, total) - before == 2
+
+
 def test_other_paths_are_none(server):
     monitoring = server.url + "/monitoring/prometheus/"
     assert requests.get(monitoring + "nope", timeout=30).status_code == 404
