@@ -138,6 +138,10 @@ def _predict(models: ServedModels, target: _Target, document: Any) -> str:
 
 def _run_signature(servable: Servable, name: str, document: Mapping[str, Any]) -> str:
     signature = servable.signature(name)
+    if signature is None and (name or DEFAULT_SIGNATURE) in servable.signature_defs:
+        raise invalid(  # it takes nothing in, as the loader's own
+            f"Failed to get input map for signature: {name or 'DEFAULT'}"
+        )
     if signature is None:
         raise invalid(
             f'Serving signature name: "{name or DEFAULT_SIGNATURE}" not found in '

@@ -222,7 +222,7 @@ def _add(feature: tf.train.Feature, name: str, value: Any) -> None:
     elif isinstance(value, float) or not -(2**63) <= value < 2**64:
         kind = "float_list"
     else:
-        kind = "int64_list"
+        kind, value = "int64_list", int(value)  # true is 1
     present = feature.WhichOneof("kind")
     if present not in (None, kind):
         raise invalid(

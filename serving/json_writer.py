@@ -6,6 +6,7 @@ in which arrays stay on one line; rows and error texts use that mode.
 
 import base64
 import json
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,18 @@ def _format(numbers: list[float], digits: int) -> list[str]:
 
 
 def value_text(value: Any, level: int = 0) -> str:
-    """Writes a parsed JSON value, arrays on one line; errors quote it so."""
+    """Writes a parsed JSON value, arrays on one line; errors quote it so.
+
+    A number that is the whole value is written as an output would be, in float32 if it
+    fits; one inside an array or object with as few digits as tell it apart.
+
+    Example:
+        >>> value_text(0.123456789), value_text([0.123456789, 1e20, 1e-7])
+        ('0.123456791', '[0.123456789, 100000000000000000000.0, 1e-7]')
+    """
+    if isinstance(value, float):
+        fits = abs(value) <= float(np.finfo(np.float32).max)
+        return decimals(np.array([value], np.float32 if fits else np.float64))[0]
     try:
         return _value_text(value, level)
     except RecursionError:
@@ -79,8 +91,21 @@ def _value_text(value: Any, level: int) -> str:
     if isinstance(value, str):
         return quote(value)
     if isinstance(value, float):
-        return decimals(np.array([value]))[0]
+        return _shortest(value)
     return json.dumps(value)
+
+
+def _shortest(value: float) -> str:
+    text = repr(value)
+    if text in _SPECIAL:
+        return _SPECIAL[text]
+    if "e" not in text:
+        return text
+    if 1e-6 <= abs(value) < 1e21:
+        text = format(Decimal(text), "f")
+        return text if "." in text else text + ".0"
+    mantissa, exponent = text.split("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def object_text(pairs: Any, level: int = 0) -> str:

@@ -54,8 +54,16 @@ _DOCUMENT = st.fixed_dictionaries(
         "context": _EXAMPLE | _VALUE,
     },
 )
+_GOOD = st.sampled_from(
+    [
+        {"signature_name": "add", "instances": [1, 2.5]},
+        {"signature_name": "total", "inputs": {"x": [1, 2]}},
+        {"signature_name": "regress", "examples": [{"x": 1.0}]},
+        {"signature_name": "classify", "context": {"x": 0.5}, "examples": [{}]},
+    ]
+)
 _BODY = (
-    st.builds(json.dumps, _DOCUMENT | _VALUE, ensure_ascii=st.booleans()).map(
+    st.builds(json.dumps, _GOOD | _DOCUMENT | _VALUE, ensure_ascii=st.booleans()).map(
         lambda text: text.encode("utf-8", "surrogatepass")
     )
     | st.binary(max_size=40)

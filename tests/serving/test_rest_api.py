@@ -86,6 +86,8 @@ def test_regress_and_classify(ask):
     assert answer == {"results": [first, second]}
     status, answer = ask("/v1/models/toy:regress", examples)
     assert status == 400 and "Expected one input Tensor" in answer["error"]
+    body = {"signature_name": "regress", "examples": [{"x": 1.0, "flag": [True]}]}
+    assert ask("/v1/models/toy:regress", body)[0] == 200
     body = {"signature_name": "regress", "examples": [{"x": [1, 1.5]}]}
     status, answer = ask("/v1/models/toy:regress", body)
     assert "feature: x expecting type: int64" in answer["error"]
