@@ -234,14 +234,16 @@ def soak(saved_model: Path, base_path: Path, log: Path, minutes: float) -> bool:
     local = threading.local()
 
     def ask() -> None:
+        if not hasattr(local, "connection"):
+            local.connection = Connection(port)
+        last = local.connection.used
         try:
-            if not hasattr(local, "connection"):
-                local.connection = Connection(port)
             local.connection.ask({"instances": [row]})
             outcomes["answered"] += 1
         except Exception as error:
             vars(local).pop("connection", None)
-            outcomes[f"{type(error).__name__}: {error}"] += 1
+            silent = time.monotonic() - last
+            outcomes[f"{type(error).__name__} after {silent:.0f} s: {error}"] += 1
 
     def change_versions() -> None:
         while not stop.wait(SWAP_SECONDS):
