@@ -69,7 +69,7 @@ def extend(
     model_card.write(exported, card)
 
 
-def test_metrics(card: Mapping[str, Any], measured: Mapping) -> dict[str, Any]:
+def with_test_metrics(card: Mapping[str, Any], measured: Mapping) -> dict[str, Any]:
     """Returns the card with the metrics of the test split.
 
     Args:
