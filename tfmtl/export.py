@@ -1,10 +1,14 @@
 """From a trained model to a SavedModel that TF Serving serves."""
 
+import itertools
 import os
+import uuid
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import keras
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfmtl import _errors, model_card
 from tfmtl.models.base import MultiTaskModel
@@ -145,7 +149,7 @@ def export(
     for name, (function, signature) in endpoints.items():
         archive.add_endpoint(name, function, signature)
     archive.write_out(os.fspath(path), verbose=False)
-    _name_methods(os.fspath(path), endpoints)
+    _finish(Path(path), endpoints)
     model_card.write(
         path,
         model_card.describe(model, raw_specs, missing, endpoints)
@@ -195,10 +199,25 @@ def _parse(examples, raw_specs, missing) -> dict[str, tf.Tensor]:
     return raw
 
 
-def _name_methods(path: str, endpoints) -> None:
-    """Names the APIs of `classify` and `regress`, which a server may insist on."""
-    updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(path)
-    for name in endpoints:
-        if method := _METHODS.get(name.split("_")[0]):
-            updater.replace_method_name(name, method, tags="serve")
-    updater.save()
+def _finish(path: Path, endpoints: Mapping) -> None:
+    """Edits what Keras wrote: APIs by name, and no trace of the machine.
+
+    A server may insist on the API that a `classify` or `regress` signature is for. A
+    lookup table is shared under the absolute path of the file it was first read from.
+    """
+    file = path / "saved_model.pb"
+    proto = SavedModel.FromString(file.read_bytes())
+    # {name with a path: one that no other model in the process has}
+    shared: dict[bytes, bytes] = {}
+    model_id = uuid.uuid4().hex
+    for graph in proto.meta_graphs:
+        for name, signature in graph.signature_def.items():
+            if name in endpoints and (method := _METHODS.get(name.split("_")[0])):
+                signature.method_name = method
+        functions = [f.node_def for f in graph.graph_def.library.function]
+        for node in itertools.chain(graph.graph_def.node, *functions):
+            name = node.attr["shared_name"].s if "shared_name" in node.attr else b""
+            if b"/" in name:
+                plain = f"table_{model_id}_{len(shared)}".encode()
+                node.attr["shared_name"].s = shared.setdefault(name, plain)
+    file.write_bytes(proto.SerializeToString(deterministic=True))

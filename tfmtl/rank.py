@@ -77,8 +77,8 @@ def tile(
         {feature: (N, ...)}. The graph fails on any other number of values.
     """
     sizes = tf.stack([tf.shape(tensor)[0] for tensor in inputs.values()])
-    others = tf.boolean_mask(sizes, sizes != 1)
-    rows = tf.cond(tf.size(others) > 0, lambda: others[0], lambda: 1)
+    others = tf.boolean_mask(sizes, tf.not_equal(sizes, 1))
+    rows = tf.cond(tf.size(others) > 0, lambda: tf.reduce_max(others), lambda: 1)
     tiled = {}
     for name, tensor in inputs.items():
         given = tf.shape(tensor)[0]
