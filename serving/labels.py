@@ -44,7 +44,7 @@ def assign(
     name: str,
     wanted: Mapping[str, int | None],
     *,
-    add: int | None = None,
+    add: Collection[int] = (),
     base_path: str | Path | None = None,
 ) -> dict[str, int]:
     """Gives labels to versions, and lists the versions to serve.
@@ -57,7 +57,8 @@ def assign(
         name: str. The model's name.
         wanted: dict. The version of each label; None takes the label away. Other
             labels stay as they are.
-        add: int. A version to serve without a label too. Defaults to none.
+        add: collection of int. Versions to serve without a label too. Defaults to
+            none.
         base_path: path. Where the versions are, for a model that the file does not
             know yet. Defaults to no model being added.
 
@@ -78,7 +79,7 @@ def assign(
                 model.version_labels.pop(label, None)
             else:
                 model.version_labels[label] = version
-        listed = {*model.version_labels.values()} | ({add} - {None})
+        listed = {*model.version_labels.values()} | {*add}
         if before and max(before) > max(listed, default=-1):
             listed.add(max(before))  # or a URL without a label would get an older one
         _list(model, listed)

@@ -137,7 +137,7 @@ def publish_labelled(
         config_file,
         name,
         dict.fromkeys(labels, int(target.name)),
-        add=int(target.name),
+        add=[int(target.name)],
         base_path=base,
     )
     with _alone(base):

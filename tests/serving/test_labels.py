@@ -26,9 +26,9 @@ def _state(file):
 
 
 def test_a_release_from_canary_to_stable(config):
-    labels.assign(config, "shop", {"stable": 3}, add=3)
+    labels.assign(config, "shop", {"stable": 3}, add=[3])
     assert _state(config) == ((3,), {"stable": 3})
-    labels.assign(config, "shop", {"canary": 4}, add=4)
+    labels.assign(config, "shop", {"canary": 4}, add=[4])
     assert _state(config) == ((3, 4), {"stable": 3, "canary": 4})
     labels.assign(config, "shop", {"stable": 4, "canary": None})
     assert _state(config) == ((4,), {"stable": 4})
@@ -37,11 +37,11 @@ def test_a_release_from_canary_to_stable(config):
 
 
 def test_rollback_of_a_canary_and_of_the_stable_version(config):
-    labels.assign(config, "shop", {"stable": 3}, add=4)
+    labels.assign(config, "shop", {"stable": 3}, add=[4])
     labels.assign(config, "shop", {"canary": 4})
     assert labels.rollback(config, "shop") == 3
     assert _state(config) == ((3,), {"stable": 3})
-    labels.assign(config, "shop", {"previous": 3, "stable": 4}, add=4)
+    labels.assign(config, "shop", {"previous": 3, "stable": 4}, add=[4])
     assert labels.rollback(config, "shop") == 3
     assert _state(config) == ((3,), {"stable": 3, "previous": 3})
     with pytest.raises(ValueError, match=r"no older version of 'shop'.*lists \[3\]"):
