@@ -4,7 +4,7 @@
 |--------------|------------------------------------------------------------------|
 | name         | the pipeline's                                                   |
 | domain       | the feature whose values are the domains, and the frequent ones  |
-| features     | examples of values, valid ranges or values, share of missing     |
+| features     | examples of values, valid range or values, share of missing      |
 | data         | rows of each split, and from when to when, if split by time      |
 | metrics      | "valid", of the best epoch; "test", which the Pusher adds        |
 | fingerprints | of the config, and of the code that trained and exported         |
@@ -15,6 +15,7 @@ has not seen its like.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,8 @@ def _feature(feature: Feature, stats: Any) -> dict[str, Any]:
     }
     if feature.kind == "numeric":
         if stats.HasField("num_stats"):
-            described["range"] = [stats.num_stats.min, stats.num_stats.max]
+            ends = [stats.num_stats.min, stats.num_stats.max]
+            described["range"] = [_finite(end) for end in ends]
     elif feature.kind == "sequence":
         described |= {"of": feature.of, "max_length": feature.max_length}
     else:
@@ -155,12 +157,16 @@ def _data(config: Config, statistics: Path) -> dict[str, Any]:
 
 
 def _numbers(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    """What JSON can hold: NaN, a metric that is not defined, is null."""
     return {
-        name.removeprefix("val_"): None if value != value else float(value)
+        name.removeprefix("val_"): _finite(value)
         for name, value in metrics.items()
         if name.startswith("val_") and value is not None
     }
+
+
+def _finite(value: float) -> float | None:
+    """What JSON can hold: null for infinity, and for a metric that is not defined."""
+    return float(value) if math.isfinite(value) else None
 
 
 def _hash(value: Any) -> str:
