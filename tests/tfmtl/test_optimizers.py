@@ -286,6 +286,8 @@ def test_what_would_touch_every_row_is_refused():
             optimizers.LazyAdam(**option)
     with pytest.raises(ValueError, match="l2 must be a number >= 0. Received: -1"):
         optimizers.SparseAdagrad(l2=-1)
+    with pytest.raises(ValueError, match="beta_1 must be a number. Received: '0.9'"):
+        optimizers.LazyAdam(beta_1="0.9")
     with pytest.raises(ValueError, match="no amsgrad"):
         optimizers.LazyAdam(amsgrad=True)
     with pytest.raises(ValueError, match="Did you mean 'lazy_adam'"):

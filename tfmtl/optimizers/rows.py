@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tfmtl import _errors
+
 FEW_ROWS = 16_384
 
 
@@ -32,8 +34,10 @@ class RowSparse:
                     f"up, but {name} would change every row{instead}. Received: "
                     f"{name}={kwargs[name]!r}."
                 )
-        if not isinstance(l2, int | float) or not l2 >= 0:
-            raise ValueError(f"l2 must be a number >= 0. Received: {l2!r}.")
+        _errors.check_number("l2", l2)
+        for name, value in kwargs.items():
+            if isinstance(value, str) and name != "name":
+                raise ValueError(f"{name} must be a number. Received: {value!r}.")
         super().__init__(learning_rate, **kwargs)
         self.l2 = l2
 
