@@ -17,12 +17,12 @@ def warm_start(
     """Copies weights from an old model; rows of tables by the value they stand for.
 
     A weight is copied from the one of the same path, see `places`, and shape. The rows
-    of a table are matched by the vocabularies: row i is the embedding of the
-    i-th value, and row 0 (missing, unknown) stays row 0; so do
-    the rows of `oov_buckets`, if there are as many, at the end. So learnt values keep their
-    embedding where the vocabulary grows, shrinks or is ordered anew, and new values
-    start as they are initialised. A table with a vocabulary on one side only is left
-    alone, as its ids mean something else now.
+    of a table are matched by the vocabularies: row i is the embedding of the i-th
+    value, and row 0 (missing, unknown) stays row 0; so do the rows of `oov_buckets`, if
+    there are as many, at the end. So learnt values keep their embedding where the
+    vocabulary grows, shrinks or is ordered anew, and new values start as they are
+    initialised. A table with a vocabulary on one side only is left alone, as its ids
+    mean something else now.
 
     The optimizer starts anew.
 
