@@ -70,16 +70,14 @@ def _by_percentile(load: Load, good: np.ndarray) -> dict[str, Any]:
 
 def _throughput(load: Load, good: np.ndarray) -> dict[str, Any]:
     edges, at = _windows(load)
-    width = edges[1] - edges[0]
     middle = (edges[:-1] + edges[1:]) / 2
-    count = len(middle)
-    lines = {
-        name: list(zip(middle, np.bincount(at[picked], minlength=count) / width))  # noqa: B905
-        for name, picked in (("meant", good | ~good), ("good answers to these", good))
-    }
+    picked = {"meant": np.full(len(at), True), "good answers to these": good}
     if not good.all():
-        failed = np.bincount(at[~good], minlength=count) / width
-        lines["errors"] = list(zip(middle, failed))  # noqa: B905
+        picked["errors"] = ~good
+    lines = {}
+    for name, which in picked.items():
+        rates = np.bincount(at[which], minlength=len(middle)) / (edges[1] - edges[0])
+        lines[name] = list(zip(middle, rates, strict=True))
     return _chart("Requests a second, by intended start", "s", "", lines, load.seconds)
 
 
