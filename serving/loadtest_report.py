@@ -71,7 +71,7 @@ def _by_percentile(load: Load, good: np.ndarray) -> dict[str, Any]:
 def _throughput(load: Load, good: np.ndarray) -> dict[str, Any]:
     edges, at = _windows(load)
     middle = (edges[:-1] + edges[1:]) / 2
-    picked = {"meant": np.full(len(at), True), "good answers to these": good}
+    picked = {"meant": np.full(len(at), True), "good answers": good}
     if not good.all():
         picked["errors"] = ~good
     lines = {}
@@ -96,16 +96,16 @@ def _chart(
     lines: dict[str, Sequence[tuple[float, float]]],
     right: float,
 ) -> dict[str, Any]:
-    """A chart in the unit the template draws in: 100 wide, 50 high, y downwards."""
+    """A chart in the unit the template draws in: 100 wide, 36 high, y downwards."""
     top = _round_up(max((y for points in lines.values() for _, y in points), default=1))
     return {
         "title": title,
         "x_unit": x_unit,
         "y_unit": y_unit,
         "x_ticks": [(_place(x, right), f"{x:g}") for x in np.linspace(0, right, 5)],
-        "y_ticks": [(50 - 50 * i / 4, f"{top * i / 4:g}") for i in range(5)],
+        "y_ticks": [(36 - 9 * i, f"{top * i / 4:g}") for i in range(5)],
         "lines": [
-            (name, [(_place(x, right), f"{50 - 50 * y / top:.2f}") for x, y in points])
+            (name, [(_place(x, right), f"{36 - 36 * y / top:.2f}") for x, y in points])
             for name, points in lines.items()
         ],
     }
