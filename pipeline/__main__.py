@@ -64,7 +64,7 @@ def _preprocess(args: argparse.Namespace) -> None:
     if args.beam_flags:
         from pipeline.beam.runner import check_flags
 
-        check_flags(args.beam_flags)
+        check_flags(args.beam_flags, args.runner)
         overrides.append(f"beam.flags={args.beam_flags!r}")
     if args.runner:
         overrides.append(f"beam.runner={args.runner}")
