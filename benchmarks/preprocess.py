@@ -7,8 +7,8 @@ train, and write compressed TFRecords with 33 vocabularies applied, 7 numbers sc
 z-scores and 2 labels. Each has a process of its own; they take turns, but for TFT,
 which runs once; imports are not in the clock.
 
-- tfmtl: the command, with all of its stages, on its in-process runner. It also reads and
-  writes 1,000 rows each of valid and test, as it wants all three splits.
+- tfmtl: the command, with all of its stages, on its in-process runner. It also reads
+  and writes 1,000 rows each of valid and test, as it wants all three splits.
 - polars: a script without Beam. polars reads and analyses (missing rates, counts,
   moments, quantiles, label rates) and transforms, tfx-bsl encodes.
 - TFT: `compute_and_apply_vocabulary` and `scale_to_z_score`, on the same runner as
@@ -26,8 +26,8 @@ takes more than 3 times as long as the script, or writes anything else than TFT.
     python benchmarks/preprocess.py --scale [--rows 10000000]
 
 instead measures growth: the time of the job on 1 and 2 million rows of a feed, which
-may grow by 2.2, and its peak memory for 10 million with 5 million users, which must stay
-below 4 GB.
+may grow by 2.2, and its peak memory for 10 million with 5 million users, which must
+stay below 4 GB.
 
 The peers are installed under --workspace at the first run (about 4 GB).
 """
@@ -42,9 +42,7 @@ import sys
 import venv
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import yaml
 from preprocess import outputs, scale

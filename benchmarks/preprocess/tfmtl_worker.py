@@ -30,6 +30,13 @@ def main() -> None:
     if __main__.main(command):
         sys.exit(1)
     seconds = time.perf_counter() - started
+    if job.get("collect", True):
+        collect(output)
+    print(seconds)
+
+
+def collect(output: Path) -> None:
+    """Copies what the others write too to where they write it."""
     (graph,) = output.glob("Transform/transform_graph/*/transform_fn/assets")
     (output / "vocabulary").mkdir()
     for file in graph.glob("*.txt"):
@@ -37,7 +44,6 @@ def main() -> None:
     (records,) = output.glob("Transform/transformed_examples/*/Split-train")
     for file in records.iterdir():
         shutil.copy(file, output / f"records-{file.name}")
-    print(seconds)
 
 
 if __name__ == "__main__":

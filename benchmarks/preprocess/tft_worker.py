@@ -44,9 +44,7 @@ def preprocess(logs: Path, job: dict, output: Path, temporary: str) -> None:
             shape = [sparse.dense_shape[0], 1]
             sparse = tf.SparseTensor(sparse.indices, sparse.values, shape)
             dense = tf.squeeze(tf.sparse.to_dense(sparse, ""), 1)
-            outputs[name] = tft.compute_and_apply_vocabulary(
-                dense, vocab_filename=name
-            )
+            outputs[name] = tft.compute_and_apply_vocabulary(dense, vocab_filename=name)
         return outputs
 
     # The job's own runner, as ours: it starts fastest.

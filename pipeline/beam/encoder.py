@@ -26,7 +26,7 @@ def examples(
 
     Args:
         columns: {name: array (rows,) or (rows, length)}, of floats (written as
-            `FloatList`) or of integers that are not negative (as `Int64List`).
+            `FloatList`) or of integers (as `Int64List`).
         rows_per_record: How many rows follow on each other in each feature's list of an
             example. The last example has what is left.
     """
@@ -85,8 +85,11 @@ def _header(field: int, size: int) -> bytes:
 
 def _varints(values: np.ndarray) -> np.ndarray:
     """Integers (rows, length) as varints of one width: uint8 (rows, length * width)."""
+    # A negative number is written as the unsigned one with the same bits.
+    values = values.astype(np.int64, copy=False).view(np.uint64)
     width = max(1, -(-int(values.max(initial=0)).bit_length() // 7))
-    low_bits = values[:, :, None] >> 7 * np.arange(width) & 0x7F
+    shifts = 7 * np.arange(width, dtype=np.uint64)
+    low_bits = values[:, :, None] >> shifts & np.uint64(0x7F)
     encoded = low_bits.astype(np.uint8)  # (rows, length, width), low bits first
     encoded[:, :, :-1] |= 0x80  # "more bytes follow"
     return encoded.reshape(len(values), -1)

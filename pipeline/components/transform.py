@@ -16,6 +16,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 
@@ -27,6 +28,9 @@ GRAPH = "transform_fn"
 FEATURES = "features.json"
 _SHARD_ROWS = 100_000
 _TRAIN_SHARDS = 4  # at least, as training reads several files at a time
+# Path -> the graph that has just been saved there, for workers of this process: a
+# second copy of it takes a second, and a vocabulary of millions a gigabyte.
+_loaded: dict[str, Any] = {}
 
 
 def transform(
@@ -69,13 +73,17 @@ def transform(
             f"no examples: {inputs['examples']} has no folder Split-*. "
             "Run ExampleGen again"
         )
-    with runner.pipeline(config) as job:
-        _ = (
-            job
-            | "Ranges" >> beam.Create(ranges)
-            | "Spread" >> beam.Reshuffle()
-            | "Transform" >> beam.ParDo(_WriteShard(config, folder / GRAPH))
-        )
+    _loaded[str(folder / GRAPH)] = graph
+    try:
+        with runner.pipeline(config) as job:
+            _ = (
+                job
+                | "Ranges" >> beam.Create(ranges)
+                | "Spread" >> beam.Reshuffle()
+                | "Transform" >> beam.ParDo(_WriteShard(config, folder / GRAPH))
+            )
+    finally:
+        _loaded.clear()
     lost = [target for _, target, _, _ in ranges if not Path(target).is_file()]
     if lost:
         raise PipelineError(
@@ -114,7 +122,7 @@ class _WriteShard(beam.DoFn):
         import tensorflow as tf
 
         # The loaded object owns the tables, so it is kept and not only its function.
-        self._module = tf.saved_model.load(self._graph)
+        self._module = _loaded.get(self._graph) or tf.saved_model.load(self._graph)
 
     def process(self, element: tuple[str, str, int, int]) -> None:
         import tensorflow as tf
