@@ -87,6 +87,8 @@ def prepare(source: Path, workspace: Path) -> dict:
             convert_options=pa.csv.ConvertOptions(
                 include_columns=[*CATEGORIES, *NUMBERS, *LABELS],
                 column_types=dict.fromkeys(census.COLUMNS, pa.string()),
+                null_values=[""],
+                strings_can_be_null=True,
             ),
         )
         pa.csv.write_csv(table if split == "train" else table[:1000], path)

@@ -23,6 +23,7 @@ def differences(job: dict, workspace: Path) -> list[str]:
         job["logs"],
         convert_options=pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(job["categories"], "string"),
+            null_values=[""],
             strings_can_be_null=True,
         ),
     )
@@ -48,7 +49,7 @@ def differences(job: dict, workspace: Path) -> list[str]:
     mine, other = _columns(ours), _columns(theirs)
     for name in job["categories"]:
         mine[name] = mine[name] - 1  # 0 is for missing and unknown
-        other[name] = same[name][other[name]]  # -1 is
+        other[name] = same[name][other[name].astype(int)]  # -1 is
     names = [*job["categories"], *job["labels"], *job["numbers"]]
     # TFT keeps no order of rows; equal rows are equal, whichever comes first.
     tables = [

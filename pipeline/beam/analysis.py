@@ -26,6 +26,7 @@ from pipeline.beam.quantiles import histogram, quantiles
 from pipeline.beam.rows import Rows
 from pipeline.beam.summaries import Numbers, Values
 from pipeline.config import CategoricalFeature, Config
+from pipeline.errors import PipelineError
 
 BUCKETS = 32
 TOP = 100  # most frequent values that are kept of a string column
@@ -51,11 +52,15 @@ def analyze(
     Returns:
         {(split, column): record} as `_numbers` and `_values` make them, and
         {(split, ""): record} as `_rows` does.
+
+    Raises:
+        PipelineError: If the job did not see every row.
     """
-    ranges = []
+    ranges, rows = [], {}
     for split in splits:
-        rows = arrow.count_rows(examples / f"Split-{split}")
-        ranges += [(split, at, min(at + _RANGE, rows)) for at in range(0, rows, _RANGE)]
+        total = rows[split] = arrow.count_rows(examples / f"Split-{split}")
+        starts = range(0, total, _RANGE)
+        ranges += [(split, at, min(at + _RANGE, total)) for at in starts]
     with tempfile.TemporaryDirectory(prefix=".records-", dir=results) as records:
         with runner.pipeline(config) as job:
             build(job, config, examples, ranges, results, Path(records))
@@ -70,6 +75,15 @@ def analyze(
         if (split, column) in merged:  # another bucket of the same values
             record = _merge_values(merged[split, column], record)
         merged[split, column] = record
+    for split, total in rows.items():
+        seen = merged.get((split, ""), {"rows": 0})["rows"]
+        if seen != total:
+            raise PipelineError(
+                f"the Beam job must see all {total:,} rows of the split {split}. "
+                f"Received: {seen:,}. Do its workers reach {results}?"
+            )
+    for half in results.glob("vocabulary/*/.*"):
+        half.unlink()  # Its worker died; another one has written the shard.
     return merged
 
 
@@ -196,7 +210,7 @@ def write_vocabulary(values: Values, path: Path) -> None:
     """Writes one shard of a vocabulary."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # A worker that is tried twice writes the same file, and only ever a whole one.
-    temporary = path.with_name(f".{path.name}")
+    temporary = path.with_name(f".{uuid.uuid4().hex}")
     value = values.value.cast(pa.string())
     pq.write_table(pa.table({"value": value, "count": values.count}), temporary)
     temporary.replace(path)
