@@ -227,6 +227,10 @@ def _rows(part: Rows) -> dict:
             [domain, task, sums.rows, sums.mean]
             for (domain, task), sums in sorted(part.labels.items())
         ],
+        "pairs": [
+            {"tasks": tasks, "rows": pair.rows, "correlation": pair.correlation}
+            for tasks, pair in part.pairs.items()
+        ],
     }
 
 
