@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
@@ -102,7 +103,8 @@ def _rows(config: dict, start: int, count: int, users: int) -> pa.Table:
 
 def _ids(name: str, numbers: np.ndarray) -> pa.Array:
     """Texts such as "user_id-1234567"."""
-    return pa.array(np.char.add(f"{name}-", numbers.astype(str)))
+    texts = pa.array(numbers).cast(pa.string())
+    return pc.binary_join_element_wise(f"{name}-", texts, "")
 
 
 def _run(config: Path, folder: Path) -> tuple[float, float]:

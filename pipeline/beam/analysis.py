@@ -125,7 +125,9 @@ class _Read(beam.DoFn):
     def process(self, element: tuple[str, int, int]) -> Iterator[tuple[Key, Any]]:
         split, start, stop = element
         folder = self._examples / f"Split-{split}"
-        for batch in arrow.read_batches(folder, BATCH_ROWS, start=start, stop=stop):
+        for batch in arrow.read_batches(
+            folder, BATCH_ROWS, start=start, stop=stop, dictionaries=True
+        ):
             yield (split, "", 0), Rows.of(batch, self._config)
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 part = summaries.of(column)

@@ -144,7 +144,8 @@ def _label_sums(batch: pa.RecordBatch, tasks: Sequence[Task], domain: str | None
     if domain is None:
         names, code = [], np.zeros(batch.num_rows, int)
     else:
-        encoded = batch.column(domain).fill_null("").dictionary_encode()
+        encoded = batch.column(domain).cast(pa.string()).fill_null("")
+        encoded = encoded.dictionary_encode()
         names, code = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
     sums = {}
     for task in tasks:

@@ -149,7 +149,7 @@ class _WriteShard(beam.DoFn):
         names = [feature.name for feature in self._features]
         columns = [*names, *arrow.label_columns(self._tasks)]
         for batch in arrow.read_batches(
-            source, columns=columns, start=start, stop=stop
+            source, columns=columns, start=start, stop=stop, dictionaries=True
         ):
             raw = arrow.raw_inputs(batch, self._features)
             transformed = self._module.transform(
