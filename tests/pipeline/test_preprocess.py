@@ -149,13 +149,11 @@ def cluster(folder):
     with (folder / "dask.log").open("w") as log:
         start = {"cwd": folder, "env": env, "stdout": log, "stderr": log}
         scheduler = [*dask, "scheduler", "--port", "0", "--host", "127.0.0.1"]
-        worker = [*dask, "worker", "--nworkers", "2", "--nthreads", "1"]
+        worker = [*dask, "worker", "--no-nanny", "--nthreads", "1"]
+        shared = ["--scheduler-file", str(address), "--no-dashboard"]
         processes = [
-            subprocess.Popen([*line, "--scheduler-file", str(address), *rest], **start)
-            for line, rest in (
-                (scheduler, ["--no-dashboard"]),
-                (worker, ["--no-dashboard", "--no-nanny"]),
-            )
+            subprocess.Popen([*line, *shared], **start)
+            for line in (scheduler, worker, worker)
         ]
         try:
             until = time.monotonic() + 60
@@ -181,6 +179,7 @@ def test_two_dask_workers_write_what_the_local_runner_does(
             capture_output=True,
             text=True,
             check=False,
+            timeout=200,
         )
     assert done.returncode == 0, done.stderr
     assert hashes(tmp_path / "out") == undisturbed
