@@ -7,6 +7,9 @@ from pathlib import Path
 from pipeline.errors import PipelineError
 from pipeline.metadata import Metadata
 
+# What ExampleGen counts beside the rows that it writes.
+_LEFT_OUT = ("dead", "filtered", "incomplete")
+
 
 def summary(workspace: Path, artefacts: Mapping[str, Path]) -> str:
     """Returns a line: rows in, out and dead-lettered, and rows a second.
@@ -23,13 +26,14 @@ def summary(workspace: Path, artefacts: Mapping[str, Path]) -> str:
     read = json.loads((artefacts["examples"] / "summary.json").read_text())
     file = artefacts["transformed_examples"] / "summary.json"
     written = json.loads(file.read_text())
-    rows_in, dead = read["rows_in"], read["dead"]
-    out = sum(written["rows"].values())
-    if rows_in != out + dead:
+    rows_in, out = read["rows_in"], sum(written["rows"].values())
+    left_out = {name: read[name] for name in _LEFT_OUT if name in read}
+    if rows_in != out + sum(left_out.values()):
+        parts = ", ".join(f"{count:,} {name}" for name, count in left_out.items())
         raise PipelineError(
-            f"rows in must be rows out and dead letters. Received: {rows_in:,} rows "
-            f"in, {out:,} out, {dead:,} dead letters. An artefact was changed by hand; "
-            "run again with --no-cache"
+            "rows in must be rows out and those that were left out. Received: "
+            f"{rows_in:,} rows in, {out:,} out, {parts}. An artefact was changed by "
+            "hand; run again with --no-cache"
         )
     wanted = set(artefacts.values())
     store = Metadata(workspace / "metadata.sqlite")
@@ -39,7 +43,8 @@ def summary(workspace: Path, artefacts: Mapping[str, Path]) -> str:
         if execution.component != "LogSource"
         and wanted.intersection(a.path for a in store.outputs(execution.id))
     )
+    parts = "".join(f" + {name} {count:,}" for name, count in left_out.items())
     return (
-        f"rows in {rows_in:,} = rows out {out:,} + dead {dead:,}; "
+        f"rows in {rows_in:,} = rows out {out:,}{parts}; "
         f"{seconds:.1f} s, {rows_in / seconds:,.0f} rows/s"
     )

@@ -1,10 +1,12 @@
-"""What tfmtl and TFT wrote on the same rows, held against each other."""
+"""What tfmtl wrote, held against pandas and against what TFT wrote on the same rows."""
 
 import gzip
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.csv
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
@@ -12,8 +14,40 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 TOLERANCE = 1e-4  # of a z-score; float32, and TFT sums in float32
 
 
-def differences(job: dict, workspace: Path) -> list[str]:
-    """Returns what is not the same.
+def against_pandas(job: dict, workspace: Path) -> list[str]:
+    """Returns which statistics of tfmtl are not those of pandas."""
+    types = dict.fromkeys(job["categories"], str)
+    logs = pd.read_csv(job["logs"], dtype=types, keep_default_na=False, na_values=[""])
+    (folder,) = (workspace / "tfmtl").glob("StatisticsGen/statistics/*")
+    problems = []
+    for name in job["categories"]:
+        counts = logs[name].value_counts().reset_index()
+        counts = counts.sort_values(["count", name], ascending=[False, True])
+        values = (workspace / "tfmtl" / "vocabulary" / name).read_text().split("\n")
+        found = pd.read_parquet(folder / "vocabulary" / name).set_index("value")
+        if values[:-1] != counts[name].tolist():
+            problems.append(f"{name}: other values, or another order")
+        elif found["count"][values[:-1]].tolist() != counts["count"].tolist():
+            problems.append(f"{name}: other counts")
+    moments = json.loads((folder / "moments.json").read_text())
+    levels = np.linspace(0, 1, 1001)
+    for name in job["numbers"]:
+        column, found = logs[name].astype(np.float64), moments[name]
+        wanted = {
+            "count": column.count(),
+            "missing": column.isna().sum(),
+            "mean": column.mean(),
+            "std": column.std(ddof=0),
+            "quantiles": column.quantile(levels).to_numpy(),
+        }
+        for what, value in wanted.items():
+            if not np.allclose(found[what], value, rtol=1e-9, atol=0):
+                problems.append(f"{name}: another {what}")
+    return problems
+
+
+def against_tft(job: dict, workspace: Path) -> list[str]:
+    """Returns what is not the same in the records of tfmtl and TFT.
 
     Args:
         job: As the workers got it.

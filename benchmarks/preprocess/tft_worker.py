@@ -47,8 +47,8 @@ def preprocess(logs: Path, job: dict, output: Path, temporary: str) -> None:
             outputs[name] = tft.compute_and_apply_vocabulary(dense, vocab_filename=name)
         return outputs
 
-    # The job's own runner, as ours: it starts fastest.
-    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+    runner = FnApiRunner() if job["runner"] == "fn_api" else None
+    with beam.Pipeline(runner=runner) as pipeline:
         with tft_beam.Context(temp_dir=temporary):
             rows = (
                 pipeline
