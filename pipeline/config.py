@@ -242,7 +242,7 @@ class Train(_Section):
     `tfmtl.training.weightings()`, are names, or mappings of a `name` and options of its
     own, such as {name: sparse_adagrad, l2: 1.0e-6}. `learning_rate` is the optimizer's.
     `jit_compile`: XLA compiles the training step, but for lookups and updates of
-    tables; worth it from some minutes of training on.
+    large tables; worth it from some minutes of training on.
 
     `deterministic`: the same weights bit for bit on the same machine; slower.
     `warm_start`: "served", or a folder of a model, to start from; see
