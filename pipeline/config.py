@@ -205,6 +205,20 @@ class Named(pydantic.BaseModel):
         return dict(self.model_extra or {})
 
 
+class Validation(_Section):
+    """How far distributions may move before ExampleValidator warns.
+
+    `drift`: from train to valid and test, and from the previous run's train to this
+    one's. `served`: logs of the rows that a server was asked for, in a format of
+    `data.logs`; train may differ from them by `skew`. See `pipeline.drift` for what is
+    measured.
+    """
+
+    drift: Annotated[float, Field(ge=0, le=1)] = 0.3
+    served: list[str] = []
+    skew: Annotated[float, Field(ge=0, le=1)] = 0.3
+
+
 class Transform(_Section):
     """How transformed examples are written.
 
@@ -352,6 +366,7 @@ class Config(_Section):
     domain: str | None = None
     tasks: Annotated[list[Task], Field(min_length=1)]
     model: Model = Model()
+    validation: Validation = Validation()
     transform: Transform = Transform()
     train: Train = Train()
     export: Export = Export()

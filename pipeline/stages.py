@@ -72,7 +72,10 @@ def _labels(config: Config) -> list[dict]:
 def _log_files(config: Config) -> list:
     """The user's own log files, with what shows that one has changed."""
     logs = config.data.logs or []
-    patterns = logs if isinstance(logs, list) else sum(logs.values(), [])
+    return _files(logs if isinstance(logs, list) else sum(logs.values(), []))
+
+
+def _files(patterns: list[str]) -> list:
     files = sorted(file for pattern in patterns for file in glob.glob(pattern))
     return [(file, os.stat(file).st_size, os.stat(file).st_mtime_ns) for file in files]
 
@@ -138,7 +141,12 @@ def stages(config: Config) -> list[Stage]:
             "ExampleValidator",
             inputs=("statistics", "schema", "previous_statistics"),
             outputs=("anomalies",),
-            depends=lambda c: [_features(c), _labels(c)],
+            depends=lambda c: [
+                _features(c),
+                _labels(c),
+                c.validation.model_dump(),
+                _files(c.validation.served),
+            ],
         ),
         Stage(
             "Transform",
