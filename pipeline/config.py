@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from pipeline.config_data import Data, Name, Section
 from pipeline.errors import PipelineError
 
 
@@ -28,80 +29,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-class _Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-
-class Split(_Section):
-    """How rows are divided into train, valid and test.
-
-    `hash`: by a hash of `column` (all rows of a user stay together). `time`: by
-    order of `column`, the oldest rows train. `given`: `data.logs` names the files
-    of each split.
-    """
-
-    by: Literal["hash", "time", "given"] = "hash"
-    column: str | None = None
-    train: Annotated[float, Field(gt=0, lt=1)] = 0.8
-    valid: Annotated[float, Field(gt=0, lt=1)] = 0.1
-
-    @model_validator(mode="after")
-    def _check(self) -> "Split":
-        if self.by in ("hash", "time") and not self.column:
-            raise ValueError(f"a split by {self.by!r} needs `column`")
-        if self.train + self.valid >= 1:
-            raise ValueError(
-                "`train` + `valid` must be below 1, the rest is test. Received: "
-                f"{self.train} + {self.valid}"
-            )
-        return self
-
-
-class Data(_Section):
-    """Where the logs come from: own files (`logs`) or a bundled dataset (`source`)."""
-
-    source: Literal["feed", "census"] | None = None
-    options: dict[str, Any] = {}
-    logs: list[str] | dict[Literal["train", "valid", "test"], list[str]] | None = None
-    format: Literal["csv", "jsonl", "parquet", "tfrecord"] | None = None
-    delimiter: str = ","
-    split: Split
-    max_dead_letter_rate: Annotated[float, Field(ge=0, le=1)] = 0.001
-
-    @field_validator("logs", mode="before")
-    @classmethod
-    def _one_pattern(cls, logs: Any) -> Any:
-        return [logs] if isinstance(logs, str) else logs
-
-    @model_validator(mode="after")
-    def _check(self) -> "Data":
-        if (self.source is None) == (self.logs is None):
-            raise ValueError("exactly one of `source` and `logs` must be given")
-        if isinstance(self.logs, dict) != (self.split.by == "given") and self.logs:
-            raise ValueError(
-                "`logs` maps train, valid and test to files if, and only if, "
-                "`split.by` is 'given'"
-            )
-        if isinstance(self.logs, dict) and len(self.logs) != 3:
-            raise ValueError(
-                f"`logs` must name train, valid and test. Received: {list(self.logs)}"
-            )
-        return self
-
-
-# Feature and task names become the inputs and outputs of the served model, so they
-# are held to what TensorFlow takes.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$")]
-
-
-class Vocabulary(_Section):
+class Vocabulary(Section):
     """Values seen at least `min_count` times in the train split, at most `max_size`."""
 
     min_count: Annotated[int, Field(ge=1)] = 1
     max_size: Annotated[int, Field(ge=1)] | None = None
 
 
-class CategoricalFeature(_Section):
+class CategoricalFeature(Section):
     """A column of one value a row; by vocabulary unless `hash_buckets` is given."""
 
     kind: Literal["categorical"]
@@ -117,7 +52,7 @@ class CategoricalFeature(_Section):
         return self
 
 
-class NumericFeature(_Section):
+class NumericFeature(Section):
     """A column of one number a row, standardised, or cut into quantile `buckets`."""
 
     kind: Literal["numeric"]
@@ -127,7 +62,7 @@ class NumericFeature(_Section):
     embedding_dim: Annotated[int, Field(ge=1)] = 8
 
 
-class SequenceFeature(_Section):
+class SequenceFeature(Section):
     """A list of values a row, which share the vocabulary and the table of feature `of`.
 
     The last `max_length` values count. In a CSV the values stand in one field, with
@@ -146,7 +81,7 @@ Feature = Annotated[
 ]
 
 
-class Task(_Section):
+class Task(Section):
     """One predicted action; `tfmtl.Task` says what its keys mean.
 
     `label`, `row_weight` and `duration` are columns of the logs, `space` is a column or
@@ -180,7 +115,7 @@ class Task(_Section):
         return self.label or self.name
 
 
-class Model(_Section):
+class Model(Section):
     """The architecture by its registered name, and the arguments it is built with."""
 
     architecture: str = "ple"
@@ -205,7 +140,7 @@ class Named(pydantic.BaseModel):
         return dict(self.model_extra or {})
 
 
-class Transform(_Section):
+class Transform(Section):
     """How transformed examples are written.
 
     `rows_per_record`: 1 is one `tf.Example` a row, which every reader knows. A few
@@ -216,7 +151,7 @@ class Transform(_Section):
     rows_per_record: Annotated[int, Field(ge=1)] = 1
 
 
-class Train(_Section):
+class Train(Section):
     """How the model is fitted.
 
     An epoch is a pass over the train split, or `steps_per_epoch` batches: it ends with
@@ -252,7 +187,7 @@ class Train(_Section):
     workers: Annotated[int, Field(ge=1)] | list[str] = 1
 
 
-class Evaluate(_Section):
+class Evaluate(Section):
     """What is reported, and what a model must reach to be blessed.
 
     `slices`: columns whose values are reported apart. `group`: a column, such as the
@@ -277,21 +212,21 @@ class Evaluate(_Section):
     single_task: str | None = None
 
 
-class Push(_Section):
+class Push(Section):
     """Where blessed models go: `destination`/<version>, the newest `keep` of them."""
 
     destination: str
     keep: Annotated[int, Field(ge=1)] = 3
 
 
-class Beam(_Section):
+class Beam(Section):
     """`runner`: "local", or a Beam runner's name; `flags` go to Beam as they are."""
 
     runner: str = "local"
     flags: list[str] = []
 
 
-class Config(_Section):
+class Config(Section):
     """A whole pipeline."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
@@ -508,10 +443,10 @@ def _keys_at(loc: tuple) -> list[str]:
     return list(section.model_fields)
 
 
-def _models(annotation: Any) -> Iterator[type[_Section]]:
+def _models(annotation: Any) -> Iterator[type[Section]]:
     """The section classes inside an annotation such as list[Annotated[A | B, ...]]."""
     if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        if issubclass(annotation, _Section):
+        if issubclass(annotation, Section):
             yield annotation
     for argument in typing.get_args(annotation):
         yield from _models(argument)

@@ -13,13 +13,27 @@ from typing import Any, BinaryIO, NamedTuple
 
 import google_crc32c
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 CHUNK_ROWS = 32_768
-_BLOCK_BYTES = 8 << 20
+# Arrow parses smaller blocks faster, but none may be shorter than a row.
+_BLOCK_BYTES = 4 << 20
+_LONG_NUMBER = re.compile(rb"\d{19}")
+_BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Dialect(NamedTuple):
+    """How a CSV is written; `pipeline.config_data.Reading` says what each means."""
+
+    delimiter: str = ","
+    quote: str | None = '"'
+    columns: tuple[str, ...] | None = None
+    strip: bool = False
+    multiline: bool = True
 
 
 class Unparsed(NamedTuple):
@@ -47,7 +61,7 @@ class Chunk(NamedTuple):
     unparsed: list[Unparsed]
 
 
-def csv_header(stream: BinaryIO, delimiter: str) -> list[str]:
+def csv_header(stream: BinaryIO, dialect: Dialect) -> list[str]:
     """Reads the first line of a CSV: the names of its columns."""
     line = stream.readline()
     try:
@@ -56,26 +70,55 @@ def csv_header(stream: BinaryIO, delimiter: str) -> list[str]:
         text = "\0"
     if "\0" in text:
         raise ValueError(f"the header is not UTF-8 text. Received: {line[:60]!r}")
-    names = next(csv.reader([text], delimiter=delimiter), [])
+    if dialect.quote is None:
+        names = text.rstrip("\r\n").split(dialect.delimiter) if text.strip() else []
+    else:
+        rows = csv.reader([text], delimiter=dialect.delimiter, quotechar=dialect.quote)
+        names = next(rows, [])
+    if dialect.strip:
+        names = [name.strip() for name in names]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not names:
         raise ValueError(
             "the header must name each column, and each only once. Received: "
-            f"{twice or line[:60]}"
+            f"{twice or line[:60]}. A file without a header needs `data.columns`"
         )
     return names
 
 
+def _check_text(stream: BinaryIO) -> None:
+    head = stream.peek(2)[:60]
+    if head.startswith(_BYTE_ORDER_MARKS) or b"\0" in head:
+        raise ValueError(f"the file is not UTF-8 text. It starts with {head[:20]!r}")
+
+
 def read_csv(
-    stream: BinaryIO, delimiter: str, columns: list[str] | None
+    stream: BinaryIO,
+    dialect: Dialect,
+    columns: list[str] | None = None,
+    names: list[str] | None = None,
+    line: int = 1,
 ) -> Iterator[Chunk]:
-    """Reads a CSV with a header; every field is bytes, an empty one is null.
+    """Reads a CSV; every field is bytes, an empty one is null.
 
     A quote that is opened and not closed makes one field of the rows behind it. A field
     with a line break, behind which stands what looks like a whole row, is taken for
     that: its record is handed over as unparsed, with the lines it stands for.
+
+    Args:
+        stream: The file, or a part of it that starts with a line.
+        dialect: How it is written.
+        columns: The columns wanted. Defaults to all.
+        names: All columns, in order. Defaults to what the first line of the stream
+            names, or `dialect.columns`.
+        line: The number of the stream's first line in the file.
     """
-    names = csv_header(stream, delimiter)
+    _check_text(stream)
+    if names is None and dialect.columns:
+        names = list(dialect.columns)
+    elif names is None:
+        names = csv_header(stream, dialect)
+        line += 1
     if not stream.peek(1):
         return
     unparsed: list[Unparsed] = []  # since the last chunk
@@ -93,13 +136,13 @@ def read_csv(
         further.append(lines - 1)
         return "skip"
 
-    def line(number: np.ndarray, valid_before: np.ndarray) -> np.ndarray:
-        """The lines of rows: number, header, line breaks inside of rows before."""
+    def lines_of(number: np.ndarray, valid_before: np.ndarray) -> np.ndarray:
+        """The lines of rows: their number, and line breaks inside of rows before."""
         inside = np.concatenate([[0], np.cumsum(breaks[1])])
         skipped = np.concatenate([[0], np.cumsum(np.array(further, np.int64))])
         return (
             number
-            + 1
+            + (line - 1)
             + inside[np.searchsorted(breaks[0], valid_before)]
             + skipped[np.searchsorted(np.array(invalid, np.int64), number)]
         )
@@ -111,8 +154,9 @@ def read_csv(
             column_names=names, use_threads=False, block_size=_BLOCK_BYTES
         ),
         pyarrow.csv.ParseOptions(
-            delimiter=delimiter,
-            newlines_in_values=True,
+            delimiter=dialect.delimiter,
+            quote_char=dialect.quote or False,
+            newlines_in_values=dialect.multiline and dialect.quote is not None,
             invalid_row_handler=skip,
         ),
         pyarrow.csv.ConvertOptions(
@@ -124,6 +168,8 @@ def read_csv(
     )
     valid = 0
     for block in reader:
+        if dialect.strip:
+            block = _stripped(block)
         counts = _line_breaks(block)
         at = np.flatnonzero(counts)
         breaks = np.concatenate([breaks, [valid + at, counts[at]]], axis=1)
@@ -132,8 +178,8 @@ def read_csv(
         index = np.arange(valid, valid + block.num_rows)
         valid += block.num_rows
         skipped = np.searchsorted(before, index, side="right")
-        positions = line(index + skipped + 1, index)
-        swallowed = _swallowed(block, at, delimiter, len(names))
+        positions = lines_of(index + skipped + 1, index)
+        swallowed = _swallowed(block, at, dialect.delimiter, len(names))
         for row in swallowed:
             lines = int(counts[row]) + 1
             reason = (
@@ -145,7 +191,7 @@ def read_csv(
                 for k, v in record.items()
             }
             unparsed.append(Unparsed(-int(positions[row]), reason, text, lines))
-        lost = [_placed(record, invalid, before, line) for record in unparsed]
+        lost = [_placed(record, invalid, before, lines_of) for record in unparsed]
         unparsed.clear()
         if swallowed.size:
             kept = np.ones(block.num_rows, bool)
@@ -158,7 +204,7 @@ def read_csv(
     if unparsed:
         before = np.array(invalid, np.int64) - 1 - np.arange(len(invalid))
         yield _without_rows(
-            [_placed(record, invalid, before, line) for record in unparsed]
+            [_placed(record, invalid, before, lines_of) for record in unparsed]
         )
 
 
@@ -166,9 +212,23 @@ def _line_breaks(block: pa.RecordBatch) -> np.ndarray:
     """The line breaks inside of the fields of each row, int64 (rows,)."""
     total = np.zeros(block.num_rows, np.int64)
     for column in block.columns:
+        # To look for the byte takes a tenth of the time of counting by rows.
+        data = column.buffers()[2]
+        if data is None or b"\n" not in data.to_pybytes():
+            continue
         counts = pc.count_substring(column, b"\n").fill_null(0)
         total += counts.to_numpy(zero_copy_only=False)
     return total
+
+
+def _stripped(block: pa.RecordBatch) -> pa.RecordBatch:
+    """Without the white space around fields; a field of nothing else is null."""
+    arrays = []
+    for column in block.columns:
+        text = pc.ascii_trim_whitespace(column.view(pa.string()))
+        text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+        arrays.append(text.view(pa.binary()))
+    return pa.RecordBatch.from_arrays(arrays, block.schema.names)
 
 
 def _swallowed(
@@ -184,27 +244,35 @@ def _swallowed(
     return rows[found]
 
 
-def _placed(record: Unparsed, invalid: list[int], before: np.ndarray, line) -> Unparsed:
+def _placed(
+    record: Unparsed, invalid: list[int], before: np.ndarray, lines_of
+) -> Unparsed:
     """An unparsed record with its line: given as Arrow's row, or minus the line."""
     if record.position < 0:
         return record._replace(position=-record.position)
     rows = before[invalid.index(record.position)]
-    return record._replace(position=int(line(record.position, rows)))
+    return record._replace(position=int(lines_of(record.position, rows)))
 
 
-def read_jsonl(stream: BinaryIO) -> Iterator[Chunk]:
-    """Reads JSON Lines: an object a line; a key that it lacks is null."""
+def read_jsonl(stream: BinaryIO, line: int = 1) -> Iterator[Chunk]:
+    """Reads JSON Lines: an object a line; a key that it lacks is null.
+
+    Args:
+        stream: The file, or a part of it that starts with a line.
+        line: The number of the stream's first line in the file.
+    """
+    _check_text(stream)
     rows, positions, unparsed = [], [], []
-    for position, line in enumerate(stream, 1):
-        if not line.strip():
+    for position, text in enumerate(stream, line):
+        if not text.strip():
             continue
         try:
-            row = json.loads(line)
+            row = _json(text)
             if not isinstance(row, dict):
                 raise ValueError("another value")
         except (ValueError, RecursionError) as error:
-            text = line.decode(errors="backslashreplace").rstrip("\n")
-            unparsed.append(Unparsed(position, f"not a JSON object: {error}", text))
+            record = text.decode(errors="backslashreplace").rstrip("\n")
+            unparsed.append(Unparsed(position, f"not a JSON object: {error}", record))
             continue
         rows.append(row)
         positions.append(position)
@@ -213,6 +281,17 @@ def read_jsonl(stream: BinaryIO) -> Iterator[Chunk]:
             rows, positions, unparsed = [], [], []
     if rows or unparsed:
         yield Chunk(_from_objects(rows), np.array(positions, np.int64), unparsed)
+
+
+def _json(text: bytes) -> Any:
+    # orjson is several times faster, but makes floats of integers of over 64 bits, and
+    # refuses NaN and halves of surrogate pairs.
+    if not _LONG_NUMBER.search(text):
+        try:
+            return orjson.loads(text)
+        except ValueError:
+            pass
+    return json.loads(text.removeprefix(b"\xef\xbb\xbf"))
 
 
 def _from_objects(rows: list[dict]) -> pa.RecordBatch:
