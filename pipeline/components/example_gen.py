@@ -177,7 +177,8 @@ def _check(config: Config, report: ingest.Report, result: join.Result) -> None:
     counts = [("rows", report.dead, report.rows_in, report.reasons)]
     for i, action in enumerate(config.data.actions):
         read = result.read[action.name]
-        counts.append((f"rows of data.actions.{i}", read.dead, read.rows_in, read.reasons))
+        where = f"rows of data.actions.{i}"
+        counts.append((where, read.dead, read.rows_in, read.reasons))
     for where, dead, total, reasons in counts:
         if dead > allowed * total:
             raise PipelineError(
