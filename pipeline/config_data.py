@@ -249,6 +249,12 @@ class Data(Reading):
                 "the user, by which the rows are shuffled once"
             )
 
+    def patterns(self) -> list[str]:
+        """The globs of all logs."""
+        logs = self.logs or []
+        of_all = logs if isinstance(logs, list) else sum(logs.values(), [])
+        return of_all + [glob for action in self.actions for glob in action.logs]
+
     def shuffle_columns(self) -> list[str]:
         """The key columns that all `actions` and `history` share."""
         keys = [list(a.key) for a in self.actions] + [[h.key] for h in self.history]

@@ -32,6 +32,8 @@ _EXTENSIONS = {
     "parquet": "parquet|pq",
     "tfrecord": "tfrecords?",
 }
+# A ValueError or an ImportError: no file system for such paths is installed.
+_CANNOT_LIST = (BeamIOError, OSError, ValueError, ImportError)
 _COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 
 
@@ -92,8 +94,7 @@ def find(
     for where, pattern, split in patterns:
         try:
             files = FileSystems.match([pattern])[0].metadata_list
-        except (BeamIOError, OSError, ValueError, ImportError) as error:
-            # A ValueError or ImportError: no file system for such paths is installed.
+        except _CANNOT_LIST as error:
             problems.append(f"{where}: {pattern!r} cannot be listed: {error}")
             continue
         files = [f for f in files if not _name(f.path).startswith((".", "_"))]
@@ -126,6 +127,22 @@ def find(
     if problems:
         raise PipelineError("\n".join(problems))
     return sorted(found.values(), key=lambda source: source.path)
+
+
+def versions(patterns: Iterable[str]) -> list[tuple[str, int, float | None]]:
+    """Files of glob patterns: path, size and time of the last change, where known.
+
+    Raises:
+        PipelineError: If a pattern cannot be listed.
+    """
+    found = set()
+    for pattern in patterns:
+        try:
+            files = FileSystems.match([pattern])[0].metadata_list
+        except _CANNOT_LIST as error:
+            raise PipelineError(f"{pattern!r} cannot be listed: {error}") from error
+        found |= {(f.path, f.size_in_bytes, f.last_updated_in_seconds) for f in files}
+    return sorted(found)
 
 
 def listed_columns(source: Source) -> dict[str, pa.DataType] | None:
