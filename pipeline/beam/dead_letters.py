@@ -1,5 +1,6 @@
 """Records of the logs that cannot become examples, with their place and the reason."""
 
+import contextlib
 import json
 import os
 import uuid
@@ -25,7 +26,7 @@ class Letter(NamedTuple):
 
 
 class DeadLetters:
-    """Writes `dead_letter/NAME.jsonl`, if there are any.
+    """Writes `dead_letter/NAME.jsonl`, if there are any. A context manager.
 
     Args:
         folder: The artefact's folder.
@@ -62,10 +63,16 @@ class DeadLetters:
         self.add(Letter(source, r.position, r.reason, r.record) for r in records)
         self.count += sum(record.lines - 1 for record in records)
 
-    def close(self) -> None:
-        """Gives the file its name."""
-        if self.file is not None:
+    def __enter__(self) -> "DeadLetters":
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        if self.file is None:
+            return
+        # On a full disk, to close fails as to write has.
+        with contextlib.suppress(OSError) if kind else contextlib.nullcontext():
             self.file.close()
+        if kind is None:
             self.path.parent.mkdir(exist_ok=True)
             os.replace(self.part, self.path)
 

@@ -174,11 +174,10 @@ class Output:
 
     def __exit__(self, kind, error, trace) -> None:
         with self.pool, writing(self.plan.folder):
-            if kind is None:
+            with self.letters:
+                if error is not None:
+                    raise error
                 self.rows = [shards.close() for shards in self.shards]
-                self.letters.close()
-            elif issubclass(kind, OSError):
-                raise error
 
     def report(self) -> Report:
         """What has been written."""

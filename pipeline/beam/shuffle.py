@@ -169,8 +169,8 @@ class Read(Step):
         index, group = element
         rows_in, filtered, end = 0, 0, -np.inf
         folder, work = self.plan.folder, self.plan.work
-        with ingest.writing(folder):
-            letters = DeadLetters(folder, f"{self.log.name}-{index:08d}", work)
+        letters = DeadLetters(folder, f"{self.log.name}-{index:08d}", work)
+        with ingest.writing(folder), letters:
             for number, source in group:
                 for chunk in sources.read(source):
                     letters.add_unparsed(source, chunk.unparsed)
@@ -191,7 +191,6 @@ class Read(Step):
                     times = kept.column(TIME).to_numpy()
                     end = max(end, np.max(times, initial=-np.inf))
                     yield from self.partition(kept)
-            letters.close()
         yield beam.pvalue.TaggedOutput("end", float(end))
         return Count(rows_in, filtered, letters.count, tuple(letters.reasons))
 

@@ -12,6 +12,7 @@ Files are found and opened by Beam's file systems only, so a path may be local,
 
 import contextlib
 import io
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -94,6 +95,8 @@ def find(
     for where, pattern, split in patterns:
         try:
             files = FileSystems.match([pattern])[0].metadata_list
+            if not files:
+                _check_permission(pattern)
         except _CANNOT_LIST as error:
             problems.append(f"{where}: {pattern!r} cannot be listed: {error}")
             continue
@@ -201,6 +204,17 @@ def opened(source: Source) -> Iterator[Any]:
             f"{source.path}: cannot be read to its end as {source.format}: {error}. "
             "Write the file anew, or keep it out of `data.logs`"
         ) from error
+
+
+def _check_permission(pattern: str) -> None:
+    """Raises a PermissionError if a local folder on the way may not be listed.
+
+    To a glob such a folder is empty.
+    """
+    if "://" not in pattern:
+        fixed = re.split(r"[*?\[]", pattern)[0]
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.scandir(os.path.dirname(fixed) or ".").close()
 
 
 def _name(path: str) -> str:
