@@ -4,6 +4,7 @@ A record that cannot be parsed is handed over beside the rows. A file that canno
 read to its end raises, since nobody knows how many rows are lost.
 """
 
+import codecs
 import csv
 import json
 import re
@@ -34,6 +35,10 @@ class Dialect(NamedTuple):
     columns: tuple[str, ...] | None = None
     strip: bool = False
     multiline: bool = True
+
+
+class NotUtf8(ValueError):
+    """Bytes of a file are not UTF-8: it is to be read `by_bytes`, which is slower."""
 
 
 class Unparsed(NamedTuple):
@@ -88,7 +93,8 @@ def csv_header(stream: BinaryIO, dialect: Dialect) -> list[str]:
 
 def _check_text(stream: BinaryIO) -> None:
     head = stream.peek(2)[:60]
-    if head.startswith(_BYTE_ORDER_MARKS) or b"\0" in head:
+    # Of UTF-16, every second byte of plain text is 0.
+    if head.startswith(_BYTE_ORDER_MARKS) or 3 * head.count(0) > len(head):
         raise ValueError(f"the file is not UTF-8 text. It starts with {head[:20]!r}")
 
 
@@ -98,6 +104,7 @@ def read_csv(
     columns: list[str] | None = None,
     names: list[str] | None = None,
     line: int = 1,
+    by_bytes: bool = False,
 ) -> Iterator[Chunk]:
     """Reads a CSV; every field is bytes, an empty one is null.
 
@@ -112,10 +119,17 @@ def read_csv(
         names: All columns, in order. Defaults to what the first line of the stream
             names, or `dialect.columns`.
         line: The number of the stream's first line in the file.
+        by_bytes: Whether fields and invalid rows may be anything but UTF-8.
+
+    Raises:
+        NotUtf8: If bytes are not UTF-8, and the file is not read by bytes. Arrow would
+            give up at an invalid row that has such.
     """
     _check_text(stream)
     if names is None and dialect.columns:
         names = list(dialect.columns)
+        if stream.peek(3).startswith(codecs.BOM_UTF8):
+            stream.read(3)
     elif names is None:
         names = csv_header(stream, dialect)
         line += 1
@@ -131,7 +145,10 @@ def read_csv(
         lines = row.text.rstrip("\r\n").count("\n") + 1
         if lines > 1:
             reason += f", in {lines} lines: is a quote left open?"
-        unparsed.append(Unparsed(row.number, reason, row.text, lines))
+        text = row.text
+        if by_bytes:
+            text = text.encode("latin-1").decode(errors="backslashreplace")
+        unparsed.append(Unparsed(row.number, reason, text, lines))
         invalid.append(row.number)
         further.append(lines - 1)
         return "skip"
@@ -148,10 +165,14 @@ def read_csv(
         )
 
     reader = pyarrow.csv.open_csv(
-        stream,
+        stream if by_bytes else _Utf8(stream),
         # Arrow numbers the rows in one thread only.
         pyarrow.csv.ReadOptions(
-            column_names=names, use_threads=False, block_size=_BLOCK_BYTES
+            column_names=names,
+            use_threads=False,
+            block_size=_BLOCK_BYTES,
+            # In Latin-1 every byte is a character.
+            encoding="latin-1" if by_bytes else "utf-8",
         ),
         pyarrow.csv.ParseOptions(
             delimiter=dialect.delimiter,
@@ -168,6 +189,8 @@ def read_csv(
     )
     valid = 0
     for block in reader:
+        if by_bytes:
+            block = _bytes(block)
         if dialect.strip:
             block = _stripped(block)
         counts = _line_breaks(block)
@@ -206,6 +229,40 @@ def read_csv(
         yield _without_rows(
             [_placed(record, invalid, before, lines_of) for record in unparsed]
         )
+
+
+class _Utf8:
+    """A stream of bytes as Arrow reads it, which must be UTF-8."""
+
+    closed = False
+
+    def __init__(self, stream: BinaryIO):
+        self.stream = stream
+        self.decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def read(self, size: int) -> bytes:
+        data = self.stream.read(size)
+        try:
+            self.decoder.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            raise NotUtf8(str(error)) from None
+        return data
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def _bytes(block: pa.RecordBatch) -> pa.RecordBatch:
+    """Undoes that the bytes were taken for Latin-1."""
+    arrays = []
+    for column in block.columns:
+        if not column.buffers()[2].to_pybytes().isascii():
+            values = column.to_pylist()
+            column = pa.array(
+                [v and v.decode().encode("latin-1") for v in values], pa.binary()
+            )
+        arrays.append(column)
+    return pa.RecordBatch.from_arrays(arrays, block.schema.names)
 
 
 def _line_breaks(block: pa.RecordBatch) -> np.ndarray:

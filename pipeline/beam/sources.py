@@ -24,6 +24,7 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.beam import readers
+from pipeline.beam.readers import NotUtf8
 from pipeline.config_data import Reading
 from pipeline.errors import PipelineError
 
@@ -172,18 +173,40 @@ def read(source: Source, columns: list[str] | None = None) -> Iterator[readers.C
     Raises:
         PipelineError: If the file cannot be read to its end.
     """
-    names = _csv_names(source) if source.format == "csv" and source.start else None
+    if source.format == "csv":
+        yield from _read_csv(source, columns)
+        return
     with opened(source) as stream:
-        if source.format == "csv":
-            yield from readers.read_csv(
-                stream, source.dialect, columns, names, source.line
-            )
-        elif source.format == "parquet":
+        if source.format == "parquet":
             yield from readers.read_parquet(stream, source.row_groups, columns)
         elif source.format == "jsonl":
             yield from readers.read_jsonl(stream, source.line)
         else:
             yield from readers.read_tfrecord(stream)
+
+
+def _read_csv(source: Source, columns: list[str] | None) -> Iterator[readers.Chunk]:
+    names = _csv_names(source) if source.start else None
+    last, lost = 0, set()  # The last row and the records that are handed over.
+    for by_bytes in (False, True):
+        try:
+            with opened(source, NotUtf8) as stream:
+                for chunk in readers.read_csv(
+                    stream, source.dialect, columns, names, source.line, by_bytes
+                ):
+                    new = chunk.positions > last
+                    if not new.all():
+                        rows = chunk.rows.filter(pa.array(new))
+                        chunk = chunk._replace(
+                            rows=rows, positions=chunk.positions[new]
+                        )
+                    unparsed = [r for r in chunk.unparsed if r.position not in lost]
+                    yield chunk._replace(unparsed=unparsed)
+                    last = max(last, chunk.positions.max(initial=0))
+                    lost |= {record.position for record in unparsed}
+            return
+        except NotUtf8:
+            continue  # once again, by bytes
 
 
 def _csv_names(source: Source) -> list[str]:
@@ -194,11 +217,18 @@ def _csv_names(source: Source) -> list[str]:
 
 
 @contextlib.contextmanager
-def opened(source: Source) -> Iterator[Any]:
-    """Opens a file; what goes wrong while it is read becomes an error about it."""
+def opened(source: Source, *but: type[Exception]) -> Iterator[Any]:
+    """Opens a file; what goes wrong while it is read becomes an error about it.
+
+    Args:
+        source: The file.
+        but: Exceptions that are let through.
+    """
     try:
         with _open(source) as stream:
             yield stream
+    except but:
+        raise
     except (OSError, EOFError, ValueError, pa.ArrowException, BeamIOError) as error:
         raise PipelineError(
             f"{source.path}: cannot be read to its end as {source.format}: {error}. "
