@@ -276,11 +276,14 @@ class Config(Section):
         labels = {t.label_column for t in self.tasks}
         spaces = {t.space for t in self.tasks}
         categorical = [n for n, f in features.items() if f.kind == "categorical"]
+        histories = [history.name for history in self.data.history]
+        later = [name for name in self.data.made() if name not in histories]
         for i, feature in enumerate(self.features):
-            if feature.name in labels | spaces:
+            if feature.name in labels | spaces | set(later):
                 yield (
                     f"features.{i}.name: {feature.name!r} is the label or the sample "
-                    "space of a task; a model must not see what is known only later"
+                    "space of a task, or made from later actions; a model must not see "
+                    "what is known only later"
                 )
             if feature.kind == "sequence" and feature.of not in categorical:
                 yield (
@@ -310,6 +313,11 @@ class Config(Section):
                     f"tasks.{i}.space: {task.space!r} leads back to {task.name!r}; a "
                     "chain of spaces must end at a task without one, or in a column"
                 )
+        if self.data.split.column in self.data.made():
+            yield (
+                f"data.split.column: {self.data.split.column!r} is made from the rows, "
+                "which are split by a column of the logs, such as the user or the time"
+            )
         if self.domain and self.domain not in categorical:
             yield (
                 f"domain: must name a categorical feature. Received: {self.domain!r}."
