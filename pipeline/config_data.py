@@ -241,6 +241,8 @@ class Data(Reading):
         new = [*(column for a in self.actions for column in joined(a))]
         new += [*(h.name for h in self.history), *self.labels]
         twice = sorted({name for name in new if new.count(name) > 1})
+        if "impressions" in actions:
+            yield "an action cannot be called impressions; give it another name"
         if twice or len(actions) < len(self.actions):
             yield f"two new columns have the same name: {twice or list(actions)}"
         if (self.actions or self.history) and not self.shuffle_columns():

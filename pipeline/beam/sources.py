@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.beam import readers
-from pipeline.beam.readers import NotUtf8
+from pipeline.beam import csv_log, readers
+from pipeline.beam.csv_log import Dialect, NotUtf8
 from pipeline.config_data import Reading
 from pipeline.errors import PipelineError
 
@@ -59,7 +59,7 @@ class Source:
     format: str
     size: int
     split: str | None = None
-    dialect: readers.Dialect = readers.Dialect()
+    dialect: Dialect = Dialect()
     row_groups: tuple[int, ...] | None = None
     start: int = 0
     stop: int | None = None
@@ -191,7 +191,7 @@ def _read_csv(source: Source, columns: list[str] | None) -> Iterator[readers.Chu
     for by_bytes in (False, True):
         try:
             with opened(source, NotUtf8) as stream:
-                for chunk in readers.read_csv(
+                for chunk in csv_log.read(
                     stream, source.dialect, columns, names, source.line, by_bytes
                 ):
                     new = chunk.positions > last
@@ -213,7 +213,7 @@ def _csv_names(source: Source) -> list[str]:
     if source.dialect.columns:
         return list(source.dialect.columns)
     with opened(replace(source, start=0, stop=None)) as stream:
-        return readers.csv_header(stream, source.dialect)
+        return csv_log.header(stream, source.dialect)
 
 
 @contextlib.contextmanager
@@ -259,9 +259,9 @@ def _format(path: str) -> str | None:
     return None
 
 
-def _dialect(path: str, reading: Reading) -> readers.Dialect:
+def _dialect(path: str, reading: Reading) -> Dialect:
     tabs = re.search(r"\.tsv(?=[.-]|$)", _name(path).lower())
-    return readers.Dialect(
+    return Dialect(
         reading.delimiter or ("\t" if tabs else ","),
         reading.quote,
         tuple(reading.columns) if reading.columns else None,

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import config as config_
-from pipeline.beam import columns, quantiles, readers, shards, splits
+from pipeline.beam import columns, csv_log, quantiles, readers, shards, splits
 from pipeline.components import example_gen as module
 from pipeline.components.example_gen import example_gen
 from pipeline.errors import PipelineError
@@ -456,12 +456,10 @@ def test_lists_of_every_shape():
 
 
 def _csv_rows(tmp_path, text):
-    from pipeline.beam import readers
-
     path = tmp_path / "logs.csv"
     path.write_text(text)
     with path.open("rb") as stream:
-        return list(readers.read_csv(stream, readers.Dialect()))
+        return list(csv_log.read(stream, csv_log.Dialect()))
 
 
 @pytest.mark.parametrize("closed", [True, False])
