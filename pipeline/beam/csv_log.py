@@ -201,10 +201,12 @@ class _Utf8:
 
     def read(self, size: int) -> bytes:
         data = self.stream.read(size)
-        try:
-            self.decoder.decode(data, final=not data)
-        except UnicodeDecodeError as error:
-            raise NotUtf8(str(error)) from None
+        begun, _ = self.decoder.getstate()  # of a character
+        if begun or not data.isascii():
+            try:
+                self.decoder.decode(data, final=not data)
+            except UnicodeDecodeError as error:
+                raise NotUtf8(str(error)) from None
         return data
 
     def close(self) -> None:

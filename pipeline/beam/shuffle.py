@@ -188,11 +188,21 @@ class Read(Step):
                     fits = np.ones(raw.num_rows, bool)
                     fits[list(misfits)] = False
                     kept = pa.RecordBatch.from_pydict(arrays).filter(pa.array(fits))
-                    times = kept.column(TIME).to_numpy()
-                    end = max(end, np.max(times, initial=-np.inf))
+                    end = max(end, self.latest(chunk.rows))
                     yield from self.partition(kept)
         yield beam.pvalue.TaggedOutput("end", float(end))
         return Count(rows_in, filtered, letters.count, tuple(letters.reasons))
+
+    def latest(self, raw: pa.RecordBatch) -> float:
+        """The last time of all rows: the log went on until then, be it for others."""
+        (time,) = (
+            column
+            for column, name in zip(self.log.columns, self.log.names, strict=True)
+            if name == TIME
+        )
+        batch, _ = columns.cast(raw, [time])
+        times = seconds(batch.column(0), self.plan.config.data)
+        return float(np.max(times[np.isfinite(times)], initial=-np.inf))
 
     def cast(self, raw: pa.RecordBatch) -> tuple[dict[str, pa.Array], Misfits]:
         """The columns that travel, by name."""

@@ -322,11 +322,50 @@ def test_the_last_impression_before_an_action_gets_it(tmp_path):
     summary, rows = outcome({"incomplete": "drop"})
     assert rows == [(0, None), (1, 9), None, (1, 1), unlabelled, (0, None)]
     assert summary["incomplete"] == 1 and summary["rows"] == 5
+    # A row that is no such action still shows that the log went on.
+    with open(action["logs"][0], "a") as file:
+        file.write("z,1,122,0\n")
+    _, rows = outcome({"where": 'user != "z"'})
+    assert rows[2] == (1, 2)
     # The logs are known to go on for longer than the last row in them.
     _, rows = outcome({}, until="1970-01-01T00:02:02")
     assert rows[2] == (1, 2)
     _, rows = outcome({}, until=119)
     assert rows[3] == unlabelled
+
+
+@pytest.mark.parametrize("by", ["time", "given"])
+def test_joined_rows_are_split_too_and_the_same_each_time(by, tmp_path):
+    shown, _ = _logs(3)
+    shown.sort(key=lambda row: row["time"])
+    logs = {
+        name: _write_csv(tmp_path / f"{name}.csv", rows)
+        for name, rows in (
+            ("train", shown[:200]),
+            ("valid", shown[200:250]),
+            ("test", shown[250:]),
+        )
+    }
+    data = {
+        "logs": logs if by == "given" else sum(logs.values(), []),
+        "time": "time",
+        "history": [{"name": "h", "key": "user", "column": "item", "max_length": 3}],
+        "split": {"by": by, "column": None if by == "given" else "time"},
+    }
+    config = _config(data, tasks=("row",))
+    summary, rows = _run(config, tmp_path / "one")
+    if by == "given":
+        assert [summary[name] for name in splits.NAMES] == [200, 50, 50]
+    else:
+        train = max(int(row["time"]) for row in rows[: summary["train"]])
+        assert train < min(int(row["time"]) for row in rows[summary["train"] :])
+        assert summary["train"] == pytest.approx(240, abs=10)
+    # A validation row's history reaches back into the rows that train.
+    assert sum(len(row["h"]) for row in rows[summary["train"] :]) > 100
+    _run(config, tmp_path / "two")
+    for path in (tmp_path / "one").rglob("*.parquet"):
+        other = tmp_path / "two" / path.relative_to(tmp_path / "one")
+        assert path.read_bytes() == other.read_bytes()
 
 
 def test_bad_rows_of_both_sides_are_dead_letters(tmp_path):
