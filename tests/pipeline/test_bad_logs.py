@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import __main__ as command
 from pipeline import config as config_
-from pipeline.beam import sources
+from pipeline.beam import csv_log, sources
 from pipeline.components.example_gen import example_gen
 from pipeline.config_data import Reading
 from pipeline.errors import PipelineError
@@ -88,6 +88,24 @@ def test_latin_1_fields_are_dead_letters(tmp_path):
     assert summary["rows"] == 99 and letter["line"] == 9
     assert letter["reason"] == "column 'note': b'caf\\xe9' is not UTF-8"
     assert letter["record"] == {"user": "u7", "click": "1", "note": "caf\\xe9"}
+
+
+def test_a_row_that_is_too_long_and_not_utf_8(tmp_path, monkeypatch):
+    # So small that rows before it are handed over already, and not twice.
+    monkeypatch.setattr(csv_log, "_BLOCK_BYTES", 200)
+    lines = _csv(100, "plain {}").splitlines()
+    lines[1] = "u0,0"
+    lines[60] = "u59,1,café,more"
+    lines[70] = "u69,1,naïve"
+    text = "\n".join(lines).encode("latin-1")
+    (tmp_path / "log.csv").write_bytes(text)
+    summary, letters = _run(_config(tmp_path), tmp_path / "out")
+    assert summary["rows_in"] == 100
+    assert [(e["line"], e["record"]) for e in letters[:2]] == [
+        (2, "u0,0"),
+        (61, "u59,1,caf\\xe9,more"),
+    ]
+    assert letters[2]["line"] == 71 and "is not UTF-8" in letters[2]["reason"]
 
 
 def test_latin_1_lines_are_dead_letters(tmp_path):

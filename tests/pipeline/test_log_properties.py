@@ -74,7 +74,7 @@ def _write(folder, format, rows):
     path = folder / f"log.{format}"
     if format == "csv":
         with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
+            writer = csv.writer(file)  # which ends lines by CR LF, and quotes both
             writer.writerow(rows[0])
             for row in rows:
                 items = row["items"]
@@ -164,12 +164,19 @@ def _no_runner(monkeypatch):
         monkeypatch.setattr(user, "each", each)
 
 
-@pytest.mark.parametrize("format", ["csv", "jsonl", "parquet", "tfrecord"])
-@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize(
+    ("format", "cut"),
+    [
+        ("csv", False),
+        ("csv", True),
+        ("jsonl", False),
+        ("jsonl", True),
+        ("parquet", False),
+        ("tfrecord", False),
+    ],
+)
 def test_what_is_written_comes_back(format, cut, monkeypatch):
     if cut:
-        if format not in ("csv", "jsonl"):
-            pytest.skip("parts of this format have no ranges")
         monkeypatch.setattr(ranges, "RANGE_BYTES", 64)
         monkeypatch.setattr(readers, "CHUNK_ROWS", 2)
 
@@ -216,10 +223,10 @@ def test_any_bytes_are_rows_or_dead_letters(content):
     """As many as the lines of the CSV that are not empty."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "log.csv"
-        path.write_bytes(b"x,y\n" + content)
+        path.write_bytes(b"x,y\n" + b"some,text\n" * 8 + content)
         (file,) = sources.find([("", str(path), None)], Reading(quote=None))
         chunks = list(sources.read(file))
     rows = sum(chunk.rows.num_rows for chunk in chunks)
     lost = sum(record.lines for chunk in chunks for record in chunk.unparsed)
     text = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    assert rows + lost == sum(bool(line) for line in text.split(b"\n"))
+    assert rows + lost == 8 + sum(bool(line) for line in text.split(b"\n"))
