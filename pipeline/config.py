@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from pipeline.config_data import Data, Name, Section
 from pipeline.errors import PipelineError
 
 
@@ -28,80 +29,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-class _Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-
-class Split(_Section):
-    """How rows are divided into train, valid and test.
-
-    `hash`: by a hash of `column` (all rows of a user stay together). `time`: by
-    order of `column`, the oldest rows train. `given`: `data.logs` names the files
-    of each split.
-    """
-
-    by: Literal["hash", "time", "given"] = "hash"
-    column: str | None = None
-    train: Annotated[float, Field(gt=0, lt=1)] = 0.8
-    valid: Annotated[float, Field(gt=0, lt=1)] = 0.1
-
-    @model_validator(mode="after")
-    def _check(self) -> "Split":
-        if self.by in ("hash", "time") and not self.column:
-            raise ValueError(f"a split by {self.by!r} needs `column`")
-        if self.train + self.valid >= 1:
-            raise ValueError(
-                "`train` + `valid` must be below 1, the rest is test. Received: "
-                f"{self.train} + {self.valid}"
-            )
-        return self
-
-
-class Data(_Section):
-    """Where the logs come from: own files (`logs`) or a bundled dataset (`source`)."""
-
-    source: Literal["feed", "census"] | None = None
-    options: dict[str, Any] = {}
-    logs: list[str] | dict[Literal["train", "valid", "test"], list[str]] | None = None
-    format: Literal["csv", "jsonl", "parquet", "tfrecord"] | None = None
-    delimiter: str = ","
-    split: Split
-    max_dead_letter_rate: Annotated[float, Field(ge=0, le=1)] = 0.001
-
-    @field_validator("logs", mode="before")
-    @classmethod
-    def _one_pattern(cls, logs: Any) -> Any:
-        return [logs] if isinstance(logs, str) else logs
-
-    @model_validator(mode="after")
-    def _check(self) -> "Data":
-        if (self.source is None) == (self.logs is None):
-            raise ValueError("exactly one of `source` and `logs` must be given")
-        if isinstance(self.logs, dict) != (self.split.by == "given") and self.logs:
-            raise ValueError(
-                "`logs` maps train, valid and test to files if, and only if, "
-                "`split.by` is 'given'"
-            )
-        if isinstance(self.logs, dict) and len(self.logs) != 3:
-            raise ValueError(
-                f"`logs` must name train, valid and test. Received: {list(self.logs)}"
-            )
-        return self
-
-
-# Feature and task names become the inputs and outputs of the served model, so they
-# are held to what TensorFlow takes.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$")]
-
-
-class Vocabulary(_Section):
+class Vocabulary(Section):
     """Values seen at least `min_count` times in the train split, at most `max_size`."""
 
     min_count: Annotated[int, Field(ge=1)] = 1
     max_size: Annotated[int, Field(ge=1)] | None = None
 
 
-class CategoricalFeature(_Section):
+class CategoricalFeature(Section):
     """A column of one value a row; by vocabulary unless `hash_buckets` is given."""
 
     kind: Literal["categorical"]
@@ -117,7 +52,7 @@ class CategoricalFeature(_Section):
         return self
 
 
-class NumericFeature(_Section):
+class NumericFeature(Section):
     """A column of one number a row, standardised, or cut into quantile `buckets`."""
 
     kind: Literal["numeric"]
@@ -127,7 +62,7 @@ class NumericFeature(_Section):
     embedding_dim: Annotated[int, Field(ge=1)] = 8
 
 
-class SequenceFeature(_Section):
+class SequenceFeature(Section):
     """A list of values a row, which share the vocabulary and the table of feature `of`.
 
     The last `max_length` values count. In a CSV the values stand in one field, with
@@ -146,7 +81,7 @@ Feature = Annotated[
 ]
 
 
-class Task(_Section):
+class Task(Section):
     """One predicted action; `tfmtl.Task` says what its keys mean.
 
     `label`, `row_weight` and `duration` are columns of the logs, `space` is a column or
@@ -180,7 +115,7 @@ class Task(_Section):
         return self.label or self.name
 
 
-class Model(_Section):
+class Model(Section):
     """The architecture by its registered name, and the arguments it is built with."""
 
     architecture: str = "ple"
@@ -205,7 +140,7 @@ class Named(pydantic.BaseModel):
         return dict(self.model_extra or {})
 
 
-class Validation(_Section):
+class Validation(Section):
     """How far distributions may move before ExampleValidator warns.
 
     `drift`: from train to valid and test, and from the previous run's train to this
@@ -219,7 +154,7 @@ class Validation(_Section):
     skew: Annotated[float, Field(ge=0, le=1)] = 0.3
 
 
-class Transform(_Section):
+class Transform(Section):
     """How transformed examples are written.
 
     `rows_per_record`: 1 is one `tf.Example` a row, which every reader knows. A few
@@ -230,7 +165,7 @@ class Transform(_Section):
     rows_per_record: Annotated[int, Field(ge=1)] = 1
 
 
-class Train(_Section):
+class Train(Section):
     """How the model is fitted.
 
     An epoch is a pass over the train split, or `steps_per_epoch` batches: it ends with
@@ -266,7 +201,7 @@ class Train(_Section):
     workers: Annotated[int, Field(ge=1)] | list[str] = 1
 
 
-class FusedScore(_Section):
+class FusedScore(Section):
     """One score of several tasks: `form` "product", prod p^w, or "sum", sum w*p.
 
     `weights`: {task: w}; the other tasks do not count.
@@ -278,7 +213,7 @@ class FusedScore(_Section):
     ]
 
 
-class Export(_Section):
+class Export(Section):
     """What the signature `rank` of the exported model takes and gives.
 
     `user_features`: features that a request gives once for all candidates; without,
@@ -291,7 +226,7 @@ class Export(_Section):
     rank_outputs: Annotated[list[str], Field(min_length=1)] | None = None
 
 
-class Infra(_Section):
+class Infra(Section):
     """What InfraValidator holds the exported model to before it may be pushed.
 
     `rows`: logged rows whose served scores are compared with the offline ones.
@@ -304,7 +239,7 @@ class Infra(_Section):
     max_megabytes: Annotated[float, Field(gt=0)] | None = None
 
 
-class Evaluate(_Section):
+class Evaluate(Section):
     """What is reported, and what a model must reach to be blessed.
 
     `slices`: columns whose values are reported apart. `group`: a column, such as the
@@ -329,7 +264,7 @@ class Evaluate(_Section):
     single_task: str | None = None
 
 
-class Push(_Section):
+class Push(Section):
     """Where blessed models go: `destination`/<version>, the newest `keep` of them.
 
     `models_config`: a TF Serving model config file, in which the new version is added
@@ -349,14 +284,14 @@ class Push(_Section):
         return self
 
 
-class Beam(_Section):
+class Beam(Section):
     """`runner`: "local", or a Beam runner's name; `flags` go to Beam as they are."""
 
     runner: str = "local"
     flags: list[str] = []
 
 
-class Config(_Section):
+class Config(Section):
     """A whole pipeline."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
@@ -409,11 +344,14 @@ class Config(_Section):
         labels = {t.label_column for t in self.tasks}
         spaces = {t.space for t in self.tasks}
         categorical = [n for n, f in features.items() if f.kind == "categorical"]
+        histories = [history.name for history in self.data.history]
+        later = [name for name in self.data.made() if name not in histories]
         for i, feature in enumerate(self.features):
-            if feature.name in labels | spaces:
+            if feature.name in labels | spaces | set(later):
                 yield (
                     f"features.{i}.name: {feature.name!r} is the label or the sample "
-                    "space of a task; a model must not see what is known only later"
+                    "space of a task, or made from later actions; a model must not see "
+                    "what is known only later"
                 )
             if feature.kind == "sequence" and feature.of not in categorical:
                 yield (
@@ -443,6 +381,11 @@ class Config(_Section):
                     f"tasks.{i}.space: {task.space!r} leads back to {task.name!r}; a "
                     "chain of spaces must end at a task without one, or in a column"
                 )
+        if self.data.split.column in self.data.made():
+            yield (
+                f"data.split.column: {self.data.split.column!r} is made from the rows, "
+                "which are split by a column of the logs, such as the user or the time"
+            )
         if self.domain and self.domain not in categorical:
             yield (
                 f"domain: must name a categorical feature. Received: {self.domain!r}."
@@ -596,10 +539,10 @@ def _keys_at(loc: tuple) -> list[str]:
     return list(section.model_fields)
 
 
-def _models(annotation: Any) -> Iterator[type[_Section]]:
+def _models(annotation: Any) -> Iterator[type[Section]]:
     """The section classes inside an annotation such as list[Annotated[A | B, ...]]."""
     if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        if issubclass(annotation, _Section):
+        if issubclass(annotation, Section):
             yield annotation
     for argument in typing.get_args(annotation):
         yield from _models(argument)

@@ -1,10 +1,8 @@
 """The stages of the pipeline, in order: what each reads, writes and depends on."""
 
 import dataclasses
-import glob
 import importlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,13 +69,14 @@ def _labels(config: Config) -> list[dict]:
 
 def _log_files(config: Config) -> list:
     """The user's own log files, with what shows that one has changed."""
-    logs = config.data.logs or []
-    return _files(logs if isinstance(logs, list) else sum(logs.values(), []))
+    return _files(config.data.patterns())
 
 
 def _files(patterns: list[str]) -> list:
-    files = sorted(file for pattern in patterns for file in glob.glob(pattern))
-    return [(file, os.stat(file).st_size, os.stat(file).st_mtime_ns) for file in files]
+    # Imported late: the command line answers before Beam is loaded.
+    from pipeline.beam.sources import versions
+
+    return versions(patterns) if patterns else []
 
 
 def _is_served(config: Config, outputs: Mapping[str, Path]) -> bool:

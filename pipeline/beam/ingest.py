@@ -1,36 +1,34 @@
-"""What ExampleGen's workers do with a file: look at it, and turn it into examples."""
+"""What ExampleGen's workers do with logs: look at them, and turn them into examples."""
 
-import json
-import os
-import uuid
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.beam import columns, quantiles, sources, splits
-from pipeline.beam.columns import Column
+from pipeline import expressions
+from pipeline.beam import columns, compute, sources, splits
+from pipeline.beam.columns import Column, Misfits
+from pipeline.beam.dead_letters import DeadLetters, Letter, readable
+from pipeline.beam.shards import Shards
 from pipeline.beam.sources import Source
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 
-SHARD_ROWS = 32_768
-REASONS = 5
-
-
-class Scan(NamedTuple):
-    """What the first job finds in a file; `times` where the split is by time."""
-
-    types: dict[str, pa.DataType]
-    times: quantiles.Sketch | None
-    parts: list[Source]
-
 
 class Plan(NamedTuple):
-    """What the second job does with every row; `limits` where it splits by time."""
+    """What is done with every row.
+
+    Attributes:
+        config: Its `data` section.
+        columns: The columns of the logs.
+        limits: Of the split by time.
+        folder: Where the examples go.
+        work: A folder for what is not whole yet.
+    """
 
     config: Config
     columns: list[Column]
@@ -40,17 +38,59 @@ class Plan(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What became of the rows of some files."""
+    """What became of the rows of some logs.
+
+    `rows` by split; `dead` with the first `reasons`; `filtered`: `where` did not hold;
+    `incomplete`: dropped, since the time for an action was not over.
+    """
 
     rows: dict[str, int]
     dead: int
     reasons: list[str]
+    filtered: int = 0
+    incomplete: int = 0
+
+    @property
+    def rows_in(self) -> int:
+        """All rows that were read."""
+        return sum(self.rows.values()) + self.dead + self.filtered + self.incomplete
+
+
+def total(reports: Sequence[Report]) -> Report:
+    """The sum of reports."""
+    return Report(
+        {name: sum(report.rows[name] for report in reports) for name in splits.NAMES},
+        sum(report.dead for report in reports),
+        [reason for report in reports for reason in report.reasons],
+        sum(report.filtered for report in reports),
+        sum(report.incomplete for report in reports),
+    )
+
+
+class Rows(NamedTuple):
+    """Rows with the types of examples, and where each is from.
+
+    Attributes:
+        batch: The rows.
+        parts: Parts of logs.
+        part: int (rows,). The position in `parts` that a row is from.
+        positions: int64 (rows,). Its place there.
+        raw: The rows as they stand in the logs.
+    """
+
+    batch: pa.RecordBatch
+    parts: Sequence[Source]
+    part: np.ndarray
+    positions: np.ndarray
+    raw: pa.RecordBatch
 
 
 def kinds_of(config: Config) -> dict[str, str]:
     """{column: type} of the columns that the config names."""
     kinds: dict[str, str] = {}
     for path, name, kind in config.columns():
+        if name in config.data.made():
+            continue
         earlier = kinds.get(name, kind)
         if earlier != kind and (kind != "any" or earlier == "list"):
             raise PipelineError(
@@ -59,30 +99,6 @@ def kinds_of(config: Config) -> dict[str, str]:
             )
         kinds[name] = earlier
     return kinds
-
-
-def scan(config: Config, index: int, source: Source) -> Scan:
-    """Looks at a file; reads no more of it than needed."""
-    kinds, split = kinds_of(config), config.data.split
-    types, times = sources.listed_columns(source), []
-    known = types is not None
-    types = types or {}
-    by_time = split.by == "time" and (split.column in types or not known)
-    if by_time or not known:
-        for chunk in sources.read(source, [split.column] if known else None):
-            rows = chunk.rows
-            for name, array in zip(rows.schema.names, rows.columns, strict=True):
-                if not known:
-                    type_ = columns.own_type(array, kinds.get(name, "own"))
-                    types[name] = columns.common_type(types.get(name, type_), type_)
-            if by_time and split.column in rows.schema.names:
-                kind = kinds[split.column]
-                type_ = columns.own_type(rows.column(split.column), kind)
-                column = typed(split.column, kind, type_)
-                values = splits.times(columns.cast(rows, [column])[0].column(0))
-                times.append(quantiles.sketch(values[np.isfinite(values)]))
-    merged = quantiles.merge(times) if times else None
-    return Scan(types, merged, sources.parts(source, SHARD_ROWS))
 
 
 def typed(
@@ -95,49 +111,136 @@ def typed(
 
 
 def ingest(plan: Plan, index: int, group: Sequence[Source]) -> Report:
-    """Reads some files and writes their rows and dead letters."""
-    shards = {
-        name: _Shards(plan.folder / f"Split-{name}", f"part-{index:08d}", plan.work)
-        for name in splits.NAMES
-    }
-    dead, reasons = 0, []
-    part = plan.work / uuid.uuid4().hex
-    with part.open("w") as letters:
-        for source in group:
-            unit = "line" if source.format in ("csv", "jsonl") else "row"
+    """Reads some parts of logs and writes their rows and dead letters."""
+    with Output(plan, f"part-{index:08d}") as output:
+        filtered = 0
+        for number, source in enumerate(group):
             for chunk in sources.read(source):
-                rows, misfits = columns.cast(chunk.rows, plan.columns)
-                split, unsplit = _assign(plan, source, rows)
-                misfits = {**unsplit, **misfits}
-                split[list(misfits)] = -1
-                for number, name in enumerate(splits.NAMES):
-                    shards[name].add(rows.filter(pa.array(split == number)))
-                lost = [record[:3] for record in chunk.unparsed] + [
-                    (int(chunk.positions[row]), reason, _record(chunk.rows, row))
-                    for row, reason in misfits.items()
-                ]
-                for position, reason, record in sorted(lost, key=lambda item: item[0]):
-                    letter = {"source": source.path, unit: position, "reason": reason}
-                    letters.write(json.dumps({**letter, "record": record}) + "\n")
-                    if len(reasons) < REASONS:
-                        reasons.append(f"{source.path}, {unit} {position}: {reason}")
-                dead += len(misfits) + sum(record.lines for record in chunk.unparsed)
-    rows_out = {name: writer.close() for name, writer in shards.items()}
-    if dead:
-        folder = plan.folder / "dead_letter"
-        folder.mkdir(exist_ok=True)
-        os.replace(part, folder / f"part-{index:08d}.jsonl")
-    return Report(rows_out, dead, reasons)
+                output.letters.add_unparsed(source, chunk.unparsed)
+                raw, positions, wrong, dropped = select(
+                    plan.config.data.where, chunk.rows, chunk.positions
+                )
+                filtered += dropped
+                batch, misfits = columns.cast(raw, plan.columns)
+                part = np.full(raw.num_rows, number)
+                rows = Rows(batch, group, part, positions, raw)
+                output.add(rows, {**misfits, **wrong})
+    return output.report()._replace(filtered=filtered)
+
+
+def select(
+    where: str | None, rows: pa.RecordBatch, positions: np.ndarray
+) -> tuple[pa.RecordBatch, np.ndarray, Misfits, int]:
+    """The rows for which an expression holds, and those on which it cannot be computed.
+
+    Args:
+        where: The expression; all rows are selected without one.
+        rows: The rows.
+        positions: (rows,). Where they stand.
+
+    Returns:
+        The rows and their positions; {row: what is wrong}; how many rows are left out.
+    """
+    if where is None:
+        return rows, positions, {}, 0
+    holds, wrong = compute.values(expressions.parse(where), rows)
+    kept = np.nan_to_num(holds) != 0
+    kept[list(wrong)] = True
+    place = np.cumsum(kept) - 1
+    misfits = {int(place[row]): reason for row, reason in wrong.items()}
+    chosen = rows.filter(pa.array(kept))
+    return chosen, positions[kept], misfits, int(np.sum(~kept))
+
+
+class Output:
+    """What one call of a worker writes: shards of the three splits, and dead letters.
+
+    A context manager; `report` counts what was written when it is left.
+    """
+
+    def __init__(self, plan: Plan, name: str):
+        self.plan = plan
+        self.pool = ThreadPoolExecutor(1)
+        self.letters = DeadLetters(plan.folder, name, plan.work)
+        self.shards = [
+            Shards(plan.folder / f"Split-{split}", name, plan.work, self.pool)
+            for split in splits.NAMES
+        ]
+        labels = plan.config.data.labels
+        self.labels = {name: expressions.parse(text) for name, text in labels.items()}
+
+    def __enter__(self) -> "Output":
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        with self.pool, writing(self.plan.folder):
+            with self.letters:
+                if error is not None:
+                    raise error
+                self.rows = [shards.close() for shards in self.shards]
+
+    def report(self) -> Report:
+        """What has been written."""
+        rows = dict(zip(splits.NAMES, self.rows, strict=True))
+        return Report(rows, self.letters.count, self.letters.reasons)
+
+    def add(self, rows: Rows, misfits: Misfits) -> None:
+        """Computes the labels, splits the rows and writes them.
+
+        Args:
+            rows: The rows, without their labels.
+            misfits: Those that become dead letters whatever follows.
+        """
+        batch = rows.batch
+        for name, tree in self.labels.items():
+            values, wrong = compute.values(tree, rows.batch)
+            label = pa.array(values, mask=np.isnan(values))
+            batch = batch.append_column(name, label)
+            misfits = {**wrong, **misfits}
+        split, unsplit = _assign(self.plan, rows, batch)
+        misfits = {**unsplit, **misfits}
+        split[list(misfits)] = -1
+        for number, shards in enumerate(self.shards):
+            shards.add(batch.filter(pa.array(split == number)))
+        self.letters.add(
+            letters(rows.parts, rows.part, rows.positions, rows.raw, misfits)
+        )
+
+
+def letters(
+    parts: Sequence[Source],
+    part: np.ndarray | int,
+    positions: np.ndarray,
+    raw: pa.RecordBatch,
+    misfits: Misfits,
+) -> Iterator[Letter]:
+    """Dead letters of the rows that do not fit; the arguments are those of `Rows`."""
+    for row, reason in misfits.items():
+        source = parts[part if isinstance(part, int) else part[row]]
+        yield Letter(source, int(positions[row]), reason, readable(raw, row))
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What goes wrong while files are written becomes an error about the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise PipelineError(
+            f"{folder}: cannot be written to: {error}. Make room, or set `workspace` "
+            "to a folder on another disk"
+        ) from error
 
 
 def _assign(
-    plan: Plan, source: Source, rows: pa.RecordBatch
-) -> tuple[np.ndarray, columns.Misfits]:
+    plan: Plan, rows: Rows, batch: pa.RecordBatch
+) -> tuple[np.ndarray, Misfits]:
     """The split of each row, as a position in `splits.NAMES`, and who has none."""
     split = plan.config.data.split
     if split.by == "given":
-        return np.full(rows.num_rows, splits.NAMES.index(source.split), np.int8), {}
-    column = rows.column(split.column)
+        given = [splits.NAMES.index(part.split) for part in rows.parts]
+        return np.array(given, np.int8)[rows.part], {}
+    column = batch.column(split.column)
     if split.by == "hash":
         bad = column.is_null().to_numpy(zero_copy_only=False)
         result = splits.by_hash(column, split.train, split.valid)
@@ -151,45 +254,3 @@ def _assign(
         f"{column[int(row)].as_py()!r}"
         for row in np.flatnonzero(bad)
     }
-
-
-def _record(rows: pa.RecordBatch, row: int) -> dict[str, Any]:
-    def readable(value: Any) -> Any:
-        if isinstance(value, bytes):
-            return value.decode(errors="backslashreplace")
-        if isinstance(value, list):
-            return [readable(item) for item in value]
-        return value if isinstance(value, (int, float, str, type(None))) else str(value)
-
-    return {k: readable(v) for k, v in rows.slice(row, 1).to_pylist()[0].items()}
-
-
-class _Shards:
-    """Writes the rows of one split in files of `SHARD_ROWS` rows."""
-
-    def __init__(self, folder: Path, prefix: str, work: Path):
-        folder.mkdir(exist_ok=True)
-        self.folder, self.prefix, self.work = folder, prefix, work
-        self.batches: list[pa.RecordBatch] = []
-        self.waiting = self.files = self.rows = 0
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        self.batches.append(batch)
-        self.waiting += batch.num_rows
-        self.rows += batch.num_rows
-        while self.waiting >= SHARD_ROWS:
-            self._write()
-
-    def close(self) -> int:
-        if self.waiting:
-            self._write()
-        return self.rows
-
-    def _write(self) -> None:
-        table = pa.Table.from_batches(self.batches)
-        part = self.work / uuid.uuid4().hex
-        pq.write_table(table.slice(0, SHARD_ROWS), part, compression="zstd")
-        os.replace(part, self.folder / f"{self.prefix}-{self.files:08d}.parquet")
-        self.files += 1
-        self.batches = table.slice(SHARD_ROWS).to_batches()
-        self.waiting = max(self.waiting - SHARD_ROWS, 0)

@@ -44,7 +44,7 @@ def analyze(config: Config, work: Path) -> dict:
         (f"validation.served.{i}", pattern, None)
         for i, pattern in enumerate(config.validation.served)
     ]
-    files = sources.find(patterns, config.data.format, config.data.delimiter)
+    files = sources.find(patterns, config.data)
     # Neither labels nor what depends on them: nobody knows them when a model is asked.
     features_only = config.model_copy(update={"tasks": [], "domain": None})
     with tempfile.TemporaryDirectory(prefix=".served-", dir=work) as name:

@@ -1,25 +1,31 @@
 """Logs: which files there are, and their rows as Arrow record batches.
 
-A source is a file, or some row groups of a Parquet file. It is read as a stream of
+A source is a file, or a part of it: some row groups of a Parquet file, or a range of a
+large CSV or JSON Lines file that starts and ends with a line. It is read as a stream of
 chunks of at most `CHUNK_ROWS` rows, so memory does not grow with the file. A record
 that cannot be parsed is handed over beside the rows; a file that cannot be read to its
 end is an error, since nobody knows how many rows are lost.
+
+Files are found and opened by Beam's file systems only, so a path may be local,
+`gs://`, `s3://`, `hdfs://` or of any scheme that a file system is registered for.
 """
 
 import contextlib
 import io
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.beam import readers
+from pipeline.beam import csv_log, readers
+from pipeline.beam.csv_log import Dialect, NotUtf8
+from pipeline.config_data import Reading
 from pipeline.errors import PipelineError
 
 _EXTENSIONS = {
@@ -28,6 +34,8 @@ _EXTENSIONS = {
     "parquet": "parquet|pq",
     "tfrecord": "tfrecords?",
 }
+# A ValueError or an ImportError: no file system for such paths is installed.
+_CANNOT_LIST = (BeamIOError, OSError, ValueError, ImportError)
 _COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 
 
@@ -40,22 +48,34 @@ class Source:
         format: "csv", "jsonl", "parquet" or "tfrecord".
         size: Bytes.
         split: "train", "valid" or "test" where the config gives the splits.
-        delimiter: Between the fields of a CSV.
+        dialect: How a CSV is written.
         row_groups: The row groups of a Parquet file that are read; None for all.
+        start: The byte at which the part of a CSV or JSON Lines file starts.
+        stop: The byte before which it ends; None for the end of the file.
+        line: The number of its first line in the file.
     """
 
     path: str
     format: str
     size: int
     split: str | None = None
-    delimiter: str = ","
+    dialect: Dialect = Dialect()
     row_groups: tuple[int, ...] | None = None
+    start: int = 0
+    stop: int | None = None
+    line: int = 1
+
+    @property
+    def compression(self) -> str | None:
+        """The codec of the whole file, told by its name; None if there is none."""
+        for extension, codec in _COMPRESSED.items():
+            if self.path.endswith(extension) and self.format != "parquet":
+                return codec
+        return None
 
 
 def find(
-    patterns: Iterable[tuple[str, str, str | None]],
-    format: str | None = None,
-    delimiter: str = ",",
+    patterns: Iterable[tuple[str, str, str | None]], reading: Reading
 ) -> list[Source]:
     """Finds the files of glob patterns, in the order of their names.
 
@@ -64,8 +84,8 @@ def find(
 
     Args:
         patterns: (YAML path for messages, glob pattern, split or None).
-        format: The format; None to tell it by each file's name.
-        delimiter: Between the fields of a CSV.
+        reading: The format, where the files' names do not tell it, and how CSVs are
+            written.
 
     Raises:
         PipelineError: If a pattern matches nothing, or a file's format is unknown, or
@@ -76,7 +96,9 @@ def find(
     for where, pattern, split in patterns:
         try:
             files = FileSystems.match([pattern])[0].metadata_list
-        except BeamIOError as error:
+            if not files:
+                _check_permission(pattern)
+        except _CANNOT_LIST as error:
             problems.append(f"{where}: {pattern!r} cannot be listed: {error}")
             continue
         files = [f for f in files if not _name(f.path).startswith((".", "_"))]
@@ -86,7 +108,7 @@ def find(
                 "working directory; the files of a folder are 'folder/*'"
             )
         for file in files:
-            kind = format or _format(file.path)
+            kind = reading.format or _format(file.path)
             earlier = found.get(file.path)
             if kind is None:
                 problems.append(
@@ -103,11 +125,28 @@ def find(
                     f"{where}: {file.path} is in the split {earlier.split!r} too"
                 )
             else:
-                source = Source(file.path, kind, file.size_in_bytes, split, delimiter)
+                dialect = _dialect(file.path, reading)
+                source = Source(file.path, kind, file.size_in_bytes, split, dialect)
                 found[file.path] = source
     if problems:
         raise PipelineError("\n".join(problems))
     return sorted(found.values(), key=lambda source: source.path)
+
+
+def versions(patterns: Iterable[str]) -> list[tuple[str, int, float | None]]:
+    """Files of glob patterns: path, size and time of the last change, where known.
+
+    Raises:
+        PipelineError: If a pattern cannot be listed.
+    """
+    found = set()
+    for pattern in patterns:
+        try:
+            files = FileSystems.match([pattern])[0].metadata_list
+        except _CANNOT_LIST as error:
+            raise PipelineError(f"{pattern!r} cannot be listed: {error}") from error
+        found |= {(f.path, f.size_in_bytes, f.last_updated_in_seconds) for f in files}
+    return sorted(found)
 
 
 def listed_columns(source: Source) -> dict[str, pa.DataType] | None:
@@ -115,31 +154,13 @@ def listed_columns(source: Source) -> dict[str, pa.DataType] | None:
 
     A CSV's are all strings.
     """
-    with _reading(source) as stream:
-        if source.format == "csv":
-            names = readers.csv_header(stream, source.delimiter)
-            return dict.fromkeys(names, pa.string())
-        if source.format == "parquet":
+    if source.format == "csv":
+        return dict.fromkeys(_csv_names(source), pa.string())
+    if source.format == "parquet":
+        with opened(source) as stream:
             schema = pq.read_schema(stream)
-            return dict(zip(schema.names, schema.types, strict=True))
+        return dict(zip(schema.names, schema.types, strict=True))
     return None
-
-
-def parts(source: Source, rows: int) -> list[Source]:
-    """Divides a Parquet file into runs of row groups of about `rows` rows or more."""
-    if source.format != "parquet":
-        return [source]
-    with _reading(source) as stream:
-        metadata = pq.read_metadata(stream)
-    sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
-    # Row groups with the same number are read together.
-    number = (np.cumsum(sizes) - sizes) // rows
-    distinct = np.unique(number)
-    groups = [tuple(np.flatnonzero(number == n).tolist()) for n in distinct]
-    return [
-        replace(source, size=source.size // len(groups), row_groups=group)
-        for group in groups
-    ]
 
 
 def read(source: Source, columns: list[str] | None = None) -> Iterator[readers.Chunk]:
@@ -152,28 +173,78 @@ def read(source: Source, columns: list[str] | None = None) -> Iterator[readers.C
     Raises:
         PipelineError: If the file cannot be read to its end.
     """
-    with _reading(source) as stream:
-        if source.format == "csv":
-            yield from readers.read_csv(stream, source.delimiter, columns)
-        elif source.format == "parquet":
+    if source.format == "csv":
+        yield from _read_csv(source, columns)
+        return
+    with opened(source) as stream:
+        if source.format == "parquet":
             yield from readers.read_parquet(stream, source.row_groups, columns)
         elif source.format == "jsonl":
-            yield from readers.read_jsonl(stream)
+            yield from readers.read_jsonl(stream, source.line)
         else:
             yield from readers.read_tfrecord(stream)
 
 
+def _read_csv(source: Source, columns: list[str] | None) -> Iterator[readers.Chunk]:
+    names = _csv_names(source) if source.start else None
+    last, lost = 0, set()  # The last row and the records that are handed over.
+    for by_bytes in (False, True):
+        try:
+            with opened(source, NotUtf8) as stream:
+                for chunk in csv_log.read(
+                    stream, source.dialect, columns, names, source.line, by_bytes
+                ):
+                    new = chunk.positions > last
+                    if not new.all():
+                        rows = chunk.rows.filter(pa.array(new))
+                        chunk = chunk._replace(
+                            rows=rows, positions=chunk.positions[new]
+                        )
+                    unparsed = [r for r in chunk.unparsed if r.position not in lost]
+                    yield chunk._replace(unparsed=unparsed)
+                    last = max(last, chunk.positions.max(initial=0))
+                    lost |= {record.position for record in unparsed}
+            return
+        except NotUtf8:
+            continue  # once again, by bytes
+
+
+def _csv_names(source: Source) -> list[str]:
+    if source.dialect.columns:
+        return list(source.dialect.columns)
+    with opened(replace(source, start=0, stop=None)) as stream:
+        return csv_log.header(stream, source.dialect)
+
+
 @contextlib.contextmanager
-def _reading(source: Source) -> Iterator[Any]:
-    """Opens a file; what goes wrong while it is read becomes an error about it."""
+def opened(source: Source, *but: type[Exception]) -> Iterator[Any]:
+    """Opens a file; what goes wrong while it is read becomes an error about it.
+
+    Args:
+        source: The file.
+        but: Exceptions that are let through.
+    """
     try:
         with _open(source) as stream:
             yield stream
+    except but:
+        raise
     except (OSError, EOFError, ValueError, pa.ArrowException, BeamIOError) as error:
         raise PipelineError(
             f"{source.path}: cannot be read to its end as {source.format}: {error}. "
             "Write the file anew, or keep it out of `data.logs`"
         ) from error
+
+
+def _check_permission(pattern: str) -> None:
+    """Raises a PermissionError if a local folder on the way may not be listed.
+
+    To a glob such a folder is empty.
+    """
+    if "://" not in pattern:
+        fixed = re.split(r"[*?\[]", pattern)[0]
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.scandir(os.path.dirname(fixed) or ".").close()
 
 
 def _name(path: str) -> str:
@@ -188,14 +259,51 @@ def _format(path: str) -> str | None:
     return None
 
 
+def _dialect(path: str, reading: Reading) -> Dialect:
+    tabs = re.search(r"\.tsv(?=[.-]|$)", _name(path).lower())
+    return Dialect(
+        reading.delimiter or ("\t" if tabs else ","),
+        reading.quote,
+        tuple(reading.columns) if reading.columns else None,
+        reading.strip,
+        reading.multiline,
+    )
+
+
 def _open(source: Source) -> Any:
     # Arrow's decompressors are used, not Beam's, as those take a file that was cut off
     # for a whole one.
     plain = FileSystems.open(
         source.path, compression_type=CompressionTypes.UNCOMPRESSED
     )
-    for extension, codec in _COMPRESSED.items():
-        if source.path.endswith(extension) and source.format != "parquet":
-            file = pa.PythonFile(plain, mode="r")
-            return io.BufferedReader(pa.CompressedInputStream(file, codec), 1 << 20)
-    return plain
+    if source.compression:
+        file = pa.PythonFile(plain, mode="r")
+        plain = pa.CompressedInputStream(file, source.compression)
+    elif source.format == "parquet":
+        return plain
+    elif source.start or source.stop is not None:
+        plain.seek(source.start)
+        plain = _Range(plain, source.stop)
+    return plain if hasattr(plain, "peek") else io.BufferedReader(plain, 1 << 20)
+
+
+class _Range(io.RawIOBase):
+    """What is left of an open file, up to a byte."""
+
+    def __init__(self, stream: Any, stop: int | None):
+        self.stream, self.stop = stream, stop
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size = len(buffer)
+        if self.stop is not None:
+            size = min(size, self.stop - self.stream.tell())
+        data = self.stream.read(size)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self.stream.close()
+        super().close()

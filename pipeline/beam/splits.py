@@ -40,32 +40,36 @@ def by_hash(column: pa.Array, train: float, valid: float) -> np.ndarray:
     return split[encoded.indices.fill_null(len(position)).to_numpy()]
 
 
-def times(column: pa.Array) -> np.ndarray:
+def times(column: pa.Array, unit: float = 1.0) -> np.ndarray:
     """A column of numbers, dates or ISO 8601 texts as float64 that orders the rows.
 
     Times without a zone are taken as UTC.
 
+    Args:
+        column: The values.
+        unit: The units of a number that make a second: 1000 for milliseconds.
+
     Returns:
-        float64 (rows,): numbers as they are, dates as seconds since 1970; NaN where
-        the value is missing or neither.
+        float64 (rows,): seconds, of dates since 1970; NaN where the value is missing or
+        neither.
     """
     if pa.types.is_temporal(column.type):
         column = column.cast(pa.timestamp("us")).cast(pa.int64())
         return pc.divide(column.cast(pa.float64()), 1e6).to_numpy(zero_copy_only=False)
     try:
         numbers = column.cast(pa.float64(), safe=False)
-        return numbers.to_numpy(zero_copy_only=False)
+        return numbers.to_numpy(zero_copy_only=False) / unit
     except pa.ArrowInvalid:
         encoded = column.dictionary_encode()
-    distinct = [_time(value) for value in encoded.dictionary.to_pylist()]
+    distinct = [_time(value, unit) for value in encoded.dictionary.to_pylist()]
     indices = encoded.indices.fill_null(len(distinct)).to_numpy()
     return np.array([*distinct, np.nan])[indices]
 
 
-def _time(value: str) -> float:
+def _time(value: str, unit: float) -> float:
     value = value.strip()
     try:
-        return float(value)
+        return float(value) / unit
     except ValueError:
         pass
     try:

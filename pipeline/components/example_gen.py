@@ -1,10 +1,14 @@
 """ExampleGen: logs -> typed examples in three splits, as Parquet shards.
 
-Two Beam jobs over the files. The first looks at them: which columns of which types, and
-how the times spread where the split is by time. The second reads them, gives the
-columns their types, splits the rows and writes the shards. A row that does not fit goes
-to `dead_letter/` with its source, position and reason, so that rows in = rows written +
-dead letters, always.
+First the logs are looked at: which columns of which types, how large ones are cut, and
+how the times spread where the split is by time. Then a Beam job reads them, gives the
+columns their types, computes the labels, splits the rows and writes the shards; with
+`data.actions` or `data.history` it joins on the way. A row that does not fit goes to
+`dead_letter/` with its source, position and reason.
+
+Nothing is lost: `rows_in` = `rows` + `dead` + `filtered` + `incomplete`, always; and of
+each log of actions, `rows_in` = `matched` + `unmatched` + `duplicates` + `kept` +
+`filtered` + `dead`.
 """
 
 import functools
@@ -14,18 +18,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
-from pipeline.beam import columns, ingest, quantiles, sources, splits
+from pipeline.beam import ingest, join, quantiles, shuffle, sources, splits
 from pipeline.beam.columns import Column
+from pipeline.beam.dead_letters import REASONS
 from pipeline.beam.each import each
 from pipeline.beam.sources import Source
-from pipeline.config import Config, nearest
+from pipeline.beam.survey import Look, Survey, missing, survey
+from pipeline.config import Config
 from pipeline.errors import PipelineError
 
 # Small files are read together up to this size, so that their rows share shards.
 _GROUP_BYTES = 8 << 20
-_LISTS_COLUMNS = ("csv", "parquet")
 
 
 def example_gen(
@@ -41,41 +45,54 @@ def example_gen(
             if there are any, `dead_letter/*.jsonl`.
 
     Returns:
-        "rows", "rows_in", "dead", "files", "train", "valid" and "test".
+        "rows", "rows_in", "dead", "filtered", "incomplete", "files", "train", "valid",
+        "test" and "actions", {name: its counts}.
 
     Raises:
         PipelineError: If files or columns are missing, a file cannot be read to its
             end, more rows than `data.max_dead_letter_rate` do not fit, or a split gets
             no rows.
     """
-    folder = outputs["examples"]
+    folder, data = outputs["examples"], config.data
     files = _find(config, inputs)
+    action_files = [
+        sources.find(_patterns(f"data.actions.{i}.logs", action.logs), action)
+        for i, action in enumerate(data.actions)
+    ]
     with tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as name:
         work = Path(name)
-        scans = each(config, functools.partial(ingest.scan, config), files, work)
-        schema = _columns(config, files, scans)
-        plan = ingest.Plan(config, schema, _limits(config, scans), folder, work)
-        groups = list(_groups(part for scan in scans for part in scan.parts))
-        reports = each(config, functools.partial(ingest.ingest, plan), groups, work)
-    rows = {name: sum(r.rows[name] for r in reports) for name in splits.NAMES}
-    dead = sum(report.dead for report in reports)
-    _check(config, rows, dead, [reason for r in reports for reason in r.reasons])
+        by_time = data.split.column if data.split.by == "time" else None
+        look = Look(ingest.kinds_of(config), by_time, data.where)
+        logs = survey(config, look, files, work)
+        actions = [survey(config, Look({}), files, work) for files in action_files]
+        _check_columns(config, logs, actions)
+        schema = _columns(config, logs)
+        plan = ingest.Plan(config, schema, _limits(config, logs), folder, work)
+        groups = list(_groups(logs.parts))
+        if data.actions or data.history:
+            result = join.join(
+                plan,
+                groups,
+                shuffle.impressions(data, logs.parts, schema, logs.types),
+                [
+                    shuffle.actions(action, data, log.parts, log.types)
+                    for action, log in zip(data.actions, actions, strict=True)
+                ],
+            )
+        else:
+            reports = each(config, functools.partial(ingest.ingest, plan), groups, work)
+            result = join.Result(reports, {}, {})
+    report = ingest.total(result.reports)
+    _check(config, report, result)
     for name in splits.NAMES:
         _number(folder / f"Split-{name}")
-    total = sum(rows.values())
-    summary = {"rows_in": total + dead, "rows": rows, "dead": dead}
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    counts = {"rows": total, "rows_in": total + dead, "dead": dead}
-    warnings = []
-    if dead:
-        first = next(reason for report in reports for reason in report.reasons)
-        # The runner renames NAME.tmp to NAME when the component is done.
-        letters = folder.with_suffix("") / "dead_letter"
-        warnings.append(
-            f"{dead:,} of {total + dead:,} rows do not fit "
-            f"({dead / (total + dead):.2%}), see {letters}; first: {first}"
-        )
-    return {**counts, "files": len(files), **rows, "warnings": warnings}
+    return _summary(folder, report, result, len(files))
+
+
+def _patterns(
+    where: str, globs: Sequence[str], split: str | None = None
+) -> list[tuple[str, str, str | None]]:
+    return [(f"{where}.{i}", pattern, split) for i, pattern in enumerate(globs)]
 
 
 def _find(config: Config, inputs: Mapping[str, Path]) -> list[Source]:
@@ -87,62 +104,54 @@ def _find(config: Config, inputs: Mapping[str, Path]) -> list[Source]:
             ("data.source", f"{inputs['logs']}/{pattern}", split)
             for split, pattern in folders.items()
         ]
-    else:
-        by_split = logs if isinstance(logs, dict) else {None: logs}
+    elif isinstance(logs, dict):
         patterns = [
-            (".".join(["data.logs", *filter(None, [split]), str(i)]), pattern, split)
-            for split, globs in by_split.items()
-            for i, pattern in enumerate(globs)
+            pattern
+            for split, globs in logs.items()
+            for pattern in _patterns(f"data.logs.{split}", globs, split)
         ]
-    return sources.find(patterns, config.data.format, config.data.delimiter)
+    else:
+        patterns = _patterns("data.logs", logs)
+    return sources.find(patterns, config.data)
 
 
-def _columns(
-    config: Config, files: Sequence[Source], scans: Sequence[ingest.Scan]
-) -> list[Column]:
-    """The columns of the examples: all that the logs have, in their order."""
-    types: dict[str, pa.DataType] = {}
-    for scan in scans:
-        for name, type_ in scan.types.items():
-            types[name] = columns.common_type(types.get(name, type_), type_)
-    problems = []
-    for path, name, _ in config.columns():
-        lacking = [
-            file
-            for file, scan in zip(files, scans, strict=True)
-            if name not in scan.types
-            # In the other formats a row may leave out what it does not have.
-            and (name not in types or file.format in _LISTS_COLUMNS)
-        ]
-        if lacking:
-            where = ", ".join(file.path for file in lacking[:3])
-            problems.append(
-                f"{path}: {len(lacking)} of {len(files)} files have no column "
-                f"{name!r}.{nearest(name, types)} ({where}"
-                f"{', ...' if len(lacking) > 3 else ''})"
-            )
+def _check_columns(config: Config, logs: Survey, actions: Sequence[Survey]) -> None:
+    """Raises a PipelineError for all columns that the logs lack."""
+    made = config.data.made()
+    needed = [(path, name) for path, name, _ in config.columns() if name not in made]
+    problems = missing(logs, [*needed, *config.data.needed()], made)
+    for i, log in enumerate(actions):
+        problems += missing(log, list(config.data.needed_of(i)), ())
+    taken = [name for name in made if name in logs.types]
+    problems += [
+        f"data: {name!r} is to be a new column, and the logs have one of that name. "
+        "Give it another name"
+        for name in taken
+    ]
     if problems:
-        found = f"Columns found: {', '.join(types)}"
-        raise PipelineError("\n".join([*problems, found]))
+        raise PipelineError("\n".join(problems))
+
+
+def _columns(config: Config, logs: Survey) -> list[Column]:
+    """The columns of the examples: all that the logs have, in their order."""
     kinds = ingest.kinds_of(config)
     separators = {f.name: f.separator for f in config.features if f.kind == "sequence"}
     return [
         ingest.typed(name, kinds.get(name, "own"), type_, separators.get(name))
-        for name, type_ in types.items()
+        for name, type_ in logs.types.items()
     ]
 
 
-def _limits(config: Config, scans: Sequence[ingest.Scan]) -> np.ndarray | None:
+def _limits(config: Config, logs: Survey) -> np.ndarray | None:
     split = config.data.split
     if split.by != "time":
         return None
-    times = [scan.times for scan in scans if scan.times and scan.times.rows]
-    if not times:
+    if not logs.times:
         raise PipelineError(
             f"data.split.column: a split by time needs numbers or ISO 8601 times. No "
             f"value of column {split.column!r} is one"
         )
-    return splits.boundaries(quantiles.merge(times), split.train, split.valid)
+    return splits.boundaries(quantiles.merge(logs.times), split.train, split.valid)
 
 
 def _groups(parts: Iterable[Source]) -> Iterator[tuple[Source, ...]]:
@@ -163,18 +172,55 @@ def _number(folder: Path) -> None:
         part.rename(folder / f"data-{i:05d}-of-{len(parts):05d}.parquet")
 
 
-def _check(config: Config, rows: dict[str, int], dead: int, reasons: list[str]) -> None:
-    total, allowed = sum(rows.values()) + dead, config.data.max_dead_letter_rate
-    if dead > allowed * total:
-        raise PipelineError(
-            f"data.max_dead_letter_rate: {dead:,} of {total:,} rows "
-            f"({dead / total:.2%}) do not fit, where {allowed:.2%} are allowed. Mend "
-            "the logs or raise the rate. The first:\n  "
-            + "\n  ".join(reasons[: ingest.REASONS])
-        )
-    empty = [name for name, count in rows.items() if not count]
+def _check(config: Config, report: ingest.Report, result: join.Result) -> None:
+    allowed = config.data.max_dead_letter_rate
+    counts = [("rows", report.dead, report.rows_in, report.reasons)]
+    for i, action in enumerate(config.data.actions):
+        read = result.read[action.name]
+        where = f"rows of data.actions.{i}"
+        counts.append((where, read.dead, read.rows_in, read.reasons))
+    for where, dead, total, reasons in counts:
+        if dead > allowed * total:
+            raise PipelineError(
+                f"data.max_dead_letter_rate: {dead:,} of {total:,} {where} "
+                f"({dead / total:.2%}) do not fit, where {allowed:.2%} are allowed. "
+                "Mend the logs or raise the rate. The first:\n  "
+                + "\n  ".join(reasons[:REASONS])
+            )
+    empty = [name for name, count in report.rows.items() if not count]
     if empty:
         raise PipelineError(
-            f"data.split: {' and '.join(empty)} got no rows. Received: {rows}. Give "
-            "other shares, a column with more values, or more logs"
+            f"data.split: {' and '.join(empty)} got no rows. Received: {report.rows}. "
+            "Give other shares, a column with more values, or more logs"
         )
+
+
+def _summary(
+    folder: Path, report: ingest.Report, result: join.Result, files: int
+) -> dict:
+    actions = {
+        name: result.matches[name]._asdict() | result.read[name].counts()
+        for name in result.matches
+    }
+    counts = {"rows_in": report.rows_in, "rows": report.rows, "dead": report.dead}
+    counts |= {"filtered": report.filtered, "incomplete": report.incomplete}
+    summary = {**counts, "actions": actions}
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    notes, warnings = [], []
+    for name, of in actions.items():
+        notes.append(f"{name}: {', '.join(f'{v:,} {k}' for k, v in of.items() if v)}")
+    if dead := report.dead:
+        # The runner renames NAME.tmp to NAME when the component is done.
+        letters = folder.with_suffix("") / "dead_letter"
+        warnings.append(
+            f"{dead:,} of {report.rows_in:,} rows do not fit "
+            f"({dead / report.rows_in:.2%}), see {letters}; first: {report.reasons[0]}"
+        )
+    rows = {"rows": sum(report.rows.values()), **report.rows}
+    return {
+        **summary,
+        **rows,
+        "files": files,
+        "notes": notes,
+        "warnings": warnings,
+    }

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import config as config_
-from pipeline.beam import columns, ingest, quantiles, readers, splits
+from pipeline.beam import columns, csv_log, quantiles, readers, shards, splits
 from pipeline.components import example_gen as module
 from pipeline.components.example_gen import example_gen
 from pipeline.errors import PipelineError
@@ -170,17 +170,17 @@ def test_same_input_same_bytes_and_the_order_of_the_logs(tmp_path):
 
 
 def test_shards_are_cut_and_numbered(tmp_path, monkeypatch):
-    monkeypatch.setattr(ingest, "SHARD_ROWS", 100)
+    monkeypatch.setattr(shards, "SHARD_ROWS", 100)
     monkeypatch.setattr(module, "_GROUP_BYTES", 1)
     monkeypatch.setattr(readers, "CHUNK_ROWS", 64)
     _write_logs(tmp_path / "logs", "parquet")
     split = {"by": "time", "column": "time"}
     _, tables = _run(_config([f"{tmp_path}/logs/*"], split=split), tmp_path / "out")
-    shards = sorted((tmp_path / "out" / "Split-train").iterdir())
-    assert [shard.name[-18:] for shard in shards] == [
-        f"{i}-of-{len(shards):05d}.parquet" for i in range(len(shards))
+    written = sorted((tmp_path / "out" / "Split-train").iterdir())
+    assert [file.name[-18:] for file in written] == [
+        f"{i}-of-{len(written):05d}.parquet" for i in range(len(written))
     ]
-    assert all(pq.read_metadata(shard).num_rows <= 100 for shard in shards)
+    assert all(pq.read_metadata(file).num_rows <= 100 for file in written)
     times = pa.concat_tables(tables.values())["time"].to_pylist()
     assert times == [row["time"] for row in _rows()]
 
@@ -242,7 +242,7 @@ def test_dead_letters_of_json_lines(tmp_path):
 
 
 def test_an_empty_object_is_a_row():
-    (chunk,) = readers.read_jsonl(io.BytesIO(b"{}\n\n{}\n"))
+    (chunk,) = readers.read_jsonl(io.BufferedReader(io.BytesIO(b"{}\n\n{}\n")))
     assert chunk.rows.num_rows == 2 and chunk.positions.tolist() == [1, 3]
 
 
@@ -456,12 +456,10 @@ def test_lists_of_every_shape():
 
 
 def _csv_rows(tmp_path, text):
-    from pipeline.beam import readers
-
     path = tmp_path / "logs.csv"
     path.write_text(text)
     with path.open("rb") as stream:
-        return list(readers.read_csv(stream, ",", None))
+        return list(csv_log.read(stream, csv_log.Dialect()))
 
 
 @pytest.mark.parametrize("closed", [True, False])

@@ -1,0 +1,50 @@
+"""docs/data.md: its examples are configs, and its expressions are some."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import config, expressions
+from pipeline.config_data import Action, Data, History, Reading, Value
+
+PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_examples_are_configs(number, tmp_path):
+    example = yaml.safe_load(EXAMPLES[number])
+    assert list(example) == ["data"]
+    rest = {
+        "name": "docs",
+        "workspace": "unused",
+        "features": [{"name": "other", "kind": "categorical"}],
+        "tasks": [{"name": "label"}],
+        "push": {"destination": "unused"},
+    }
+    path = tmp_path / "docs.yaml"
+    path.write_text(yaml.safe_dump({**example, **rest}))
+    assert config.load(path).data.logs
+
+
+def test_every_option_is_on_the_page():
+    for section in (Reading, Action, Value, History, Data):
+        for name in section.model_fields:
+            if name not in ("source", "options"):  # of the bundled datasets
+                assert re.search(rf"\b{name}\b", PAGE), name
+
+
+def test_expressions_on_the_page_are_some():
+    table = PAGE[PAGE.index("| written | meaning |") : PAGE.index("The text is Python")]
+    cells = [
+        line.split("|")[1] for line in table.splitlines() if line.startswith("| `")
+    ]
+    found = [text for cell in cells for text in re.findall(r"`([^`]+)`", cell)]
+    parsed = [text for text in found if re.search(r"[a-z]\(|^[a-z]", text)]
+    parsed = [text for text in parsed if text not in ("and or not",)]
+    parsed = [part for text in parsed for part in re.split(r"(?<=\)) (?=[a-z])", text)]
+    assert len(parsed) >= 10
+    for text in parsed:
+        expressions.parse(text)

@@ -1,0 +1,232 @@
+"""Whatever is written to a log comes back from ExampleGen, and no row is lost."""
+
+import csv
+import itertools
+import json
+import math
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline import config as config_
+from pipeline.beam import ranges, readers, sources, splits, survey
+from pipeline.components import example_gen as module
+from pipeline.config_data import Reading
+
+_CONFIG = {
+    "name": "test",
+    "workspace": "unused",
+    "features": [
+        {"name": "user", "kind": "categorical"},
+        {"name": "word", "kind": "categorical"},
+        {"name": "big", "kind": "categorical"},
+        {"name": "number", "kind": "numeric"},
+        {"name": "items", "kind": "sequence", "of": "word", "separator": "|"},
+    ],
+    "tasks": [{"name": "click"}],
+    "push": {"destination": "unused"},
+}
+# No more than 7 characters, and 8 columns: a line break in a field is then never
+# followed by as many delimiters as a row has, which is taken for a quote left open.
+_WORDS = st.text(
+    st.one_of(
+        st.sampled_from(list("ab,;|\"'\n\r\t \\ 0-.é\u2028\u4e2d\U0001f600\0")),
+        st.characters(exclude_categories=["Cs"]),
+    ),
+    max_size=7,
+)
+_ITEMS = _WORDS.map(lambda word: word.replace("|", "/"))
+_ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "word": st.none() | _WORDS,
+            "big": st.none() | st.integers(-(10**30), 10**30) | st.integers(-9, 9),
+            "number": st.none() | st.integers(-(10**30), 10**30) | st.floats(),
+            "items": st.none() | st.lists(_ITEMS, max_size=4),
+            "click": st.none() | st.booleans(),
+            "note": st.none() | _WORDS,
+            "count": st.none() | st.integers(-(2**63), 2**63 - 1),
+        }
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+# A tf.Example has no key for what is missing: no column may be missing in all rows.
+_FULL = {
+    "word": "w",
+    "big": 1,
+    "number": 0.5,
+    "items": ["a"],
+    "click": True,
+    "note": "n",
+    "count": 1,
+}
+
+
+def _write(folder, format, rows):
+    path = folder / f"log.{format}"
+    if format == "csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)  # which ends lines by CR LF, and quotes both
+            writer.writerow(rows[0])
+            for row in rows:
+                items = row["items"]
+                joined = None if items is None else "|".join(items)
+                writer.writerow({**row, "items": joined}.values())
+    elif format == "jsonl":
+        lines = [json.dumps(row, ensure_ascii=i % 2 == 0) for i, row in enumerate(rows)]
+        path.write_text("\n".join(lines), encoding="utf-8", newline="\n")
+    elif format == "parquet":
+        pq.write_table(_table(rows), path, row_group_size=5)
+    else:
+        _write_tfrecord(path, rows)
+
+
+def _table(rows):
+    types = {
+        "user": pa.string(),
+        "word": pa.string(),
+        "big": pa.string(),
+        "number": pa.float64(),
+        "items": pa.list_(pa.string()),
+        "click": pa.bool_(),
+        "note": pa.string(),
+        "count": pa.int64(),
+    }
+    columns = {name: [row[name] for row in rows] for name in types}
+    columns["big"] = [None if v is None else str(v) for v in columns["big"]]
+    columns["number"] = [None if v is None else float(v) for v in columns["number"]]
+    return pa.table({n: pa.array(v, types[n]) for n, v in columns.items()})
+
+
+def _write_tfrecord(path, rows):
+    import tensorflow as tf
+
+    train = tf.train
+
+    def feature(name, value):
+        if name in ("click", "count"):
+            return train.Feature(int64_list=train.Int64List(value=[int(value)]))
+        values = value if isinstance(value, list) else [str(value)]
+        encoded = [text.encode() for text in values]
+        return train.Feature(bytes_list=train.BytesList(value=encoded))
+
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for row in rows:
+            features = {k: feature(k, v) for k, v in row.items() if v is not None}
+            example = train.Example(features=train.Features(feature=features))
+            writer.write(example.SerializeToString())
+
+
+def _wanted(row, format):
+    """What README and docs/data.md promise: empty is null, NaN is null."""
+    number = None if row["number"] is None else float(row["number"])
+    items = row["items"]
+    if format == "csv" and items is not None:
+        # A CSV cannot tell [] from [""], nor either from null.
+        items = "|".join(items).split("|") if "|".join(items) else None
+    count = row["count"] if format != "csv" else _text(row["count"])
+    note = row["note"] or None
+    if format == "tfrecord":  # what no config names keeps its type: a list
+        note = None if row["note"] is None else [row["note"]]
+        count = None if count is None else [count]
+    return {
+        "user": row["user"],
+        "word": row["word"] or None,
+        "big": _text(row["big"]),
+        "number": None if number is None or math.isnan(number) else number,
+        "items": items,
+        "click": None if row["click"] is None else float(row["click"]),
+        "note": note,
+        "count": count,
+    }
+
+
+def _text(value):
+    return None if value is None else str(value)
+
+
+@pytest.fixture(autouse=True)
+def _no_runner(monkeypatch):
+    """Calls the workers' functions; that Beam does so is tested elsewhere."""
+
+    def each(config, function, items, work):
+        return [function(i, item) for i, item in enumerate(items)]
+
+    for user in (module, survey, ranges):
+        monkeypatch.setattr(user, "each", each)
+
+
+@pytest.mark.parametrize(
+    ("format", "cut"),
+    [
+        ("csv", False),
+        ("csv", True),
+        ("jsonl", False),
+        ("jsonl", True),
+        ("parquet", False),
+        ("tfrecord", False),
+    ],
+)
+def test_what_is_written_comes_back(format, cut, monkeypatch):
+    if cut:
+        monkeypatch.setattr(ranges, "RANGE_BYTES", 64)
+        monkeypatch.setattr(readers, "CHUNK_ROWS", 2)
+
+    @settings(
+        max_examples=40,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(_ROWS)
+    def check(rows):
+        rows = [
+            {"user": f"r{i}", **{name: row[name] for name in _FULL}}
+            for i, row in enumerate([_FULL, *rows])
+        ]
+        with tempfile.TemporaryDirectory() as name:
+            logs = {}
+            for split in splits.NAMES:  # the log thrice: none may be empty
+                (Path(name) / split).mkdir()
+                _write(Path(name) / split, format, rows)
+                logs[split] = [f"{name}/{split}/*"]
+            data = {"logs": logs, "format": format, "split": {"by": "given"}}
+            config = config_.Config.model_validate({**_CONFIG, "data": data})
+            out = Path(name) / "out"
+            out.mkdir()
+            summary = module.example_gen(config, {}, {"examples": out})
+            assert summary["rows_in"] == summary["rows"] == 3 * len(rows)
+            assert summary["dead"] == 0
+            for split in splits.NAMES:
+                files = sorted((out / f"Split-{split}").iterdir())
+                got = [pq.read_table(f, partitioning=None).to_pylist() for f in files]
+                got = list(itertools.chain(*got))
+                wanted = [_wanted(row, format) for row in rows]
+                for mine, theirs in zip(got, wanted, strict=True):
+                    absent = {k: v for k, v in theirs.items() if k not in mine}
+                    assert not any(absent.values())  # JSON: a column of nulls
+                    assert mine == {k: v for k, v in theirs.items() if k in mine}
+
+    check()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=300) | st.text('ab,"\n\r', max_size=60).map(str.encode))
+def test_any_bytes_are_rows_or_dead_letters(content):
+    """As many as the lines of the CSV that are not empty."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "log.csv"
+        path.write_bytes(b"x,y\n" + b"some,text\n" * 8 + content)
+        (file,) = sources.find([("", str(path), None)], Reading(quote=None))
+        chunks = list(sources.read(file))
+    rows = sum(chunk.rows.num_rows for chunk in chunks)
+    lost = sum(record.lines for chunk in chunks for record in chunk.unparsed)
+    text = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    assert rows + lost == 8 + sum(bool(line) for line in text.split(b"\n"))
