@@ -15,6 +15,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,8 @@ class _WriteShard(beam.DoFn):
         # A runner may try a shard twice, even at a time; a reader sees whole ones only.
         temporary = Path(target).with_name(f".{uuid.uuid4().hex}")
         seen: list[int] = []
-        tfrecord.write(temporary, self._blocks(Path(source), start, stop, seen))
+        batches = _ahead(self._batches(Path(source), start, stop))
+        tfrecord.write(temporary, self._blocks(batches, seen))
         if sum(seen) != stop - start:
             raise PipelineError(
                 f"{source} must hold the rows {start} to {stop}. Received: {sum(seen)} "
@@ -141,9 +143,17 @@ class _WriteShard(beam.DoFn):
         os.replace(temporary, target)
 
     def _blocks(
-        self, source: Path, start: int, stop: int, seen: list[int]
+        self, batches: Iterator[tuple[int, dict]], seen: list[int]
     ) -> Iterator[np.ndarray]:
         """Yields serialized examples; puts the rows of each batch into `seen`."""
+        for rows, values in batches:
+            yield from encoder.blocks(values, self._rows_per_record)
+            seen.append(rows)
+
+    def _batches(
+        self, source: Path, start: int, stop: int
+    ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """Yields the rows of each batch, and its transformed columns and labels."""
         import tensorflow as tf
 
         names = [feature.name for feature in self._features]
@@ -157,5 +167,13 @@ class _WriteShard(beam.DoFn):
             )
             values = {name: tensor.numpy() for name, tensor in transformed.items()}
             values |= arrow.labels(batch, self._tasks)
-            yield from encoder.blocks(values, self._rows_per_record)
-            seen.append(batch.num_rows)
+            yield batch.num_rows, values
+
+
+def _ahead(items: Iterator) -> Iterator:
+    """Yields the items, each made by a thread while the one before it is used."""
+    with ThreadPoolExecutor(1) as beside:
+        coming = beside.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = beside.submit(next, items, None)
+            yield item
