@@ -54,6 +54,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _preprocess(args: argparse.Namespace) -> None:
+    from pipeline import counts
     from pipeline.run import run
 
     overrides = list(args.set)
@@ -64,12 +65,13 @@ def _preprocess(args: argparse.Namespace) -> None:
     if args.beam_flags:
         from pipeline.beam.runner import check_flags
 
-        check_flags(args.beam_flags)
+        check_flags(args.beam_flags, args.runner)
         overrides.append(f"beam.flags={args.beam_flags!r}")
     if args.runner:
         overrides.append(f"beam.runner={args.runner}")
     config = configs.load(args.config, overrides)
-    run(config, until="Transform", cache=not args.no_cache)
+    artefacts = run(config, until="Transform", cache=not args.no_cache)
+    print(counts.summary(Path(config.workspace), artefacts))
 
 
 def _demo(args: argparse.Namespace) -> None:

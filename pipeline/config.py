@@ -140,6 +140,20 @@ class Named(pydantic.BaseModel):
         return dict(self.model_extra or {})
 
 
+class Validation(Section):
+    """How far distributions may move before ExampleValidator warns.
+
+    `drift`: from train to valid and test, and from the previous run's train to this
+    one's. `served`: logs of the rows that a server was asked for, in a format of
+    `data.logs`; train may differ from them by `skew`. See `pipeline.drift` for what is
+    measured.
+    """
+
+    drift: Annotated[float, Field(ge=0, le=1)] = 0.3
+    served: list[str] = []
+    skew: Annotated[float, Field(ge=0, le=1)] = 0.3
+
+
 class Transform(Section):
     """How transformed examples are written.
 
@@ -163,7 +177,7 @@ class Train(Section):
     `tfmtl.training.weightings()`, are names, or mappings of a `name` and options of its
     own, such as {name: sparse_adagrad, l2: 1.0e-6}. `learning_rate` is the optimizer's.
     `jit_compile`: XLA compiles the training step, but for lookups and updates of
-    tables; worth it from some minutes of training on.
+    large tables; worth it from some minutes of training on.
 
     `deterministic`: the same weights bit for bit on the same machine; slower.
     `warm_start`: "served", or a folder of a model, to start from; see
@@ -236,6 +250,7 @@ class Config(Section):
     domain: str | None = None
     tasks: Annotated[list[Task], Field(min_length=1)]
     model: Model = Model()
+    validation: Validation = Validation()
     transform: Transform = Transform()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()

@@ -45,13 +45,21 @@ def _closure(module: str) -> set[str]:
         if name in seen or _file(name) is None:
             continue
         seen.add(name)
-        for node in ast.walk(ast.parse(_file(name).read_bytes())):
-            if isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                waiting.append(node.module)
-                waiting += [f"{node.module}.{alias.name}" for alias in node.names]
+        waiting += _imports(name)
     return seen
+
+
+@functools.cache  # The stages have most of their modules in common.
+def _imports(name: str) -> list[str]:
+    """Returns the names that a module of ours imports, whether modules or not."""
+    found = []
+    for node in ast.walk(ast.parse(_file(name).read_bytes())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append(node.module)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
 
 
 def _file(name: str) -> Path | None:

@@ -69,10 +69,16 @@ def _labels(config: Config) -> list[dict]:
 
 def _log_files(config: Config) -> list:
     """The user's own log files, with what shows that one has changed."""
+    return _files(config.data.patterns())
+
+
+def _files(patterns: list[str]) -> list:
+    if not patterns:
+        return []
     # Imported late: the command line answers before Beam is loaded.
     from pipeline.beam.sources import versions
 
-    return versions(config.data.patterns()) if config.data.patterns() else []
+    return versions(patterns)
 
 
 def _is_served(config: Config, outputs: Mapping[str, Path]) -> bool:
@@ -136,7 +142,12 @@ def stages(config: Config) -> list[Stage]:
             "ExampleValidator",
             inputs=("statistics", "schema", "previous_statistics"),
             outputs=("anomalies",),
-            depends=lambda c: [_features(c), _labels(c)],
+            depends=lambda c: [
+                _features(c),
+                _labels(c),
+                c.validation.model_dump(),
+                _files(c.validation.served),
+            ],
         ),
         Stage(
             "Transform",

@@ -3,36 +3,58 @@
 import json
 import logging
 import re
+import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from google.protobuf import json_format
 
-from serving.errors import Code, ServingError, invalid, servable_not_found
-from serving.examples import classify, read_examples, regress
+from serving import metrics
+from serving.errors import Code, ServingError, invalid
+from serving.examples import classify_text, read_examples, regress_text
 from serving.json_reader import parse
 from serving.json_tensor import format_error
 from serving.json_writer import object_text, quote
-from serving.model import Model
 from serving.predict_request import read_predict
 from serving.predict_response import write_predict
 from serving.servable import DEFAULT_SIGNATURE, Servable
+from serving.served_models import ServedModels
 
 _log = logging.getLogger("serving")
 
-_MODEL = r"(?i:/v1/models/(?P<name>[^/:]+)"
-_VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
-_PREDICTION = re.compile(_MODEL + _VERSION + r":(?P<verb>classify|regress|predict))")
-_STATUS = re.compile(_MODEL + _VERSION + r"(?P<metadata>/metadata)?)")
+_VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
+_PREDICTION = re.compile(
+    r"(?i:/v1/models/(?P<name>[^/:]+)"
+    + _VERSION
+    + ":(?P<verb>classify|regress|predict))"
+)
+# The name may be missing here: then "Missing model name" is the fault.
+_STATUS = re.compile(
+    "(?i:/v1/models(?:/(?P<name>[^/:]+))?" + _VERSION + "(?P<metadata>/metadata)?)"
+)
+_PREDICTIONS = ("predict", "classify", "regress")
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What a path names: a model, perhaps one version of it, and what to do."""
+
+    name: str
+    version: int | None
+    label: str | None
+    verb: str  # predict, classify, regress, metadata or status
 
 
 def answer(
-    models: Mapping[str, Model], method: str, path: str, body: bytes
+    models: ServedModels, method: str, path: str, body: bytes
 ) -> tuple[int, str]:
     """Answers one request.
 
     Args:
-        models: dict. The served models by name.
+        models: ServedModels. What is served.
         method: str. The HTTP method.
         path: str. The path as sent, with its query string if it has one.
         body: bytes. The request body.
@@ -40,13 +62,25 @@ def answer(
     Returns:
         The HTTP status and the JSON text, which holds `error` if the request failed.
     """
+    start = time.perf_counter()
+    target = None
     try:
-        return 200, _route(models, method, path, body)
+        target = _target(method, path)
+        status, text, code = 200, _perform(models, target, body), "OK"
     except ServingError as error:
-        return error.http_status, error_text(error.message)
+        status, text = error.http_status, error_text(error.message)
+        code = error.code.name
     except Exception as error:
         _log.exception("%s %s failed inside the server", method, path)
-        return 500, error_text(f"Internal error: {type(error).__name__}: {error}")
+        status, code = 500, Code.INTERNAL.name
+        text = error_text(f"Internal error: {type(error).__name__}: {error}")
+    if target and target.name in models and target.verb in _PREDICTIONS:
+        metrics.REQUEST_COUNT.add(target.name, code)
+        if status == 200:
+            metrics.REQUEST_LATENCY.observe(
+                (time.perf_counter() - start) * 1e6, target.name, target.verb, "REST"
+            )
+    return status, text
 
 
 def error_text(message: str) -> str:
@@ -54,17 +88,37 @@ def error_text(message: str) -> str:
     return object_text([("error", quote(message))])
 
 
-def _route(models: Mapping[str, Model], method: str, path: str, body: bytes) -> str:
-    if method == "POST" and (match := _PREDICTION.fullmatch(path)):
-        return _predict(models, match, parse(body))
-    if method == "GET" and (match := _STATUS.fullmatch(path)):
-        return _metadata(models, match) if match["metadata"] else _status(models, match)
-    if method == "GET" and path.lower() == "/v1/models":
+def _target(method: str, path: str) -> _Target:
+    pattern = {"POST": _PREDICTION, "GET": _STATUS}.get(method)
+    match = pattern.fullmatch(path) if pattern else None
+    if match is None:
+        raise invalid(f"Malformed request: {method} {path}")
+    found = match.groupdict()
+    version = int(found["version"]) if found["version"] else None
+    if version is not None and version >= 2**63:
+        raise invalid(f"Failed to convert version: {found['version']} to numeric.")
+    verb = (found.get("verb") or "").lower()
+    if not verb:
+        verb = "metadata" if found["metadata"] else "status"
+    name = _unquote(found["name"] or "")
+    return _Target(name, version, found["label"] and _unquote(found["label"]), verb)
+
+
+def _unquote(part: str) -> str:
+    return unquote_to_bytes(part).decode("utf-8", "surrogateescape")
+
+
+def _perform(models: ServedModels, target: _Target, body: bytes) -> str:
+    if not target.name:
         raise invalid("Missing model name in request.")
-    raise invalid(f"Malformed request: {method} {path}")
+    if target.verb == "status":
+        return _status(models, target)
+    if target.verb == "metadata":
+        return _metadata(models, target)
+    return _predict(models, target, parse(body))
 
 
-def _predict(models: Mapping[str, Model], match: re.Match, document: Any) -> str:
+def _predict(models: ServedModels, target: _Target, document: Any) -> str:
     if not isinstance(document, dict):
         raise format_error(document, "Is not object")
     name = document.get("signature_name", "")
@@ -73,17 +127,21 @@ def _predict(models: Mapping[str, Model], match: re.Match, document: Any) -> str
             document,
             "not formatted correctly. 'signature_name' key must be a string value.",
         )
-    if match["verb"].lower() != "predict":
-        examples = read_examples(document)
-        run = classify if match["verb"].lower() == "classify" else regress
-        with _acquire(models, match) as (_, servable):
-            return run(servable, name, examples)
-    with _acquire(models, match) as (_, servable):
-        return _run_signature(servable, name, document)
+    if target.verb == "predict":
+        with _acquire(models, target) as (_, servable):
+            return _run_signature(servable, name, document)
+    examples = read_examples(document)
+    write = classify_text if target.verb == "classify" else regress_text
+    with _acquire(models, target) as (_, servable):
+        return write(servable, name, examples)
 
 
 def _run_signature(servable: Servable, name: str, document: Mapping[str, Any]) -> str:
     signature = servable.signature(name)
+    if signature is None and (name or DEFAULT_SIGNATURE) in servable.signature_defs:
+        raise invalid(  # it takes nothing in, as the loader's own
+            f"Failed to get input map for signature: {name or 'DEFAULT'}"
+        )
     if signature is None:
         raise invalid(
             f'Serving signature name: "{name or DEFAULT_SIGNATURE}" not found in '
@@ -93,26 +151,13 @@ def _run_signature(servable: Servable, name: str, document: Mapping[str, Any]) -
     return write_predict(servable.run(signature, inputs), rows)
 
 
-def _acquire(models: Mapping[str, Model], match: re.Match) -> Any:
-    version = int(match["version"]) if match["version"] else None
-    if match["name"] not in models:
-        if match["label"]:
-            raise invalid(f"Unrecognized servable version label: {match['label']}")
-        wanted = f"Latest({match['name']})"
-        if version is not None:
-            wanted = f"Specific({match['name']}, {version})"
-        raise servable_not_found(wanted)
-    return models[match["name"]].acquire(version, match["label"])
+def _acquire(
+    models: ServedModels, target: _Target
+) -> AbstractContextManager[tuple[int, Servable]]:
+    return models.acquire(target.name, target.version, target.label)
 
 
-def _status(models: Mapping[str, Model], match: re.Match) -> str:
-    name, version = match["name"], match["version"]
-    states = models[name].states() if name in models else []
-    if version:
-        states = [state for state in states if state[0] == int(version)]
-    if not states:
-        missing = f"version {version} of" if version else "any versions of"
-        raise ServingError(Code.NOT_FOUND, f"Could not find {missing} model {name}")
+def _status(models: ServedModels, target: _Target) -> str:
     listed = [
         {
             "version": str(number),
@@ -122,13 +167,13 @@ def _status(models: Mapping[str, Model], match: re.Match) -> str:
                 "error_message": error.message if error else "",
             },
         }
-        for number, state, error in states
+        for number, state, error in models.states(target.name, target.version)
     ]
     return json.dumps({"model_version_status": listed}, indent=1) + "\n"
 
 
-def _metadata(models: Mapping[str, Model], match: re.Match) -> str:
-    with _acquire(models, match) as (number, servable):
+def _metadata(models: ServedModels, target: _Target) -> str:
+    with _acquire(models, target) as (number, servable):
         signatures = {
             name: json_format.MessageToDict(
                 definition,
@@ -139,7 +184,7 @@ def _metadata(models: Mapping[str, Model], match: re.Match) -> str:
         }
     metadata = {
         "model_spec": {
-            "name": match["name"], "version": str(number), "signature_name": "",
+            "name": target.name, "version": str(number), "signature_name": "",
         },
         "metadata": {"signature_def": {"signature_def": signatures}},
     }  # fmt: skip

@@ -1,8 +1,14 @@
-"""What to serve: names, base paths, which versions, labels."""
+"""What to serve and within what limits; TF Serving's own configuration files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+METRICS_PATH = "/monitoring/prometheus/metrics"
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,38 @@ class ModelConfig:
             )
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What the server refuses to take on.
+
+    Args:
+        max_body_bytes: int. Longest request body, packed or not. Defaults to 32 MiB.
+        max_in_flight: int. Requests at work or waiting for it; above, they get 503
+            and `Retry-After`. Defaults to 128.
+        max_connections: int. Open connections; above, those that have been idle
+            longest are closed. Defaults to 1000.
+        request_seconds: float. Longest time for an answer; above, 504. Defaults to 30.
+        header_seconds: float. Longest time for a request's head. Defaults to 10.
+        body_seconds: float. Longest time for a request's body, and for a client that
+            reads nothing of its answer. Defaults to 30.
+
+    Raises:
+        ValueError: a limit is not positive.
+    """
+
+    max_body_bytes: int = 32 * 2**20
+    max_in_flight: int = 128
+    max_connections: int = 1000
+    request_seconds: float = 30.0
+    header_seconds: float = 10.0
+    body_seconds: float = 30.0
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            if value <= 0:
+                raise ValueError(f"{name} must be positive. Received: {value}")
+
+
 def read_config_file(path: Path) -> list[ModelConfig]:
     """Reads TF Serving's own `--model_config_file`.
 
@@ -54,17 +92,18 @@ def read_config_file(path: Path) -> list[ModelConfig]:
     Raises:
         ValueError: the file is not of that format.
     """
-    from google.protobuf import text_format
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-    try:
-        parsed = text_format.Parse(path.read_text(), ModelServerConfig())
-    except text_format.ParseError as error:
-        raise ValueError(
-            f"{path} is no model_config_list in text format: {error}"
-        ) from error
+    models = model_configs(parse_text_file(path, ModelServerConfig()))
+    if not models:
+        raise ValueError(f"{path} names no model: model_config_list is empty")
+    return models
+
+
+def model_configs(message: Any) -> list[ModelConfig]:
+    """Gives the models of a ModelServerConfig message."""
     models = []
-    for config in parsed.model_config_list.config:
+    for config in message.model_config_list.config:
         policy = config.model_version_policy
         versions: int | str | tuple[int, ...] = 1
         if policy.HasField("all"):
@@ -81,6 +120,42 @@ def read_config_file(path: Path) -> list[ModelConfig]:
                 dict(config.version_labels),
             )
         )
-    if not models:
-        raise ValueError(f"{path} names no model: model_config_list is empty")
     return models
+
+
+def read_monitoring_file(path: Path) -> str:
+    """Reads TF Serving's own `--monitoring_config_file`.
+
+    Args:
+        path: Path. A MonitoringConfig in protobuf's text format.
+
+    Returns:
+        str, the path of the metrics; "" if they are not enabled.
+
+    Raises:
+        ValueError: the file is not of that format.
+    """
+    from serving.config_protos import MonitoringConfig
+
+    config = parse_text_file(path, MonitoringConfig()).prometheus_config
+    if config.path and not config.path.startswith("/"):
+        raise ValueError(
+            f"{path}: the path of the metrics starts with '/'. "
+            f"Received: {config.path!r}"
+        )
+    return (config.path or METRICS_PATH) if config.enable else ""
+
+
+def parse_text_file(path: Path, message: "Message") -> Any:
+    """Reads a message from a file in protobuf's text format.
+
+    Raises:
+        ValueError: the file is not of that format.
+    """
+    from google.protobuf import text_format
+
+    try:
+        return text_format.Parse(path.read_text(), message)
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        kind = message.DESCRIPTOR.name
+        raise ValueError(f"{path} is no {kind} in text format: {error}") from error

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from serving import metrics
 from serving.errors import Code, ServingError, invalid
 from serving.json_tensor import (
     decode_base64,
@@ -67,8 +68,28 @@ def with_context(
     return merged
 
 
-def regress(servable: Servable, signature_name: str, examples: list[bytes]) -> str:
+def regress_text(servable: Servable, signature_name: str, examples: list[bytes]) -> str:
     """Runs a regression and writes `{"results": [1.5, ...]}`."""
+    values = regress(servable, signature_name, examples)
+    return object_text([("results", "[" + ", ".join(decimals(values)) + "]")])
+
+
+def regress(
+    servable: Servable, signature_name: str, examples: list[bytes]
+) -> np.ndarray:
+    """Runs a regression.
+
+    Args:
+        servable: Servable. The version to ask.
+        signature_name: str. The signature; "" is `serving_default`.
+        examples: list of bytes. Serialized tf.Examples.
+
+    Returns:
+        array of float32, one value for each example.
+
+    Raises:
+        ServingError: the signature is none of regression, or the graph failed.
+    """
     signature = _signature(servable, signature_name)
     if len(signature.inputs) != 1:
         raise invalid("Expected one input Tensor.")
@@ -89,11 +110,43 @@ def regress(servable: Servable, signature_name: str, examples: list[bytes]) -> s
         )
     if values.dtype != np.float32:
         raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {values.dtype}")
-    return object_text([("results", "[" + ", ".join(decimals(values)) + "]")])
+    return values.ravel()
 
 
-def classify(servable: Servable, signature_name: str, examples: list[bytes]) -> str:
+def classify_text(
+    servable: Servable, signature_name: str, examples: list[bytes]
+) -> str:
     """Runs a classification and writes `{"results": [[["label", 0.5], ...]]}`."""
+    labels, scores = classify(servable, signature_name, examples)
+    rows = [
+        "["
+        + ", ".join(
+            f"[{quote(label.decode('utf-8', 'surrogateescape'))}, {score}]"
+            for label, score in zip(row, decimals(scores[index]), strict=True)
+        )
+        + "]"
+        for index, row in enumerate(labels)
+    ]
+    return object_text([("results", open_array(rows))])
+
+
+def classify(
+    servable: Servable, signature_name: str, examples: list[bytes]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Runs a classification.
+
+    Args:
+        servable: Servable. The version to ask.
+        signature_name: str. The signature; "" is `serving_default`.
+        examples: list of bytes. Serialized tf.Examples.
+
+    Returns:
+        Labels, bytes in an object array, and scores, float32, both of shape
+        (examples, classes). What the signature does not give is "" or 0.
+
+    Raises:
+        ServingError: the signature is none of classification, or the graph failed.
+    """
     signature = _signature(servable, signature_name)
     if len(signature.inputs) != 1:
         raise invalid("Expected one input Tensor.")
@@ -120,16 +173,7 @@ def classify(servable: Servable, signature_name: str, examples: list[bytes]) -> 
             )
     labels = outputs.get("classes", np.full(shape, b"", object))
     scores = outputs.get("scores", np.zeros(shape, np.float32))
-    rows = [
-        "["
-        + ", ".join(
-            f"[{quote(label.decode('utf-8', 'surrogateescape'))}, {score}]"
-            for label, score in zip(row, decimals(scores[index]), strict=True)
-        )
-        + "]"
-        for index, row in enumerate(labels)
-    ]
-    return object_text([("results", open_array(rows))])
+    return labels, scores
 
 
 def _signature(servable: Servable, name: str) -> Signature:
@@ -144,7 +188,11 @@ def _signature(servable: Servable, name: str) -> Signature:
 def _run(
     servable: Servable, signature: Signature, examples: list[bytes]
 ) -> dict[str, np.ndarray]:
-    return servable.run(signature, {"inputs": np.array(examples, object)})
+    outputs = servable.run(signature, {"inputs": np.array(examples, object)})
+    if servable.model_name:
+        metrics.EXAMPLE_COUNTS.observe(len(examples), servable.model_name)
+        metrics.EXAMPLE_COUNT_TOTAL.add(servable.model_name, by=len(examples))
+    return outputs
 
 
 def _example(value: Any) -> tf.train.Example:
@@ -174,7 +222,7 @@ def _add(feature: tf.train.Feature, name: str, value: Any) -> None:
     elif isinstance(value, float) or not -(2**63) <= value < 2**64:
         kind = "float_list"
     else:
-        kind = "int64_list"
+        kind, value = "int64_list", int(value)  # true is 1
     present = feature.WhichOneof("kind")
     if present not in (None, kind):
         raise invalid(

@@ -18,6 +18,7 @@ _SPACE = re.compile(rb"[ \t\n\r]*")
 _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _NON_FINITE = re.compile(rb"(-?)(NaN|Infinity|Inf)")
 _PLAIN_TEXT = re.compile(rb'[^"\\\x00-\x1f]*')
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _HEX = re.compile(rb"[0-9a-fA-F]{4}")
 _ESCAPES = {
     ord('"'): '"', ord("\\"): "\\", ord("/"): "/", ord("b"): "\b",
@@ -49,7 +50,10 @@ def parse(body: bytes) -> Any:
         raise invalid("JSON Parse error: The document is empty")
     try:
         text = body.decode("utf-8", "surrogateescape").lstrip(" \t\n\r")
-        return _FAST.raw_decode(text)[0]
+        value = _FAST.raw_decode(text)[0]
+        if _SURROGATE.search(body):  # Python reads half a pair, which is no text
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except (ValueError, RecursionError):
         return _Reader(body).value()
 

@@ -2,9 +2,6 @@
 
 Values are converted a column at a time. A value that does not fit is walked once
 more, leaf by leaf in the order of TF Serving, to say what is wrong with it.
-
-One difference is known: TF Serving's runtime flushes float32 values below 1.2e-38 to
-zero on their way in, which here is left to the operations of the graph.
 """
 
 import base64
@@ -51,11 +48,16 @@ def to_tensor(value: Any, dtype: str) -> np.ndarray | None:
 def _convert(flat: list[Any], dtype: str) -> np.ndarray | None:
     types = set(map(type, flat))
     if dtype in _INT_RANGES:
-        low, high = _INT_RANGES[dtype]
-        if types - {int} or (flat and (min(flat) < low or max(flat) > high)):
+        if types - {int}:
             return None
-        wide = np.uint64 if dtype == "uint64" else np.int64
-        return np.array(flat, wide).astype(dtype)
+        try:
+            wide = np.array(flat, np.uint64 if dtype == "uint64" else np.int64)
+        except OverflowError:
+            return None
+        low, high = _INT_RANGES[dtype]
+        if flat and (wide.min() < low or wide.max() > high):
+            return None
+        return wide.astype(dtype)
     if dtype in ("float32", "float64"):
         if types - {int, float}:
             return None
@@ -65,8 +67,11 @@ def _convert(flat: list[Any], dtype: str) -> np.ndarray | None:
             raise invalid(
                 "JSON Parse error: Number too big to be stored in double."
             ) from error
-        with np.errstate(over="ignore"):  # beyond float32 is infinite, as upstream
-            return wide.astype(dtype)
+        with np.errstate(over="ignore", under="ignore"):
+            array = wide.astype(dtype)  # beyond float32 is infinite, as upstream
+        # Upstream's threads flush values too small for full precision to zero.
+        array[np.abs(array) < np.finfo(dtype).tiny] *= 0
+        return array
     if dtype == "bool":
         return None if types - {bool} else np.array(flat, np.bool_)
     if dtype == "string":

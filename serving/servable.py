@@ -5,15 +5,18 @@ Python objects. A model that only works while its Python objects are there (a Ke
 model wrapped in a bare `tf.Module`, say) fails here as it fails in TF Serving.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf.config_pb2 import CallableOptions
+from tensorflow.core.protobuf.config_pb2 import CallableOptions, RunOptions
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
+from serving import metrics
+from serving.batching import Batcher
 from serving.errors import Code, ServingError, invalid
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -24,12 +27,14 @@ class Signature:
     """What one signature takes and gives, and the function that runs it.
 
     Args:
+        name: str. Its name in the SavedModel.
         inputs: dict. TensorFlow's dtype name of each input, in the order of `call`.
         outputs: tuple. The output names.
         fetched: tuple. Where each output stands among the results of `call`.
         call: function. Runs the graph on one array for each input.
     """
 
+    name: str
     inputs: dict[str, str]
     outputs: tuple[str, ...]
     fetched: tuple[int, ...]
@@ -41,12 +46,17 @@ class Servable:
 
     Args:
         path: Path. A directory with saved_model.pb and variables/.
+        model_name: str. The name under which its runs are counted. Defaults to "".
+        timeout_ms: int. After how long a run is given up. Defaults to 0, never.
 
     Raises:
         ServingError: the directory holds no SavedModel, or one that does not load.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, *, model_name: str = "", timeout_ms: int = 0):
+        self.batcher: Batcher | None = None
+        self.model_name = model_name
+        self._timeout_ms = timeout_ms
         if not (path / "saved_model.pb").is_file():
             raise ServingError(
                 Code.NOT_FOUND,
@@ -80,7 +90,7 @@ class Servable:
             )
         )
         self._signatures = {
-            name: self._signature(definition)
+            name: self._signature(name, definition)
             for name, definition in self.signature_defs.items()
             if definition.inputs
         }
@@ -89,7 +99,7 @@ class Servable:
         """Gives a signature that can be run, or None; "" is `serving_default`."""
         return self._signatures.get(name or DEFAULT_SIGNATURE)
 
-    def _signature(self, definition: SignatureDef) -> Signature:
+    def _signature(self, name: str, definition: SignatureDef) -> Signature:
         inputs, outputs = sorted(definition.inputs), sorted(definition.outputs)
         fetches = [definition.outputs[name].name for name in outputs]
         distinct = list(dict.fromkeys(fetches))  # a tensor is fetched only once
@@ -97,12 +107,16 @@ class Servable:
         # a call; the callable of the C++ session costs a quarter of that.
         run = self._session._make_callable_from_options(
             CallableOptions(
-                feed=[definition.inputs[name].name for name in inputs], fetch=distinct
+                feed=[definition.inputs[input_name].name for input_name in inputs],
+                fetch=distinct,
+                run_options=RunOptions(timeout_in_ms=self._timeout_ms),
             )
         )
         return Signature(
+            name=name,
             inputs={
-                name: tf.as_dtype(definition.inputs[name].dtype).name for name in inputs
+                input_name: tf.as_dtype(definition.inputs[input_name].dtype).name
+                for input_name in inputs
             },
             outputs=tuple(outputs),
             fetched=tuple(distinct.index(fetch) for fetch in fetches),
@@ -130,10 +144,22 @@ class Servable:
                 f"The inputs must be {list(signature.inputs)}. "
                 f"Received: {sorted(inputs)}"
             )
+        if self.batcher is not None:
+            return self.batcher.run(self, signature, inputs)
+        return self.run_alone(signature, inputs)
+
+    def run_alone(
+        self, signature: Signature, inputs: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Runs a signature at once, on inputs that are its own."""
+        start = time.perf_counter()
         try:
             values = signature.call(*(inputs[name] for name in signature.inputs))
         except tf.errors.OpError as error:
             raise ServingError(Code(error.error_code), error.message) from error
+        if self.model_name:
+            micros = (time.perf_counter() - start) * 1e6
+            metrics.RUNTIME_LATENCY.observe(micros, self.model_name, "Predict", "TF1")
         return {
             name: _as_array(values[index])
             for name, index in zip(signature.outputs, signature.fetched, strict=True)

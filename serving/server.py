@@ -1,6 +1,8 @@
-"""The embedded server: loads models, keeps them fresh, answers over HTTP."""
+"""The embedded server: loads models, keeps them fresh, answers over HTTP and gRPC."""
 
+import functools
 import logging
+import resource
 import socket
 import threading
 import time
@@ -8,21 +10,26 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import uvicorn
+from starlette.types import ASGIApp
 
-from serving.config import ModelConfig
-from serving.model import Model, versions_on_disk
+from serving.batching import Batcher
+from serving.batching_config import BatchingConfig
+from serving.config import METRICS_PATH, Limits, ModelConfig
+from serving.connections import BoundedProtocol
+from serving.grpc_api import start_grpc
+from serving.model import Model
 from serving.rest import make_app
+from serving.served_models import ServedModels, StartError, check_configs
 
 _log = logging.getLogger("serving")
 
-DEFAULT_MAX_BODY_BYTES = 32 * 2**20
 _THREADS = 16
+_BATCHED_THREADS = 64  # those of a batch wait together
 _DRAIN_SECONDS = 30
-
-
-class StartError(RuntimeError):
-    """The server cannot start; the message says why and what to do."""
+_KEEP_ALIVE_SECONDS = 75
+_SPARE_FILES = 200  # for models, the log, the libraries
 
 
 def start(
@@ -68,9 +75,18 @@ class Server:
         configs: sequence of ModelConfig. What to serve.
         host: str. Address to listen on. Defaults to loopback: there is no
             authentication, so opening it to a network is a decision.
-        port: int. TCP port; 0 takes a free one.
-        poll_seconds: float. How often to look for new versions.
-        max_body_bytes: int. Longest request body accepted.
+        port: int. TCP port of REST; 0 takes a free one.
+        grpc_port: int. TCP port of gRPC; 0 takes a free one. Defaults to None, no
+            gRPC.
+        poll_seconds: float. How often to look for new versions; 0 is never again.
+        config_file: Path. Where `configs` came from, to be read again when it
+            changes. Defaults to None, never.
+        config_poll_seconds: float. How often to look for that.
+        limits: Limits. What is refused.
+        batching: BatchingConfig. How requests run together. Defaults to None: each
+            alone.
+        metrics_path: str. Where Prometheus reads; "" is nowhere.
+        cors: bool. Whether answers allow scripts of other origins.
 
     Raises:
         StartError: a model has no version that loads, or the port is taken.
@@ -82,44 +98,63 @@ class Server:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        grpc_port: int | None = None,
         poll_seconds: float = 1.0,
-        max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
+        config_file: Path | None = None,
+        config_poll_seconds: float = 1.0,
+        limits: Limits | None = None,
+        batching: BatchingConfig | None = None,
+        metrics_path: str = METRICS_PATH,
+        cors: bool = False,
     ):
-        names = [config.name for config in configs]
-        if len(set(names)) < len(names):
-            raise StartError(f"Model names must differ. Received: {names}")
-        for config in configs:
-            _check_base_path(config.base_path)
+        check_configs(configs)
+        limits = limits or Limits()
         listener = _bind(host, port)  # a taken port is found before the slow part
-        self._models = {config.name: Model(config) for config in configs}
+        shown = f"[{host}]" if ":" in host else host
+        self._batcher = Batcher(batching) if batching else None
+        self._models = None
+        self._grpc = None
+        self.grpc_address = ""
+        threads = _BATCHED_THREADS if batching else _THREADS
+        make_model = functools.partial(
+            Model,
+            batcher=self._batcher,
+            timeout_ms=max(int(limits.request_seconds * 1000), 1),
+        )
         try:
-            for model in self._models.values():
-                _first_load(model)
+            self._models = ServedModels(configs, make_model)
+            if grpc_port is not None:
+                self._grpc, bound = _grpc_server(
+                    self._models, shown, grpc_port, limits, threads
+                )
+                self.grpc_address = f"{shown}:{bound}"
             _listen(listener)  # only now: before, a client would wait for the models
         except BaseException:
             listener.close()
+            if self._grpc is not None:
+                self._grpc.stop(None)
             self._close_models()
             raise
-        bound = listener.getsockname()[1]
-        shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{bound}"
-        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="predict")
-        self._http = uvicorn.Server(
-            uvicorn.Config(
-                make_app(self._models, self._executor, max_body_bytes),
-                lifespan="off",
-                ws="none",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_keep_alive=75,
-                timeout_graceful_shutdown=_DRAIN_SECONDS,
-            )
-        )
+        self.url = f"http://{shown}:{listener.getsockname()[1]}"
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         self._stopping = threading.Event()
+        app = make_app(
+            self._models,
+            self._executor,
+            limits,
+            metrics_path=metrics_path,
+            cors=cors,
+            stopping=self._stopping.is_set,
+        )
+        self._http = uvicorn.Server(_http_config(app, limits))
         self._threads = [
-            threading.Thread(target=self._http.run, args=([listener],), daemon=True),
-            threading.Thread(target=self._poll, args=(poll_seconds,), daemon=True),
+            threading.Thread(target=target, args=arguments, daemon=True)
+            for target, *arguments in (
+                (self._http.run, [listener]),
+                (self._models.poll, poll_seconds, self._stopping),
+                (self._models.follow, config_file, config_poll_seconds, self._stopping),
+            )
+            if arguments[0] is not None
         ]
         for thread in self._threads:
             thread.start()
@@ -128,6 +163,8 @@ class Server:
         if not self._http.started:
             self.stop()
             raise StartError(f"The HTTP server ended at once on {self.url}")
+        if self._grpc is not None:
+            _log.info("gRPC on %s", self.grpc_address)
         _log.info("listening on %s", self.url)
 
     def __enter__(self) -> "Server":
@@ -143,23 +180,48 @@ class Server:
         _log.info("stopping: answering requests in flight")
         self._stopping.set()
         self._http.should_exit = True
+        if self._grpc is not None:
+            self._grpc.stop(_DRAIN_SECONDS).wait()
         for thread in self._threads:
             thread.join()
         self._executor.shutdown()
         self._close_models()
         _log.info("stopped")
 
-    def _poll(self, seconds: float) -> None:
-        while not self._stopping.wait(seconds):
-            for model in self._models.values():
-                try:
-                    model.poll()
-                except Exception:  # the next poll may find things in order
-                    _log.exception("%s: polling failed", model.config.name)
-
     def _close_models(self) -> None:
-        for model in self._models.values():
-            model.close()
+        if self._models is not None:
+            self._models.close()
+        if self._batcher is not None:
+            self._batcher.close()
+
+
+def _http_config(app: ASGIApp, limits: Limits) -> uvicorn.Config:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_FILES
+    if 0 < most < limits.max_connections:
+        _log.warning("the limit on open files allows only %d connections", most)
+        limits = Limits(**{**vars(limits), "max_connections": most})
+    return uvicorn.Config(
+        app,
+        http=functools.partial(BoundedProtocol, limits=limits, idle={}),
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )
+
+
+def _grpc_server(
+    models: ServedModels, host: str, port: int, limits: Limits, threads: int
+) -> tuple[grpc.Server, int]:
+    try:
+        return start_grpc(models, f"{host}:{port}", limits, threads)
+    except RuntimeError as error:
+        raise StartError(
+            f"Cannot listen on {host}:{port} for gRPC. Choose another port or host"
+        ) from error
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -182,31 +244,3 @@ def _listen(listener: socket.socket) -> None:
         listener.listen(1024)
     except OSError as error:  # taken by another process since it was bound
         raise StartError(f"Cannot listen: {error}. Choose another port") from error
-
-
-def _check_base_path(path: Path) -> None:
-    if not path.is_dir():
-        raise StartError(f"The model base path is no directory: {path}")
-    if (path / "saved_model.pb").exists():
-        raise StartError(
-            f"{path} is a SavedModel itself; the base path is the directory above "
-            "it, whose children are named by version: 1, 2 ..."
-        )
-    if not versions_on_disk(path):
-        raise StartError(
-            f"The model base path holds no version, a directory named 1, 2 ...: {path}"
-        )
-
-
-def _first_load(model: Model) -> None:
-    model.poll()
-    if not model.available():
-        reasons = "; ".join(
-            f"version {number}: {error.message}"
-            for number, _, error in model.states()
-            if error
-        )
-        raise StartError(
-            f"No version of model {model.config.name!r} can be served. "
-            + (reasons or f"Wanted {model.config.versions}, none is there")
-        )

@@ -1,6 +1,7 @@
 """Checks of arguments, with messages that give the rule and what was received."""
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 
@@ -27,6 +28,19 @@ def check_positive(what: str, value: object) -> None:
     """Raises unless `value` is an integer above 0."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{what} must be a positive integer. Received: {value!r}.")
+
+
+def is_number(value: object) -> bool:
+    """Returns whether `value` is an integer or a finite float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value)
+
+
+def check_number(what: str, value: object, least: float = 0) -> None:
+    """Raises unless `value` is a finite number of at least `least`."""
+    if not is_number(value) or value < least:
+        raise ValueError(f"{what} must be a number >= {least}. Received: {value!r}.")
 
 
 def check_units(what: str, units: Iterable[int]) -> tuple[int, ...]:

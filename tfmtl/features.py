@@ -83,7 +83,8 @@ class Categorical(Declaration):
                 f"num_buckets of {self.name!r} must be at least 2 with several hash "
                 f"functions, one row being that of id 0. Received: {self.num_buckets}."
             )
-        if not 0 < self.decay <= 1:
+        _errors.check_number(f"min_score of {self.name!r}", self.min_score)
+        if not _errors.is_number(self.decay) or not 0 < self.decay <= 1:
             raise ValueError(
                 f"decay of {self.name!r} must be in (0, 1]. Received: {self.decay!r}."
             )

@@ -124,16 +124,22 @@ class Task(Declaration):
         _errors.check_choice(
             f"loss of {self.kind} task {self.name!r}", self.loss, _LOSSES[self.kind]
         )
-        if not isinstance(self.weight, int | float) or not self.weight >= 0:
-            raise ValueError(
-                f"weight of task {self.name!r} must be a number >= 0. Received: "
-                f"{self.weight!r}."
-            )
+        _errors.check_number(f"weight of task {self.name!r}", self.weight)
+        for key in ("label", "space", "row_weight", "duration"):
+            if not isinstance(getattr(self, key), str | None):
+                raise ValueError(
+                    f"{key} of task {self.name!r} must be the name of a column. "
+                    f"Received: {getattr(self, key)!r}."
+                )
         if self.space == self.name:
             raise ValueError(f"Task {self.name!r} cannot be its own sample space.")
         if self.loss == "huber" and self.delta is None:
             object.__setattr__(self, "delta", 1.0)
-        if self.delta is not None and (self.loss != "huber" or not self.delta > 0):
+        if self.delta is not None and (
+            self.loss != "huber"
+            or not _errors.is_number(self.delta)
+            or not self.delta > 0
+        ):
             raise ValueError(
                 f"delta of task {self.name!r} must be a number > 0, of the loss "
                 f"'huber'. Received: {self.delta!r} with loss {self.loss!r}."

@@ -1,7 +1,6 @@
 """tfmtl: `compile` and `fit` on prebatched tensors in memory, 8 steps an execution.
 
-Variants: "adam", "lazy_adam", "sgd"; with "+jit" or "+nojit" at the end, XLA is on or
-off, else as `compile` decides.
+Variants: "adam", "lazy_adam", "sgd"; with "+jit" at the end, XLA is on.
 """
 
 import keras
@@ -33,7 +32,7 @@ def build(case):
             "sgd": lambda: keras.optimizers.SGD(1e-2),
         }[optimizer](),
         steps_per_execution=8,
-        **({"jit_compile": jit == "jit"} if jit else {}),
+        jit_compile=bool(jit),
     )
     columns = [*ids.T.astype(features[0].dtype), *numbers.T]
     x = {feature.name: x for feature, x in zip(features, columns, strict=True)}

@@ -1,7 +1,8 @@
 """The worker's side of the talk: a JSON request a line in, a JSON answer a line out.
 
     {"build": CASE}  ->  {"parameters": n}          the model, warmed up
-    {"run": true}    ->  {"wall": n, "cpu": n}      one epoch, in examples a second
+    {"run": seconds} ->  {"wall": n, "cpu": n}      whole epochs, for at least so long,
+                                                    in examples a second
 
 Requests come through standard input; answers go to the file descriptor named on the
 command line, as libraries print what they like to standard output. CASE has the keys
@@ -34,9 +35,12 @@ def serve(build: Callable[[dict], tuple[int, int, Callable[[], None]]]) -> None:
         else:
             clocks = {"wall": time.perf_counter, "cpu": time.process_time}
             started = {name: clock() for name, clock in clocks.items()}
-            train()
+            epochs = 0
+            while time.perf_counter() < started["wall"] + request["run"]:
+                train()
+                epochs += 1
             answer = {
-                name: examples / (clock() - started[name])
+                name: epochs * examples / (clock() - started[name])
                 for name, clock in clocks.items()
             }
         print(json.dumps(answer), file=answers, flush=True)

@@ -1,7 +1,7 @@
 """The Beam job that reads every split once and records what it learns of the columns.
 
     ranges of rows -> Arrow batches -> ((split, column, bucket), part) -> merge per key
-        -> vocabulary shards, and one small record a key
+        -> vocabulary shards, and files with one small record a key
 
 All columns share one shuffle, of the parts of whole batches, so the number of stages
 does not grow with the number of columns. The values of a string column are spread over
@@ -10,7 +10,9 @@ together in one place after that are the most frequent values and a few numbers.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from pipeline.beam.quantiles import histogram, quantiles
 from pipeline.beam.rows import Rows
 from pipeline.beam.summaries import Numbers, Values
 from pipeline.config import CategoricalFeature, Config
+from pipeline.errors import PipelineError
 
 BUCKETS = 32
 TOP = 100  # most frequent values that are kept of a string column
@@ -49,31 +52,67 @@ def analyze(
     Returns:
         {(split, column): record} as `_numbers` and `_values` make them, and
         {(split, ""): record} as `_rows` does.
+
+    Raises:
+        PipelineError: If the job did not see every row.
     """
-    ranges = []
+    ranges, rows = [], {}
     for split in splits:
-        rows = arrow.count_rows(examples / f"Split-{split}")
-        ranges += [(split, at, min(at + _RANGE, rows)) for at in range(0, rows, _RANGE)]
-    path = results / "records"
-    with runner.pipeline(config) as job:
-        _ = (
-            job
-            | "Ranges" >> beam.Create(ranges)
-            | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.ParDo(_Read(config, examples))
-            | "Merge" >> beam.CombinePerKey(_Merge())
-            | "Record" >> beam.ParDo(_Record(config, results / "vocabulary"))
-            | "Write" >> beam.io.WriteToText(str(path), append_trailing_newlines=True)
-        )
+        total = rows[split] = arrow.count_rows(examples / f"Split-{split}")
+        starts = range(0, total, _RANGE)
+        ranges += [(split, at, min(at + _RANGE, total)) for at in starts]
+    with tempfile.TemporaryDirectory(prefix=".records-", dir=results) as records:
+        with runner.pipeline(config) as job:
+            build(job, config, examples, ranges, results, Path(records))
+        # By key, as a bundle that was tried twice has written its records twice.
+        found: dict[Key, dict] = {}
+        for file in Path(records).glob("*.jsonl"):
+            for line in file.read_text().splitlines():
+                key, record = json.loads(line)
+                found[tuple(key)] = record
     merged: dict[tuple[str, str], dict] = {}
-    for file in results.glob("records-*"):
-        for line in file.read_text().splitlines():
-            (split, column, _), record = json.loads(line)
-            if (split, column) in merged:  # another bucket of the same values
-                record = _merge_values(merged[split, column], record)
-            merged[split, column] = record
-        file.unlink()
+    for (split, column, _), record in sorted(found.items()):
+        if (split, column) in merged:  # another bucket of the same values
+            record = _merge_values(merged[split, column], record)
+        merged[split, column] = record
+    for split, total in rows.items():
+        seen = merged.get((split, ""), {"rows": 0})["rows"]
+        if seen != total:
+            raise PipelineError(
+                f"the Beam job must see all {total:,} rows of the split {split}. "
+                f"Received: {seen:,}. Do its workers reach {results}?"
+            )
+    for half in results.glob("vocabulary/*/.*"):
+        half.unlink()  # Its worker died; another one has written the shard.
     return merged
+
+
+def build(
+    job: beam.Pipeline,
+    config: Config,
+    examples: Path,
+    ranges: Sequence[tuple[str, int, int]],
+    results: Path,
+    records: Path,
+) -> None:
+    """Adds the job's transforms to a pipeline: as many for any number of columns.
+
+    Args:
+        job: The pipeline.
+        config: The pipeline's config.
+        examples: The folder of the splits' folders.
+        ranges: (split, first row, row to stop before).
+        results: Gets `vocabulary`.
+        records: A folder that gets the records, in files *.jsonl.
+    """
+    _ = (
+        job
+        | "Ranges" >> beam.Create(ranges)
+        | "Spread" >> beam.Reshuffle()
+        | "Read" >> beam.ParDo(_Read(config, examples))
+        | "Merge" >> beam.CombinePerKey(_Merge())
+        | "Record" >> beam.ParDo(_Record(config, results / "vocabulary", records))
+    )
 
 
 class _Read(beam.DoFn):
@@ -86,7 +125,9 @@ class _Read(beam.DoFn):
     def process(self, element: tuple[str, int, int]) -> Iterator[tuple[Key, Any]]:
         split, start, stop = element
         folder = self._examples / f"Split-{split}"
-        for batch in arrow.read_batches(folder, BATCH_ROWS, start=start, stop=stop):
+        for batch in arrow.read_batches(
+            folder, BATCH_ROWS, start=start, stop=stop, dictionaries=True
+        ):
             yield (split, "", 0), Rows.of(batch, self._config)
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 part = summaries.of(column)
@@ -125,13 +166,24 @@ class _Merge(beam.CombineFn):
 
 
 class _Record(beam.DoFn):
-    """(key, merged part) -> [key, record] as JSON; writes vocabularies on the way."""
+    """Writes (key, merged part) as a line of JSON, [key, record], and vocabularies."""
 
-    def __init__(self, config: Config, vocabularies: Path):
+    def __init__(self, config: Config, vocabularies: Path, records: Path):
         self._vocabularies = vocabularies
+        self._records = records
         self._with_vocabulary = vocabulary_columns(config)
 
-    def process(self, element: tuple[Key, Any]) -> Iterator[str]:
+    def start_bundle(self) -> None:
+        self._lines: list[str] = []
+
+    def finish_bundle(self) -> None:
+        # Not by Beam's sinks: their stages take longer than this, and the Dask runner
+        # has none. A file is whole, or does not have its name.
+        part = self._records / f".{uuid.uuid4().hex}"
+        part.write_text("".join(self._lines))
+        part.rename(self._records / f"{part.name[1:]}.jsonl")
+
+    def process(self, element: tuple[Key, Any]) -> None:
         key, part = element
         if isinstance(part, Rows):
             record = _rows(part)
@@ -144,7 +196,7 @@ class _Record(beam.DoFn):
             if split == "train" and column in self._with_vocabulary:
                 name = f"values-{bucket:05d}-of-{BUCKETS:05d}.parquet"
                 write_vocabulary(part, self._vocabularies / column / name)
-        yield json.dumps([key, record], allow_nan=False)
+        self._lines.append(json.dumps([key, record], allow_nan=False) + "\n")
 
 
 def vocabulary_columns(config: Config) -> list[str]:
@@ -160,7 +212,7 @@ def write_vocabulary(values: Values, path: Path) -> None:
     """Writes one shard of a vocabulary."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # A worker that is tried twice writes the same file, and only ever a whole one.
-    temporary = path.with_name(f".{path.name}")
+    temporary = path.with_name(f".{uuid.uuid4().hex}")
     value = values.value.cast(pa.string())
     pq.write_table(pa.table({"value": value, "count": values.count}), temporary)
     temporary.replace(path)
@@ -176,6 +228,10 @@ def _rows(part: Rows) -> dict:
         "labels": [
             [domain, task, sums.rows, sums.mean]
             for (domain, task), sums in sorted(part.labels.items())
+        ],
+        "pairs": [
+            {"tasks": tasks, "rows": pair.rows, "correlation": pair.correlation}
+            for tasks, pair in part.pairs.items()
         ],
     }
 

@@ -22,11 +22,21 @@ _INT64_LIST = 3
 def examples(
     columns: Mapping[str, np.ndarray], rows_per_record: int = 1
 ) -> Iterator[bytes]:
-    """Yields serialized `tf.Example`s.
+    """Yields serialized `tf.Example`s; see `blocks`."""
+    for block in blocks(columns, rows_per_record):
+        size, data = block.shape[1], block.tobytes()
+        for start in range(0, len(data), size):
+            yield data[start : start + size]
+
+
+def blocks(
+    columns: Mapping[str, np.ndarray], rows_per_record: int = 1
+) -> Iterator[np.ndarray]:
+    """Yields serialized `tf.Example`s of one length, as uint8 (examples, length).
 
     Args:
         columns: {name: array (rows,) or (rows, length)}, of floats (written as
-            `FloatList`) or of integers that are not negative (as `Int64List`).
+            `FloatList`) or of integers (as `Int64List`).
         rows_per_record: How many rows follow on each other in each feature's list of an
             example. The last example has what is left.
     """
@@ -35,7 +45,7 @@ def examples(
     for start, stop, size in ((0, whole, rows_per_record), (whole, rows, rows - whole)):
         if start < stop:
             records = (stop - start) // size
-            yield from _examples(
+            yield _block(
                 {
                     name: values[start:stop].reshape(records, -1)
                     for name, values in columns.items()
@@ -43,24 +53,26 @@ def examples(
             )
 
 
-def _examples(columns: Mapping[str, np.ndarray]) -> Iterator[bytes]:
-    """Yields one serialized `tf.Example` for each row of (rows, length) arrays."""
+def _block(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """One serialized `tf.Example` for each row of (rows, length) arrays."""
     parts: list[bytes | np.ndarray] = []  # of a `Features` message
     for name in sorted(columns):
         parts += _entry(name, columns[name])
     parts.insert(0, _header(1, sum(map(_size, parts))))  # Example.features
     rows = len(next(iter(columns.values())))
     record = np.empty((rows, sum(map(_size, parts))), np.uint8)
+    # What is between the values is the same everywhere.
+    record[:] = np.frombuffer(
+        b"".join(p if isinstance(p, bytes) else bytes(_size(p)) for p in parts),
+        np.uint8,
+    )
     start = 0
     for part in parts:
         stop = start + _size(part)
-        record[:, start:stop] = (
-            np.frombuffer(part, np.uint8) if isinstance(part, bytes) else part
-        )
+        if not isinstance(part, bytes):
+            record[:, start:stop] = part
         start = stop
-    size, data = record.shape[1], record.tobytes()
-    for start in range(0, len(data), size):
-        yield data[start : start + size]
+    return record
 
 
 def _entry(name: str, values: np.ndarray) -> list[bytes | np.ndarray]:
@@ -85,8 +97,11 @@ def _header(field: int, size: int) -> bytes:
 
 def _varints(values: np.ndarray) -> np.ndarray:
     """Integers (rows, length) as varints of one width: uint8 (rows, length * width)."""
+    # A negative number is written as the unsigned one with the same bits.
+    values = values.astype(np.int64, copy=False).view(np.uint64)
     width = max(1, -(-int(values.max(initial=0)).bit_length() // 7))
-    low_bits = values[:, :, None] >> 7 * np.arange(width) & 0x7F
+    shifts = 7 * np.arange(width, dtype=np.uint64)
+    low_bits = values[:, :, None] >> shifts & np.uint64(0x7F)
     encoded = low_bits.astype(np.uint8)  # (rows, length, width), low bits first
     encoded[:, :, :-1] |= 0x80  # "more bytes follow"
     return encoded.reshape(len(values), -1)

@@ -13,7 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.beam import label_pairs
 from pipeline.beam.arrow import in_space, labels
+from pipeline.beam.label_pairs import LabelPair
 from pipeline.beam.summaries import is_list
 from pipeline.config import Config, Task
 
@@ -96,12 +98,14 @@ class Rows:
         columns: Column -> its presence, in the order of the examples.
         types: Column -> its Arrow type.
         labels: (domain value or `ALL`, task) -> label sum.
+        pairs: (task, later task) -> how their labels go together.
     """
 
     rows: int
     columns: dict[str, Presence]
     types: dict[str, pa.DataType]
     labels: dict[tuple[str, str], LabelSum]
+    pairs: dict[tuple[str, str], LabelPair]
 
     @classmethod
     def of(cls, batch: pa.RecordBatch, config: Config) -> Rows:
@@ -112,6 +116,7 @@ class Rows:
             dict(zip(names, map(Presence.of, batch.columns), strict=True)),
             dict(zip(names, batch.schema.types, strict=True)),
             _label_sums(batch, config.tasks, config.domain),
+            label_pairs.pairs(labels(batch, config.tasks), config.tasks),
         )
 
     @classmethod
@@ -122,10 +127,11 @@ class Rows:
             _merge_values(Presence.merge, [part.columns for part in parts]),
             {name: kind for part in parts for name, kind in part.types.items()},
             _merge_values(LabelSum.merge, [part.labels for part in parts]),
+            _merge_values(LabelPair.merge, [part.pairs for part in parts]),
         )
 
     def __len__(self) -> int:
-        return len(self.columns) + len(self.labels)
+        return len(self.columns) + len(self.labels) + len(self.pairs)
 
 
 def _merge_values(merge, parts: Sequence[dict]) -> dict:
@@ -138,7 +144,8 @@ def _label_sums(batch: pa.RecordBatch, tasks: Sequence[Task], domain: str | None
     if domain is None:
         names, code = [], np.zeros(batch.num_rows, int)
     else:
-        encoded = batch.column(domain).fill_null("").dictionary_encode()
+        encoded = batch.column(domain).cast(pa.string()).fill_null("")
+        encoded = encoded.dictionary_encode()
         names, code = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
     sums = {}
     for task in tasks:

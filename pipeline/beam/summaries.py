@@ -140,8 +140,11 @@ class Values:
     @classmethod
     def of(cls, column: pa.Array) -> Values:
         """Reads a string or binary column; nulls are left out."""
-        counted = column.drop_null().cast(pa.binary()).value_counts()
-        return cls(counted.field("values"), counted.field("counts"))
+        counted = column.drop_null().value_counts()
+        value = counted.field("values")
+        if isinstance(value.type, pa.DictionaryType):
+            value = value.dictionary_decode()
+        return cls(value.cast(pa.binary()), counted.field("counts"))
 
     @classmethod
     def merge(cls, parts: Sequence[Values]) -> Values:
@@ -185,10 +188,10 @@ def of(column: pa.Array) -> Numbers | Values | None:
     """Reads a column, or the values in a column of lists; None of other types."""
     if is_list(column.type):
         column = pc.list_flatten(column)
-    if isinstance(column.type, pa.DictionaryType):
-        column = column.cast(column.type.value_type)
     what = kind(column.type)
     if what in ("INT", "FLOAT"):
+        if isinstance(column.type, pa.DictionaryType):
+            column = column.dictionary_decode()
         return Numbers.of(column)
     return Values.of(column) if what == "STRING" else None
 

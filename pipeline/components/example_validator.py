@@ -3,9 +3,10 @@
 Errors stop the pipeline: the schema's columns must be there with their types, hold
 values, and hold only what the schema allows. Warnings do not: new columns, labels of
 one class, values that only valid or test have, drift from train to the other splits
-and from the previous run to this one.
+and from the previous run to this one, skew between train and the rows that a server was
+asked for (`validation.served`).
 
-Drift is measured on the features of the model; see `pipeline.drift`.
+Drift and skew are measured on the features of the model; see `pipeline.drift`.
 """
 
 import json
@@ -17,12 +18,11 @@ import numpy as np
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from pipeline import drift
+from pipeline.beam import served
 from pipeline.beam.rows import ALL
 from pipeline.components import schema_gen, statistics_gen
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-
-DRIFT = 0.3  # A greater distance is worth a warning.
 
 Info = anomalies_pb2.AnomalyInfo
 Columns = Mapping[str, statistics_pb2.FeatureNameStatistics]
@@ -67,12 +67,21 @@ def example_validator(
     rates = json.loads((inputs["statistics"] / "label_rates.json").read_text())
     findings += _labels(config, rates)
     train = splits["train"][1]
+    limit = config.validation.drift
     for split in ("valid", "test"):
-        findings += _drift(config, train, splits[split][1], f"from train to {split}")
+        where = f"from train to {split}"
+        findings += _drift(config, train, splits[split][1], where, limit)
     if "previous_statistics" in inputs:
         _, previous = statistics_gen.read(inputs["previous_statistics"], "train")
         findings += _columns(config, _types(previous), _types(train), "previous run")
-        findings += _drift(config, previous, train, "from the previous run to this one")
+        where = "from the previous run to this one"
+        findings += _drift(config, previous, train, where, limit)
+    if config.validation.served:
+        records = served.analyze(config, outputs["anomalies"])
+        proto = statistics_gen.feature_statistics("served", records)
+        _, asked = statistics_gen.by_column(proto)
+        where, limit = "from train to the served rows", config.validation.skew
+        findings += _drift(config, train, asked, where, limit)
     _write(outputs["anomalies"], schema, findings)
     errors = [f.text for f in findings if f.severity == Info.ERROR]
     if errors:
@@ -238,7 +247,7 @@ def _labels(config: Config, rates: Mapping) -> Iterator[Finding]:
 
 
 def _drift(
-    config: Config, before: Columns, after: Columns, where: str
+    config: Config, before: Columns, after: Columns, where: str, limit: float
 ) -> Iterator[Finding]:
     for feature in config.features:
         old, new = before.get(feature.name), after.get(feature.name)
@@ -248,13 +257,13 @@ def _drift(
             ("share of rows without a value", drift.missing(old, new)),
             ("distribution of values", drift.values(old, new)),
         ):
-            if distance > DRIFT:
+            if distance > limit:
                 yield Finding(
                     Info.WARNING,
                     feature.name,
                     Info.COMPARATOR_L_INFTY_HIGH,
                     f"Column {feature.name!r}: the {what} moved by {distance:.2f} "
-                    f"{where}; up to {DRIFT} is taken for usual.",
+                    f"{where}; up to {limit} is taken for usual.",
                 )
 
 

@@ -1,10 +1,11 @@
 """StatisticsGen: what the columns of each split hold, from one pass over the examples.
 
-| statistics/             |                                                       |
-|-------------------------|-------------------------------------------------------|
-| Split-*/FeatureStats.pb | opens in TensorFlow Data Validation and Facets        |
-| moments.json            | train: what numeric features are scaled with          |
-| label_rates.json        | {split: {domain or "all": {task: {"rows", "mean"}}}}  |
+| statistics/             |                                                        |
+|-------------------------|--------------------------------------------------------|
+| Split-*/FeatureStats.pb | opens in TensorFlow Data Validation and Facets         |
+| moments.json            | train: what numeric features are scaled with           |
+| label_rates.json        | {split: {domain or "all": {task: {"rows", "mean"}}}}   |
+| label_correlations.json | {split: [{"tasks": [a, b], "rows", "correlation"}]}    |
 | vocabulary/COLUMN/      | train: shards of Parquet with each value and its count |
 """
 
@@ -50,7 +51,7 @@ def statistics_gen(
     for split in SPLITS:
         folder = statistics / f"Split-{split}"
         folder.mkdir()
-        proto = _feature_statistics(split, records)
+        proto = feature_statistics(split, records)
         (folder / "FeatureStats.pb").write_bytes(
             proto.SerializeToString(deterministic=True)
         )
@@ -62,6 +63,8 @@ def statistics_gen(
     _write_json(statistics / "moments.json", moments)
     rates = {split: _label_rates(records[split, ""]) for split in SPLITS}
     _write_json(statistics / "label_rates.json", rates)
+    pairs = {split: records[split, ""]["pairs"] for split in SPLITS}
+    _write_json(statistics / "label_correlations.json", pairs)
     vocabulary = {}
     for name in analysis.vocabulary_columns(config):
         record = records.get(("train", name), {"unique": 0})
@@ -83,6 +86,13 @@ def read(
     """Returns a split's rows, and its statistics by column."""
     path = statistics / f"Split-{split}" / "FeatureStats.pb"
     proto = statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())
+    return by_column(proto)
+
+
+def by_column(
+    proto: statistics_pb2.DatasetFeatureStatisticsList,
+) -> tuple[int, dict[str, statistics_pb2.FeatureNameStatistics]]:
+    """Returns the rows of the one data set in a proto, and its statistics by column."""
     dataset = proto.datasets[0]
     return dataset.num_examples, {f.path.step[0]: f for f in dataset.features}
 
@@ -94,7 +104,10 @@ def common(
     return getattr(feature, feature.WhichOneof("stats")).common_stats
 
 
-def _feature_statistics(split: str, records: dict):
+def feature_statistics(
+    split: str, records: dict
+) -> statistics_pb2.DatasetFeatureStatisticsList:
+    """Makes a split's proto of the records of `analysis.analyze`."""
     rows = records[split, ""]
     proto = statistics_pb2.DatasetFeatureStatisticsList()
     dataset = proto.datasets.add(name=split, num_examples=rows["rows"])

@@ -1,5 +1,7 @@
 """ExampleValidator: each thing it must find is put into real examples."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,25 +16,24 @@ from pipeline.components.statistics_gen import read, statistics_gen
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 
-CONFIG = Config.model_validate(
-    {
-        "name": "test",
-        "workspace": "unused",
-        "data": {"logs": ["unused"], "split": {"by": "hash", "column": "request"}},
-        "features": [
-            {"name": "tab", "kind": "categorical"},
-            {"name": "age", "kind": "numeric"},
-            {"name": "spend", "kind": "numeric"},
-            {"name": "watched", "kind": "sequence", "of": "tab"},
-        ],
-        "tasks": [
-            {"name": "click"},
-            {"name": "like", "space": "click"},
-            {"name": "seconds", "kind": "regression"},
-        ],
-        "push": {"destination": "unused"},
-    }
-)
+RAW = {
+    "name": "test",
+    "workspace": "unused",
+    "data": {"logs": ["unused"], "split": {"by": "hash", "column": "request"}},
+    "features": [
+        {"name": "tab", "kind": "categorical"},
+        {"name": "age", "kind": "numeric"},
+        {"name": "spend", "kind": "numeric"},
+        {"name": "watched", "kind": "sequence", "of": "tab"},
+    ],
+    "tasks": [
+        {"name": "click"},
+        {"name": "like", "space": "click"},
+        {"name": "seconds", "kind": "regression"},
+    ],
+    "push": {"destination": "unused"},
+}
+CONFIG = Config.model_validate(RAW)
 ROWS = 1000
 
 
@@ -69,11 +70,11 @@ class Artefacts:
         statistics_gen(CONFIG, {"examples": examples}, {"statistics": statistics})
         schema_gen(CONFIG, {"statistics": statistics}, {"schema": folder / "schema"})
 
-    def validate(self, **inputs):
+    def validate(self, config=CONFIG, **inputs):
         names = ("statistics", "schema")
         inputs = {name: self.folder / name for name in names} | inputs
         outputs = {"anomalies": self.folder / "anomalies"}
-        return example_validator(CONFIG, inputs, outputs)
+        return example_validator(config, inputs, outputs)
 
     @property
     def anomalies(self):
@@ -173,6 +174,36 @@ def test_drift_and_unknown_values_are_warnings(tmp_path, clean):
     (warning,) = warnings["warnings"]
     assert "'tab'" in warning
     assert "from the previous run to this one" in warning
+
+
+def test_skew_against_the_rows_that_were_served(tmp_path, clean):
+    """Requests have no labels; one column is sent in another unit, one not at all."""
+    data = rows(3)
+    served = [
+        {"tab": str(tab), "age": age * 12, "watched": ["home"] * (i % 4)}
+        for i, (tab, age) in enumerate(zip(data["tab"], data["age"], strict=True))
+    ]
+    for part in range(2):
+        lines = map(json.dumps, served[part::2])
+        (tmp_path / f"{part}.jsonl").write_text("\n".join(lines))
+    options = {"served": [str(tmp_path / "*.jsonl")], "skew": 0.2, "drift": 0.9}
+    config = Config.model_validate(RAW | {"validation": options})
+    summary = clean.validate(config)
+    assert summary["warnings"] == [
+        f"Column {column!r}: the {what} moved by 1.00 from train to the served rows; "
+        "up to 0.2 is taken for usual."
+        for column, what in (
+            ("age", "distribution of values"),
+            ("spend", "share of rows without a value"),
+        )
+    ]
+    assert sorted(path.name for path in (clean.folder / "anomalies").iterdir()) == [
+        "anomalies.pb",
+        "anomalies.txt",
+    ]
+    with pytest.raises(PipelineError, match="validation.served.0"):
+        options = {"served": [str(tmp_path / "none*")]}
+        clean.validate(Config.model_validate(RAW | {"validation": options}))
 
 
 def test_columns_are_held_to_a_schema_edited_by_hand(clean, tmp_path):

@@ -5,6 +5,7 @@ import pickle
 import random
 import statistics
 
+import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from pipeline.beam import analysis, quantiles, runner
+from pipeline.beam import analysis, quantiles
 from pipeline.beam.rows import Rows
 from pipeline.beam.summaries import Moments, Values
 from pipeline.components import schema_gen, statistics_gen
 from pipeline.config import Config
 from pipeline.errors import PipelineError
+from pipeline.run import run
 
 RAW = {
     "name": "test",
@@ -177,6 +179,29 @@ def test_label_rates_count_rows_in_the_space_only(examples, artefact):
                 assert tasks[task]["mean"] == pytest.approx(np.mean(labels), rel=1e-6)
 
 
+def test_label_correlations_are_those_of_rows_that_count_for_both(examples, artefact):
+    found = json.loads((artefact / "label_correlations.json").read_text())
+    for split, table in examples[1].items():
+        data = table.select(["click", "bought", "seconds", "played"]).to_pandas()
+        # Labels are read as float32, and count in their space only.
+        data = data.astype(np.float32)
+        data["buy"] = data["bought"].where(data["click"] == 1)
+        data["seconds"] = data["seconds"].where(data["played"] == 1)
+        assert [pair["tasks"] for pair in found[split]] == [
+            ["click", "buy"],
+            ["click", "seconds"],
+            ["buy", "seconds"],
+        ]
+        for pair in found[split]:
+            both = data[pair["tasks"]].astype(np.float64).dropna()
+            assert pair["rows"] == len(both) > 10
+            want = both.corr().iloc[0, 1]
+            if "buy" in pair["tasks"] and "click" in pair["tasks"]:
+                assert pair["correlation"] is None  # all of its space was clicked
+            else:
+                assert pair["correlation"] == pytest.approx(want, abs=1e-9)
+
+
 def test_label_rates_are_weighted_like_the_loss():
     tasks = [{"name": "click", "row_weight": "w"}]
     config = Config.model_validate(RAW | {"tasks": tasks, "domain": "tab"})
@@ -265,19 +290,39 @@ def test_bytes_do_not_depend_on_how_work_is_divided(examples, tmp_path, monkeypa
     assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
-def test_stages_do_not_grow_with_the_features(examples, tmp_path, monkeypatch):
-    jobs, pipeline = [], runner.pipeline
+def transforms(count, folder, monkeypatch):
+    """How many Beam transforms each job has, from logs to statistics."""
+    kinds = {"numeric": list(range(400)), "categorical": ["a", "b", "c", None] * 100}
+    features = [
+        {"name": f"f{i}", "kind": "numeric" if i % 10 else "categorical"}
+        for i in range(count)
+    ]
+    columns = {feature["name"]: kinds[feature["kind"]] for feature in features}
+    table = pa.table(columns | {"user": list(range(400)), "click": [0, 1] * 200})
+    folder.mkdir()
+    pq.write_table(table, folder / "log.parquet")
+    data = {"logs": [str(folder / "*.parquet")], "split": RAW["data"]["split"]}
+    config = Config.model_validate(
+        RAW
+        | {"workspace": str(folder / "work"), "data": data, "features": features}
+        | {"domain": None, "tasks": [{"name": "click"}]}
+    )
+    jobs, run_job = [], beam.Pipeline.run
 
-    def remember(config):
-        jobs.append(pipeline(config))
-        return jobs[-1]
+    def remember(job, *args, **kwargs):
+        jobs.append(len(job.to_runner_api().components.transforms))
+        return run_job(job, *args, **kwargs)
 
-    monkeypatch.setattr(runner, "pipeline", remember)
-    few = RAW | {"features": RAW["features"][1:2]}
-    for index, config in enumerate([CONFIG, Config.model_validate(few)]):
-        generate(config, examples[0], tmp_path / str(index))
-    many, few = (len(job.to_runner_api().components.transforms) for job in jobs)
-    assert many == few
+    with monkeypatch.context() as patch:
+        patch.setattr(beam.Pipeline, "run", remember)
+        run(config, until="StatisticsGen", report=lambda line: None)
+    return jobs
+
+
+def test_stages_do_not_grow_with_the_features(tmp_path, monkeypatch):
+    few = transforms(10, tmp_path / "few", monkeypatch)
+    assert len(few) >= 2  # of ExampleGen and StatisticsGen
+    assert transforms(300, tmp_path / "many", monkeypatch) == few
 
 
 def test_a_worker_holds_a_part_of_a_vocabulary():

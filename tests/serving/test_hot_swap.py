@@ -1,7 +1,9 @@
 """Versions that come, go, and fail, while the model is being asked."""
 
+import gc
 import shutil
 import threading
+import weakref
 
 import keras
 import numpy as np
@@ -220,3 +222,22 @@ def test_start_falls_back_on_the_newest_version_that_works(base, saved_models):
         assert seen <= {1.0, 2.0} and 2.0 in seen
     with pytest.raises(requests.ConnectionError):
         requests.get(url, timeout=5)
+
+
+def test_an_unloaded_version_is_freed(model, base, saved_models):
+    with model.acquire() as (_, servable):
+        graph = weakref.ref(servable._session.graph)
+    del servable
+    publish(saved_models / "two", base)
+    model.poll()
+    assert model.available() == [2] and graph() is None
+
+
+def test_a_version_that_failed_to_warm_up_is_freed(model, base, saved_models):
+    broken = shutil.copytree(saved_models / "two", base / "2")
+    write_warmup(broken, [{"wrong": np.zeros(1)}], "add")
+    gc.collect()
+    before = sum(isinstance(found, tf.Graph) for found in gc.get_objects())
+    model.poll()
+    assert model.states()[0][1] == "END"
+    assert sum(isinstance(found, tf.Graph) for found in gc.get_objects()) == before

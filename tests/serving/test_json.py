@@ -89,4 +89,5 @@ def test_layout_on_one_line_and_on_many():
     (text,) = tensor_texts(np.array([7]), 1, one_line=False)
     assert text == "[\n        7\n    ]"
     assert tensor_texts(np.zeros((2, 0, 3)), 1) == ["[[], []]"]
+    assert value_text(3.4028235677973366e38) == "3.4028235677973366e+38"
     assert value_text({"a": [1, {}]}) == '{\n    "a": [1, {}]\n}'

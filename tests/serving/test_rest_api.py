@@ -7,6 +7,9 @@ import math
 import pytest
 import requests
 
+from serving.config import ModelConfig
+from serving.server import Server
+
 _ROW = {"user": "ab", "price": 1.5, "history": ["x", "yz"]}
 
 
@@ -83,6 +86,8 @@ def test_regress_and_classify(ask):
     assert answer == {"results": [first, second]}
     status, answer = ask("/v1/models/toy:regress", examples)
     assert status == 400 and "Expected one input Tensor" in answer["error"]
+    body = {"signature_name": "regress", "examples": [{"x": 1.0, "flag": [True]}]}
+    assert ask("/v1/models/toy:regress", body)[0] == 200
     body = {"signature_name": "regress", "examples": [{"x": [1, 1.5]}]}
     status, answer = ask("/v1/models/toy:regress", body)
     assert "feature: x expecting type: int64" in answer["error"]
@@ -101,6 +106,15 @@ def test_regress_and_classify(ask):
         ("/v1/models/toy:explain", 400, "Malformed request: POST /v1/models/toy:e"),
         ("/v1/models/toy:predict?a=1", 400, "/v1/models/toy:predict?a=1"),
         ("/v1/models/toy", 400, "Malformed request: POST /v1/models/toy"),
+        ("/v1/models/t%6Fy:predict", 200, 3.5),
+        ("/v1/models/toy/labels/stabl%65:predict", 200, 2.5),
+        ("/v1/models/toy%2Fversions%2F1:predict", 404, "Latest(toy/versions/1)"),
+        ("/v1/models/toy/:predict", 400, "Malformed request"),
+        ("/v1/models/toy:predict/", 400, "Malformed request"),
+        ("/v1/models/toy/versions/01:predict", 200, 2.5),
+        ("/v1/models/toy/versions/-1:predict", 400, "Malformed request"),
+        (f"/v1/models/toy/versions/{2**63}:predict", 400, f"{2**63} to numeric."),
+        ("/v1//models/toy:predict", 400, "Malformed request"),
     ],
 )
 def test_routes(ask, path, status, first_click):
@@ -122,6 +136,18 @@ def test_routes(ask, path, status, first_click):
         ({"signature_name": "no"}, 'signature name: "no" not found in signature def'),
         ({"signature_name": "positive", "inputs": [-1]}, "x must be positive"),
         ({"signature_name": "half", "inputs": [1]}, "for tensor type: half"),
+        ({"signature_name": None, "instances": [1]}, "key must be a string value."),
+        (r'{"signature_name": "\ud800"}', "surrogate pair in string is invalid."),
+        (r'{"signature_name": "\udcff"}', "surrogate pair in string is invalid."),
+        ({"signature_name": "add", "instances": 5}, "Expecting 'instances' to be an"),
+        ({"signature_name": "add", "instances": None}, "Expecting 'instances' to be"),
+        ({"signature_name": "add", "inputs": None}, "JSON Value: null Type: Null is"),
+        ({"signature_name": "add", "inputs": {}}, "Missing named input: x"),
+        ({"signature_name": "add", "instances": [{}]}, "keys must be equal to: x"),
+        (
+            {"signature_name": "add", "instances": [[1], []]},
+            "tensor size: 1 but got: 0",
+        ),
     ],
 )
 def test_faulty_bodies_get_400_and_the_reason(ask, body, message):
@@ -146,6 +172,51 @@ def test_status(ask):
     assert (status, answer["error"]) == (404, "Could not find version 3 of model toy")
     assert ask("/v1/models/other")[0] == 404
     assert ask("/v1/models")[1] == {"error": "Missing model name in request."}
+
+
+@pytest.mark.parametrize(
+    "path, status",
+    [
+        ("/v1/models/toy/labels/anything", 200),  # a label is not looked at here
+        ("/v1/models/toy/versions/1/metadata", 200),
+        ("/v1/models/versions/1", 400),  # the model's name is missing
+        ("/v1/models/toy/", 400),
+        ("/v1/models/toy/versions/", 400),
+        ("/v1/models/toy/metadata/", 400),
+        (f"/v1/models/toy/versions/{2**63}", 400),
+        ("/v1/", 400),
+        ("/v1", 404),
+        ("/v2/models/toy", 404),
+        ("//v1/models/toy", 404),
+    ],
+)
+def test_paths_of_get(server, path, status):
+    assert requests.get(server.url + path, timeout=30).status_code == status
+
+
+def test_methods(server):
+    url = server.url + "/v1/models/toy"
+    for method in ("PUT", "PATCH", "DELETE", "TRACE"):
+        answer = requests.request(method, url, timeout=30)
+        assert answer.status_code == 400
+        assert answer.json() == {"error": f"Malformed request: {method} /v1/models/toy"}
+    assert requests.head(url, timeout=30).status_code == 400
+    for origin, status in (("http://a", 200), ("https://a", 200), ("null", 400)):
+        answer = requests.options(url, headers={"Origin": origin}, timeout=30)
+        assert (answer.status_code, answer.text) == (status, "")
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_cors_headers_come_when_asked_for(base_path):
+    config = ModelConfig("toy", base_path)
+    with Server([config], cors=True, metrics_path="") as server:
+        for method in ("GET", "OPTIONS", "DELETE"):
+            url = server.url + "/v1/models/toy"
+            answer = requests.request(method, url, timeout=30)
+            assert answer.headers["Access-Control-Allow-Origin"] == "*"
+            assert answer.headers["Access-Control-Allow-Methods"] == "POST, GET"
+        metrics = server.url + "/monitoring/prometheus/metrics"
+        assert requests.get(metrics, timeout=30).status_code == 404
 
 
 def test_metadata(ask):
@@ -198,3 +269,17 @@ def test_requests_in_parallel_do_not_mix(server):
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ask, range(80))) == [[x + 2.0] for x in range(80)]
+
+
+def test_numbers_too_small_for_full_precision_are_zero(ask):
+    echo = {"i32": 1, "u64": 1, "f64": 5e-324, "flag": True, "text": ""}
+    body = {"signature_name": "echo", "inputs": {**echo, "f32": [1e-45, -1e-39, 1e-37]}}
+    _, answer = ask("/v1/models/toy:predict", body)
+    assert answer["outputs"]["f32"] == [0.0, -0.0, 1e-37]
+    assert answer["outputs"]["f64"] == 0.0
+
+
+def test_escaped_emoji_are_read_as_quickly_as_plain_text(ask):
+    rows = [{**_ROW, "user": "\U0001f600"}] * 2  # json.dumps escapes it as a pair
+    status, answer = ask("/v1/models/toy:predict", {"instances": rows})
+    assert status == 200 and answer["predictions"][1]["watch"] == [7.0]  # 4 bytes + 3

@@ -7,12 +7,13 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import requests
 
 from serving.__main__ import main
-from serving.config import read_config_file
+from serving.config import read_config_file, read_monitoring_file
 from serving.publish import publish
 from serving.server import Server, StartError
 
@@ -114,6 +115,47 @@ def test_publish(saved_models, tmp_path, capsys):
     assert "which lacks saved_model.pb" in capsys.readouterr().err
 
 
+def test_flags_are_taken_in_tf_servings_spelling(base_path, tmp_path, monkeypatch):
+    monitoring = tmp_path / "monitoring.config"
+    monitoring.write_text('prometheus_config { enable: true path: "/m" }')
+    batching = tmp_path / "batching.config"
+    batching.write_text("max_batch_size { value: 7 }")
+    seen = {}
+
+    class Recorded(Exception):
+        pass
+
+    def record(configs, **options):
+        seen.update(options, configs=configs)
+        raise Recorded
+
+    monkeypatch.setattr("serving.server.Server", record)
+    with pytest.raises(Recorded):
+        main(
+            [
+                "serve", f"--model_base_path={base_path}", "--model_name=toy",
+                "--rest_api_port=18501", "--port=18500", "--enable_batching=true",
+                f"--batching_parameters_file={batching}",
+                f"--monitoring_config_file={monitoring}",
+                "--file_system_poll_wait_seconds=5", "--rest_api_timeout_in_ms=1500",
+                "--rest_api_enable_cors_support",
+                "--allow_version_labels_for_unavailable_models=true",
+            ]
+        )  # fmt: skip
+    assert (seen["port"], seen["grpc_port"], seen["poll_seconds"]) == (18501, 18500, 5)
+    assert seen["batching"].max_batch_size == 7
+    assert seen["limits"].request_seconds == 1.5
+    assert seen["cors"] is True and seen["metrics_path"] == "/m"
+    assert [(c.name, c.base_path) for c in seen["configs"]] == [("toy", base_path)]
+    monitoring.write_text("prometheus_config { }")
+    assert read_monitoring_file(monitoring) == ""
+    monitoring.write_text('prometheus_config { enable: true path: "m" }')
+    with pytest.raises(ValueError, match="starts with '/'"):
+        read_monitoring_file(monitoring)
+    with pytest.raises(SystemExit, match="2"):
+        main(["serve", "--model-base-path", "x", "--enable-batching=perhaps"])
+
+
 def test_config_file_of_tf_serving(tmp_path):
     file = tmp_path / "models.config"
     file.write_text(
@@ -136,3 +178,31 @@ def test_config_file_of_tf_serving(tmp_path):
         file.write_text(wrong)
         with pytest.raises(ValueError, match=str(file)):
             read_config_file(file)
+
+
+def test_a_changed_config_file_is_followed(saved_models, tmp_path):
+    publish(saved_models / "one", tmp_path / "a")
+    file = tmp_path / "models.config"
+
+    def write(text):
+        (tmp_path / "new").write_text(text)
+        (tmp_path / "new").replace(file)
+
+    entry = f'config {{ name: "%s" base_path: "{tmp_path}/a" }}'
+    write(f"model_config_list {{ {entry % 'a'} }}")
+    options = {"config_file": file, "config_poll_seconds": 0.05}
+    with Server(read_config_file(file), **options) as server:
+
+        def found(name):
+            return requests.get(
+                f"{server.url}/v1/models/{name}", timeout=30
+            ).status_code
+
+        assert (found("a"), found("b")) == (200, 404)
+        write("model_config_list {")  # it is not followed
+        write(f"model_config_list {{ {entry % 'a'} {entry % 'b'} }}")
+        for _ in range(200):
+            if found("b") == 200:
+                break
+            time.sleep(0.05)
+        assert (found("a"), found("b")) == (200, 200)

@@ -135,6 +135,8 @@ def test_sequences_must_have_their_length():
         (lambda: Categorical("a", 3, 4), "vocabulary_size', 'num_buckets"),
         (lambda: Categorical("a", 0), "vocabulary_size of 'a' must be a positive"),
         (lambda: Categorical("a", 3, embedding_dim=0), "embedding_dim of 'a'"),
+        (lambda: Categorical("a", capacity=9, min_score="2"), "min_score of 'a'"),
+        (lambda: Categorical("a", capacity=9, decay="1"), "decay of 'a'"),
         (lambda: Numeric(""), "must start with a letter"),
         (lambda: Sequence("a", of="b", max_length=0), "max_length of 'a'"),
         (
@@ -162,6 +164,17 @@ def test_features_that_do_not_go_together():
             check_features([Numeric(one), Numeric(other)])
     with pytest.raises(ValueError, match="of='itme'. Did you mean 'item'"):
         check_features([item, Sequence("s", of="itme", max_length=4)])
+
+
+def test_an_id_that_shares_the_row_of_id_0_is_pooled():
+    layer = FeatureEmbedding(
+        [
+            Categorical("item", num_buckets=4, embedding_dim=2),
+            Sequence("seen", of="item", max_length=2),
+        ]
+    )
+    seen = layer({"item": np.zeros(1, int), "seen": np.array([[8, 0]])})["seen"]
+    np.testing.assert_array_equal(seen, layer.table("item")[:1])
 
 
 def test_an_embedding_is_exported(tmp_path):

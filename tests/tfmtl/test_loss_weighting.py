@@ -262,6 +262,7 @@ def test_config_round_trip(name, options):
         (lambda: weighting("dwaa"), "Received: 'dwaa'. Did you mean 'dwa'"),
         (lambda: weighting("dwa", temprature=2), "Did you mean 'temperature'"),
         (lambda: DWA(temperature=0), "temperature must be above 0. Received: 0"),
+        (lambda: weighting("dwa", temperature="2"), "above 0. Received: '2'"),
         (lambda: Decay(gamma=0), "gamma must be a number above 0. Received: 0"),
         (lambda: Decay({"u": "x"}), "gamma must be a number above 0"),
         (lambda: Decay(by="steps"), "Did you mean 'step'"),

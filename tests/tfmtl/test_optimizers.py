@@ -7,6 +7,8 @@ import tensorflow as tf
 
 import tfmtl
 from tfmtl import optimizers
+from tfmtl.models import trainer
+from tfmtl.optimizers import rows
 from tfmtl.optimizers.rows import sum_duplicates
 
 RATE = 0.5
@@ -20,6 +22,13 @@ def _table(path="table_2"):
 
 def _slices(rows, values):
     return tf.IndexedSlices(tf.constant(values, "float32"), tf.constant(rows), (4, 2))
+
+
+@pytest.fixture(params=[0, rows.FEW_ROWS], ids=["by rows", "as a whole"])
+def table_update(request, monkeypatch):
+    """Updates tables row by row, as large ones are, or as a whole."""
+    for module in (rows, trainer):
+        monkeypatch.setattr(module, "FEW_ROWS", request.param)
 
 
 def _apply(optimizer, variable, *gradients):
@@ -37,6 +46,7 @@ def test_duplicates_are_summed():
     np.testing.assert_array_equal(summed.values, [[3, 3], [4, 4]])
 
 
+@pytest.mark.usefixtures("table_update")
 def test_sgd_by_hand():
     expected = START.copy()
     expected[2] -= RATE * 3
@@ -56,6 +66,7 @@ def test_sgd_by_hand():
     np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("table_update")
 def test_adagrad_by_hand():
     found = _apply(
         optimizers.SparseAdagrad(RATE, initial_accumulator_value=0.0), _table(), TWICE
@@ -65,6 +76,7 @@ def test_adagrad_by_hand():
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("table_update")
 def test_rowwise_adagrad_by_hand():
     optimizer = optimizers.RowwiseAdagrad(RATE, initial_accumulator_value=0.0)
     variable = _table()
@@ -88,6 +100,7 @@ def test_rowwise_adagrad_by_hand():
     assert tuple(optimizer.variables[-1].shape) == (4, 2)
 
 
+@pytest.mark.usefixtures("table_update")
 def test_lazy_adam_by_hand():
     optimizer = optimizers.LazyAdam(RATE, beta_1=0.5, beta_2=0.75, epsilon=0.0)
     variable = _table()
@@ -103,6 +116,7 @@ def test_lazy_adam_by_hand():
     np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("table_update")
 def test_l2_pulls_the_looked_up_rows_alone():
     found = _apply(
         optimizers.SparseSGD(RATE, l2=0.1), _table(), _slices([1, 1], np.zeros((2, 2)))
@@ -123,13 +137,14 @@ PAIRS = {
 }
 
 
+@pytest.mark.usefixtures("table_update")
 @pytest.mark.parametrize("pair", PAIRS)
 def test_where_every_row_is_looked_up_the_numbers_are_those_of_keras(pair):
     ours, kerases, options = PAIRS[pair]
     rng = np.random.default_rng(0)
     gradients = rng.normal(size=(3, 6, 2)).astype("float32")
-    rows = np.array([0, 1, 2, 3, 1, 3])
-    sparse = [_slices(rows, g) for g in gradients]
+    looked_up = [0, 1, 2, 3, 1, 3]
+    sparse = [_slices(looked_up, g) for g in gradients]
     dense = [tf.convert_to_tensor(g) for g in sparse]
     expected = _apply(kerases(0.1, **options), _table(), *dense)
     for given in (sparse, dense):
@@ -137,6 +152,7 @@ def test_where_every_row_is_looked_up_the_numbers_are_those_of_keras(pair):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("table_update")
 def test_adagrad_is_that_of_keras_whatever_is_looked_up():
     steps = [TWICE, _slices([3], [[1.0, -1.0]]), TWICE]
     dense = [tf.convert_to_tensor(g) for g in steps]
@@ -203,6 +219,7 @@ def test_a_model_trains_saves_and_goes_on(name, tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("table_update")
 @pytest.mark.parametrize("name", ["lazy_adam", "sgd"])
 def test_a_compiled_step_is_the_plain_one(name):
     inputs, labels = _data()
@@ -222,15 +239,21 @@ def test_a_compiled_step_is_the_plain_one(name):
         np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-5)
 
 
-def test_half_precision_with_a_scaled_loss():
+def test_half_precision_scales_the_loss_and_leaves_gradients_of_tables_sparse():
     keras.config.set_dtype_policy("mixed_float16")
     try:
         model = _model()
         model.compile("lazy_adam")
         inputs, labels = _data()
-        assert type(model.optimizer).__name__ == "LossScaleOptimizer"
+        assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
         history = model.fit(inputs, labels, batch_size=16, epochs=4, verbose=0).history
         assert history["loss"][-1] < history["loss"][0]
+        # A row with momentum rests while it is not looked up.
+        before = model.embedding.table("user")
+        others = {**inputs, "user": np.full(64, 19)}
+        model.fit(others, labels, batch_size=16, verbose=0)
+        moved = (model.embedding.table("user") != before).any(axis=1)
+        assert np.flatnonzero(moved).tolist() == [19]
     finally:
         keras.config.set_dtype_policy("float32")
 
@@ -263,6 +286,8 @@ def test_what_would_touch_every_row_is_refused():
             optimizers.LazyAdam(**option)
     with pytest.raises(ValueError, match="l2 must be a number >= 0. Received: -1"):
         optimizers.SparseAdagrad(l2=-1)
+    with pytest.raises(ValueError, match="beta_1 must be a number. Received: '0.9'"):
+        optimizers.LazyAdam(beta_1="0.9")
     with pytest.raises(ValueError, match="no amsgrad"):
         optimizers.LazyAdam(amsgrad=True)
     with pytest.raises(ValueError, match="Did you mean 'lazy_adam'"):

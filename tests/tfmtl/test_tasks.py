@@ -195,6 +195,8 @@ def test_a_certain_but_wrong_prediction_has_a_finite_loss(task):
         (dict(tower=(0,)), "must be a positive integer. Received: 0"),
         (dict(delta=1.0), "of the loss 'huber'. Received: 1.0 with loss 'bce'"),
         (dict(kind="regression", loss="huber", delta=0), "must be a number > 0"),
+        (dict(weight=float("inf")), "weight of task 't' must be a number >= 0"),
+        (dict(row_weight=3), "row_weight of task 't' must be the name of a column"),
         (dict(duration="d"), "for the binary task 't'"),
         (dict(metrics="auc"), "must be a tuple of names. Received: 'auc'"),
         (dict(metrics=("auk",)), "Did you mean 'auc'"),

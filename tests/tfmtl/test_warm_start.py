@@ -8,9 +8,11 @@ from tfmtl.training import warm_start
 from tfmtl.training.warm_start import match_rows, places
 
 
-def _model(items, tasks=("click",), units=(8, 4), dim=2, buckets=5):
+def _model(items, tasks=("click",), units=(8, 4), dim=2, buckets=5, oov=0):
     features = [
-        tfmtl.Categorical("item", vocabulary_size=items, embedding_dim=dim),
+        tfmtl.Categorical(
+            "item", vocabulary_size=items, embedding_dim=dim, oov_buckets=oov
+        ),
         tfmtl.Categorical("hashed", num_buckets=buckets, embedding_dim=2),
         tfmtl.Numeric("x"),
     ]
@@ -51,6 +53,16 @@ def test_rows_follow_their_values():
     np.testing.assert_array_equal(found[[2, 4]], start[[2, 4]])
     assert report["rows"] == {"embedding/item": (2, 4)}
     assert len(report["copied"]) == len(places(new)) - 1
+
+
+def test_rows_of_unknown_ids_stay_at_the_end():
+    old, new = _model(2, oov=2), _model(4, oov=2)
+    old.embedding.set_table("item", [[9, 9], [1, 1], [7, 7], [8, 8]])
+    start = _table(new)
+    warm_start(new, old, {"item": ["b", "a", "c"]}, {"item": ["a"]})
+    found = _table(new)
+    np.testing.assert_array_equal(found[[0, 2, 4, 5]], [[9, 9], [1, 1], [7, 7], [8, 8]])
+    np.testing.assert_array_equal(found[[1, 3]], start[[1, 3]])
 
 
 def test_equal_shapes_do_not_hide_another_order():

@@ -233,10 +233,10 @@ class FeatureEmbedding(keras.layers.Layer):
     def _pool(self, sequence, ids, vectors):
         item = self._categorical[sequence.of]
         rows = self._rows(item, ids)  # hashes x (B, L)
-        if item.capacity is None:
-            present = ops.not_equal(rows[0], self._starts[item.table_name])
-        else:  # row 0 is that of all ids without one
+        if item.vocabulary_size is None:  # other ids than 0 may share its row
             present = ops.not_equal(ids, 0)
+        else:
+            present = ops.not_equal(rows[0], self._starts[item.table_name])
         mask = ops.cast(present, self.compute_dtype)
         found = iter([self._look_up(item.embedding_dim, r) for r in rows])
         found = _sum(found, item.num_hashes)  # (B, L, D)

@@ -1,6 +1,7 @@
 """How a multi-task model learns: losses, training step and metrics."""
 
 import contextlib
+import functools
 import inspect
 
 import keras
@@ -9,7 +10,7 @@ from keras import ops
 
 from tfmtl import optimizers
 from tfmtl.layers.embedding import rows_of_table
-from tfmtl.optimizers.rows import RowSparse, optimizer_of
+from tfmtl.optimizers.rows import FEW_ROWS, RowSparse, optimizer_of
 from tfmtl.rows import completion, labels_and_masks, weigh
 from tfmtl.training import (
     Fixed,
@@ -66,8 +67,9 @@ class MultiTaskTrainer(keras.Model):
                 `keras.optimizers.Optimizer`.
             loss_weighting: A `tfmtl.training.LossWeighting`, or its name, one of
                 `tfmtl.training.weightings()`. Defaults to "fixed", `Task.weight`.
-            jit_compile: Boolean. Whether XLA compiles a training step, but for lookups
-                and updates of tables. Defaults to False.
+            jit_compile: Boolean. Whether XLA compiles a training step: the whole of it
+                where no table has more than 16,384 rows, else all but lookups in
+                tables and their updates. Defaults to False.
             **kwargs: Passed to `keras.Model.compile`. Losses and metrics belong to the
                 tasks, so `loss`, `loss_weights` and `metrics` are refused.
         """
@@ -94,8 +96,12 @@ class MultiTaskTrainer(keras.Model):
         if optimizer in optimizers.names():
             optimizer = optimizers.get(optimizer)
         super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
-        # XLA would copy whole tables, so `train_step` compiles only the rest.
-        self._jit_above = jit_compile is True and not self.run_eagerly
+        if type(self.optimizer) is keras.optimizers.LossScaleOptimizer:
+            config = self.optimizer.get_config()
+            config["inner_optimizer"] = self.optimizer.inner_optimizer
+            self.optimizer = optimizers.LossScale(**config)
+        # Not by Keras: XLA would copy large tables, see `train_step`.
+        self._jit = jit_compile is True and not self.run_eagerly
         self.optimizer.build(self.trainable_weights)
         self.embedding.on_replaced = self._reset_rows
 
@@ -109,7 +115,7 @@ class MultiTaskTrainer(keras.Model):
         """Returns the arguments of `compile`."""
         config = super().get_compile_config()
         if config:
-            config["jit_compile"] = self._jit_above
+            config["jit_compile"] = self._jit
             config["loss_weighting"] = keras.saving.serialize_keras_object(
                 self.loss_weighting
             )
@@ -181,13 +187,17 @@ class MultiTaskTrainer(keras.Model):
         return replica_share() * ops.sum(ops.stack([*self.losses, 0.0]))
 
     def train_step(self, data):
-        """Runs a training step; lookups and updates of tables stay outside of XLA."""
+        """Runs a training step; XLA compiles it if `compile` was told so."""
         if isinstance(self.loss_weighting, GradientBalancing):
             return self.loss_weighting.train_step(self, data)
-        if not self._jit_above or replica_share() < 1:
+        if not self._jit or replica_share() < 1:
             return super().train_step(data)
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         tables = self.embedding.trainable_weights
+        # Made anew in every trace: it may capture tensors of the outer graph.
+        compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
+        if self.embedding.supports_jit and all(w.shape[0] <= FEW_ROWS for w in tables):
+            return compiled(super().train_step)(data)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         in_tables = {id(weight) for weight in tables}
         others = [w for w in self.trainable_weights if id(w) not in in_tables]
 
@@ -204,9 +214,9 @@ class MultiTaskTrainer(keras.Model):
 
         with tf.GradientTape() as tape:
             vectors = self.embedding(x)  # {feature: (B, dim)}
-        # Made anew in every trace: it may capture tensors of the outer graph.
-        compiled = tf.function(differentiate, jit_compile=True, autograph=False)
-        towards_vectors, gradients = compiled(vectors, x, y, sample_weight)
+        towards_vectors, gradients = compiled(differentiate)(
+            vectors, x, y, sample_weight
+        )
         gradients += tape.gradient(vectors, [w.value for w in tables], towards_vectors)
         self.optimizer.apply(gradients, others + tables)
         return self.get_metrics_result()

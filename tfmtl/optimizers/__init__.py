@@ -7,6 +7,7 @@ import keras
 from tfmtl import _errors
 from tfmtl.optimizers.adagrad import RowwiseAdagrad, SparseAdagrad
 from tfmtl.optimizers.adam import LazyAdam
+from tfmtl.optimizers.loss_scale import LossScale
 from tfmtl.optimizers.presets import pepnet_offline, pepnet_online, split
 from tfmtl.optimizers.sgd import SparseSGD
 
@@ -25,6 +26,7 @@ _REGISTRY = {
 
 __all__ = [
     "LazyAdam",
+    "LossScale",
     "RowwiseAdagrad",
     "SparseAdagrad",
     "SparseSGD",

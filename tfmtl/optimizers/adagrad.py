@@ -5,7 +5,7 @@ import re
 import keras
 import tensorflow as tf
 
-from tfmtl.optimizers.rows import RowSparse, set_rows, subtract_rows
+from tfmtl.optimizers.rows import RowSparse
 
 TABLE = r"(.*/)?(table_\d+|embeddings)"
 
@@ -47,15 +47,13 @@ class SparseAdagrad(RowSparse, keras.optimizers.Adagrad):
         slot = self.slot(self._accumulators, variable)
         return [(slot, self.initial_accumulator_value)]
 
-    def update_rows(self, variable, rows, gradient, rate):
-        """Updates rows (n,) by their gradient (n, width)."""
-        slot = self.slot(self._accumulators, variable)
+    def step(self, gradient, rate, w, a):
+        """Maps rows (n, width) and their accumulators to new ones."""
         squares = tf.square(gradient)
-        if slot.shape != variable.shape:  # one number a row
+        if a.shape[-1] != w.shape[-1]:  # one number a row
             squares = tf.reduce_mean(squares, axis=-1, keepdims=True)
-        a = tf.gather(slot, rows) + squares
-        set_rows(slot, rows, a)
-        subtract_rows(variable, rows, rate * gradient * tf.math.rsqrt(a + self.epsilon))
+        a = a + squares
+        return w - rate * gradient * tf.math.rsqrt(a + self.epsilon), a
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -107,9 +105,10 @@ class RowwiseAdagrad(SparseAdagrad):
             super().update_step(gradient, variable, learning_rate)
             return
         gradient = tf.cast(gradient, variable.dtype)
-        slot.assign_add(tf.reduce_mean(tf.square(gradient), axis=-1, keepdims=True))
         rate = tf.cast(learning_rate, variable.dtype)
-        variable.assign_sub(rate * gradient * tf.math.rsqrt(slot + self.epsilon))
+        w, a = self.step(gradient, rate, variable, slot)
+        variable.assign(w)
+        slot.assign(a)
 
 
 def is_table(variable) -> bool:

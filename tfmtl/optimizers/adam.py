@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tfmtl.optimizers.rows import RowSparse, set_rows, subtract_rows
+from tfmtl.optimizers.rows import RowSparse
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -68,16 +68,10 @@ class LazyAdam(RowSparse, keras.optimizers.Adam):
         slots = (self._momentums, self._velocities)
         return [(self.slot(of_all, variable), 0.0) for of_all in slots]
 
-    def update_rows(self, variable, rows, gradient, rate):
-        """Updates rows (n,) by their gradient (n, width)."""
-        steps = tf.cast(self.iterations + 1, variable.dtype)
+    def step(self, gradient, rate, w, m, v):
+        """Maps rows (n, width), their momentum and velocity to new ones."""
+        steps = tf.cast(self.iterations + 1, w.dtype)
         rate *= tf.sqrt(1 - self.beta_2**steps) / (1 - self.beta_1**steps)
-        momentum = self.slot(self._momentums, variable)
-        velocity = self.slot(self._velocities, variable)
-        m = tf.gather(momentum, rows)
-        m += (1 - self.beta_1) * (gradient - m)
-        v = tf.gather(velocity, rows)
-        v += (1 - self.beta_2) * (tf.square(gradient) - v)
-        set_rows(momentum, rows, m)
-        set_rows(velocity, rows, v)
-        subtract_rows(variable, rows, rate * m / (tf.sqrt(v) + self.epsilon))
+        m = m + (1 - self.beta_1) * (gradient - m)
+        v = v + (1 - self.beta_2) * (tf.square(gradient) - v)
+        return w - rate * m / (tf.sqrt(v) + self.epsilon), m, v

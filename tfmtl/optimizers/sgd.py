@@ -1,9 +1,8 @@
 """Stochastic gradient descent for tables."""
 
 import keras
-import tensorflow as tf
 
-from tfmtl.optimizers.rows import RowSparse, set_rows, subtract_rows
+from tfmtl.optimizers.rows import RowSparse
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -35,11 +34,9 @@ class SparseSGD(RowSparse, keras.optimizers.SGD):
         """Returns the slots of a variable, each with the number that it starts from."""
         return [(self.slot(self.momentums, variable), 0.0)] if self.momentum else []
 
-    def update_rows(self, variable, rows, gradient, rate):
-        """Updates rows (n,) by their gradient (n, width)."""
-        step = rate * gradient
-        if self.momentum:
-            slot = self.slot(self.momentums, variable)
-            step -= self.momentum * tf.gather(slot, rows)
-            set_rows(slot, rows, -step)
-        subtract_rows(variable, rows, step)
+    def step(self, gradient, rate, w, m=None):
+        """Maps rows (n, width) and, with momentum, that of each to new ones."""
+        if m is None:
+            return (w - rate * gradient,)
+        m = self.momentum * m - rate * gradient
+        return w + m, m

@@ -46,7 +46,7 @@ class Decay(LossWeighting):
         super().__init__(**kwargs)
         _errors.check_choice("by", by, ("epoch", "step"))
         for value in gamma.values() if isinstance(gamma, dict) else (gamma,):
-            if not isinstance(value, int | float) or not value > 0:
+            if not _errors.is_number(value) or not value > 0:
                 raise ValueError(f"gamma must be a number above 0. Received: {gamma!r}")
         self.gamma = gamma
         self.by = by

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfmtl import _errors
 from tfmtl.training.loss_weighting import LossWeighting
 
 
@@ -37,7 +38,7 @@ class DWA(LossWeighting):
 
     def __init__(self, temperature=2.0, **kwargs):
         super().__init__(**kwargs)
-        if not temperature > 0:
+        if not (_errors.is_number(temperature) and temperature > 0):
             raise ValueError(f"temperature must be above 0. Received: {temperature!r}.")
         self.temperature = temperature
 

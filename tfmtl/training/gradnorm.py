@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tfmtl import _errors
 from tfmtl.training.gradient_balancing import GradientBalancing
 
 
@@ -45,7 +46,8 @@ class GradNorm(GradientBalancing):
 
     def __init__(self, alpha=1.5, rate=0.025, **kwargs):
         super().__init__(**kwargs)
-        if not alpha >= 0 or not rate > 0:
+        numbers = _errors.is_number(alpha) and _errors.is_number(rate)
+        if not numbers or not alpha >= 0 or not rate > 0:
             raise ValueError(
                 "alpha must be >= 0 and rate above 0. Received: "
                 f"alpha={alpha!r}, rate={rate!r}."

@@ -50,7 +50,8 @@ class MetaBalance(GradientBalancing):
     def __init__(self, target=None, relax=0.7, decay=0.9, change="both", **kwargs):
         super().__init__(**kwargs)
         _errors.check_choice("change", change, _CHANGES)
-        if not 0 <= relax <= 1 or not 0 <= decay < 1:
+        numbers = _errors.is_number(relax) and _errors.is_number(decay)
+        if not numbers or not 0 <= relax <= 1 or not 0 <= decay < 1:
             raise ValueError(
                 "relax must lie in [0, 1] and decay in [0, 1). Received: "
                 f"relax={relax!r}, decay={decay!r}."

@@ -17,11 +17,12 @@ def warm_start(
     """Copies weights from an old model; rows of tables by the value they stand for.
 
     A weight is copied from the one of the same path, see `places`, and shape. The rows
-    of a table are matched by the vocabularies: row i is the embedding of the
-    i-th value, and row 0 (missing, unknown) stays row 0. So learnt values keep their
-    embedding where the vocabulary grows, shrinks or is ordered anew, and new values
-    start as they are initialised. A table with a vocabulary on one side only is left
-    alone, as its ids mean something else now.
+    of a table are matched by the vocabularies: row i is the embedding of the i-th
+    value, and row 0 (missing, unknown) stays row 0; so do the rows of `oov_buckets`, if
+    there are as many, at the end. So learnt values keep their embedding where the
+    vocabulary grows, shrinks or is ordered anew, and new values start as they are
+    initialised. A table with a vocabulary on one side only is left alone, as its ids
+    mean something else now.
 
     The optimizer starts anew.
 
@@ -52,7 +53,10 @@ def warm_start(
             path: weight.value[rows].numpy()
             for path, (weight, rows) in places(old).items()
         }
-    vocabularies, old_vocabularies = vocabularies or {}, old_vocabularies or {}
+    vocabularies, old_vocabularies = (
+        {feature: list(values) for feature, values in (given or {}).items()}
+        for given in (vocabularies, old_vocabularies)
+    )
     report = {"copied": [], "rows": {}, "left": {}}
     for path, (weight, rows) in places(model).items():
         part = weight.value[rows]  # which can be assigned to, as a variable can
@@ -68,6 +72,9 @@ def warm_start(
                 vocabularies[feature], old_vocabularies[feature]
             )
             table = part.numpy()
+            others = len(table) - 1 - len(vocabularies[feature])
+            if 0 < others == len(old[path]) - 1 - len(old_vocabularies[feature]):
+                table[-others:] = old[path][-others:]
             fits = (new_rows < len(table)) & (old_rows < len(old[path]))
             new_rows, old_rows = new_rows[fits], old_rows[fits]
             table[new_rows] = old[path][old_rows]

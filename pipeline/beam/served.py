@@ -1,0 +1,71 @@
+"""What a server was asked, as statistics that can be held against the examples'.
+
+The logs of served requests have the features as they were sent, and no labels. A value
+that does not fit its column counts as missing, and so does a column that is not there.
+"""
+
+import functools
+import os
+import tempfile
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.beam import analysis, columns, sources
+from pipeline.beam.each import each
+from pipeline.beam.sources import Source
+from pipeline.config import Config, Feature
+
+_SPLIT = "served"
+_TYPES = {
+    "categorical": ("string", pa.string()),
+    "numeric": ("float", pa.float64()),
+    "sequence": ("list", columns.STRINGS),
+}
+
+
+def analyze(config: Config, work: Path) -> dict:
+    """Reads the logs of `validation.served`.
+
+    Args:
+        config: The pipeline's config.
+        work: A folder that all workers see; it is left as it was.
+
+    Returns:
+        The records of the split "served", as `analysis.analyze` makes them.
+
+    Raises:
+        PipelineError: If a file is not there or cannot be read to its end.
+    """
+    patterns = [
+        (f"validation.served.{i}", pattern, None)
+        for i, pattern in enumerate(config.validation.served)
+    ]
+    files = sources.find(patterns, config.data)
+    # Neither labels nor what depends on them: nobody knows them when a model is asked.
+    features_only = config.model_copy(update={"tasks": [], "domain": None})
+    with tempfile.TemporaryDirectory(prefix=".served-", dir=work) as name:
+        folder = Path(name)
+        (folder / f"Split-{_SPLIT}").mkdir()
+        each(config, functools.partial(_write, config.features, folder), files, folder)
+        return analysis.analyze(features_only, folder, [_SPLIT], folder)
+
+
+def _write(
+    features: Sequence[Feature], folder: Path, index: int, source: Source
+) -> None:
+    """Writes the features of a file as the examples have them."""
+    wanted = [
+        columns.Column(f.name, *_TYPES[f.kind], getattr(f, "separator", None))
+        for f in features
+    ]
+    schema = pa.schema([(column.name, column.type) for column in wanted])
+    part = folder / uuid.uuid4().hex
+    with pq.ParquetWriter(part, schema) as writer:
+        for chunk in sources.read(source):
+            rows, _ = columns.cast(chunk.rows, wanted)
+            writer.write_batch(rows)
+    os.replace(part, folder / f"Split-{_SPLIT}" / f"part-{index:08d}.parquet")

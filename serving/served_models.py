@@ -1,0 +1,238 @@
+"""The models of a server: loaded, kept fresh, replaced by those of a new config."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from serving.config import ModelConfig, read_config_file
+from serving.errors import Code, ServingError, invalid, servable_not_found
+from serving.model import Model, return_memory, versions_on_disk
+from serving.servable import Servable
+
+_log = logging.getLogger("serving")
+
+
+class StartError(RuntimeError):
+    """The server cannot start; the message says why and what to do."""
+
+
+class ServedModels(Mapping[str, Model]):
+    """Models by name. Reading never waits; what changes them goes one at a time.
+
+    Args:
+        configs: sequence of ModelConfig. What to serve.
+        make_model: function. Makes the Model of a config, not loaded yet.
+
+    Raises:
+        StartError: a model has no version that loads.
+    """
+
+    def __init__(
+        self,
+        configs: Sequence[ModelConfig],
+        make_model: Callable[[ModelConfig], Model],
+    ):
+        self._make_model = make_model
+        self._changing = threading.Lock()
+        self._models: dict[str, Model] = {}  # replaced, never changed
+        loaded = {}
+        try:
+            for config in configs:
+                loaded[config.name] = self._load(config)
+        except BaseException:
+            _close(loaded)
+            raise
+        self._models = loaded
+
+    def __getitem__(self, name: str) -> Model:
+        return self._models[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._models)
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def acquire(
+        self, name: str, version: int | None = None, label: str | None = None
+    ) -> AbstractContextManager[tuple[int, Servable]]:
+        """Holds a version of a model for the length of one request.
+
+        Args:
+            name: str. Which model.
+            version: int. Which version; None is the newest available.
+            label: str. Its label, instead of `version`.
+
+        Returns:
+            Context manager of version number and servable.
+
+        Raises:
+            ServingError: there is no such model, version or label.
+        """
+        model = self._models.get(name)
+        if model is not None:
+            return model.acquire(version, label)
+        if label is not None:
+            raise invalid(f"Unrecognized servable version label: {label}")
+        if version is None:
+            raise servable_not_found(f"Latest({name})")
+        raise servable_not_found(f"Specific({name}, {version})")
+
+    def states(
+        self, name: str, version: int | None = None
+    ) -> list[tuple[int, str, ServingError | None]]:
+        """Lists number, state and load error of a model's versions.
+
+        Args:
+            name: str. Which model.
+            version: int. Which version; None lists every one seen, newest first.
+
+        Raises:
+            ServingError: there is no such model or version.
+        """
+        model = self._models.get(name)
+        states = model.states() if model is not None else []
+        if version is not None:
+            states = [state for state in states if state[0] == version]
+        if not states:
+            missing = "any versions" if version is None else f"version {version}"
+            raise ServingError(
+                Code.NOT_FOUND, f"Could not find {missing} of model {name}"
+            )
+        return states
+
+    def waiting(self) -> list[str]:
+        """Lists the models of which no version is available."""
+        models = self._models.items()
+        return sorted(name for name, model in models if not model.available())
+
+    def reload(self, configs: Sequence[ModelConfig]) -> None:
+        """Serves these models from now on, and no others.
+
+        Models that stay answer all the time. Nothing changes if a new one does not
+        load.
+
+        Args:
+            configs: sequence of ModelConfig. What to serve.
+
+        Raises:
+            ServingError: a model has no version that loads, or a label is given to
+                a version that is not available.
+        """
+        with self._changing:
+            before = {name: model.config for name, model in self._models.items()}
+            added: dict[str, Model] = {}
+            kept: dict[str, Model] = {}
+            try:
+                check_configs(configs)
+                for config in configs:
+                    model = self._models.get(config.name)
+                    if model is None or model.config.base_path != config.base_path:
+                        model = added[config.name] = self._load(config)
+                    else:
+                        kept[config.name] = model
+                        model.config = config
+                        model.poll()
+                    _check_labels(model)
+            except (StartError, ServingError) as error:
+                for name, model in kept.items():
+                    model.config = before[name]
+                    model.poll()
+                _close(added)
+                if isinstance(error, ServingError):
+                    raise
+                raise invalid(str(error)) from error
+            gone = {n: model for n, model in self._models.items() if n not in kept}
+            self._models = kept | added
+            _close(gone)
+            if gone:
+                return_memory()
+        _log.info("serving %s", ", ".join(sorted(self._models)) or "nothing")
+
+    def poll(self, seconds: float, stopping: threading.Event) -> None:
+        """Looks for new versions from time to time, until `stopping`; 0 is never."""
+        while seconds > 0 and not stopping.wait(seconds):
+            with self._changing:
+                for model in self._models.values():
+                    try:
+                        model.poll()
+                    except Exception:  # the next poll may find things in order
+                        _log.exception("%s: polling failed", model.config.name)
+
+    def follow(self, file: Path, seconds: float, stopping: threading.Event) -> None:
+        """Reloads a config file whenever it has changed, until `stopping`."""
+        seen = _content(file)
+        while not stopping.wait(seconds):
+            content = _content(file)
+            if content in (seen, None):
+                continue
+            seen = content
+            try:
+                self.reload(read_config_file(file))
+            except (ValueError, OSError, ServingError) as error:
+                _log.error("%s is not followed: %s", file, error)
+
+    def close(self) -> None:
+        """Unloads every version, each after its last request."""
+        with self._changing:
+            _close(self._models)
+
+    def _load(self, config: ModelConfig) -> Model:
+        model = self._make_model(config)
+        model.poll()
+        if not model.available():
+            reasons = "; ".join(
+                f"version {number}: {error.message}"
+                for number, _, error in model.states()
+                if error
+            )
+            raise StartError(
+                f"No version of model {config.name!r} can be served. "
+                + (reasons or f"Wanted {config.versions}, none is there")
+            )
+        return model
+
+
+def _close(models: Mapping[str, Model]) -> None:
+    for model in models.values():
+        model.close()
+
+
+def _content(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except OSError:  # it is being replaced, or away: what is served stays
+        return None
+
+
+def check_configs(configs: Sequence[ModelConfig]) -> None:
+    """Raises a StartError if names are not distinct or base paths hold no version."""
+    names = [config.name for config in configs]
+    if len(set(names)) < len(names):
+        raise StartError(f"Model names must differ. Received: {names}")
+    for config in configs:
+        path = config.base_path
+        if not path.is_dir():
+            raise StartError(f"The model base path is no directory: {path}")
+        if (path / "saved_model.pb").exists():
+            raise StartError(
+                f"{path} is a SavedModel itself; the base path is the directory above "
+                "it, whose children are named by version: 1, 2 ..."
+            )
+        if not versions_on_disk(path):
+            raise StartError(
+                "The model base path holds no version, a directory named 1, 2 ...: "
+                f"{path}"
+            )
+
+
+def _check_labels(model: Model) -> None:
+    for version in model.config.labels.values():
+        if version not in model.available():
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                f"Request to assign label to version {version} of model "
+                f"{model.config.name}, which is not currently available for inference",
+            )

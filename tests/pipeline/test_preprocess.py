@@ -1,0 +1,185 @@
+"""The whole of `preprocess` in processes of their own: killed, and on two Dask workers.
+
+What is compared are the bytes of every file of every artefact.
+"""
+
+import contextlib
+import csv
+import gzip
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+ROWS = 24_000
+FILES = 6
+STAGES = ("ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    """A config over several CSV files, whose rows have missing and bad values."""
+    folder = tmp_path_factory.mktemp("logs")
+    for number in range(FILES):
+        with (folder / f"{number}.csv").open("w", newline="") as file:
+            out = csv.writer(file)
+            out.writerow(["user", "item", "age", "seen", "click", "like"])
+            for i in range(number, ROWS, FILES):
+                seen = "|".join(f"i{j % 50}" for j in range(i % 5))
+                age = "oops" if i % 4000 == 0 else "" if i % 9 == 0 else i % 80
+                click = int(i % 3 == 0)
+                out.writerow([f"u{i % 997}", f"i{i % 50}", age, seen, click, i % 2])
+    path = folder / "config.yaml"
+    categorical = [{"name": n, "kind": "categorical"} for n in ("user", "item")]
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "name": "small",
+                "workspace": "unused",
+                "data": {
+                    "logs": [str(folder / "*.csv")],
+                    "split": {"by": "hash", "column": "user"},
+                },
+                "features": [
+                    *categorical,
+                    {"name": "age", "kind": "numeric"},
+                    {"name": "seen", "kind": "sequence", "of": "item", "max_length": 3},
+                ],
+                "domain": "item",
+                "tasks": [{"name": "click"}, {"name": "like", "space": "click"}],
+                "push": {"destination": "unused"},
+            }
+        )
+    )
+    return path
+
+
+def hashes(workspace):
+    """{artefact and file: hash} of the newest execution of each component."""
+    found = {}
+    for stage in STAGES:
+        for artefact in sorted((workspace / stage).iterdir()):
+            done = [
+                p for p in artefact.iterdir() if p.suffix not in (".tmp", ".failed")
+            ]
+            newest = max(done, key=lambda path: int(path.name))
+            for file in sorted(newest.rglob("*")):
+                # The graph's file lists its nodes in an order of TensorFlow's own.
+                if file.is_file() and "transform_fn" not in file.parts:
+                    name = f"{stage}/{artefact.name}/{file.relative_to(newest)}"
+                    found[name] = hashlib.md5(file.read_bytes()).hexdigest()
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config, tmp_path_factory):
+    workspace = tmp_path_factory.mktemp("undisturbed")
+    assert main(["preprocess", str(config), "--output", str(workspace)]) == 0
+    return hashes(workspace)
+
+
+def command(config, workspace, *flags):
+    return [
+        *(sys.executable, "-m", "pipeline", "preprocess", str(config)),
+        *("--output", str(workspace), *flags),
+    ]
+
+
+def test_counts_add_up(config, tmp_path, capsys):
+    assert main(["preprocess", str(config), "--output", str(tmp_path)]) == 0
+    dead = len(range(0, ROWS, 4000))
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(f"rows in {ROWS:,} = rows out {ROWS - dead:,} + dead {dead}")
+    assert last.endswith("rows/s")
+    (summary,) = tmp_path.glob("Transform/transformed_examples/*/summary.json")
+    counts = json.loads(summary.read_text())
+    counts["rows"]["train"] += 1
+    summary.write_text(json.dumps(counts))
+    assert main(["preprocess", str(config), "--output", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert f"{ROWS:,}" in error and f"{ROWS - dead + 1:,}" in error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "first",
+    [
+        "ExampleGen/examples/*/Split-train/*.parquet",
+        "StatisticsGen/statistics/*/vocabulary/*/*.parquet",
+        "Transform/transformed_examples/*/Split-*/*.tfrecord.gz",
+    ],
+)
+def test_a_killed_job_leaves_no_half_shard(config, undisturbed, tmp_path, first):
+    """Killed as soon as there is a first shard, it gives the same bytes when rerun."""
+    job = subprocess.Popen(command(config, tmp_path), cwd=ROOT)
+    until = time.monotonic() + 120
+    while not any(tmp_path.glob(first)):
+        assert job.poll() is None and time.monotonic() < until
+        time.sleep(0.001)
+    job.send_signal(signal.SIGKILL)
+    assert job.wait() == -signal.SIGKILL  # and has not come to its end before
+    stage = first.partition("/")[0]
+    for artefact in (tmp_path / stage).iterdir():
+        assert all(path.suffix == ".tmp" for path in artefact.iterdir())
+    for shard in tmp_path.glob("Transform/*/*/*/*.tfrecord.gz"):
+        with gzip.open(shard) as file:
+            assert file.read()  # raises if the file was cut off
+    done = subprocess.run(command(config, tmp_path), cwd=ROOT, check=False)
+    assert done.returncode == 0
+    assert hashes(tmp_path) == undisturbed
+
+
+@contextlib.contextmanager
+def cluster(folder):
+    """A Dask scheduler with two workers, each a process; yields its address."""
+    dask = [sys.executable, "-m", "dask"]
+    # Free ports are found by the processes themselves; no dashboard is needed.
+    address = folder / "scheduler.json"
+    env = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    with (folder / "dask.log").open("w") as log:
+        start = {"cwd": folder, "env": env, "stdout": log, "stderr": log}
+        scheduler = [*dask, "scheduler", "--port", "0", "--host", "127.0.0.1"]
+        worker = [*dask, "worker", "--no-nanny", "--nthreads", "1"]
+        shared = ["--scheduler-file", str(address), "--no-dashboard"]
+        processes = [
+            subprocess.Popen([*line, *shared], **start)
+            for line in (scheduler, worker, worker)
+        ]
+        try:
+            until = time.monotonic() + 60
+            while not address.is_file() or not address.read_text().endswith("}"):
+                assert time.monotonic() < until, (folder / "dask.log").read_text()
+                time.sleep(0.05)
+            yield json.loads(address.read_text())["address"]
+        finally:
+            for process in reversed(processes):
+                process.terminate()
+                process.wait(60)
+
+
+@pytest.mark.slow
+def test_two_dask_workers_write_what_the_local_runner_does(
+    config, undisturbed, tmp_path
+):
+    with cluster(tmp_path) as address:
+        flags = ["--runner=DaskRunner", f"--dask_client_address={address}"]
+        done = subprocess.run(
+            command(config, tmp_path / "out", *flags),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=200,
+        )
+    assert done.returncode == 0, done.stderr
+    assert hashes(tmp_path / "out") == undisturbed

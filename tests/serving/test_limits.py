@@ -1,0 +1,250 @@
+"""What the server refuses: slow, idle, large, many; and that it goes on answering."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import resource
+import socket
+import threading
+import time
+
+import pytest
+import requests
+import uvicorn
+
+from serving.config import Limits, ModelConfig
+from serving.connections import BoundedProtocol
+from serving.server import Server
+
+_HEAD = b"POST /v1/models/toy:predict HTTP/1.1\r\nHost: x\r\n"
+_ADD = b'{"signature_name": "add", "instances": [1]}'
+_LIMITS = Limits(
+    max_body_bytes=2**20,
+    max_in_flight=4,
+    max_connections=40,
+    request_seconds=1.0,
+    header_seconds=0.4,
+    body_seconds=0.4,
+)
+
+
+@pytest.fixture(scope="module")
+def strict(base_path):
+    """A server with limits that a test reaches at once."""
+    with Server([ModelConfig("toy", base_path)], limits=_LIMITS) as server:
+        yield server
+
+
+def _connect(server):
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=10)
+
+
+def _still_answers(server):
+    url = server.url + "/v1/models/toy:predict"
+    answer = requests.post(url, _ADD, timeout=10)
+    assert (answer.status_code, answer.json()) == (200, {"predictions": [3.0]})
+
+
+def _read_to_end(connection):
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while chunk := connection.recv(65536):
+            received += chunk
+    return received
+
+
+def _slow(steps):
+    return json.dumps({"signature_name": "slow", "instances": [steps]})
+
+
+def test_a_head_that_trickles_ends_the_connection(strict):
+    with _connect(strict) as connection:
+        start = time.monotonic()
+        with pytest.raises(ConnectionError):
+            for byte in _HEAD * 20:
+                connection.sendall(bytes([byte]))
+                time.sleep(0.02)
+        assert 0.3 < time.monotonic() - start < 3
+    _still_answers(strict)
+
+
+def test_a_connection_that_says_nothing_is_closed(strict):
+    with _connect(strict) as connection:
+        assert _read_to_end(connection) == b""
+    _still_answers(strict)
+
+
+def test_so_is_one_whose_second_request_trickles(strict):
+    length = b"Content-Length: %d\r\n\r\n" % len(_ADD)
+    with _connect(strict) as connection:
+        connection.sendall(_HEAD + length + _ADD)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        time.sleep(0.6)  # between requests there is more time
+        connection.sendall(_HEAD)
+        start = time.monotonic()
+        _read_to_end(connection)
+        assert 0.3 < time.monotonic() - start < 3
+
+
+def test_a_body_that_does_not_arrive_gets_408(strict):
+    with _connect(strict) as connection:
+        connection.sendall(_HEAD + b"Content-Length: 100\r\n\r\n{")
+        answer = _read_to_end(connection)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"The body did not arrive within 0.4 s" in answer
+    _still_answers(strict)
+
+
+def test_an_answer_that_nobody_reads_is_given_up():
+    ours, theirs = socket.socketpair()
+
+    async def write_much():
+        protocol = BoundedProtocol(
+            limits=Limits(body_seconds=0.1),
+            idle={},
+            config=uvicorn.Config(lambda: None),
+            server_state=uvicorn.server.ServerState(),
+            app_state={},
+        )
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_accepted_socket(lambda: protocol, ours)
+        transport.write(b"x" * 2**24)
+        await asyncio.sleep(0.3)
+        return transport.is_closing()
+
+    assert asyncio.run(write_much())
+    assert len(_read_to_end(theirs)) < 2**24
+    theirs.close()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_fifty_megabytes_get_413(strict, chunked):
+    body = b" " * (50 * 2**20)
+    data = iter([body[: 2**20]] * 50) if chunked else body
+    answer = requests.post(strict.url + "/v1/models/toy:predict", data, timeout=30)
+    assert answer.status_code in (408, 413)  # 408: this machine took too long over it
+    _still_answers(strict)
+
+
+def test_an_answer_that_takes_too_long_gets_504(strict):
+    start = time.monotonic()
+    url = strict.url + "/v1/models/toy:predict"
+    answer = requests.post(url, _slow(100_000_000), timeout=30)
+    assert answer.status_code == 504
+    assert answer.json() == {"error": "Timed out waiting for notification"}
+    assert time.monotonic() - start < 10
+    _still_answers(strict)  # the run was stopped: four of them would fill the server
+
+
+def test_more_requests_than_allowed_get_503_and_a_time_to_come_back(strict):
+    answers = []
+
+    def ask():
+        url = strict.url + "/v1/models/toy:predict"
+        answers.append(requests.post(url, _slow(100_000_000), timeout=30))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    assert requests.get(strict.url + "/healthz", timeout=10).status_code == 200
+    for thread in threads:
+        thread.join()
+    by_status = sorted(answer.status_code for answer in answers)
+    assert by_status == [503] * 4 + [504] * 4
+    refused = next(answer for answer in answers if answer.status_code == 503)
+    assert refused.headers["Retry-After"] == "1"
+    assert "4 requests are at work" in refused.json()["error"]
+    _still_answers(strict)
+
+
+def _flood(server, count, sent):
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            connection = stack.enter_context(_connect(server))
+            with contextlib.suppress(ConnectionError):  # it was closed already
+                connection.sendall(sent)
+        _still_answers(server)
+    _still_answers(server)
+
+
+@pytest.mark.parametrize("sent", [b"", _HEAD], ids=["silent", "half"])
+def test_connections_above_the_limit_push_out_the_longest_idle(strict, sent):
+    _flood(strict, 200, sent)
+
+
+@pytest.mark.slow
+def test_ten_thousand_connections(base_path):
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))
+    if 0 < files[1] < 12_000:
+        pytest.skip("the system allows too few open files")
+    with Server([ModelConfig("toy", base_path)]) as server:
+        for sent in (b"", _HEAD):
+            _flood(server, 10_000, sent)
+    resource.setrlimit(resource.RLIMIT_NOFILE, files)
+
+
+def test_a_client_that_leaves_disturbs_nobody(strict):
+    for _ in range(20):
+        with _connect(strict) as connection:
+            connection.sendall(_HEAD + b"Content-Length: 60\r\n\r\n")
+    time.sleep(0.1)
+    _still_answers(strict)
+
+
+def test_pipelined_requests_are_answered_in_turn(strict):
+    request = _HEAD + b"Content-Length: %d\r\n\r\n" % len(_ADD) + _ADD
+    last = request.replace(b"Host: x\r\n", b"Host: x\r\nConnection: close\r\n")
+    with _connect(strict) as connection:
+        connection.sendall(request * 4 + last)
+        assert _read_to_end(connection).count(b"HTTP/1.1 200 ") == 5
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 50,  # TLS
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\r\n\r\n\r\n\r\n",
+        b"GET /v1/models/toy HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 200_000 + b"\r\n\r\n",
+        _HEAD + b"Content-Length: -5\r\n\r\n",
+        _HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+        _HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        _HEAD + b"Transfer-Encoding: gzip\r\n\r\n",
+        b"GET /v1/models/../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v1/models/\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_refused(strict, data):
+    with _connect(strict) as connection:
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(data)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            answer = connection.recv(65536)
+    assert answer == b"" or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 501"))
+    _still_answers(strict)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["..", "../toy", "%2e%2e%2ftoy", "toy%00", "toy/", "/etc/passwd", "a" * 5000,
+     "%ff%fe", "toy%2f1", "{toy}", "%", "toy;x=1", "~root", "con", "toy\\1"],
+)  # fmt: skip
+def test_path_tricks_in_the_model_name_find_nothing(strict, name):
+    client = http.client.HTTPConnection(strict.url.removeprefix("http://"))
+    for method, suffix in (("GET", ""), ("GET", "/metadata"), ("POST", ":predict")):
+        body = _ADD if method == "POST" else None
+        client.request(method, f"/v1/models/{name}{suffix}", body)
+        answer = client.getresponse()
+        text = answer.read()
+        assert answer.status in (400, 404) and b"error" in text
+    client.close()
+
+
+def test_limits_must_be_positive():
+    with pytest.raises(ValueError, match="max_in_flight must be positive. Received: 0"):
+        Limits(max_in_flight=0)
