@@ -201,6 +201,44 @@ class Train(Section):
     workers: Annotated[int, Field(ge=1)] | list[str] = 1
 
 
+class FusedScore(Section):
+    """One score of several tasks: `form` "product", prod p^w, or "sum", sum w*p.
+
+    `weights`: {task: w}; the other tasks do not count.
+    """
+
+    form: Literal["product", "sum"] = "product"
+    weights: Annotated[
+        dict[str, Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=1)
+    ]
+
+
+class Export(Section):
+    """What the signature `rank` of the exported model takes and gives.
+
+    `user_features`: features that a request gives once for all candidates; without,
+    any may be given once. `fused_score`: an output `score` beside the tasks.
+    `rank_outputs`: its outputs; without, all. See `tfmtl.export`.
+    """
+
+    user_features: list[str] | None = None
+    fused_score: FusedScore | None = None
+    rank_outputs: Annotated[list[str], Field(min_length=1)] | None = None
+
+
+class Infra(Section):
+    """What InfraValidator holds the exported model to before it may be pushed.
+
+    `rows`: logged rows whose served scores are compared with the offline ones.
+    `max_latency_ms`: the median time of a request of one row to the embedded server on
+    this machine. `max_megabytes`: size of the SavedModel.
+    """
+
+    rows: Annotated[int, Field(ge=1)] = 1000
+    max_latency_ms: Annotated[float, Field(gt=0)] | None = None
+    max_megabytes: Annotated[float, Field(gt=0)] | None = None
+
+
 class Evaluate(Section):
     """What is reported, and what a model must reach to be blessed.
 
@@ -227,10 +265,23 @@ class Evaluate(Section):
 
 
 class Push(Section):
-    """Where blessed models go: `destination`/<version>, the newest `keep` of them."""
+    """Where blessed models go: `destination`/<version>, the newest `keep` of them.
+
+    `models_config`: a TF Serving model config file, in which the new version is added
+    to those to serve, and gets the labels in `labels`, such as [canary]. The model is
+    the one of the pipeline's name. See `serving.labels`.
+    """
 
     destination: str
     keep: Annotated[int, Field(ge=1)] = 3
+    models_config: str | None = None
+    labels: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]] = []
+
+    @model_validator(mode="after")
+    def _check(self) -> "Push":
+        if self.labels and not self.models_config:
+            raise ValueError("`labels` stand in a file; give `models_config` too")
+        return self
 
 
 class Beam(Section):
@@ -253,7 +304,9 @@ class Config(Section):
     validation: Validation = Validation()
     transform: Transform = Transform()
     train: Train = Train()
+    export: Export = Export()
     evaluate: Evaluate = Evaluate()
+    infra: Infra = Infra()
     push: Push
     beam: Beam = Beam()
 
@@ -338,6 +391,7 @@ class Config(Section):
                 f"domain: must name a categorical feature. Received: {self.domain!r}."
                 f"{nearest(self.domain, categorical)}"
             )
+        yield from self._export_problems()
         for section in ("best_reachable", "minimum", "max_drop"):
             value = getattr(self.evaluate, section)
             for name in value if isinstance(value, dict) else ():
@@ -346,6 +400,25 @@ class Config(Section):
                         f"evaluate.{section}.{name}: no such task."
                         f"{nearest(name, tasks)}"
                     )
+
+    def _export_problems(self) -> Iterator[str]:
+        features = [feature.name for feature in self.features]
+        tasks = [task.name for task in self.tasks]
+        score = self.export.fused_score
+        outputs = [*tasks, "score"] if score else tasks
+        for key, names, known, what in (
+            ("user_features", self.export.user_features, features, "feature"),
+            ("rank_outputs", self.export.rank_outputs, outputs, "output"),
+            ("fused_score.weights", score and score.weights, tasks, "task"),
+        ):
+            for name in names or ():
+                if name not in known:
+                    yield f"export.{key}: no {what} {name!r}.{nearest(name, known)}"
+        if score and "score" in tasks:
+            yield (
+                "export.fused_score: it is the output 'score'; the task of that name "
+                "needs another"
+            )
 
 
 def _is_circular(task: Task, tasks: dict[str, Task]) -> bool:

@@ -28,6 +28,12 @@ def fingerprint(modules: Iterable[str], depends: Any, inputs: Iterable[str]) -> 
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def code(modules: Iterable[str]) -> str:
+    """Returns the hash of modules and of all they import of this project."""
+    hashes = [_code(module) for module in modules]
+    return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
+
+
 @functools.cache
 def _code(module: str) -> str:
     """Returns the hash of a module's source and of all it imports of this project."""

@@ -4,7 +4,7 @@ Nothing here knows how the model was made; what a server can read is enough.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,58 @@ def unreadable(wanted: Sequence[Feature], schema: pa.Schema) -> list[str]:
                 f"column {feature.name!r} is {schema.types[index]}, not {feature.kind}"
             )
     return problems
+
+
+def requests(
+    folder: Path, raw: Mapping[str, np.ndarray], transformed: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, np.ndarray]]:
+    """A request for every signature of a SavedModel that takes the features.
+
+    Args:
+        folder: The SavedModel.
+        raw: {raw feature: (rows, ...)}, as `arrow.raw_inputs` gives them.
+        transformed: The same rows as the transform graph gives them.
+
+    Returns:
+        {signature: {input: array}}, with all rows; `rank` takes each row's user.
+    """
+    found = {}
+    for name, signature in signatures(folder).items():
+        inputs = set(signature.inputs)
+        if len(inputs) == 1 and inputs <= {"examples", "inputs"}:
+            (key,) = inputs
+            found[name] = {key: np.array(list(serialized(raw)), object)}
+        elif name == "transformed":
+            found[name] = dict(transformed)
+        elif inputs == set(raw):
+            found[name] = dict(raw)
+    return found
+
+
+def user_features(folder: Path) -> list[str]:
+    """The raw features that `rank` takes once, as the model's card tells."""
+    from tfmtl import model_card
+
+    return model_card.read(folder).get("rank", {}).get("user_features") or []
+
+
+def serialized(raw: Mapping[str, np.ndarray]) -> Iterator[bytes]:
+    """Raw rows as serialized `tf.Example`s; what is missing is left out."""
+    import tensorflow as tf
+
+    for row in range(len(next(iter(raw.values())))):
+        example = tf.train.Example()
+        for name, array in raw.items():
+            values = np.atleast_1d(array[row])  # (max_length,) of a sequence
+            if array.dtype == object:
+                length = np.flatnonzero(values != b"").max(initial=-1) + 1
+                values, kind = values[:length], "bytes_list"
+            else:
+                values, kind = values[~np.isnan(values)], "float_list"
+            if len(values):
+                feature = example.features.feature[name]
+                getattr(feature, kind).value.extend(values)
+        yield example.SerializeToString()
 
 
 class Scorer:

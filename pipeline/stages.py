@@ -73,12 +73,10 @@ def _log_files(config: Config) -> list:
 
 
 def _files(patterns: list[str]) -> list:
-    if not patterns:
-        return []
     # Imported late: the command line answers before Beam is loaded.
     from pipeline.beam.sources import versions
 
-    return versions(patterns)
+    return versions(patterns) if patterns else []
 
 
 def _is_served(config: Config, outputs: Mapping[str, Path]) -> bool:
@@ -165,6 +163,7 @@ def stages(config: Config) -> list[Stage]:
                 c.domain,
                 c.model.model_dump(),
                 c.train.model_dump(),
+                c.export.model_dump(),
             ],
             scratch=("checkpoints",),
         ),
@@ -185,11 +184,11 @@ def stages(config: Config) -> list[Stage]:
             "InfraValidator",
             inputs=("examples", "transformed_examples", "transform_graph", "model"),
             outputs=("infra_blessing",),
-            depends=lambda c: [_features(c), _labels(c)],
+            depends=lambda c: [_features(c), _labels(c), c.infra.model_dump()],
         ),
         Stage(
             "Pusher",
-            inputs=("model", "blessing", "infra_blessing"),
+            inputs=("model", "evaluation", "blessing", "infra_blessing"),
             outputs=("pushed_model",),
             depends=lambda c: c.push.model_dump(),
             holds=_is_served,

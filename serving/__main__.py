@@ -1,4 +1,15 @@
-"""Command line: `python -m serving serve | predict | publish`."""
+"""Command line: `python -m serving COMMAND`.
+
+| command   |                                                       |
+|-----------|-------------------------------------------------------|
+| serve     | the embedded server                                   |
+| predict   | asks a running server                                 |
+| publish   | adds a version under a base path                      |
+| rollback  | goes back to an older version                         |
+| label     | gives labels such as stable and canary to versions    |
+| loadtest  | latency and errors at a given rate of requests        |
+| compare   | two versions on the same requests, or two sets of rows |
+"""
 
 import argparse
 import json
@@ -6,7 +17,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from serving import serve_command
+from serving import (
+    compare_command,
+    loadtest_command,
+    release_commands,
+    serve_command,
+)
 
 _Command = Callable[[argparse.Namespace], int]
 
@@ -40,15 +56,21 @@ def _predict(args: argparse.Namespace) -> int:
     return 0
 
 
-def _publish(args: argparse.Namespace) -> int:
-    from serving.publish import publish
+def _printed(work: Callable[[argparse.Namespace], str]) -> _Command:
+    """A command that prints what a function returns, or what it raises."""
 
-    try:
-        target = publish(args.saved_model, args.model_base_path, keep=args.keep)
-    except (ValueError, OSError) as error:
-        return _fail(error)
-    print(target)
-    return 0
+    def command(args: argparse.Namespace) -> int:
+        from serving.retry import RequestError
+
+        try:
+            print(work(args))
+        except (ValueError, OSError) as error:
+            return _fail(error)
+        except RequestError as error:
+            return _fail(error, status=1)
+        return 0
+
+    return command
 
 
 def _fail(error: Exception, status: int = 2) -> int:
@@ -74,12 +96,25 @@ def _parser() -> argparse.ArgumentParser:
         help="rows [{...}, ...] or columns {...: [...]}; - reads standard input",
     )  # fmt: skip
 
-    publish = _add(commands, "publish", _publish, "add a version under a base path")
-    publish.add_argument("saved_model", type=Path, help="the directory to publish")
-    publish.add_argument("--model-base-path", type=Path, required=True)
-    publish.add_argument(
-        "--keep", type=int, default=3, help="versions to keep (default: 3)"
+    for name, text in (
+        ("publish", "add a version under a base path"),
+        ("rollback", "go back to an older version"),
+        ("label", "give labels to versions"),
+    ):
+        command = _printed(getattr(release_commands, name))
+        added = _add(commands, name, command, text)
+        getattr(release_commands, f"add_{name}")(added)
+
+    loadtest = _add(
+        commands, "loadtest", loadtest_command.run, "measure a server under load"
     )
+    loadtest_command.add_arguments(loadtest)
+
+    compare = _add(
+        commands, "compare", compare_command.run, "compare two versions, or two sets"
+        " of rows",
+    )  # fmt: skip
+    compare_command.add_arguments(compare)
     return parser
 
 

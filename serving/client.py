@@ -1,41 +1,38 @@
-"""A client of the REST API, for this server and for TF Serving alike."""
+"""A client of the REST and gRPC APIs, for this server and for TF Serving alike."""
 
-import json
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import requests
 
-from serving.columns import from_json, input_columns
+from serving.columns import input_columns
+from serving.rest_channel import RestChannel
+from serving.retry import RequestError
 
-_BACKOFF_SECONDS = 0.1
+__all__ = ["Client", "RequestError"]
 
+_GRPC = "grpc://"
 
-class RequestError(RuntimeError):
-    """A request that the server refused, or that did not reach it.
-
-    Args:
-        message: str. The server's own message where there is one.
-        status: int. The HTTP status, or None if there was no answer.
-    """
-
-    def __init__(self, message: str, status: int | None = None):
-        super().__init__(message)
-        self.status = status
+_Data = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 class Client:
     """Asks one model of a server. Not for use by several threads at once.
 
+    Data go in as rows, [{feature: value}], columns, {feature: values}, or a pandas
+    DataFrame. A DataFrame comes out where one went in, and else arrays.
+
     Args:
-        url: str. The server, such as "http://127.0.0.1:8501".
+        url: str. The server, such as "http://127.0.0.1:8501", or
+            "grpc://127.0.0.1:8500".
         model_name: str. The model's name.
         signature_name: str. The signature to ask. Defaults to "serving_default".
+        version: int or str. A version, or a label such as "canary". Defaults to the
+            newest version.
         timeout: float. Seconds to wait for an answer. Defaults to 10.
         retries: int. How often to try again when the server cannot be reached or
-            answers 503, waiting 0.1 s, 0.2 s, 0.4 s ... Defaults to 3.
+            is too busy (503, UNAVAILABLE), after 0.1 to 0.2 s, then twice as long ...
+            Any other error is raised at once. Defaults to 3.
 
     Example:
         ```python
@@ -50,15 +47,20 @@ class Client:
         model_name: str,
         *,
         signature_name: str = "serving_default",
+        version: int | str | None = None,
         timeout: float = 10.0,
         retries: int = 3,
     ):
-        self._model_url = f"{url.rstrip('/')}/v1/models/{model_name}"
+        if url.startswith(_GRPC):
+            # Late, as the stubs import TensorFlow.
+            from serving.grpc_channel import GrpcChannel as Channel
+
+            url = url.removeprefix(_GRPC)
+        else:
+            Channel = RestChannel
+        self._channel = Channel(url, model_name, version, timeout, retries)
         self._signature_name = signature_name
-        self._timeout = timeout
-        self._retries = retries
-        self._session = requests.Session()
-        self._signature: dict[str, Any] | None = None
+        self._signatures: dict[str, Any] = {}
 
     def __enter__(self) -> "Client":
         return self
@@ -68,11 +70,9 @@ class Client:
 
     def close(self) -> None:
         """Closes the connection."""
-        self._session.close()
+        self._channel.close()
 
-    def predict(
-        self, data: Mapping[str, Any] | Sequence[Mapping[str, Any]]
-    ) -> dict[str, np.ndarray]:
+    def predict(self, data: _Data, outputs: Sequence[str] | None = None) -> Any:
         """Asks for predictions.
 
         The signature, read once from the server, tells the types: numbers become text
@@ -82,76 +82,114 @@ class Client:
         Args:
             data: list of dict (rows), dict of lists or arrays (columns), or pandas
                 DataFrame.
+            outputs: sequence of str. The outputs to give. Defaults to all.
 
         Returns:
-            dict, one array for each output.
+            dict, one array for each output; of a DataFrame, a DataFrame with a column
+            for each output and the same index.
 
         Raises:
             ValueError: the data lacks an input, or holds a value of a wrong type.
             RequestError: the server refused the request or could not be reached.
         """
-        if self._signature is None:
-            self._signature = self._read_signature()
-        columns = input_columns(data, self._signature["inputs"])
-        # `allow_nan`: the server reads bare NaN, and a feature may well be NaN.
-        body = json.dumps(
-            {"signature_name": self._signature_name, "inputs": columns}, allow_nan=True
-        )
-        try:
-            answer = self._ask("POST", ":predict", body)["outputs"]
-        except RequestError:
-            self._signature = None  # a new version may have another: read it anew
-            raise
-        outputs = self._signature["outputs"]
-        if len(outputs) == 1:  # the server does not name a single output
-            answer = {next(iter(outputs)): answer}
-        return {
-            name: from_json(value, outputs[name]["dtype"])
-            for name, value in answer.items()
-        }
+        answer = self._ask(self._signature_name, data, outputs)
+        return _frame(answer, data.index) if hasattr(data, "columns") else answer
+
+    def rank(
+        self,
+        user: Mapping[str, Any],
+        candidates: _Data,
+        outputs: Sequence[str] | None = None,
+        *,
+        tile: bool = False,
+    ) -> Any:
+        """Asks for the scores of one user's candidates, through the signature `rank`.
+
+        Args:
+            user: dict. The features that are the same for all candidates, each given
+                once.
+            candidates: list of dict, dict of columns or DataFrame. The other features.
+            outputs: sequence of str. The outputs to give, such as ["score"]. Defaults
+                to all.
+            tile: bool. Sends the user's features once for each candidate, for a server
+                that batches requests (`--enable_batching`), which takes no others.
+                Defaults to False.
+
+        Returns:
+            As `predict`, a row for each candidate, in their order.
+
+        Raises:
+            ValueError: a feature is missing, or is given by both, or there are no
+                candidates.
+            RequestError: the server refused the request or could not be reached.
+        """
+        columns = _columns(candidates)
+        rows = len(next(iter(columns.values()), ()))
+        if not rows:
+            raise ValueError("To rank takes at least one candidate. Received: none")
+        if both := sorted(set(user) & set(columns)):
+            raise ValueError(
+                "A feature belongs to the user or to the candidates. Received from "
+                f"both: {both}"
+            )
+        shared = {name: [value] * (rows if tile else 1) for name, value in user.items()}
+        answer = self._ask("rank", {**columns, **shared}, outputs)
+        if hasattr(candidates, "columns"):
+            return _frame(answer, candidates.index)
+        return answer
 
     def status(self) -> dict[int, str]:
         """Gives the state of each version, `{2: "AVAILABLE", 1: "END"}`."""
-        versions = self._ask("GET", "")["model_version_status"]
-        return {int(version["version"]): version["state"] for version in versions}
+        return self._channel.status()
 
     def metadata(self) -> dict[str, Any]:
         """Gives name, version and signatures as the server tells them."""
-        return self._ask("GET", "/metadata")
+        return self._channel.metadata()
 
-    def _read_signature(self) -> dict[str, Any]:
-        signatures = self.metadata()["metadata"]["signature_def"]["signature_def"]
-        if self._signature_name not in signatures:
-            known = sorted(name for name in signatures if not name.startswith("__"))
+    def _ask(
+        self, signature_name: str, data: _Data, outputs: Sequence[str] | None
+    ) -> dict[str, np.ndarray]:
+        if not self._signatures:
+            found = self.metadata()["metadata"]["signature_def"]["signature_def"]
+            self._signatures = found
+        if signature_name not in self._signatures:
+            known = sorted(n for n in self._signatures if not n.startswith("__"))
             raise ValueError(
-                f"The model has no signature {self._signature_name!r}. It has: {known}"
+                f"The model has no signature {signature_name!r}. It has: {known}"
             )
-        return signatures[self._signature_name]
-
-    def _ask(self, method: str, suffix: str, body: str | None = None) -> Any:
-        url = self._model_url + suffix
-        for attempt in range(self._retries + 1):
-            if attempt:
-                time.sleep(_BACKOFF_SECONDS * 2 ** (attempt - 1))
-            try:
-                response = self._session.request(
-                    method, url, data=body, timeout=self._timeout
-                )
-            except requests.ConnectionError as error:
-                failure = RequestError(f"Cannot reach {url}: {error}")
-                continue
-            except requests.RequestException as error:
-                raise RequestError(f"{method} {url} failed: {error}") from error
-            if response.ok:
-                return response.json()
-            failure = RequestError(_message(response), response.status_code)
-            if response.status_code != 503:
-                break
-        raise failure
+        signature = self._signatures[signature_name]
+        known = sorted(signature["outputs"])
+        if unknown := sorted(set(outputs or ()) - set(known)):
+            raise ValueError(f"There is no output {unknown[0]!r}. There are: {known}")
+        columns = input_columns(data, signature["inputs"])
+        try:
+            return self._channel.predict(
+                signature_name, signature, columns, outputs or known
+            )
+        except RequestError:
+            self._signatures = {}  # a new version may have others: read them anew
+            raise
 
 
-def _message(response: requests.Response) -> str:
-    try:
-        return response.json()["error"]
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {response.status_code}: {response.text[:200]}"
+def _columns(data: _Data) -> dict[str, Any]:
+    """Any form of data as columns."""
+    if isinstance(data, Mapping):
+        return dict(data)
+    if hasattr(data, "columns"):  # a DataFrame
+        return {name: data[name] for name in data.columns}
+    names = list(dict.fromkeys(name for row in data for name in row))
+    for index, row in enumerate(data):
+        if lacking := [name for name in names if name not in row]:
+            raise ValueError(f"Row {index} lacks {lacking[0]!r}, which others have")
+    return {name: [row[name] for row in data] for name in names}
+
+
+def _frame(outputs: Mapping[str, np.ndarray], index: Any) -> Any:
+    """A DataFrame with a column for each output; (rows, n) becomes lists."""
+    import pandas as pd
+
+    columns = {
+        name: array.ravel() if array.size == len(index) else list(array)
+        for name, array in outputs.items()
+    }
+    return pd.DataFrame(columns, index=index)

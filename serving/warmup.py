@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.input_pb2 import Input
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
@@ -17,21 +18,28 @@ from serving.errors import Code, ServingError, invalid
 from serving.examples import classify, regress, with_context
 from serving.servable import DEFAULT_SIGNATURE, Servable
 
+_Requests = Iterable[Mapping[str, np.ndarray]]
+
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 _MAX_RECORDS = 1000
 
 
 def write_warmup(
     saved_model_dir: str | Path,
-    requests: Iterable[Mapping[str, np.ndarray]],
+    requests: _Requests | Mapping[str, _Requests],
     signature_name: str = DEFAULT_SIGNATURE,
 ) -> Path:
-    """Adds warm-up requests to a SavedModel.
+    """Writes the warm-up requests of a SavedModel, in place of those that it has.
+
+    A request for a signature of the classify or regress API, whose one input holds
+    serialized tf.Examples, is written as one of that API.
 
     Args:
         saved_model_dir: path. The directory of saved_model.pb.
-        requests: iterable of dict. One array for each input of the signature.
-        signature_name: str. The signature that the requests are for.
+        requests: iterable of dict, with one array for each input of the signature; or
+            dict of such iterables by signature.
+        signature_name: str. The signature that the requests are for, if they do not
+            tell.
 
     Returns:
         Path, the file written.
@@ -39,14 +47,14 @@ def write_warmup(
     Raises:
         ValueError: there are no requests, or more than the server replays.
     """
-    logs = []
-    for inputs in requests:
-        log = PredictionLog()
-        request = log.predict_log.request
-        request.model_spec.signature_name = signature_name
-        for name, value in inputs.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-        logs.append(log.SerializeToString())
+    if not isinstance(requests, Mapping):
+        requests = {signature_name: requests}
+    methods = _methods(Path(saved_model_dir))
+    logs = [
+        _log(name, methods.get(name, ""), inputs).SerializeToString()
+        for name, several in requests.items()
+        for inputs in several
+    ]
     if not 1 <= len(logs) <= _MAX_RECORDS:
         raise ValueError(
             f"Warm-up takes 1 to {_MAX_RECORDS} requests. Received: {len(logs)}"
@@ -57,6 +65,34 @@ def write_warmup(
         for record in logs:
             writer.write(record)
     return path
+
+
+def _methods(saved_model_dir: Path) -> dict[str, str]:
+    """The API of each signature; none where there is no SavedModel yet."""
+    file = saved_model_dir / "saved_model.pb"
+    if not file.is_file():
+        return {}
+    proto = SavedModel.FromString(file.read_bytes())
+    return {
+        name: signature.method_name
+        for graph in proto.meta_graphs
+        for name, signature in graph.signature_def.items()
+    }
+
+
+def _log(name: str, method: str, inputs: Mapping[str, np.ndarray]) -> PredictionLog:
+    log = PredictionLog()
+    api = method.rpartition("/")[2]
+    if api in ("classify", "regress"):
+        request = getattr(log, f"{api}_log").request
+        for serialized in inputs["inputs"]:
+            request.input.example_list.examples.add().ParseFromString(serialized)
+    else:
+        request = log.predict_log.request
+        for key, value in inputs.items():
+            request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+    request.model_spec.signature_name = name
+    return log
 
 
 def replay_warmup(servable: Servable, path: Path) -> int:

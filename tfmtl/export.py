@@ -1,27 +1,56 @@
 """From a trained model to a SavedModel that TF Serving serves."""
 
+import itertools
 import os
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import keras
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+from tfmtl import _errors, model_card
 from tfmtl.models.base import MultiTaskModel
+from tfmtl.rank import check_score, fuse, tile
+
+_METHODS = {
+    "classify": tf.saved_model.CLASSIFY_METHOD_NAME,
+    "regress": tf.saved_model.REGRESS_METHOD_NAME,
+}
 
 
 def export(
     model: MultiTaskModel,
     path: str | os.PathLike,
     transform: str | os.PathLike | None = None,
+    *,
+    user_features: Sequence[str] | None = None,
+    fused_score: Mapping[str, float] | None = None,
+    fused_form: str = "product",
+    rank_outputs: Sequence[str] | None = None,
 ) -> None:
     """Writes one SavedModel that holds the transform graph and the model.
 
-    Signatures, each with outputs {task: float32 (batch, 1)}:
+    Signatures, with outputs {task: float32 (batch, 1)} where nothing else is said:
 
-    - `transformed`: what the model takes in, {feature: ids or numbers}.
-    - `serving_default`: with `transform`, raw features as they stand in the logs;
-      without, the same as `transformed`.
-    - `examples`: with `transform`, serialized `tf.Example`s of raw features, where
+    - `serving_default`: raw features as they stand in the logs; without a transform,
+      what the model takes in.
+    - `examples`: input `examples`, serialized `tf.Example`s of the same features, where
       missing ones may be left out.
+    - `rank`: one user and N candidates. A feature of the user, or of the request, is
+      given once, (1,), and tiled in the graph; one of the candidates is (N,). With
+      `fused_score`, another output `score` (N, 1) = prod_k p_k^w_k, or sum_k w_k p_k:
+      PLE's eq. 1 without its f(video length).
+    - `transformed`: what the model takes in, {feature: ids or numbers}.
+    - `classify`: input `inputs`, as `examples`; outputs `classes` and `scores`, (batch,
+      binary tasks): the names and the probabilities of the binary tasks. Only if there
+      are some.
+    - `regress`: input `inputs`; output `outputs` (batch, 1), the value of the task that
+      is not binary. Where several are not, each has a `regress_{task}`.
+
+    The two last are for the APIs of the same name. `assets.extra/model_card.json` tells
+    what the model takes and gives; see `tfmtl.model_card`.
 
     Args:
         model: A built model.
@@ -29,10 +58,24 @@ def export(
         transform: Folder of a SavedModel with a function
             `transform({raw name: tensor}) -> {feature: tensor}`, such as the pipeline's
             Transform writes. Defaults to none: raw features are model inputs.
+        user_features: Names of the raw features that `rank` takes once, all others
+            being the candidates' own. Defaults to whatever a request gives once.
+        fused_score: {task: weight w_k} of the output `score`. Defaults to no such
+            output.
+        fused_form: "product" or "sum". A negative value of a regression counts as 0
+            in a product. Defaults to "product".
+        rank_outputs: Names of the outputs of `rank`. Fewer make shorter answers: over
+            REST, 500 candidates times 6 tasks are 40 kB. Defaults to all.
 
     Raises:
-        ValueError: If the transform does not give every feature of the model.
+        ValueError: If the transform does not give every feature of the model, or an
+            argument names a task, feature or output that there is none of.
+
+    References:
+        - [Progressive Layered Extraction, Tang et al., 2020](
+          https://dl.acm.org/doi/10.1145/3383313.3412236)
     """
+    check_score(model.tasks, fused_score, fused_form)
     archive = keras.export.ExportArchive()
     archive.track(model)
 
@@ -47,26 +90,78 @@ def export(
         return {name: tf.cast(output, "float32") for name, output in outputs.items()}
 
     predict.get_concrete_function()
-    archive.add_endpoint("transformed", predict)
-    if transform is None:
-        archive.add_endpoint("serving_default", predict)
-    else:
+    predict_raw, raw_specs = predict, model_specs
+    if transform is not None:
         graph = tf.saved_model.load(os.fspath(transform))
         raw_specs = _raw_specs(graph, model)
         archive.track(graph)
 
+        @tf.function(input_signature=[raw_specs])
         def predict_raw(inputs):
             transformed = graph.transform(inputs)
             return predict({name: transformed[name] for name in model_specs})
 
-        def predict_examples(examples):
-            return predict_raw(_parse(examples, raw_specs))
+    names = [task.name for task in model.tasks]
+    outputs = [*names, "score"] if fused_score else names
+    for name in rank_outputs or ():
+        _errors.check_choice("A name in rank_outputs", name, outputs)
+    for name in user_features or ():
+        _errors.check_choice("A name in user_features", name, raw_specs)
 
-        archive.add_endpoint("serving_default", predict_raw, [raw_specs])
-        archive.add_endpoint(
-            "examples", predict_examples, [tf.TensorSpec([None], tf.string, "examples")]
-        )
+    def rank(inputs):
+        found = predict_raw(tile(inputs, user_features))
+        if fused_score:
+            found["score"] = fuse(found, fused_score, fused_form)
+        return {name: found[name] for name in rank_outputs or outputs}
+
+    # A transform tells a missing number by NaN; the model takes 0.0, the mean.
+    missing = {tf.string: "", tf.float32: 0.0 if transform is None else float("nan")}
+
+    def predict_examples(examples):
+        return predict_raw(_parse(examples, raw_specs, missing))
+
+    binary = [task.name for task in model.tasks if task.kind == "binary"]
+
+    def classify(inputs):
+        found = predict_examples(inputs)
+        scores = tf.concat([found[name] for name in binary], axis=1)  # (B, binary)
+        classes = tf.broadcast_to(tf.constant([binary]), tf.shape(scores))
+        return {"classes": classes, "scores": scores}
+
+    def regress(name):
+        return lambda inputs: {"outputs": predict_examples(inputs)[name]}
+
+    def serialized(name):
+        return [tf.TensorSpec([None], tf.string, name)]
+
+    endpoints = {
+        "serving_default": (predict_raw, None),
+        "examples": (predict_examples, serialized("examples")),
+        "rank": (rank, [raw_specs]),
+        "transformed": (predict, None),
+    }
+    if binary:
+        endpoints["classify"] = (classify, serialized("inputs"))
+    others = [name for name in names if name not in binary]
+    for name in others:
+        key = "regress" if len(others) == 1 else f"regress_{name}"
+        endpoints[key] = (regress(name), serialized("inputs"))
+    for name, (function, signature) in endpoints.items():
+        archive.add_endpoint(name, function, signature)
     archive.write_out(os.fspath(path), verbose=False)
+    _finish(Path(path), endpoints)
+    model_card.write(
+        path,
+        model_card.describe(model, raw_specs, missing, endpoints)
+        | {
+            "rank": {
+                "user_features": user_features and list(user_features),
+                "fused_score": fused_score
+                and {"form": fused_form, "weights": dict(fused_score)},
+                "outputs": list(rank_outputs or outputs),
+            }
+        },
+    )
 
 
 def _raw_specs(graph, model) -> dict[str, tf.TensorSpec]:
@@ -85,18 +180,44 @@ def _raw_specs(graph, model) -> dict[str, tf.TensorSpec]:
     }
 
 
-def _parse(examples, raw_specs) -> dict[str, tf.Tensor]:
+def _parse(examples, raw_specs, missing) -> dict[str, tf.Tensor]:
     """Parses serialized `tf.Example`s of raw features; what is left out is missing."""
     parsing = {}
     for name, spec in raw_specs.items():
         if spec.shape.rank == 1:
-            missing = "" if spec.dtype == tf.string else float("nan")
-            parsing[name] = tf.io.FixedLenFeature((), spec.dtype, missing)
+            default = missing.get(spec.dtype, 0)
+            parsing[name] = tf.io.FixedLenFeature((), spec.dtype, default)
         else:
             parsing[name] = tf.io.RaggedFeature(spec.dtype)
     raw = tf.io.parse_example(examples, parsing)
     for name, spec in raw_specs.items():
         if spec.shape.rank == 2:  # the latest values, padded behind
             length = spec.shape[1]
-            raw[name] = raw[name][:, -length:].to_tensor("", shape=(None, length))
+            raw[name] = raw[name][:, -length:].to_tensor(
+                missing.get(spec.dtype, 0), shape=(None, length)
+            )
     return raw
+
+
+def _finish(path: Path, endpoints: Mapping) -> None:
+    """Edits what Keras wrote: APIs by name, and no trace of the machine.
+
+    A server may insist on the API that a `classify` or `regress` signature is for. A
+    lookup table is shared under the absolute path of the file it was first read from.
+    """
+    file = path / "saved_model.pb"
+    proto = SavedModel.FromString(file.read_bytes())
+    # {name with a path: one that no other model in the process has}
+    shared: dict[bytes, bytes] = {}
+    model_id = uuid.uuid4().hex
+    for graph in proto.meta_graphs:
+        for name, signature in graph.signature_def.items():
+            if name in endpoints and (method := _METHODS.get(name.split("_")[0])):
+                signature.method_name = method
+        functions = [f.node_def for f in graph.graph_def.library.function]
+        for node in itertools.chain(graph.graph_def.node, *functions):
+            name = node.attr["shared_name"].s if "shared_name" in node.attr else b""
+            if b"/" in name:
+                plain = f"table_{model_id}_{len(shared)}".encode()
+                node.attr["shared_name"].s = shared.setdefault(name, plain)
+    file.write_bytes(proto.SerializeToString(deterministic=True))

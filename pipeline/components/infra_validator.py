@@ -3,37 +3,30 @@
     examples, transformed_examples, model -> infra_blessing
 
 Logged rows go through every signature of the SavedModel, in a session as TF Serving
-runs it, and through the embedded server over HTTP. The offline scores are those of the
-Keras model on the records that Transform wrote for the same rows. They must agree: then
-the transform that serves is the one that the model was trained with.
+runs it, and through the embedded server over HTTP, which replays the warm-up requests.
+The offline scores are those of the Keras model on the records that Transform wrote for
+the same rows. They must agree: then the transform that serves is the one that the model
+was trained with. Size and latency must be within `infra`.
 """
 
-import tempfile
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 
-import serving
 import tfmtl
-from pipeline import blessing, saved_model
+from pipeline import asking, blessing, saved_model
+from pipeline.asking import Answer, Arrays
 from pipeline.beam import arrow
 from pipeline.components.evaluator import SERVING, SPLIT
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-from serving.client import RequestError
-from serving.server import StartError
+from serving.warmup import WARMUP_FILE
 
 TOLERANCE = 1e-5
-_ROWS = 1000
-_HTTP_ROWS = 50
-_OVER_HTTP = " over HTTP"
-
-Arrays = dict[str, np.ndarray]
 
 
 def infra_validator(
@@ -48,13 +41,14 @@ def infra_validator(
 
     Returns:
         {"rows", "blessed", "difference": the largest between served and offline
-        scores, None where nothing could be compared, "notes"}.
+        scores, "latency_ms": the median for one row over HTTP, both None where nothing
+        could be asked, "megabytes", "notes"}.
 
     Raises:
         PipelineError: The test splits of the two kinds of examples do not fit together.
     """
     path = inputs["model"] / SERVING
-    batch = _head(inputs["examples"] / SPLIT)
+    batch = _head(inputs["examples"] / SPLIT, config.infra.rows)
     signature = saved_model.signatures(path)[saved_model.DEFAULT]
     raw = arrow.raw_inputs(batch, saved_model.features(signature))
     transformed, offline = _offline(
@@ -62,38 +56,48 @@ def infra_validator(
         inputs["transformed_examples"] / SPLIT,
         batch.num_rows,
     )
-    known = {
-        saved_model.DEFAULT: raw,
-        "examples": {"examples": np.array(list(_serialized(raw)), object)},
-        "transformed": transformed,
-    }
+    requests = saved_model.requests(path, raw, transformed)
+    files, size = _files(path), sum(file[1] for file in _files(path)) / 2**20
+    in_session = list(asking.session(path, requests))
+    over_http, latency = asking.server(path, config.name, requests)
     reasons: list[str] = []
     largest = None
-    answers = [_ask_session(path, known), _ask_server(path, config.name, raw)]
-    for where, served in (pair for answer in answers for pair in answer):
-        if isinstance(served, str):
-            reasons.append(f"{where}: {served}")
-        elif where.removesuffix(_OVER_HTTP) in known:
-            difference, found = _compare(config, served, offline)
-            reasons += [f"{where}: {reason}" for reason in found]
+    for answer in (*in_session, *over_http):
+        difference, found = _judge(
+            config, answer, offline, answer.signature in requests
+        )
+        reasons += [f"{answer.where}: {reason}" for reason in found]
+        if difference is not None:
             largest = max(difference, largest or 0.0)
-        elif not all(np.isfinite(array).all() for array in served.values()):
-            reasons.append(f"{where}: an output is not finite for empty inputs")
+    reasons += _beyond(config, size, latency)
+    if not (path / WARMUP_FILE).is_file():
+        reasons.append(
+            f"a model to be served needs {WARMUP_FILE}: without, a server calls a "
+            "damaged version available. Export it with the Trainer, or add requests "
+            "with serving.warmup"
+        )
+    if _files(path) != files:
+        reasons.append(f"{path.name} was changed by serving it, which must only read")
     blessed = blessing.write(outputs["infra_blessing"], reasons)
     notes = [f"not blessed: {reason}" for reason in reasons]
     if blessed:
-        notes = [f"served scores are within {largest:.1e} of the offline scores"]
+        notes = [
+            f"served scores are within {largest:.1e} of the offline scores; "
+            f"{size:.1f} MB, {latency:.1f} ms a row over HTTP"
+        ]
     return {
         "rows": batch.num_rows,
         "blessed": blessed,
         "difference": largest,
+        "latency_ms": latency,
+        "megabytes": size,
         "notes": notes,
     }
 
 
-def _head(split: Path) -> pa.RecordBatch:
+def _head(split: Path, rows: int) -> pa.RecordBatch:
     """The first rows of a split, as one batch."""
-    batches = list(arrow.read_batches(split, stop=_ROWS))
+    batches = list(arrow.read_batches(split, stop=rows))
     if not batches:
         raise PipelineError(
             f"a check of the served model needs rows. Received: none in {split}. Make "
@@ -121,63 +125,67 @@ def _offline(model_file: Path, split: Path, rows: int) -> tuple[Arrays, Arrays]:
     return transformed, {name: np.asarray(s)[:, 0] for name, s in scores.items()}
 
 
-def _serialized(raw: Arrays) -> Iterator[bytes]:
-    """Raw rows as serialized `tf.Example`s; what is missing is left out."""
-    for row in range(len(next(iter(raw.values())))):
-        example = tf.train.Example()
-        for name, array in raw.items():
-            values = np.atleast_1d(array[row])  # (max_length,) of a sequence
-            if array.dtype == object:
-                length = np.flatnonzero(values != b"").max(initial=-1) + 1
-                values, kind = values[:length], "bytes_list"
-            else:
-                values, kind = values[~np.isnan(values)], "float_list"
-            if len(values):
-                feature = example.features.feature[name]
-                getattr(feature, kind).value.extend(values)
-        yield example.SerializeToString()
+def _files(path: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of every file, which tell whether one has changed."""
+    found = []
+    for parent, _, names in os.walk(path):
+        for name in names:
+            stat = os.stat(os.path.join(parent, name))
+            found.append((os.path.join(parent, name), stat.st_size, stat.st_mtime_ns))
+    return sorted(found)
 
 
-def _ask_session(
-    path: Path, known: Mapping[str, Arrays]
-) -> Iterator[tuple[str, Arrays | str]]:
-    """Yields each signature's outputs, or what went wrong, as a server would see it."""
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        try:
-            graph = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(path))
-        except Exception as error:  # whatever it is, a server could not load it either
-            yield "session", f"the SavedModel does not load: {_first_line(error)}"
-            return
-        for name, signature in sorted(graph.signature_def.items()):
-            if name.startswith("__"):  # the initialisation, not for callers
-                continue
-            values = known.get(name) or _empty(signature)
-            try:
-                feed = {
-                    info.name: values[key] for key, info in signature.inputs.items()
-                }
-                fetch = {key: info.name for key, info in signature.outputs.items()}
-                yield name, session.run(fetch, feed)
-            except Exception as error:
-                yield name, f"the call fails: {_first_line(error)}"
+def _beyond(config: Config, size: float, latency: float | None) -> Iterator[str]:
+    """Tells which limits of `infra` are not held."""
+    for key, limit, value, unit in (
+        ("max_megabytes", config.infra.max_megabytes, size, "MB"),
+        ("max_latency_ms", config.infra.max_latency_ms, latency, "ms"),
+    ):
+        if limit is not None and value is not None and value > limit:
+            yield f"infra.{key}: at most {limit:g} {unit} allowed, found {value:.3g}"
 
 
-def _ask_server(
-    path: Path, name: str, raw: Arrays
-) -> Iterator[tuple[str, Arrays | str]]:
-    """Yields what the embedded server answers to some rows, or what went wrong."""
-    where = f"{saved_model.DEFAULT}{_OVER_HTTP}"
-    with tempfile.TemporaryDirectory() as base:
-        Path(base, "1").symlink_to(path.resolve())
-        try:
-            with (
-                serving.start(base, name) as server,
-                serving.Client(server.url, name) as client,
-            ):
-                rows = {key: array[:_HTTP_ROWS] for key, array in raw.items()}
-                yield where, client.predict(rows)
-        except (StartError, RequestError) as error:
-            yield where, _first_line(error)
+def _judge(
+    config: Config, answer: Answer, offline: Arrays, is_logged: bool
+) -> tuple[float | None, list[str]]:
+    """The largest difference to the offline scores, and the reasons against an answer.
+
+    Args:
+        config: The pipeline's config.
+        answer: Of one signature.
+        offline: {task: (rows,)}.
+        is_logged: Whether it was asked for the logged rows.
+    """
+    if isinstance(answer.outputs, str):
+        return None, [answer.outputs]
+    numbers = [a for a in answer.outputs.values() if a.dtype.kind == "f"]
+    if not all(np.isfinite(array).all() for array in numbers):
+        what = "logged rows" if is_logged else "empty inputs"
+        return None, [f"an output is not finite for {what}"]
+    if not is_logged:
+        return None, []
+    if answer.how == "for one user":
+        offline = {name: np.zeros_like(scores) for name, scores in offline.items()}
+    served = _by_task(config, answer)
+    missing = []
+    if answer.signature in (saved_model.DEFAULT, "examples", "transformed"):
+        missing = [t.name for t in config.tasks if t.name not in served]
+    difference, reasons = _compare(config, served, offline)
+    return difference, [f"there is no output {name!r}" for name in missing] + reasons
+
+
+def _by_task(config: Config, answer: Answer) -> Arrays:
+    """{task: scores (rows,)}, whatever the API that the signature is for."""
+    outputs = answer.outputs
+    if "classes" in outputs:
+        names = [name.decode() for name in np.asarray(outputs["classes"][0], "S")]
+        return dict(zip(names, outputs["scores"].T, strict=True))
+    if set(outputs) == {"outputs"}:
+        name = answer.signature.removeprefix("regress_")
+        if name == "regress":
+            (name,) = [task.name for task in config.tasks if task.kind != "binary"]
+        outputs = {name: outputs["outputs"]}
+    return {name: np.asarray(array).reshape(-1) for name, array in outputs.items()}
 
 
 def _compare(config: Config, served: Arrays, offline: Arrays) -> tuple[float, list]:
@@ -185,36 +193,18 @@ def _compare(config: Config, served: Arrays, offline: Arrays) -> tuple[float, li
     largest, reasons = 0.0, []
     for task in config.tasks:
         if task.name not in served:
-            reasons.append(f"there is no output {task.name!r}")
             continue
-        scores = np.asarray(served[task.name], np.float64).reshape(-1)
+        scores = served[task.name].astype(np.float64)
         expected = offline[task.name][: len(scores)].astype(np.float64)
         difference = np.abs(scores - expected)
         if task.kind != "binary":
             difference /= np.maximum(1.0, np.abs(expected))
-        worst = int(np.argmax(difference))  # NaN counts as the largest
+        worst = int(np.argmax(difference))
         if not difference[worst] <= TOLERANCE:
             reasons.append(
                 f"{task.name} must be within {TOLERANCE:g} of the offline scores. Row "
                 f"{worst}: served {scores[worst]:.6g}, offline {expected[worst]:.6g}. "
                 "Export the model again with the transform it was trained with"
             )
-        largest = np.fmax(largest, difference[worst])  # not NaN
+        largest = max(largest, difference[worst])
     return float(largest), reasons
-
-
-def _empty(signature: Any) -> Arrays:
-    """One row of empty values, for a signature that logged rows do not fit."""
-    arrays = {}
-    for name, info in signature.inputs.items():
-        dtype = tf.dtypes.as_dtype(info.dtype)
-        shape = [max(dim.size, 1) for dim in info.tensor_shape.dim]
-        value: Any = b"" if dtype == tf.string else 0
-        arrays[name] = np.full(shape, value, dtype.as_numpy_dtype)
-    return arrays
-
-
-def _first_line(error: Exception) -> str:
-    """What an error says, without TensorFlow's preamble and list of nodes."""
-    text = str(error).removeprefix("Graph execution error:").strip()
-    return text.splitlines()[0] if text else type(error).__name__

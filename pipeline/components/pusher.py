@@ -1,17 +1,21 @@
 """Pusher: publishes a model that is blessed twice as the next version.
 
-model, blessing, infra_blessing -> pushed_model/pushed.json
+model, evaluation, blessing, infra_blessing -> pushed_model/pushed.json
+
+The published copy's model card also has the metrics of the test split.
 """
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline import blessing
+from pipeline import blessing, model_card
 from pipeline.components.evaluator import SERVING
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-from serving.publish import PublishError, publish
+from serving.publish import PublishError, publish, publish_labelled
+from tfmtl.model_card import CARD
+from tfmtl.model_card import read as read_card
 
 
 def pusher(
@@ -21,7 +25,7 @@ def pusher(
 
     Args:
         config: Its `push` section.
-        inputs: "model", "blessing", "infra_blessing".
+        inputs: "model", "evaluation", "blessing", "infra_blessing".
         outputs: "pushed_model": pushed.json {"version", "path"}, both null where
             nothing was pushed.
 
@@ -39,15 +43,33 @@ def pusher(
     version = path = None
     if not reasons:
         try:
-            path = publish(
-                inputs["model"] / SERVING,
-                config.push.destination,
-                keep=config.push.keep,
-            )
+            path = _publish(config, inputs)
         except (PublishError, OSError) as error:
             raise PipelineError(f"push.destination: {error}") from error
+        except ValueError as error:
+            raise PipelineError(f"push.models_config: {error}") from error
         version = int(path.name)
     record = {"version": version, "path": str(path) if path else None}
     (outputs["pushed_model"] / "pushed.json").write_text(json.dumps(record) + "\n")
     notes = reasons or [f"version {version} is published at {path}"]
     return {"pushed": not reasons, "version": version, "notes": notes}
+
+
+def _publish(config: Config, inputs: Mapping[str, Path]) -> Path:
+    model, push = inputs["model"] / SERVING, config.push
+    extra = {}
+    if card := read_card(model):
+        measured = json.loads((inputs["evaluation"] / "metrics.json").read_text())
+        card = model_card.with_test_metrics(card, measured)
+        extra = {str(CARD): json.dumps(card, indent=1) + "\n"}
+    if push.models_config is None:
+        return publish(model, push.destination, keep=push.keep, extra=extra)
+    return publish_labelled(
+        model,
+        push.destination,
+        push.models_config,
+        config.name,
+        push.labels,
+        keep=push.keep,
+        extra=extra,
+    )

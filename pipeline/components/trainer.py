@@ -7,23 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import keras
-import pyarrow as pa
 import tensorflow as tf
 from tqdm import tqdm
 
 import tfmtl
-from pipeline import saved_model, warm_start, workers
+from pipeline import model_card, saved_model, warm_start, workers
 from pipeline.beam import arrow
 from pipeline.config import Config, ConfigError, nearest
 from pipeline.errors import PipelineError
 from serving.warmup import write_warmup
 
 _SHUFFLE = 200_000  # records in the shuffle buffer, of some hundred bytes each
-_ARROW_TYPES = {
-    "categorical": pa.string(),
-    "numeric": pa.float32(),
-    "sequence": pa.list_(pa.string()),
-}
 
 
 def check(config: Config) -> None:
@@ -84,16 +78,16 @@ def trainer(
     checkpoints.restore_best(model)
     (outputs["model"] / "Format-Keras").mkdir()
     model.save(outputs["model"] / "Format-Keras" / "model.keras")
-    _export(
-        model,
-        outputs["model"] / "Format-Serving",
-        inputs["transform_graph"] / "transform_fn",
-    )
+    exported = outputs["model"] / "Format-Serving"
+    _export(config, model, exported, inputs)
     shutil.copytree(outputs["checkpoints"] / "logs", outputs["model"] / "logs")
     (outputs["model"] / "history.json").write_text(
         json.dumps({"epochs": checkpoints.history}, indent=2)
     )
     best, epochs = checkpoints.best_epoch, len(checkpoints.history)
+    model_card.extend(
+        config, exported, inputs["statistics"], checkpoints.history[best - 1]
+    )
     value = checkpoints.history[best - 1][config.train.monitor]
     return {
         "rows": _rows(inputs)["train"],
@@ -281,20 +275,33 @@ def _check_options(config: Config) -> None:
             )
 
 
-def _export(model: tfmtl.MultiTaskModel, path: Path, transform: Path) -> None:
-    """Exports the model with a warm-up request.
+def _export(
+    config: Config, model: tfmtl.MultiTaskModel, path: Path, inputs: Mapping[str, Path]
+) -> None:
+    """Exports the model with its card's first part, and requests to warm it up.
 
-    Without one, a server calls a version with damaged variables available. What a
+    Without those, a server calls a version with damaged variables available. What a
     later model needs for a warm start goes along.
     """
-    tfmtl.export(model, path, transform)
-    warm_start.write_names(model, path)
-    features = saved_model.features(saved_model.signatures(path)[saved_model.DEFAULT])
-    missing = pa.RecordBatch.from_pylist(
-        [{feature.name: None for feature in features}],
-        pa.schema([(f.name, _ARROW_TYPES[f.kind]) for f in features]),
+    transform = inputs["transform_graph"] / "transform_fn"
+    score = config.export.fused_score
+    tfmtl.export(
+        model,
+        path,
+        transform,
+        user_features=config.export.user_features,
+        fused_score=score and score.weights,
+        fused_form=score.form if score else "product",
+        rank_outputs=config.export.rank_outputs,
     )
-    write_warmup(path, [arrow.raw_inputs(missing, features)])
+    warm_start.write_names(model, path)
+    rows = model_card.example_rows(config, inputs["statistics"])
+    raw = arrow.raw_inputs(rows, config.features)
+    graph = tf.saved_model.load(str(transform))
+    transformed = graph.transform({k: tf.constant(v) for k, v in raw.items()})
+    transformed = {name: tensor.numpy() for name, tensor in transformed.items()}
+    requests = saved_model.requests(path, raw, transformed)
+    write_warmup(path, {name: [inputs] for name, inputs in requests.items()})
 
 
 class _Progress(keras.callbacks.Callback):

@@ -9,16 +9,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 import tfmtl
 from pipeline import blessing, saved_model
 from pipeline.beam import arrow
+from pipeline.components import trainer
 from pipeline.components.infra_validator import infra_validator
 from pipeline.components.statistics_gen import statistics_gen
 from pipeline.components.trainer import build, declare
 from pipeline.components.transform import transform
-from pipeline.config import Config
+from pipeline.config import Config, Infra
 from pipeline.errors import PipelineError
+from serving.warmup import WARMUP_FILE, write_warmup
 
 CONFIG = Config.model_validate(
     {
@@ -78,11 +81,7 @@ def artefacts(tmp_path_factory):
     model = build(CONFIG, *declare(CONFIG, sizes))
     (paths["model"] / "Format-Keras").mkdir()
     model.save(paths["model"] / "Format-Keras" / "model.keras")
-    tfmtl.export(
-        model,
-        paths["model"] / "Format-Serving",
-        paths["transform_graph"] / "transform_fn",
-    )
+    trainer._export(CONFIG, model, paths["model"] / "Format-Serving", paths)
     return paths
 
 
@@ -90,13 +89,13 @@ def artefacts(tmp_path_factory):
 def validate(artefacts, tmp_path):
     """Runs the InfraValidator on a copy of the model that a test may damage."""
 
-    def validate(damage=lambda model: None, **inputs):
+    def validate(damage=lambda model: None, config=CONFIG, **inputs):
         shutil.copytree(artefacts["model"], tmp_path / "model")
         damage(tmp_path / "model")
         (tmp_path / "infra_blessing").mkdir()
         inputs = artefacts | {"model": tmp_path / "model"} | inputs
         outputs = {"infra_blessing": tmp_path / "infra_blessing"}
-        summary = infra_validator(CONFIG, inputs, outputs)
+        summary = infra_validator(config, inputs, outputs)
         return summary, blessing.read(outputs["infra_blessing"])
 
     return validate
@@ -107,6 +106,66 @@ def test_a_sound_export_is_blessed(validate):
     assert reasons == []
     assert summary["blessed"] and summary["rows"] == ROWS["test"]
     assert 0 <= summary["difference"] <= 1e-5
+    assert summary["latency_ms"] > 0 and 0.01 < summary["megabytes"] < 10
+
+
+def test_every_signature_is_asked_in_both_ways(artefacts):
+    path = artefacts["model"] / "Format-Serving"
+    batch = next(arrow.read_batches(artefacts["examples"] / "Split-test", stop=2))
+    raw = arrow.raw_inputs(batch, CONFIG.features)
+    requests = saved_model.requests(path, raw, {})
+    names = [
+        "classify",
+        "examples",
+        "rank",
+        "regress",
+        "serving_default",
+        "transformed",
+    ]
+    assert sorted(requests) == names
+    logs = tf.data.TFRecordDataset(str(path / WARMUP_FILE)).as_numpy_iterator()
+    kinds = {}
+    for log in map(PredictionLog.FromString, logs):
+        kind = log.WhichOneof("log_type")
+        kinds[getattr(log, kind).request.model_spec.signature_name] = kind
+    others = dict.fromkeys(["examples", "rank", "serving_default", "transformed"])
+    assert kinds == dict.fromkeys(others, "predict_log") | {
+        "classify": "classify_log",
+        "regress": "regress_log",
+    }
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"max_latency_ms": 0.001}, r"infra.max_latency_ms: at most 0.001 ms allowed"),
+        ({"max_megabytes": 0.001}, r"infra.max_megabytes: at most 0.001 MB allowed"),
+    ],
+)
+def test_limits_of_the_config(validate, limits, reason):
+    config = CONFIG.model_copy(update={"infra": Infra(rows=40, **limits)})
+    summary, reasons = validate(config=config)
+    assert not summary["blessed"] and summary["rows"] == 40
+    (found,) = reasons
+    assert found.startswith(reason)
+
+
+def test_a_warm_up_request_that_fails(validate):
+    def damage(folder):
+        wrong = {"user": np.array([b"x"], object)}
+        write_warmup(folder / "Format-Serving", {"serving_default": [wrong]})
+
+    summary, reasons = validate(damage)
+    assert not summary["blessed"]
+    assert "Warm-up request 0 failed" in reasons[0]
+
+
+def test_a_model_without_warm_up_requests(validate):
+    summary, (reason,) = validate(
+        lambda folder: (folder / "Format-Serving" / WARMUP_FILE).unlink()
+    )
+    assert not summary["blessed"]
+    assert "needs assets.extra/tf_serving_warmup_requests" in reason
 
 
 def test_the_scorer_of_the_evaluator_takes_the_same_inputs(artefacts):
@@ -137,7 +196,9 @@ def test_other_weights_than_the_offline_ones(validate):
 
     summary, reasons = validate(damage)
     assert not summary["blessed"]
-    where = ["examples", "serving_default", "transformed", "serving_default over HTTP"]
+    # `classify` gives the probability of a click alone, which has not changed.
+    asked = ["examples", "rank", "regress", "serving_default", "transformed"]
+    where = asked + [f"{name} over HTTP" for name in asked]
     assert [reason.split(":")[0] for reason in reasons] == where
     assert all("minutes must be within 1e-05" in reason for reason in reasons)
     assert 0.1 < summary["difference"] <= 0.2501
@@ -155,13 +216,15 @@ def test_rows_whose_transform_has_changed(validate, artefacts, tmp_path):
     assert "Row" in reasons[0] and "offline" in reasons[0]
 
 
-def test_a_model_without_variables_does_not_load(validate):
+def test_a_model_without_variables_does_not_load(validate, tmp_path):
     summary, reasons = validate(
         lambda folder: shutil.rmtree(folder / "Format-Serving" / "variables")
     )
     assert not summary["blessed"] and summary["difference"] is None
     assert reasons[0].startswith("session: the SavedModel does not load:")
     assert reasons[1].startswith("serving_default over HTTP: ")
+    (folder,) = (path for path in tmp_path.iterdir() if path.name == "infra_blessing")
+    assert blessing.read(folder) == reasons  # which the Pusher reads
 
 
 def test_a_signature_that_fails_is_named(validate):

@@ -6,6 +6,8 @@ from pipeline import blessing
 from pipeline.components.pusher import pusher
 from pipeline.config import Config
 from pipeline.errors import PipelineError
+from serving import labels
+from tfmtl import model_card
 
 
 @pytest.fixture
@@ -16,8 +18,8 @@ def push(tmp_path):
     (model / "saved_model.pb").write_bytes(b"graph")
     (model / "variables" / "variables.index").write_bytes(b"weights")
 
-    def push(evaluator=(), infra_validator=(), keep=3):
-        inputs = {"model": tmp_path / "model"}
+    def push(evaluator=(), infra_validator=(), **options):
+        inputs = {"model": tmp_path / "model", "evaluation": tmp_path}
         reasons = {"blessing": evaluator, "infra_blessing": infra_validator}
         for name, against in reasons.items():
             inputs[name] = tmp_path / name
@@ -33,7 +35,7 @@ def push(tmp_path):
                 "data": {"logs": ["unused"], "split": {"column": "user"}},
                 "features": [{"name": "user", "kind": "categorical"}],
                 "tasks": [{"name": "click"}],
-                "push": {"destination": str(tmp_path / "served"), "keep": keep},
+                "push": {"destination": str(tmp_path / "served"), **options},
             }
         )
         (tmp_path / "pushed").mkdir(exist_ok=True)
@@ -81,3 +83,28 @@ def test_what_cannot_be_published_is_an_error(push, tmp_path):
     (tmp_path / "model" / "Format-Serving" / "saved_model.pb").unlink()
     with pytest.raises(PipelineError, match="push.destination: .*saved_model.pb"):
         push()
+
+
+def test_the_card_of_the_published_copy_has_the_metrics_of_the_test_split(
+    push, tmp_path
+):
+    model_card.write(tmp_path / "model" / "Format-Serving", {"tasks": ["click"]})
+    record = {"task": "click", "slice": "all", "rows": 9, "model": {"auc": 0.75}}
+    other = record | {"slice": "tab", "model": {"auc": 0.5}}
+    text = json.dumps({"results": [other, record]})
+    (tmp_path / "metrics.json").write_text(text)
+    push()
+    card = model_card.read(tmp_path / "served" / "1")
+    metrics = {"test": {"click": {"rows": 9, "auc": 0.75}}}
+    assert card == {"tasks": ["click"], "metrics": metrics}
+    assert model_card.read(tmp_path / "model" / "Format-Serving") != card
+
+
+def test_the_new_version_gets_its_labels(push, tmp_path):
+    file = tmp_path / "models.config"
+    push()
+    push(models_config=str(file), labels=["canary"])
+    assert labels.labels(file, "small") == {"canary": 2}
+    file.write_text("no config")
+    with pytest.raises(PipelineError, match="push.models_config: .*text format"):
+        push(models_config=str(file))

@@ -7,9 +7,12 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from serving.client import Client, RequestError
 from serving.columns import input_columns
+from serving.config import ModelConfig
+from serving.server import Server
 
 _ROWS = [
     {"user": "ab", "price": 1.5, "history": ["x", "yz"], "label": 1},
@@ -35,15 +38,32 @@ def client(server):
             "price": np.array([1.5, 2.0], np.float32),
             "history": np.array([["x", "yz"], ["", b"\xff"]], object),
         },
-        pd.DataFrame(_ROWS),
     ],
-    ids="rows columns arrays frame".split(),
+    ids="rows columns arrays".split(),
 )
-def test_rows_columns_arrays_and_frames_give_the_same(client, data):
+def test_rows_columns_and_arrays_give_the_same(client, data):
     outputs = client.predict(data)
     assert sorted(outputs) == ["click", "watch"]
     assert outputs["click"].dtype == np.float32 and outputs["click"].tolist() == _CLICK
     assert outputs["watch"].tolist() == _WATCH
+
+
+def test_a_frame_gives_a_frame_with_its_index(client):
+    outputs = client.predict(pd.DataFrame(_ROWS, index=["a", "b"]))
+    assert outputs.to_dict() == {
+        "click": {"a": 3.5, "b": 4.0},
+        "watch": {"a": 5.0, "b": 6.0},
+    }
+    assert outputs["click"].dtype == np.float32
+    assert list(client.predict(pd.DataFrame(_ROWS), ["watch"])) == ["watch"]
+    with pytest.raises(ValueError, match="no output 'x'. There are: .'click', 'watch'"):
+        client.predict(_ROWS, ["x"])
+
+
+def test_a_version_or_a_label_can_be_asked(server):
+    for version, expected in ((1, 2.5), (2, 3.5), ("stable", 2.5), (None, 3.5)):
+        with Client(server.url, "toy", version=version) as client:
+            assert client.predict(_ROWS[:1])["click"].tolist() == [[expected]]
 
 
 def test_types_come_back_as_the_signature_says(server):
@@ -153,3 +173,78 @@ def test_columns_are_made_what_the_model_was_trained_with():
     assert nan != nan
     with pytest.raises(ValueError, match="'price' is of type DT_FLOAT. Received: 'x'"):
         input_columns([{"price": "x"}], price)
+
+
+class Ranker(tf.Module):
+    """Tiles the user's feature, as an export's `rank` does."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = tf.Variable(1.0)
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.string, "user"),
+            tf.TensorSpec([None], tf.float32, "price"),
+            tf.TensorSpec([None, 2], tf.string, "seen"),
+        ]
+    )
+    def rank(self, user, price, seen):
+        length = tf.cast(tf.strings.length(user), tf.float32)
+        last = tf.strings.join([user, seen[:, 0]])
+        return {
+            "score": (price * length * self.one)[:, None],
+            "who": tf.broadcast_to(last, tf.shape(price)),
+        }
+
+
+@pytest.fixture(scope="module")
+def ranker(tmp_path_factory):
+    base = tmp_path_factory.mktemp("ranker")
+    module = Ranker()
+    signatures = {"serving_default": module.rank, "rank": module.rank}
+    tf.saved_model.save(module, str(base / "1"), signatures=signatures)
+    with Server([ModelConfig("ranker", base)], grpc_port=0) as server:
+        yield server
+
+
+@pytest.mark.parametrize("over", ["rest", "grpc"])
+def test_rank_sends_the_user_once(ranker, over):
+    url = ranker.url if over == "rest" else f"grpc://{ranker.grpc_address}"
+    user = {"user": "abc", "seen": ["x", "y"]}
+    with Client(url, "ranker") as client:
+        answer = client.rank(user, [{"price": 1}, {"price": 2.5}, {"price": 0}])
+        assert answer["score"].tolist() == [[3.0], [7.5], [0.0]]
+        assert answer["who"].tolist() == ["abcx"] * 3
+        frame = pd.DataFrame({"price": [1.0, 2.0]}, index=["i1", "i2"])
+        answer = client.rank(user, frame, ["score"], tile=True)
+        assert answer.to_dict() == {"score": {"i1": 3.0, "i2": 6.0}}
+        with pytest.raises(ValueError, match=r"from both: \['user'\]"):
+            client.rank(user, [{"price": 1, "user": "other"}])
+        with pytest.raises(ValueError, match="at least one candidate"):
+            client.rank(user, [])
+        with pytest.raises(ValueError, match="Row 1 lacks 'price'"):
+            client.rank(user, [{"price": 1}, {}])
+        with pytest.raises(ValueError, match="lacks the input 'seen'"):
+            client.rank({"user": "abc"}, [{"price": 1}])
+
+
+def test_grpc_gives_what_rest_gives(base_path):
+    config = ModelConfig("toy", base_path, "all", {"stable": 1})
+    with Server([config], grpc_port=0) as server:
+        with Client(f"grpc://{server.grpc_address}", "toy", version="stable") as client:
+            outputs = client.predict(_ROWS)
+            assert outputs["click"].tolist() == [[2.5], [3.0]]
+            assert outputs["click"].dtype == np.float32
+            assert client.status() == {2: "AVAILABLE", 1: "AVAILABLE"}
+            assert client.metadata()["model_spec"]["version"] == "1"
+        grpc = Client(f"grpc://{server.grpc_address}", "toy", signature_name="positive")
+        with grpc as client, pytest.raises(RequestError, match="positive") as caught:
+            client.predict({"x": [-1]})
+        assert caught.value.status == 400
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"grpc://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(RequestError) as caught:
+            Client(url, "toy", retries=1).status()
+        assert caught.value.status == 503

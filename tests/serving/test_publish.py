@@ -1,11 +1,17 @@
 """Publishing versions and pruning old ones."""
 
 import os
+import subprocess
+import sys
 import threading
+import time
 
+import numpy as np
 import pytest
 
-from serving.publish import PublishError, publish
+from serving import labels
+from serving.config import read_config_file
+from serving.publish import PublishError, publish, publish_labelled, rollback
 
 
 @pytest.fixture
@@ -95,3 +101,102 @@ def test_publishers_at_once_get_a_version_each(saved_model, tmp_path):
     for thread in threads:
         thread.join()
     assert _names(base) == sorted(map(str, range(1, 9)))
+
+
+def test_versions_with_a_label_stay(saved_model, tmp_path):
+    base, config = tmp_path / "base", tmp_path / "models.config"
+    publish_labelled(saved_model, base, config, "shop", ["stable"], keep=1)
+    for _ in range(3):
+        publish_labelled(saved_model, base, config, "shop", ["canary"], keep=1)
+    assert _names(base) == ["1", "4"]
+    assert labels.labels(config, "shop") == {"canary": 4, "stable": 1}
+    (model,) = read_config_file(config)
+    assert (model.name, model.base_path, model.versions) == ("shop", base, (1, 4))
+    assert model.labels == {"canary": 4, "stable": 1}
+
+
+def test_files_are_added_and_replaced_in_the_copy(saved_model, tmp_path):
+    extra = {"assets.extra/card.json": "{}", "saved_model.pb": "other"}
+    target = publish(saved_model, tmp_path / "base", extra=extra)
+    assert (target / "assets.extra" / "card.json").read_text() == "{}"
+    assert (target / "saved_model.pb").read_text() == "other"
+    assert (saved_model / "saved_model.pb").read_bytes() == b"graph"
+
+
+def test_rollback_publishes_the_version_before_anew(saved_model, tmp_path):
+    base = tmp_path / "base"
+    for name in (b"one", b"two", b"three"):
+        (saved_model / "saved_model.pb").write_bytes(name)
+        publish(saved_model, base)
+    assert (rollback(base) / "saved_model.pb").read_bytes() == b"two"
+    assert (rollback(base, to=1) / "saved_model.pb").read_bytes() == b"one"
+    assert _names(base) == ["1", "2", "3", "4", "5"]
+    with pytest.raises(PublishError, match="There is no version 9 .*It has: "):
+        rollback(base, to=9)
+    with pytest.raises(PublishError, match="no older version"):
+        rollback(tmp_path / "none")
+
+
+def test_what_a_killed_publisher_left_is_removed(saved_model, tmp_path):
+    base = tmp_path / "base"
+    for left in (".publishing-x", ".deleting-y"):
+        (base / left).mkdir(parents=True)
+        (base / left / "file").touch()
+    publish(saved_model, base)
+    assert _names(base) == ["1"]
+
+
+_ENDLESS = """
+import itertools, pathlib, sys
+from serving import labels
+from serving.publish import publish_labelled
+source, base, config = map(pathlib.Path, sys.argv[1:])
+print("ready", flush=True)
+for number in itertools.count():
+    publish_labelled(source, base, config, "shop", ["canary"], keep=2)
+    if number % 3 == 2:
+        canary = labels.labels(config, "shop")["canary"]
+        labels.assign(config, "shop", {"stable": canary})
+    if number % 7 == 6:
+        labels.rollback(config, "shop")
+"""
+
+
+def test_kill_9_at_any_moment_leaves_whole_versions_only(saved_model, tmp_path):
+    random = np.random.default_rng(0)
+    (saved_model / "assets").mkdir()
+    for number in range(20):  # a copy takes a while
+        (saved_model / "assets" / f"{number}.txt").write_bytes(b"x" * 100_000)
+    whole = {p.relative_to(saved_model): p.stat().st_size for p in _files(saved_model)}
+    base, config = tmp_path / "base", tmp_path / "etc" / "models.config"
+    command = [sys.executable, "-c", _ENDLESS, *map(str, (saved_model, base, config))]
+    left_behind = 0
+    for _ in range(25):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            time.sleep(random.uniform(0, 0.06))
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+        on_disk = (
+            [name for name in _names(base) if name.isdigit()] if base.exists() else []
+        )
+        for name in on_disk:
+            found = {
+                p.relative_to(base / name): p.stat().st_size
+                for p in _files(base / name)
+            }
+            assert found == whole, name
+        if config.exists():  # as a server reads it: whole, and of versions that exist
+            (model,) = read_config_file(config)
+            assert {*model.versions, *model.labels.values()} <= {*map(int, on_disk)}
+        left_behind += base.exists() and len(_names(base)) > len(on_disk)
+    assert left_behind  # else no kill came in the middle of a copy
+    publish(saved_model, base)
+    assert not [name for name in _names(base) if not name.isdigit()]
+
+
+def _files(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]

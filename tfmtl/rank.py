@@ -1,0 +1,102 @@
+"""Ranking in the graph: one user's features for all candidates, one score of all tasks.
+
+See `tfmtl.export`, whose signature `rank` is made of these.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+
+from tfmtl import _errors
+from tfmtl.tasks import Task
+
+_FORMS = ("product", "sum")
+
+
+def check_score(
+    tasks: Sequence[Task], weights: Mapping[str, float] | None, form: str
+) -> None:
+    """Raises a ValueError unless a score can be fused from these tasks."""
+    _errors.check_choice("fused_form", form, _FORMS)
+    if weights is None:
+        return
+    names = [task.name for task in tasks]
+    if "score" in names:
+        raise ValueError(
+            "A fused score is the output 'score' of the signature 'rank'. Received: a "
+            "task of that name; give the task another."
+        )
+    if not weights:
+        raise ValueError("A fused score needs a task's weight. Received none.")
+    for name, weight in weights.items():
+        _errors.check_choice("A task in fused_score", name, names)
+        if not math.isfinite(weight):
+            raise ValueError(f"A weight must be finite. Received: {name}={weight!r}.")
+
+
+def fuse(
+    predictions: Mapping[str, tf.Tensor], weights: Mapping[str, float], form: str
+) -> tf.Tensor:
+    """Returns one score a row: prod_k p_k^w_k or sum_k w_k p_k, PLE's eq. 1.
+
+    Args:
+        predictions: {task: float32 (N, 1)}.
+        weights: {task: w_k}; the other tasks do not count.
+        form: "product" or "sum".
+
+    Returns:
+        float32 (N, 1).
+
+    Example:
+    >>> p = {"click": tf.constant([[0.25]]), "like": tf.constant([[0.5]])}
+    >>> float(fuse(p, {"click": 0.5, "like": 2.0}, "product")[0, 0])
+    0.125
+    >>> float(fuse(p, {"click": 0.5, "like": 2.0}, "sum")[0, 0])
+    1.125
+    """
+    if form == "sum":
+        return tf.add_n([w * predictions[name] for name, w in weights.items()])
+    # A regression may predict a little less than 0, which has no power.
+    powers = [
+        tf.pow(tf.maximum(predictions[name], 0.0), w) for name, w in weights.items()
+    ]
+    return tf.reduce_prod(tf.concat(powers, axis=1), axis=1, keepdims=True)
+
+
+def tile(
+    inputs: Mapping[str, tf.Tensor], once: Sequence[str] | None = None
+) -> dict[str, tf.Tensor]:
+    """Repeats what is given once, (1, ...), for each of the N candidates, (N, ...).
+
+    Args:
+        inputs: {feature: (1, ...) or (N, ...)}.
+        once: The features that may be given once. Defaults to all.
+
+    Returns:
+        {feature: (N, ...)}. The graph fails on any other number of values.
+    """
+    sizes = tf.stack([tf.shape(tensor)[0] for tensor in inputs.values()])
+    others = tf.boolean_mask(sizes, tf.not_equal(sizes, 1))
+    rows = tf.cond(tf.size(others) > 0, lambda: tf.reduce_max(others), lambda: 1)
+    tiled = {}
+    for name, tensor in inputs.items():
+        given = tf.shape(tensor)[0]
+        may_be_once = once is None or name in once
+        allowed = (given == rows) | (given == 1) if may_be_once else given == rows
+        check = tf.debugging.Assert(
+            allowed,
+            [
+                f"rank: {name} must have one value a candidate"
+                + (", or one for all" if may_be_once else "")
+                + ". Received values and candidates:",
+                given,
+                rows,
+            ],
+        )
+        with tf.control_dependencies([check]):
+            shape = tf.concat([[rows], tf.shape(tensor)[1:]], axis=0)
+            tiled[name] = tf.ensure_shape(
+                tf.broadcast_to(tensor, shape), [None, *tensor.shape[1:]]
+            )
+    return tiled
