@@ -84,19 +84,27 @@ def join(
     with pipeline(plan.config) as p:
         rows, ends = {}, []
         for log, items in zip((impressions, *logs), reads, strict=True):
-            read = shuffle.Read(plan, log, partitions, reports)
-            outputs = (
+            step = shuffle.Read(plan, log, partitions, reports)
+            read = (
                 p
                 | f"{log.name}: parts" >> beam.Create(list(enumerate(items)))
                 | f"{log.name}: spread" >> beam.Reshuffle()
-                | f"{log.name}: read" >> beam.ParDo(read).with_outputs(main="rows")
+                | f"{log.name}: read" >> beam.ParDo(step)
             )
-            rows[log.name] = outputs.rows
-            ends.append(outputs.end)
+            rows[log.name] = read | f"{log.name}: rows" >> beam.Filter(_is_rows)
+            ends.append(read | f"{log.name}: end" >> beam.FlatMap(_end))
         end = ends | beam.Flatten() | beam.CombineGlobally(_latest)
         match = _Match(plan, impressions, logs, reports)
         _ = rows | beam.CoGroupByKey() | beam.ParDo(match, beam.pvalue.AsSingleton(end))
     return _result(reports, [log.name for log in (impressions, *logs)])
+
+
+def _is_rows(element: tuple[int, Any]) -> bool:
+    return element[0] != shuffle.END
+
+
+def _end(element: tuple[int, Any]) -> list[float]:
+    return [] if _is_rows(element) else [element[1]]
 
 
 def _latest(times: Iterable[float]) -> float:
