@@ -21,8 +21,8 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
 
     Example:
     >>> import tfmtl
-    >>> LossScale(tfmtl.optimizers.LazyAdam(1e-3)).inner_optimizer.name
-    'lazy_adam'
+    >>> LossScale(tfmtl.optimizers.LazyAdam(1e-3)).initial_scale
+    32768.0
     """
 
     def check_finite(self, grads):
