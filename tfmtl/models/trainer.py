@@ -175,7 +175,8 @@ class MultiTaskTrainer(keras.Model):
         rows = self.loss_rows(x, y, y_pred, sample_weight)
         for task in self.tasks:
             label, prediction, weight = rows[task.name]
-            loss = task.row_loss(label, prediction)
+            # Selected, not multiplied: a loss outside that overflows, times 0, is NaN.
+            loss = ops.where(weight > 0, task.row_loss(label, prediction), 0.0)
             total = ops.sum(weight)
             mean = ops.sum(loss * weight) / ops.maximum(total, 1e-9)
             self.task_losses[task.name].update_state(mean, total)
