@@ -288,6 +288,8 @@ def test_what_would_touch_every_row_is_refused():
         optimizers.SparseAdagrad(l2=-1)
     with pytest.raises(ValueError, match="beta_1 must be a number. Received: '0.9'"):
         optimizers.LazyAdam(beta_1="0.9")
+    with pytest.raises(ValueError, match="SGD has no loss_scale_factor.*LossScale"):
+        optimizers.SparseSGD(loss_scale_factor=2.0)
     with pytest.raises(ValueError, match="no amsgrad"):
         optimizers.LazyAdam(amsgrad=True)
     with pytest.raises(ValueError, match="Did you mean 'lazy_adam'"):
