@@ -11,6 +11,7 @@ Files are found and opened by Beam's file systems only, so a path may be local,
 """
 
 import contextlib
+import glob
 import io
 import os
 import re
@@ -95,9 +96,8 @@ def find(
     problems = []
     for where, pattern, split in patterns:
         try:
+            _check_permission(pattern)
             files = FileSystems.match([pattern])[0].metadata_list
-            if not files:
-                _check_permission(pattern)
         except _CANNOT_LIST as error:
             problems.append(f"{where}: {pattern!r} cannot be listed: {error}")
             continue
@@ -237,14 +237,23 @@ def opened(source: Source, *but: type[Exception]) -> Iterator[Any]:
 
 
 def _check_permission(pattern: str) -> None:
-    """Raises a PermissionError if a local folder on the way may not be listed.
+    """Raises a PermissionError if a local folder of a glob may not be listed.
 
-    To a glob such a folder is empty.
+    To a glob such a folder is empty, and its files would be left out in silence.
     """
-    if "://" not in pattern:
-        fixed = re.split(r"[*?\[]", pattern)[0]
+    if "://" in pattern:
+        return
+    folder = os.path.dirname(pattern)
+    folders: Iterable[str] = [folder or "."]
+    if glob.has_magic(folder):
+        _check_permission(folder)
+        folders = glob.iglob(folder, recursive=True)
+    for path in folders:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            os.scandir(os.path.dirname(fixed) or ".").close()
+            if glob.has_magic(pattern):
+                os.scandir(path).close()
+            else:
+                os.stat(pattern)
 
 
 def _name(path: str) -> str:

@@ -159,6 +159,9 @@ def test_a_folder_without_permission_is_not_taken_for_an_empty_one():
             os.seteuid(65534)
         with pytest.raises(PipelineError, match=r"data.logs.0: .*ermission denied"):
             sources.find([("data.logs.0", f"{locked}/*.csv", None)], Reading())
+        for pattern in ("*/*.csv", "**/*.csv", "l*/log.csv", "locked/log.csv"):
+            with pytest.raises(PipelineError, match=r"0: .*denied: .*locked"):
+                sources.find([("data.logs.0", f"{folder}/{pattern}", None)], Reading())
         (file,) = sources.find([("data.logs.0", f"{folder}/*.csv", None)], Reading())
         with pytest.raises(PipelineError, match=r"log.csv: cannot.*ermission denied"):
             next(sources.read(file))
