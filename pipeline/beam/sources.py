@@ -38,6 +38,7 @@ _EXTENSIONS = {
 # A ValueError or an ImportError: no file system for such paths is installed.
 _CANNOT_LIST = (BeamIOError, OSError, ValueError, ImportError)
 _COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+_NOT_READ = r"\.(xz|lzma|zip|7z|lz4|br|snappy|deflate|Z)$"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def find(
 
     Raises:
         PipelineError: If a pattern matches nothing, or a file's format is unknown, or
-            a file is empty or belongs to two splits.
+            a file is a folder, empty where its format allows no such, or belongs to two
+            splits.
     """
     found: dict[str, Source] = {}
     problems = []
@@ -110,12 +112,21 @@ def find(
         for file in files:
             kind = reading.format or _format(file.path)
             earlier = found.get(file.path)
-            if kind is None:
+            if os.path.isdir(file.path):
+                problems.append(
+                    f"{where}: {file.path} is a folder. Its files are '{file.path}/*'"
+                )
+            elif codec := re.search(_NOT_READ, file.path):
+                problems.append(
+                    f"{where}: {file.path}: {codec[0]} files are not read. Compress by "
+                    f"one of {', '.join(_COMPRESSED)}"
+                )
+            elif kind is None:
                 problems.append(
                     f"data.format: cannot tell the format of {file.path} by its name. "
                     f"Give one of {', '.join(_EXTENSIONS)}"
                 )
-            elif not file.size_in_bytes:
+            elif not file.size_in_bytes and not _may_be_empty(kind, file.path, reading):
                 problems.append(
                     f"{where}: {file.path} is empty, as after an upload that failed. "
                     "Write it anew, or keep it out of the pattern"
@@ -254,6 +265,12 @@ def _check_permission(pattern: str) -> None:
                 os.scandir(path).close()
             else:
                 os.stat(pattern)
+
+
+def _may_be_empty(format: str, path: str, reading: Reading) -> bool:
+    """Whether a file without a byte is a log without rows, as Beam and Spark write."""
+    headless = format in ("jsonl", "tfrecord") or (format == "csv" and reading.columns)
+    return bool(headless) and not path.endswith(tuple(_COMPRESSED))
 
 
 def _name(path: str) -> str:

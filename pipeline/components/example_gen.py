@@ -86,7 +86,7 @@ def example_gen(
     _check(config, report, result)
     for name in splits.NAMES:
         _number(folder / f"Split-{name}")
-    return _summary(folder, report, result, len(files))
+    return _summary(folder, report, result, files)
 
 
 def _patterns(
@@ -119,9 +119,17 @@ def _check_columns(config: Config, logs: Survey, actions: Sequence[Survey]) -> N
     """Raises a PipelineError for all columns that the logs lack."""
     made = config.data.made()
     needed = [(path, name) for path, name, _ in config.columns() if name not in made]
-    problems = missing(logs, [*needed, *config.data.needed()], made)
+    others = {name: " It is made here, of the columns of the logs" for name in made}
+    others |= {
+        action.name: f" The action {action.name!r} makes it if it has a `window`"
+        for action in config.data.actions
+        if action.window is None
+    }
+    problems = _unread("data.logs", logs)
+    problems = problems or missing(logs, [*needed, *config.data.needed()], others)
     for i, log in enumerate(actions):
-        problems += missing(log, list(config.data.needed_of(i)), ())
+        unread = _unread(f"data.actions.{i}.logs", log)
+        problems += unread or missing(log, config.data.needed_of(i), {})
     taken = [name for name in made if name in logs.types]
     problems += [
         f"data: {name!r} is to be a new column, and the logs have one of that name. "
@@ -130,6 +138,17 @@ def _check_columns(config: Config, logs: Survey, actions: Sequence[Survey]) -> N
     ]
     if problems:
         raise PipelineError("\n".join(problems))
+
+
+def _unread(where: str, log: Survey) -> list[str]:
+    """What is to be said of a log in which no column was found."""
+    if log.types:
+        return []
+    return [
+        f"{where}: no row can be read in any of {len(log.files)} files, such as "
+        f"{log.files[0].path}. JSON Lines have an object in each line, without a list "
+        "around them"
+    ]
 
 
 def _columns(config: Config, logs: Survey) -> list[Column]:
@@ -190,13 +209,15 @@ def _check(config: Config, report: ingest.Report, result: join.Result) -> None:
     empty = [name for name, count in report.rows.items() if not count]
     if empty:
         raise PipelineError(
-            f"data.split: {' and '.join(empty)} got no rows. Received: {report.rows}. "
-            "Give other shares, a column with more values, or more logs"
+            f"data.split: {' and '.join(empty)} got no rows. Received: {report.rows} "
+            f"of {report.rows_in:,} rows; `where` left out {report.filtered:,}, "
+            f"{report.incomplete:,} are incomplete, {report.dead:,} do not fit. Give "
+            "other shares, a column with more values, or more logs"
         )
 
 
 def _summary(
-    folder: Path, report: ingest.Report, result: join.Result, files: int
+    folder: Path, report: ingest.Report, result: join.Result, files: list[Source]
 ) -> dict:
     actions = {
         name: result.matches[name]._asdict() | result.read[name].counts()
@@ -216,11 +237,15 @@ def _summary(
             f"{dead:,} of {report.rows_in:,} rows do not fit "
             f"({dead / report.rows_in:.2%}), see {letters}; first: {report.reasons[0]}"
         )
+    if blank := [file.path for file in files if not file.size]:
+        warnings.append(
+            f"{len(blank)} of {len(files)} files are empty, such as {blank[0]}"
+        )
     rows = {"rows": sum(report.rows.values()), **report.rows}
     return {
         **summary,
         **rows,
-        "files": files,
+        "files": len(files),
         "notes": notes,
         "warnings": warnings,
     }

@@ -441,6 +441,19 @@ def test_faults_of_the_config(change, message):
     assert message in str(error.value)
 
 
+def test_columns_that_are_made_elsewhere_or_not_at_all(tmp_path):
+    shown, clicks = _logs(0, 20, 20)
+    action = {"name": "click", "key": "user", "time": "time"}
+    action["logs"] = _write(tmp_path / "clicks.jsonl", clicks)
+    data = {"logs": _write(tmp_path / "shown.jsonl", shown), "time": "time"}
+    data |= {"actions": [action], "labels": {"a": "item > 1", "b": "a + 1"}}
+    with pytest.raises(PipelineError) as error:
+        _run(_config(data), tmp_path / "out")
+    message = str(error.value)
+    assert "no column 'click'. The action 'click' makes it if it has a `win" in message
+    assert "data.labels.b: 1 of 1 files have no column 'a'. It is made here" in message
+
+
 def test_unknown_columns_are_named_with_their_place(tmp_path):
     shown, clicks = _logs(0, 20, 20)
     data = {
