@@ -46,7 +46,8 @@ def example_gen(
 
     Returns:
         "rows", "rows_in", "dead", "filtered", "incomplete", "files", "train", "valid",
-        "test" and "actions", {name: its counts}.
+        "test", "actions", {name: its counts}, and "unlabelled", {name of actions:
+        impressions that got no label of it}.
 
     Raises:
         PipelineError: If files or columns are missing, a file cannot be read to its
@@ -223,13 +224,17 @@ def _summary(
         name: result.matches[name]._asdict() | result.read[name].counts()
         for name in result.matches
     }
+    # Of impressions, and so not among the counts of actions, which add up.
+    unlabelled = {name: of.pop("unlabelled") for name, of in actions.items()}
     counts = {"rows_in": report.rows_in, "rows": report.rows, "dead": report.dead}
     counts |= {"filtered": report.filtered, "incomplete": report.incomplete}
-    summary = {**counts, "actions": actions}
+    summary = {**counts, "actions": actions, "unlabelled": unlabelled}
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     notes, warnings = [], []
     for name, of in actions.items():
         notes.append(f"{name}: {', '.join(f'{v:,} {k}' for k, v in of.items() if v)}")
+        if unlabelled[name]:
+            notes[-1] += f"; {unlabelled[name]:,} impressions unlabelled"
     if dead := report.dead:
         # The runner renames NAME.tmp to NAME when the component is done.
         letters = folder.with_suffix("") / "dead_letter"

@@ -317,11 +317,14 @@ def test_the_last_impression_before_an_action_gets_it(tmp_path):
     unlabelled = (None, None)
     assert rows == [(0, None), (1, 9), unlabelled, (1, 1), unlabelled, (0, None)]
     assert summary["actions"]["click"]["unmatched"] == 3
+    assert summary["unlabelled"] == {"click": 2}
+    assert summary["notes"][0].endswith("7 rows_in; 2 impressions unlabelled")
     summary, rows = outcome({"incomplete": "keep"})
     assert rows == [(0, None), (1, 9), (1, 2), (1, 1), unlabelled, (0, None)]
     summary, rows = outcome({"incomplete": "drop"})
     assert rows == [(0, None), (1, 9), None, (1, 1), unlabelled, (0, None)]
     assert summary["incomplete"] == 1 and summary["rows"] == 5
+    assert summary["unlabelled"] == {"click": 1}  # without a key
     # A row that is no such action still shows that the log went on.
     with open(action["logs"][0], "a") as file:
         file.write("z,1,122,0\n")
