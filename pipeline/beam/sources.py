@@ -21,7 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.beam import csv_log, readers
@@ -99,7 +99,7 @@ def find(
     for where, pattern, split in patterns:
         try:
             _check_permission(pattern)
-            files = FileSystems.match([pattern])[0].metadata_list
+            files = _match(pattern)
         except _CANNOT_LIST as error:
             problems.append(f"{where}: {pattern!r} cannot be listed: {error}")
             continue
@@ -153,7 +153,7 @@ def versions(patterns: Iterable[str]) -> list[tuple[str, int, float | None]]:
     found = set()
     for pattern in patterns:
         try:
-            files = FileSystems.match([pattern])[0].metadata_list
+            files = _match(pattern)
         except _CANNOT_LIST as error:
             raise PipelineError(f"{pattern!r} cannot be listed: {error}") from error
         found |= {(f.path, f.size_in_bytes, f.last_updated_in_seconds) for f in files}
@@ -245,6 +245,12 @@ def opened(source: Source, *but: type[Exception]) -> Iterator[Any]:
             f"{source.path}: cannot be read to its end as {source.format}: {error}. "
             "Write the file anew, or keep it out of `data.logs`"
         ) from error
+
+
+def _match(pattern: str) -> list[FileMetadata]:
+    # Beam finds nothing by a glob that names no folder.
+    pattern = pattern if "/" in pattern else f"./{pattern}"
+    return FileSystems.match([pattern])[0].metadata_list
 
 
 def _check_permission(pattern: str) -> None:

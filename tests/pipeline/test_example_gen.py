@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import config as config_
-from pipeline.beam import columns, csv_log, quantiles, readers, shards, splits
+from pipeline.beam import columns, csv_log, quantiles, readers, shards, sources, splits
 from pipeline.components import example_gen as module
 from pipeline.components.example_gen import example_gen
 from pipeline.errors import PipelineError
@@ -329,6 +329,18 @@ def test_bad_files(kind, message, tmp_path):
     _write_bad(tmp_path, kind)
     with pytest.raises(PipelineError, match=message):
         _run(_config([f"{tmp_path}/log*"]), tmp_path / "out")
+
+
+@pytest.mark.parametrize("pattern", ["*.csv", "log.csv", "./l*", "../*/log.csv"])
+def test_a_relative_path_starts_at_the_working_directory(
+    pattern, tmp_path, monkeypatch
+):
+    (tmp_path / "log.csv").write_text(_csv(_rows(60)))
+    monkeypatch.chdir(tmp_path)
+    summary, _ = _run(_config([pattern]), tmp_path / "out")
+    assert (summary["files"], summary["rows"]) == (1, 60)
+    (version,) = sources.versions([pattern])
+    assert version[0].endswith("log.csv")
 
 
 def test_a_folder_is_no_log(tmp_path):
