@@ -202,11 +202,17 @@ def _execute(
             store.fail(execution, reason)
         kept = _keep(staging.values())
         if not isinstance(error, PipelineError):
-            if not any(text in reason for text in _REFUSALS):
+            # The last such line: from another process comes all of its traceback.
+            lines = [
+                line
+                for line in reason.splitlines()
+                if any(text in line for text in _REFUSALS)
+            ]
+            if not lines:
                 raise
             reason = (
-                f"{workspace}: the disk refuses: {reason}. Make room or permit it, or "
-                "set `workspace` to a folder on another disk"
+                f"{workspace}: the disk refuses: {lines[-1]}. Make room or permit it, "
+                "or set `workspace` to a folder on another disk"
             )
         wrote = f"\n(what it wrote so far: {', '.join(kept)})" if kept else ""
         raise PipelineError(f"{stage.component}: {reason}{wrote}") from error

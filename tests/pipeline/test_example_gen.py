@@ -335,8 +335,10 @@ def test_bad_files(kind, message, tmp_path):
 def test_a_relative_path_starts_at_the_working_directory(
     pattern, tmp_path, monkeypatch
 ):
-    (tmp_path / "log.csv").write_text(_csv(_rows(60)))
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "log.csv").write_text(_csv(_rows(60)))
+    monkeypatch.chdir(folder)
     summary, _ = _run(_config([pattern]), tmp_path / "out")
     assert (summary["files"], summary["rows"]) == (1, 60)
     (version,) = sources.versions([pattern])
