@@ -90,7 +90,6 @@ def join(
             read = (
                 p
                 | f"{log.name}: parts" >> beam.Create(list(enumerate(items)))
-                | f"{log.name}: spread" >> beam.Reshuffle()
                 | f"{log.name}: read" >> beam.ParDo(step)
             )
             rows[log.name] = read | f"{log.name}: rows" >> beam.Filter(_is_rows)
