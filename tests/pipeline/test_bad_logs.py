@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import __main__ as command
 from pipeline import config as config_
-from pipeline.beam import analysis, csv_log, sources
+from pipeline.beam import csv_log, sources
 from pipeline.components.example_gen import example_gen
 from pipeline.config_data import Reading
 from pipeline.errors import PipelineError
@@ -233,7 +233,6 @@ def test_a_disk_that_fills_up_in_a_later_stage(recorded, tmp_path, capsys, monke
 
     if not recorded:  # as the record of what has run is on the same disk
         monkeypatch.setattr(Metadata, "fail", full)
-    monkeypatch.setattr(analysis, "BUCKETS", 1)
     with _largest_file(45_000):  # enough for the record, not for a whole vocabulary
         assert command.main([*arguments, "StatisticsGen"]) == 2
     error = capsys.readouterr().err
