@@ -182,7 +182,7 @@ async def _read(request: Request, limits: Limits) -> bytes:
         )
     except asyncio.TimeoutError as error:
         raise _OutOfTime from error
-    if request.headers.get("content-encoding", "").lower() == "gzip":
+    if "gzip" in request.headers.get("content-encoding", ""):
         return _gunzip(body, limits.max_body_bytes)
     return body
 
@@ -208,4 +208,4 @@ def _gunzip(body: bytes, limit: int) -> bytes:
         return b""  # then refused as an empty document, as TF Serving does
     if len(text) > limit:
         raise _TooLarge
-    return text
+    return text if inflater.eof else b""

@@ -104,6 +104,7 @@ def test_regress_and_classify(ask):
         ("/v1/models/toy/labels/new:predict", 400, "version label: new"),
         ("/v1/models/other:predict", 404, "for request: Latest(other)"),
         ("/v1/models/toy:explain", 400, "Malformed request: POST /v1/models/toy:e"),
+        ("/v1/models/toy:Predict", 400, "Malformed request: POST /v1/models/toy:P"),
         ("/v1/models/toy:predict?a=1", 400, "/v1/models/toy:predict?a=1"),
         ("/v1/models/toy", 400, "Malformed request: POST /v1/models/toy"),
         ("/v1/models/t%6Fy:predict", 200, 3.5),
@@ -136,6 +137,7 @@ def test_routes(ask, path, status, first_click):
         ({"signature_name": "no"}, 'signature name: "no" not found in signature def'),
         ({"signature_name": "positive", "inputs": [-1]}, "x must be positive"),
         ({"signature_name": "half", "inputs": [1]}, "for tensor type: half"),
+        ('{"signature_name": "add", "inputs": [1e400]}', "in double. at offset: 37"),
         ({"signature_name": None, "instances": [1]}, "key must be a string value."),
         (r'{"signature_name": "\ud800"}', "surrogate pair in string is invalid."),
         (r'{"signature_name": "\udcff"}', "surrogate pair in string is invalid."),
@@ -172,6 +174,8 @@ def test_status(ask):
     assert (status, answer["error"]) == (404, "Could not find version 3 of model toy")
     assert ask("/v1/models/other")[0] == 404
     assert ask("/v1/models")[1] == {"error": "Missing model name in request."}
+    upper = ask("/v1/models/toy/METADATA")[1]  # only in small letters is it another
+    assert upper == {"model_version_status": [two, one]}
 
 
 @pytest.mark.parametrize(
@@ -246,8 +250,11 @@ def test_gzip_bodies_are_unpacked_and_what_is_no_gzip_is_refused(ask):
     headers = {"Content-Encoding": "gzip"}
     body = gzip.compress(json.dumps({"instances": [_ROW]}).encode())
     assert ask("/v1/models/toy:predict", body, headers=headers)[0] == 200
-    status, answer = ask("/v1/models/toy:predict", b"{}", headers=headers)
-    assert status == 400 and "The document is empty" in answer["error"]
+    for broken in (b"{}", body[:-6]):
+        status, answer = ask("/v1/models/toy:predict", broken, headers=headers)
+        assert status == 400 and "The document is empty" in answer["error"]
+    headers = {"Content-Encoding": "identity, x-gzip"}
+    assert ask("/v1/models/toy:predict", body, headers=headers)[0] == 200
 
 
 @pytest.mark.parametrize("packed", [False, True])
