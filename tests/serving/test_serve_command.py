@@ -85,6 +85,9 @@ def test_a_taken_port_and_wrong_flags_end_in_status_2(base_path, capsys):
         arguments = ["serve", "--model-base-path", str(base_path), "--rest-port", port]
         assert main(arguments) == 2
     assert f"Cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
+    unused = ["serve", "--model-base-path", str(base_path)]
+    assert main([*unused, "--batching-parameters-file", "batching.config"]) == 2
+    assert "needs --enable-batching" in capsys.readouterr().err
     for wrong in (["serve"], ["fly"], ["predict", "--url", "x"]):
         with pytest.raises(SystemExit, match="2"):
             main(wrong)
