@@ -6,6 +6,7 @@ import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import Executor
+from urllib.parse import unquote_to_bytes
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -146,13 +147,24 @@ def make_app(
             _log.info("%s %s -> %d", request.method, path, status)
         return _json(status, text)
 
-    return Starlette(
-        routes=[
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Mount("/", app=api),
-        ]
-    )
+    routes = [
+        Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", app=api),
+    ]  # fmt: skip
+    return _in_origin_form(Starlette(routes=routes))
+
+
+def _in_origin_form(app: ASGIApp) -> ASGIApp:
+    """Takes "http://host/path" for a path too, as HTTP/1.1 wants it of a server."""
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        target = scope["raw_path"]
+        if target[:7].lower() == b"http://":
+            target = b"/" + target[7:].partition(b"/")[2]
+            path = unquote_to_bytes(target).decode("utf-8", "replace")
+            scope = {**scope, "raw_path": target, "path": path}
+        await app(scope, receive, send)
+
+    return call
 
 
 def _path(scope: Scope) -> str:

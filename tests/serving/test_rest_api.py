@@ -1,6 +1,7 @@
 """The REST API over HTTP: predict, classify, regress, status, metadata, faults."""
 
 import gzip
+import http.client
 import json
 import math
 
@@ -196,6 +197,18 @@ def test_status(ask):
 )
 def test_paths_of_get(server, path, status):
     assert requests.get(server.url + path, timeout=30).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/v1/models/toy", "/v1/models/t%6Fy", "/healthz"])
+def test_a_path_with_scheme_and_host_is_a_path(server, path):
+    client = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
+    client.request("GET", f"HTTP://any.host:80{path}")
+    answer = client.getresponse()
+    plain = requests.get(server.url + path, timeout=30)
+    assert (answer.status, answer.read()) == (200, plain.content)
+    client.request("GET", "http://any.host")
+    assert client.getresponse().status == 404
+    client.close()
 
 
 def test_methods(server):
