@@ -96,10 +96,11 @@ def test_a_taken_port_and_wrong_flags_end_in_status_2(base_path, capsys):
 def test_predict(server, tmp_path, capsys, monkeypatch):
     arguments = ["predict", "--url", server.url, "--model-name", "toy", "--json"]
     file = tmp_path / "rows.json"
-    file.write_text(json.dumps([_ROW]))
-    assert main([*arguments, str(file)]) == 0
-    expected = {"click": [[3.5]], "watch": [[5.0]]}
-    assert json.loads(capsys.readouterr().out) == expected
+    for data in ({"instances": [_ROW]}, [_ROW]):
+        file.write_text(json.dumps(data))
+        assert main([*arguments, str(file)]) == 0
+        expected = {"click": [[3.5]], "watch": [[5.0]]}
+        assert json.loads(capsys.readouterr().out) == expected
     monkeypatch.setattr("sys.stdin", io.StringIO("[{}]"))
     assert main([*arguments, "-"]) == 2
     assert "Row 0 lacks the input 'history'" in capsys.readouterr().err
