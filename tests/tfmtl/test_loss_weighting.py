@@ -114,6 +114,14 @@ def test_dwa():
     _close(history["u_weight"][3], m)
 
 
+def test_dwa_of_a_single_task():
+    model = tfmtl.models.get("shared_bottom")([tfmtl.Numeric("p")], [tfmtl.Task("u")])
+    model.compile(loss_weighting="dwa")
+    ones = np.ones(4, "float32")
+    history = model.fit({"p": ones}, {"u": ones}, epochs=3, verbose=0).history
+    assert history["u_weight"] == [1, 1, 1]
+
+
 def test_dwa_weighs_batches_by_their_rows():
     strategy = DWA(temperature=1)
     strategy.start([tfmtl.Task("u"), tfmtl.Task("v")], [])

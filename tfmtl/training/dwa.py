@@ -1,6 +1,7 @@
 """Loss weights that follow how fast each task still learns."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from tfmtl import _errors
@@ -57,7 +58,8 @@ class DWA(LossWeighting):
         known = ops.logical_and(self.last > 0, self.before > 0)
         ratio = self.last / ops.where(known, self.before, 1.0)
         ratio = ops.where(known, ratio, 1.0)
-        return len(self.tasks) * ops.softmax(ratio / self.temperature)
+        # Keras's softmax warns where there is a single task.
+        return len(self.tasks) * tf.nn.softmax(ratio / self.temperature)
 
     def update(self, losses, rows):
         """Adds the losses of a step to those of the epoch."""
