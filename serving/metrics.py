@@ -142,3 +142,4 @@ LOAD_ATTEMPT_COUNT = Counter(
     ":tensorflow:cc:saved_model:load_attempt_count", ("model_path", "status")
 )
 LOAD_LATENCY = Counter(":tensorflow:cc:saved_model:load_latency", ("model_path",))
+REFUSAL_COUNT = Counter(":serving:refusal_count", ("reason",))  # TF Serving has no limits
