@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import json
 import logging
 import os
 import sys
@@ -42,6 +43,9 @@ def _quiet() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is loaded
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    # What a worker logs as an error it raises, too.
+    for name in ("common", "portability.local_job_service"):
+        logging.getLogger(f"apache_beam.runners.{name}").setLevel(logging.CRITICAL)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
 
@@ -59,14 +63,15 @@ def _preprocess(args: argparse.Namespace) -> None:
 
     overrides = list(args.set)
     if args.input:
-        overrides += ["data.source=null", f"data.logs=[{', '.join(args.input)}]"]
+        # As JSON, which is YAML too: a path may have commas, colons or brackets.
+        overrides += ["data.source=null", f"data.logs={json.dumps(args.input)}"]
     if args.output:
-        overrides.append(f"workspace={args.output}")
+        overrides.append(f"workspace={json.dumps(args.output)}")
     if args.beam_flags:
         from pipeline.beam.runner import check_flags
 
         check_flags(args.beam_flags, args.runner)
-        overrides.append(f"beam.flags={args.beam_flags!r}")
+        overrides.append(f"beam.flags={json.dumps(args.beam_flags)}")
     if args.runner:
         overrides.append(f"beam.runner={args.runner}")
     config = configs.load(args.config, overrides)

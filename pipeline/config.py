@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.config_data import Data, Name, Section
 from pipeline.errors import PipelineError
@@ -292,7 +292,11 @@ class Beam(Section):
 
 
 class Config(Section):
-    """A whole pipeline."""
+    """A whole pipeline.
+
+    `workspace`: a folder of this machine, which all workers see under the same path.
+    Without `push.destination`, models go to `workspace`/serving_models/`name`.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
     workspace: str
@@ -309,6 +313,25 @@ class Config(Section):
     infra: Infra = Infra()
     push: Push
     beam: Beam = Beam()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _beside_the_rest(cls, raw: Any) -> Any:
+        push = raw.get("push") or {}
+        if not isinstance(push, dict):
+            return raw
+        folder = f"{raw.get('workspace')}/serving_models/{raw.get('name')}"
+        return {**raw, "push": {"destination": folder, **push}}
+
+    @field_validator("workspace")
+    @classmethod
+    def _is_mounted(cls, workspace: str) -> str:
+        if "://" in workspace:
+            raise ValueError(
+                "a folder is needed that this machine and all workers mount; only logs "
+                f"may be elsewhere. Received: {workspace!r}"
+            )
+        return workspace
 
     def columns(self) -> Iterator[tuple[str, str, str]]:
         """Yields (YAML path, column, type) for every column the logs must have.

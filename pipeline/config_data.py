@@ -41,10 +41,19 @@ def _parsed(text: str) -> str:
     return text
 
 
+def _character(text: str) -> str:
+    if len(text) != 1 or not text.isascii() or text in "\r\n":
+        raise ValueError(
+            f"one ASCII character is needed, and no line break. Received: {text!r}"
+        )
+    return text
+
+
 Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0, lt=float("inf"))]
 Expression = Annotated[str, pydantic.AfterValidator(_parsed)]
 Column = Annotated[str, Field(min_length=1)]
-Character = Annotated[str, Field(pattern=r"^[\x00-\x09\x0b\x0c\x0e-\x7f]$")]
+Patterns = Annotated[list[str], Field(min_length=1)]
+Character = Annotated[str, pydantic.AfterValidator(_character)]
 
 
 def _one(value: Any) -> Any:
@@ -135,7 +144,7 @@ class Action(Reading):
     """
 
     name: Name
-    logs: Annotated[list[str], Field(min_length=1), BeforeValidator(_one)]
+    logs: Annotated[Patterns, BeforeValidator(_one)]
     key: dict[Column, Column]
     time: Column
     window: Duration | None = None
@@ -187,7 +196,7 @@ class Data(Reading):
 
     source: Literal["feed", "census"] | None = None
     options: dict[str, Any] = {}
-    logs: list[str] | dict[Literal["train", "valid", "test"], list[str]] | None = None
+    logs: Patterns | dict[Literal["train", "valid", "test"], Patterns] | None = None
     where: Expression | None = None
     time: Column | None = None
     time_unit: Literal["s", "ms", "us", "ns"] = "s"

@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.errors import PipelineError
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS executions (
     id INTEGER PRIMARY KEY,
@@ -60,6 +62,9 @@ class Metadata:
 
     Args:
         path: The SQLite file; it is made if it does not exist.
+
+    Raises:
+        PipelineError: By every method, if the file cannot be read or written.
     """
 
     def __init__(self, path: Path):
@@ -70,12 +75,16 @@ class Metadata:
 
     @contextlib.contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self._path, timeout=30)
         try:
-            with connection:  # a transaction
-                yield connection
-        finally:
-            connection.close()
+            with contextlib.closing(sqlite3.connect(self._path, timeout=30)) as db:
+                with db:  # a transaction
+                    yield db
+        except sqlite3.Error as error:
+            raise PipelineError(
+                f"{self._path}: the record of what has run cannot be used: {error}. "
+                "Make room or permit it; if the file is damaged, move it away, and "
+                "the next run starts anew"
+            ) from error
 
     def begin(self, run: str, component: str, fingerprint: str) -> int:
         """Records that a component starts; returns the execution's id."""

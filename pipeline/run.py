@@ -7,7 +7,9 @@ run that was killed goes on where it stopped: complete stages are found in the c
 
 import contextlib
 import datetime
+import errno
 import fcntl
+import os
 import shutil
 import threading
 import time
@@ -22,6 +24,12 @@ from pipeline.fingerprint import fingerprint
 from pipeline.metadata import Artefact, Execution, Metadata
 from pipeline.stages import Stage, stages
 from serving.quiet import import_tensorflow
+
+# By their text, which is what is left of an error of a Beam worker or of TensorFlow.
+_REFUSALS = [
+    os.strerror(code)
+    for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+]
 
 
 def run(
@@ -190,12 +198,24 @@ def _execute(
             )
     except BaseException as error:
         reason = str(error) or type(error).__name__
-        store.fail(execution, reason)
+        with contextlib.suppress(PipelineError):  # no room; the next run will see it
+            store.fail(execution, reason)
         kept = _keep(staging.values())
-        if isinstance(error, PipelineError):
-            wrote = f"\n(what it wrote so far: {', '.join(kept)})" if kept else ""
-            raise PipelineError(f"{stage.component}: {reason}{wrote}") from error
-        raise
+        if not isinstance(error, PipelineError):
+            # The last such line: from another process comes all of its traceback.
+            lines = [
+                line
+                for line in reason.splitlines()
+                if any(text in line for text in _REFUSALS)
+            ]
+            if not lines:
+                raise
+            reason = (
+                f"{workspace}: the disk refuses: {lines[-1]}. Make room or permit it, "
+                "or set `workspace` to a folder on another disk"
+            )
+        wrote = f"\n(what it wrote so far: {', '.join(kept)})" if kept else ""
+        raise PipelineError(f"{stage.component}: {reason}{wrote}") from error
     for name, path in staging.items():
         path.rename(final[name])
     outputs = store.complete(execution, summary, inputs, final)

@@ -43,6 +43,8 @@ def _predict(args: argparse.Namespace) -> int:
     try:
         text = sys.stdin.read() if args.json == "-" else Path(args.json).read_text()
         data = json.loads(text)
+        if isinstance(data, dict) and isinstance(data.get("instances"), list):
+            data = data["instances"]  # a whole body, as curl sends it
         with Client(
             args.url, args.model_name, signature_name=args.signature_name
         ) as client:
@@ -93,7 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--signature-name", default="serving_default")
     predict.add_argument(
         "--json", required=True, metavar="FILE",
-        help="rows [{...}, ...] or columns {...: [...]}; - reads standard input",
+        help='rows [{...}, ...], columns {...: [...]} or {"instances": [...]}; - reads '
+        "standard input",
     )  # fmt: skip
 
     for name, text in (

@@ -14,8 +14,9 @@ from urllib.parse import unquote_to_bytes
 from google.protobuf import json_format
 
 from serving import metrics
+from serving.classify_regress import classify_text, regress_text
 from serving.errors import Code, ServingError, invalid
-from serving.examples import classify_text, read_examples, regress_text
+from serving.examples import read_examples
 from serving.json_reader import parse
 from serving.json_tensor import format_error
 from serving.json_writer import object_text, quote
@@ -100,15 +101,15 @@ def error_text(message: str) -> str:
 def _target(method: str, path: str) -> _Target:
     pattern = {"POST": _PREDICTION, "GET": _STATUS}.get(method)
     match = pattern.fullmatch(path) if pattern else None
-    if match is None:
+    found = match.groupdict() if match else {}
+    verb = found.get("verb")
+    if not found or verb not in (None, *_PREDICTIONS):  # unlike the rest, by case too
         raise invalid(f"Malformed request: {method} {path}")
-    found = match.groupdict()
     version = int(found["version"]) if found["version"] else None
     if version is not None and version >= 2**63:
         raise invalid(f"Failed to convert version: {found['version']} to numeric.")
-    verb = (found.get("verb") or "").lower()
     if not verb:
-        verb = "metadata" if found["metadata"] else "status"
+        verb = "metadata" if found["metadata"] == "/metadata" else "status"
     name = _unquote(found["name"] or "")
     return _Target(name, version, found["label"] and _unquote(found["label"]), verb)
 

@@ -34,6 +34,9 @@ class Client:
             is too busy (503, UNAVAILABLE), after 0.1 to 0.2 s, then twice as long ...
             Any other error is raised at once. Defaults to 3.
 
+    Raises:
+        ValueError: the url is of another kind.
+
     Example:
         ```python
         client = Client("http://127.0.0.1:8501", "feed")
@@ -56,8 +59,12 @@ class Client:
             from serving.grpc_channel import GrpcChannel as Channel
 
             url = url.removeprefix(_GRPC)
-        else:
+        elif url.startswith(("http://", "https://")):
             Channel = RestChannel
+        else:
+            raise ValueError(
+                f"A url starts with http://, https:// or {_GRPC}. Received: {url!r}"
+            )
         self._channel = Channel(url, model_name, version, timeout, retries)
         self._signature_name = signature_name
         self._signatures: dict[str, Any] = {}

@@ -21,8 +21,9 @@ def input_columns(
     """Picks a signature's inputs out of the data, as values JSON can carry.
 
     Values are made what the model was trained with: numbers and booleans become the
-    strings that a string input wants, None is a missing value ("" or NaN), and a list
-    for an input of shape (batch, n) keeps its last n items and is padded behind.
+    strings that a string input wants, None and what pandas has for it are a missing
+    value ("" or NaN), and a list for an input of shape (batch, n) keeps its last n
+    items and is padded behind; a missing one is padding alone.
 
     Args:
         data: list of dict (rows), dict of lists or arrays (columns), or DataFrame.
@@ -52,17 +53,36 @@ def input_columns(
             int(d["size"]) for d in inputs[name].get("tensor_shape", {}).get("dim", ())
         ]
         if len(sizes) == 2 and sizes[1] > 0 and dtype in _MISSING:
-            column = [_fixed(row, sizes[1], _MISSING[dtype]) for row in column]
+            column = [_fixed(row, sizes[1], _MISSING[dtype], name) for row in column]
+        if column == []:
+            raise ValueError(
+                f"The data must have at least one row. Received: none, for {name!r}"
+            )
         columns[name] = column
     return columns
 
 
-def _fixed(row: Any, length: int, padding: Any) -> Any:
+def _fixed(row: Any, length: int, padding: Any, name: str) -> list[Any]:
     """A list of `length` items: the last ones, as Transform keeps the latest."""
-    if not isinstance(row, list):  # the server says what is wrong with it
-        return row
+    if not isinstance(row, list):
+        if row != padding and row == row:  # NaN is no number's equal
+            raise ValueError(
+                f"The input {name!r} takes a list of values for each row, the last "
+                f"{length} of which count. Received: {row!r}"
+            )
+        row = []
     row = row[-length:]
     return row + [padding] * (length - len(row))
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value is None, or NaN or NA, which pandas makes of None."""
+    kind = type(value)
+    return (
+        value is None
+        or (kind is float and value != value)
+        or (kind.__name__ == "NAType")
+    )
 
 
 def from_json(value: Any, dtype: str) -> np.ndarray:
@@ -93,7 +113,7 @@ def _to_json(value: Any, dtype: str, name: str) -> Any:
         value = value.tolist()
     if isinstance(value, (list, tuple)):
         return [_to_json(item, dtype, name) for item in value]
-    if value is None and dtype in _MISSING:
+    if dtype in _MISSING and _is_missing(value):
         return _MISSING[dtype]
     kind = type(value)
     if dtype == "DT_STRING":

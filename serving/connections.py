@@ -11,6 +11,7 @@ in two steps (RFC 9112, 9.6).
 """
 
 import asyncio
+import itertools
 import select
 from typing import Any
 
@@ -21,6 +22,7 @@ from serving import metrics
 from serving.config import Limits
 
 _LINGER_SECONDS = 2.0
+_LOOKED_AT = 8
 
 
 class BoundedProtocol(H11Protocol):
@@ -48,9 +50,11 @@ class BoundedProtocol(H11Protocol):
         super().connection_made(_LingeringTransport(transport, self.conn, self.loop))
         self._wait_for_head()
         if len(self.connections) > self._limits.max_connections:
-            # This one, if all others are at work.
-            spare = (other for other in self._idle if not other._is_needed())
-            next(spare, next(iter(self._idle)))._abort("connections")
+            # This one, if all others are at work. Few are looked at: in a flood, all
+            # have bytes that nobody has read.
+            oldest = list(itertools.islice(self._idle, _LOOKED_AT))
+            spare = (other for other in oldest if not other._is_needed())
+            next(spare, oldest[0])._abort("connections")
 
     def data_received(self, data: bytes) -> None:
         """Reads on; a request's head must be whole in time, however it trickles."""
@@ -152,7 +156,7 @@ class BoundedProtocol(H11Protocol):
 
     def _abort(self, reason: str = "") -> None:
         if reason:
-            metrics.REFUSAL_COUNT.add(reason)
+            metrics.REFUSAL_COUNT.add(reason, "closed")
         self._idle.pop(self, None)  # not chosen again while it closes
         self.transport.abort()
 

@@ -1,17 +1,11 @@
-"""Classify and regress: requests of tf.Examples written as plain JSON objects.
-
-A signature that takes one string input named `inputs` answers both: `regress` reads
-its output `outputs`, `classify` its outputs `classes` and `scores`.
-"""
+"""The tf.Examples of classify and regress requests, written as plain JSON objects."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from serving import metrics
-from serving.errors import Code, ServingError, invalid
+from serving.errors import invalid
 from serving.json_tensor import (
     decode_base64,
     encode_text,
@@ -19,9 +13,6 @@ from serving.json_tensor import (
     is_base64,
     json_type,
 )
-from serving.json_writer import decimals, object_text, quote
-from serving.predict_response import open_array
-from serving.servable import DEFAULT_SIGNATURE, Servable, Signature
 
 _KINDS = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
 
@@ -66,133 +57,6 @@ def with_context(
             whole.features.feature[name].CopyFrom(feature)
         merged.append(whole.SerializeToString())
     return merged
-
-
-def regress_text(servable: Servable, signature_name: str, examples: list[bytes]) -> str:
-    """Runs a regression and writes `{"results": [1.5, ...]}`."""
-    values = regress(servable, signature_name, examples)
-    return object_text([("results", "[" + ", ".join(decimals(values)) + "]")])
-
-
-def regress(
-    servable: Servable, signature_name: str, examples: list[bytes]
-) -> np.ndarray:
-    """Runs a regression.
-
-    Args:
-        servable: Servable. The version to ask.
-        signature_name: str. The signature; "" is `serving_default`.
-        examples: list of bytes. Serialized tf.Examples.
-
-    Returns:
-        array of float32, one value for each example.
-
-    Raises:
-        ServingError: the signature is none of regression, or the graph failed.
-    """
-    signature = _signature(servable, signature_name)
-    if len(signature.inputs) != 1:
-        raise invalid("Expected one input Tensor.")
-    if len(signature.outputs) != 1:
-        raise invalid("Expected one output Tensor.")
-    for role, names in (("inputs", signature.inputs), ("outputs", signature.outputs)):
-        if role not in names:
-            raise ServingError(
-                Code.FAILED_PRECONDITION,
-                f"No regression {role} found in SignatureDef: "
-                + str(servable.signature_defs[signature_name or DEFAULT_SIGNATURE]),
-            )
-    values = _run(servable, signature, examples)["outputs"]
-    if values.shape not in ((len(examples),), (len(examples), 1)):
-        raise invalid(
-            "Expected output Tensor shape to be either [batch_size] or "
-            f"[batch_size, 1] but got {list(values.shape)}"
-        )
-    if values.dtype != np.float32:
-        raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {values.dtype}")
-    return values.ravel()
-
-
-def classify_text(
-    servable: Servable, signature_name: str, examples: list[bytes]
-) -> str:
-    """Runs a classification and writes `{"results": [[["label", 0.5], ...]]}`."""
-    labels, scores = classify(servable, signature_name, examples)
-    rows = [
-        "["
-        + ", ".join(
-            f"[{quote(label.decode('utf-8', 'surrogateescape'))}, {score}]"
-            for label, score in zip(row, decimals(scores[index]), strict=True)
-        )
-        + "]"
-        for index, row in enumerate(labels)
-    ]
-    return object_text([("results", open_array(rows))])
-
-
-def classify(
-    servable: Servable, signature_name: str, examples: list[bytes]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Runs a classification.
-
-    Args:
-        servable: Servable. The version to ask.
-        signature_name: str. The signature; "" is `serving_default`.
-        examples: list of bytes. Serialized tf.Examples.
-
-    Returns:
-        Labels, bytes in an object array, and scores, float32, both of shape
-        (examples, classes). What the signature does not give is "" or 0.
-
-    Raises:
-        ServingError: the signature is none of classification, or the graph failed.
-    """
-    signature = _signature(servable, signature_name)
-    if len(signature.inputs) != 1:
-        raise invalid("Expected one input Tensor.")
-    found = {"classes", "scores"} & set(signature.outputs)
-    if "inputs" not in signature.inputs or not found:
-        raise ServingError(
-            Code.FAILED_PRECONDITION,
-            'A classification needs the input "inputs" and at least one of the '
-            'outputs "classes" and "scores". Signature was: '
-            + str(servable.signature_defs[signature_name or DEFAULT_SIGNATURE]),
-        )
-    outputs = _run(servable, signature, examples)
-    shape = outputs[min(found)].shape
-    for name, dtype in (("classes", np.dtype(object)), ("scores", np.float32)):
-        if name in found and (
-            outputs[name].dtype != dtype
-            or outputs[name].shape != shape
-            or len(shape) != 2
-            or shape[0] != len(examples)
-        ):
-            raise invalid(
-                f"Expected {name} of shape [batch_size num_classes] and type {dtype}. "
-                f"Received: {list(outputs[name].shape)} and {outputs[name].dtype}"
-            )
-    labels = outputs.get("classes", np.full(shape, b"", object))
-    scores = outputs.get("scores", np.zeros(shape, np.float32))
-    return labels, scores
-
-
-def _signature(servable: Servable, name: str) -> Signature:
-    signature = servable.signature(name)
-    if signature is None:
-        raise invalid(
-            f"No signature was found with the name: {name or DEFAULT_SIGNATURE}"
-        )
-    return signature
-
-
-def _run(
-    servable: Servable, signature: Signature, examples: list[bytes]
-) -> dict[str, np.ndarray]:
-    outputs = servable.run(signature, {"inputs": np.array(examples, object)})
-    if servable.model_name:
-        metrics.EXAMPLE_COUNTS.observe(len(examples), servable.model_name)
-        metrics.EXAMPLE_COUNT_TOTAL.add(servable.model_name, by=len(examples))
-    return outputs
 
 
 def _example(value: Any) -> tf.train.Example:

@@ -27,8 +27,10 @@ from serving import metrics
 from serving.config import Limits, model_configs
 from serving.errors import Code, ServingError, invalid
 from serving.grpc_messages import (
+    CLASSIFY,
     acquire,
     answered_by,
+    check_tasks,
     classification,
     read_inputs,
     regression,
@@ -75,7 +77,7 @@ def start_grpc(
         maximum_concurrent_rpcs=limits.max_in_flight,
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        _PredictionService(models), server
+        _PredictionService(models, limits.max_body_bytes), server
     )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(
         _ModelService(models), server
@@ -120,8 +122,9 @@ _COUNTED = ("Predict", "Classify", "Regress", "MultiInference")
 class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Predict, classify, regress and metadata."""
 
-    def __init__(self, models: ServedModels):
+    def __init__(self, models: ServedModels, max_values: int):
         self._models = models
+        self._max_values = max_values
 
     @_rpc
     def Predict(self, request: predict_pb2.PredictRequest) -> Message:  # noqa: N802
@@ -135,7 +138,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                     f'Serving signature key "{name}" not found.',
                 )
             wanted = wanted_outputs(signature, request.output_filter)
-            inputs = read_inputs(signature, request.inputs)
+            inputs = read_inputs(signature, request.inputs, self._max_values)
             outputs = servable.run(signature, inputs)
         response = predict_pb2.PredictResponse(
             model_spec=answered_by(request.model_spec.name, number, name)
@@ -175,28 +178,21 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self, request: inference_pb2.MultiInferenceRequest
     ) -> Message:
         """Runs classifications and regressions of one model on the same tf.Examples."""
-        if not request.tasks:
-            raise invalid("Inference request must have at least one task")
-        specs = [task.model_spec for task in request.tasks]
-        if len({spec.name for spec in specs}) > 1:
-            raise invalid("All ModelSpecs in a MultiInferenceRequest must be the same")
+        first = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
         response = inference_pb2.MultiInferenceResponse()
-        with acquire(self._models, specs[0]) as (number, servable):
-            for task, spec in zip(request.tasks, specs, strict=True):
+        with acquire(self._models, first) as (number, servable):
+            check_tasks(servable, request.tasks)
+            for task in request.tasks:
+                spec = task.model_spec
                 result = response.results.add(
                     model_spec=answered_by(spec.name, number, spec.signature_name)
                 )
-                if task.method_name == "tensorflow/serving/classify":
+                if task.method_name == CLASSIFY:
                     found = classification(servable, spec, request.input)
                     result.classification_result.CopyFrom(found)
-                elif task.method_name == "tensorflow/serving/regress":
+                else:
                     found = regression(servable, spec, request.input)
                     result.regression_result.CopyFrom(found)
-                else:
-                    raise ServingError(
-                        Code.UNIMPLEMENTED,
-                        f"Unsupported signature method_name: {task.method_name}",
-                    )
         return response
 
     @_rpc

@@ -1,24 +1,41 @@
 """Between the messages of a gRPC request and what a servable takes and gives."""
 
+import math
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 
 import numpy as np
 from tensorflow.core.framework.tensor_pb2 import TensorProto
-from tensorflow_serving.apis import classification_pb2, model_pb2, regression_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    inference_pb2,
+    model_pb2,
+    regression_pb2,
+)
 from tensorflow_serving.apis.input_pb2 import Input
 
-from serving.errors import invalid
-from serving.examples import classify, regress, with_context
+from serving.classify_regress import (
+    EXAMPLES_INPUT,
+    check_classification,
+    check_regression,
+    classify,
+    regress,
+)
+from serving.errors import Code, ServingError, invalid
+from serving.examples import with_context
 from serving.servable import DEFAULT_SIGNATURE, Servable, Signature
 from serving.served_models import ServedModels
 from serving.tensor_proto import from_proto
+
+CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
 
 def acquire(
     models: ServedModels, spec: model_pb2.ModelSpec
 ) -> AbstractContextManager[tuple[int, Servable]]:
     """Holds the version that a request names, by number, by label or not at all."""
+    if not spec.name:
+        raise invalid("ModelSpec has no name specified.")
     version = spec.version.value if spec.HasField("version") else None
     return models.acquire(spec.name, version, spec.version_label or None)
 
@@ -31,21 +48,45 @@ def answered_by(name: str, number: int, signature: str) -> model_pb2.ModelSpec:
 
 
 def read_inputs(
-    signature: Signature, protos: Mapping[str, TensorProto]
+    signature: Signature, protos: Mapping[str, TensorProto], max_values: int
 ) -> dict[str, np.ndarray]:
     """Makes the arrays of a predict request.
 
+    Args:
+        signature: Signature. What is asked.
+        protos: dict. The tensors by input name.
+        max_values: int. How many values they may have together. A message may give
+            one value for a tensor of any shape, so its own size is no limit.
+
+    Returns:
+        dict, one array for each input.
+
     Raises:
-        ServingError: inputs are missing, unknown or of a wrong type.
+        ServingError: inputs are missing, unknown, too large or of a wrong type.
     """
     extra = sorted(protos.keys() - signature.inputs.keys())
     missing = sorted(signature.inputs.keys() - protos.keys())
+    if extra and len(protos) == len(signature.inputs):
+        raise invalid(
+            f"input tensor alias not found in signature: {extra[0]}. Inputs expected "
+            f"to be in the set {{{','.join(sorted(signature.inputs))}}}."
+        )
     if extra or missing:
         raise invalid(
             f"input size does not match signature: {len(protos)}!="
             f"{len(signature.inputs)} len({{{','.join(sorted(protos))}}}) != "
             f"len({{{','.join(sorted(signature.inputs))}}}). Sent extra: "
             f"{{{','.join(extra)}}}. Missing but required: {{{','.join(missing)}}}."
+        )
+    values = sum(
+        math.prod(abs(dim.size) for dim in proto.tensor_shape.dim)
+        for proto in protos.values()
+    )
+    if values > max_values:
+        raise ServingError(
+            Code.RESOURCE_EXHAUSTED,
+            f"The inputs of a request have at most {max_values} values. Received: "
+            f"{values}; send fewer rows a request or raise --max-body-mb",
         )
     return {
         name: from_proto(name, protos[name], dtype)
@@ -85,6 +126,50 @@ def read_input(request: Input) -> list[bytes]:
     if not examples:
         raise invalid("Input is empty.")
     return examples
+
+
+def check_tasks(
+    servable: Servable, tasks: Iterable[inference_pb2.InferenceTask]
+) -> None:
+    """Checks the tasks of a multi-inference request against each other.
+
+    TF Serving runs the graph once for all of them, so their signatures must share one
+    input tensor. Those of an exported Keras model never do: each has its own.
+
+    Raises:
+        ServingError: the tasks cannot be answered together.
+    """
+    model, shared, seen = None, None, set()
+    for task in tasks:
+        spec, name = task.model_spec, task.model_spec.signature_name
+        if not spec.name:
+            raise invalid("Found ModelSpec with an empty model name.")
+        model = model or spec.name
+        if spec.name != model:
+            raise invalid(
+                "All ModelSpecs in a MultiInferenceRequest must access the same model "
+                "name."
+            )
+        name = name or DEFAULT_SIGNATURE
+        if name in seen:
+            raise invalid(f"Duplicate evaluation of signature: {name}")
+        seen.add(name)
+        definition = servable.signature_defs.get(name)
+        if definition is None:
+            raise invalid(f"Requested signature not found in model graph: {name}")
+        if task.method_name == CLASSIFY:
+            check_classification(definition)
+        elif task.method_name == REGRESS:
+            check_regression(definition)
+        else:
+            raise ServingError(
+                Code.UNIMPLEMENTED,
+                f"Unsupported signature method_name: {task.method_name}",
+            )
+        tensor = definition.inputs[EXAMPLES_INPUT].name
+        shared = shared or tensor
+        if tensor != shared:
+            raise invalid("Input tensor must be the same for all Signatures.")
 
 
 def classification(

@@ -6,7 +6,7 @@ more, leaf by leaf in the order of TF Serving, to say what is wrong with it.
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -137,7 +137,7 @@ def leading_shape(value: Any) -> list[int]:
     return shape
 
 
-def shape_text(shape: list[int]) -> str:
+def shape_text(shape: Sequence[int]) -> str:
     """Writes a shape as TF Serving does: "[3,2]"."""
     return "[" + ",".join(map(str, shape)) + "]"
 

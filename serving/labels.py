@@ -45,12 +45,13 @@ def assign(
     wanted: Mapping[str, int | None],
     *,
     add: Collection[int] = (),
+    drop: Collection[int] = (),
     base_path: str | Path | None = None,
 ) -> dict[str, int]:
     """Gives labels to versions, and lists the versions to serve.
 
     Listed are afterwards: each version with a label, `add`, and the highest version
-    that was listed before, if it is above those.
+    that was listed before and is not in `drop`, if it is above those.
 
     Args:
         config_file: path. The file; made if it is missing.
@@ -58,6 +59,8 @@ def assign(
         wanted: dict. The version of each label; None takes the label away. Other
             labels stay as they are.
         add: collection of int. Versions to serve without a label too. Defaults to
+            none.
+        drop: collection of int. Versions not to serve without a label. Defaults to
             none.
         base_path: path. Where the versions are, for a model that the file does not
             know yet. Defaults to no model being added.
@@ -73,7 +76,7 @@ def assign(
         model = _find(config, name)
         if model is None:
             model = _add(config, file, name, base_path)
-        before = [*model.model_version_policy.specific.versions]
+        before = {*model.model_version_policy.specific.versions} - {*drop}
         for label, version in wanted.items():
             if version is None:
                 model.version_labels.pop(label, None)
@@ -97,8 +100,9 @@ def rollback(
     Args:
         config_file: path. The file.
         name: str. The model's name.
-        to: int. The version to go back to. Defaults to that of `stable`, where newer
-            ones are listed, and else to the highest one below it.
+        to: int. The version to go back to, one that the file lists or of `on_disk`.
+            Defaults to that of `stable`, where newer ones are listed, and else to the
+            highest one below it.
         on_disk: collection of int. Versions that may be gone back to though they are
             not listed. Defaults to none.
 
@@ -107,7 +111,7 @@ def rollback(
 
     Raises:
         ValueError: the file is not of its format or does not know the model, or there
-            is no older version.
+            is no such version.
     """
     file = Path(config_file)
     with _changing(file) as config:
@@ -132,6 +136,12 @@ def rollback(
                     f"There is no older version of {name!r} to go back to. {file} "
                     f"lists {listed}. Name one that is on disk: --to VERSION"
                 )
+        if to not in {*listed, *on_disk}:
+            raise ValueError(
+                f"There is no version {to} of {name!r} to go back to. {file} lists "
+                f"{listed}, and the base path has {sorted(on_disk)}; another one needs "
+                "--model-base-path, and to be there"
+            )
         for label, version in [*model.version_labels.items()]:
             if version > to and label != STABLE:
                 del model.version_labels[label]

@@ -41,6 +41,13 @@ def run(args: argparse.Namespace) -> int:
     from serving.logged_rows import read
 
     try:
+        if not args.url.startswith(("http://", "https://")):
+            raise ValueError(
+                "A load test asks over REST; the url starts with http:// or https://. "
+                f"Received: {args.url!r}"
+            )
+        if args.report and not args.report.parent.is_dir():  # not after the test
+            raise ValueError(f"The folder of the report is missing: {args.report}")
         rows = read(Path(args.json)) if args.json else None
         with Client(args.url, args.model_name) as client:
             found = client.metadata()["metadata"]["signature_def"]["signature_def"]

@@ -63,27 +63,37 @@ class Model:
         self._poll_error = ""
         self._has_garbage = False
 
-    def poll(self) -> None:
-        """Brings memory in line with the base path, once."""
+    def poll(self, unload: bool = True) -> list[int]:
+        """Brings memory in line with the base path, once.
+
+        Args:
+            unload: bool. Whether versions that are not wanted leave. Defaults to yes.
+
+        Returns:
+            list of int, the available versions that are to stay.
+        """
         try:
             on_disk = versions_on_disk(self.config.base_path)
         except OSError as error:  # what is loaded serves on until the path is back
             if str(error) != self._poll_error:
                 _log.warning("%s: cannot list versions: %s", self.config.name, error)
             self._poll_error = str(error)
-            return
+            return self.available()
         self._poll_error = ""
         wanted = self._wanted(on_disk)
         while missing := [n for n in wanted if n not in self.available()]:
             self._load(missing[-1], on_disk[missing[-1]])
             wanted = self._wanted(on_disk)  # a failure makes room for an older one
-        if wanted or not on_disk:
+        keep_all = on_disk and not wanted  # none of what is there loads
+        stay = [n for n in self.available() if keep_all or n in wanted]
+        if unload:
             for number in self.available():
-                if number not in wanted:
+                if number not in stay:
                     self._unload(number)
         if self._has_garbage:
             self._has_garbage = False
             return_memory()
+        return stay
 
     def available(self) -> list[int]:
         """Lists the versions that answer requests, newest first."""

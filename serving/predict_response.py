@@ -40,6 +40,8 @@ def _rows(outputs: Mapping[str, np.ndarray]) -> str:
     for name, output in outputs.items():
         if output.ndim == 0:
             raise invalid(f"Tensor name: {name} has no shape information ")
+        if len(output) < 1:
+            raise invalid(f"Tensor name: {name} has invalid batch size: {len(output)}")
         if batch_size not in (None, len(output)):
             raise invalid(
                 f"Tensor name: {name} has inconsistent batch size: {len(output)} "

@@ -83,17 +83,22 @@ def rollback(args: argparse.Namespace) -> str:
 def label(args: argparse.Namespace) -> str:
     """Moves labels; returns all of the model."""
     from serving import labels
-    from serving.client import Client
+    from serving.client import Client, RequestError
 
     wanted = dict(_read_label(text) for text in args.labels)
     file, name = args.model_config_file, args.model_name
     versions = {version for version in wanted.values() if version is not None}
-    if new := versions - {*labels.served(file, name)}:
-        labels.assign(file, name, {}, add=new)
+    before = {*labels.served(file, name)}
+    if new := versions - before:
+        labels.assign(file, name, {}, add=before | new)
     if args.url:
-        with Client(args.url, name) as client:
-            for version in versions:
-                labels.wait(client.status, version, args.wait_seconds)
+        try:
+            with Client(args.url, name) as client:
+                for version in versions:
+                    labels.wait(client.status, version, args.wait_seconds)
+        except (ValueError, RequestError):
+            labels.assign(file, name, {}, add=before, drop=new)  # as it was
+            raise
     found = labels.assign(file, name, wanted)
     return " ".join(f"{label}={version}" for label, version in found.items())
 

@@ -6,6 +6,7 @@ import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import Executor
+from urllib.parse import unquote_to_bytes
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -21,6 +22,7 @@ from serving.served_models import ServedModels
 
 _log = logging.getLogger("serving")
 
+_SMALL_BODY = 2**16  # bytes, of which each connection may hold so many
 _NOT_FOUND = "<html><head><title>404 Not Found</title></head></html>"
 _TIMED_OUT = "Timed out waiting for notification"  # as TF Serving says it
 _REFUSALS = {  # {reason, as counted: (HTTP status, status as counted for the model)}
@@ -38,6 +40,10 @@ _CORS = {
 
 class _TooLarge(Exception):
     """The body is longer than the server reads."""
+
+
+class _Busy(Exception):
+    """As many large bodies are on their way as the server holds at once."""
 
 
 class _OutOfTime(Exception):
@@ -70,7 +76,8 @@ def make_app(
     Returns:
         The application.
     """
-    in_flight = 0
+    in_flight = 0  # requests whose body is here: a slow client takes no one's place
+    arriving: set[Request] = set()  # those of large bodies that are not
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -83,7 +90,6 @@ def make_app(
         )
 
     async def api(scope: Scope, receive: Receive, send: Send) -> None:
-        nonlocal in_flight
         request = Request(scope, receive)
         path = _path(scope)
         if path.partition("?")[0] == metrics_path:
@@ -91,22 +97,12 @@ def make_app(
         elif not path.lower().startswith("/v1/") or "\n" in path:
             response = Response(_NOT_FOUND, 404, media_type="text/html")
         elif in_flight >= limits.max_in_flight:
-            response = refused(
-                "in_flight",
-                request,
-                path,
-                f"{limits.max_in_flight} requests are at work or wait; try again "
-                "later or raise --max-in-flight",
-            )
-            response.headers["retry-after"] = "1"
+            response = busy(request, path)
         else:
-            in_flight += 1
             try:
                 response = await _bounded(request, path)
             except ClientDisconnect:
                 return
-            finally:
-                in_flight -= 1
         if stopping():
             response.headers["connection"] = "close"
         if cors:
@@ -117,14 +113,24 @@ def make_app(
         reason: str, request: Request, path: str, message: str, begun: bool = False
     ) -> Response:
         status, code = _REFUSALS[reason]
-        metrics.REFUSAL_COUNT.add(reason)
+        metrics.REFUSAL_COUNT.add(reason, str(status))
         if not begun:  # else whoever has begun it counts it
             count(models, request.method, path, code)
         return _json(status, error_text(message))
 
+    def busy(request: Request, path: str) -> Response:
+        message = (
+            f"{limits.max_in_flight} requests are at work or wait; try again later or "
+            "raise --max-in-flight"
+        )
+        response = refused("in_flight", request, path, message)
+        response.headers["retry-after"] = "1"
+        return response
+
     async def _bounded(request: Request, path: str) -> Response:
+        nonlocal in_flight
         try:
-            body = await _read(request, limits)
+            body = await _read(request, limits, arriving)
         except _TooLarge:
             message = (
                 f"A request body has at most {limits.max_body_bytes} bytes; send fewer "
@@ -136,6 +142,19 @@ def make_app(
             response = refused("body_time", request, path, message)
             response.headers["connection"] = "close"  # the rest of it may still come
             return response
+        except _Busy:
+            response = busy(request, path)
+            response.headers["connection"] = "close"
+            return response
+        if in_flight >= limits.max_in_flight:  # meanwhile
+            return busy(request, path)
+        in_flight += 1
+        try:
+            return await _work(request, path, body)
+        finally:
+            in_flight -= 1
+
+    async def _work(request: Request, path: str, body: bytes) -> Response:
         if request.method == "OPTIONS":
             origin = request.headers.get("origin", "")
             allowed = "http://" in origin or "https://" in origin
@@ -159,13 +178,24 @@ def make_app(
             _log.info("%s %s -> %d", request.method, path, status)
         return _json(status, text)
 
-    return Starlette(
-        routes=[
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Mount("/", app=api),
-        ]
-    )
+    routes = [
+        Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", app=api),
+    ]  # fmt: skip
+    return _in_origin_form(Starlette(routes=routes))
+
+
+def _in_origin_form(app: ASGIApp) -> ASGIApp:
+    """Takes "http://host/path" for a path too, as HTTP/1.1 wants it of a server."""
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        target = scope["raw_path"]
+        if target[:7].lower() == b"http://":
+            target = b"/" + target[7:].partition(b"/")[2]
+            path = unquote_to_bytes(target).decode("utf-8", "replace")
+            scope = {**scope, "raw_path": target, "path": path}
+        await app(scope, receive, send)
+
+    return call
 
 
 def _path(scope: Scope) -> str:
@@ -197,8 +227,8 @@ def _json(status: int, text: str) -> Response:
     )
 
 
-async def _read(request: Request, limits: Limits) -> bytes:
-    reading = asyncio.ensure_future(_join(request, limits.max_body_bytes))
+async def _read(request: Request, limits: Limits, arriving: set[Request]) -> bytes:
+    reading = asyncio.ensure_future(_join(request, limits, arriving))
     try:
         # Not `wait_for`: it gives up a body that arrived while the process slept.
         await asyncio.wait({reading}, timeout=limits.body_seconds)
@@ -207,15 +237,20 @@ async def _read(request: Request, limits: Limits) -> bytes:
         body = reading.result()
     finally:
         reading.cancel()
-    if request.headers.get("content-encoding", "").lower() == "gzip":
+        arriving.discard(request)
+    if "gzip" in request.headers.get("content-encoding", ""):
         return _gunzip(body, limits.max_body_bytes)
     return body
 
 
-async def _join(request: Request, limit: int) -> bytes:
-    chunks, size = [], 0
+async def _join(request: Request, limits: Limits, arriving: set[Request]) -> bytes:
+    chunks, size, limit = [], 0, limits.max_body_bytes
     async for chunk in request.stream():
         size += len(chunk)
+        if size > _SMALL_BODY and request not in arriving:
+            if len(arriving) >= limits.max_in_flight:
+                raise _Busy
+            arriving.add(request)
         if size <= limit:
             chunks.append(chunk)
         # The rest is read and thrown away: a client that is still sending would see
@@ -233,4 +268,4 @@ def _gunzip(body: bytes, limit: int) -> bytes:
         return b""  # then refused as an empty document, as TF Serving does
     if len(text) > limit:
         raise _TooLarge
-    return text
+    return text if inflater.eof else b""

@@ -155,6 +155,11 @@ def run(args: argparse.Namespace) -> int:
     _raise_file_limit()
     gc.freeze()  # TensorFlow's objects, or a collection stops all threads for 0.2 s
     try:
+        if args.batching_parameters_file and not args.enable_batching:
+            raise ValueError(
+                "--batching-parameters-file needs --enable-batching, or nothing is "
+                "batched"
+            )
         if args.model_config_file:
             configs = read_config_file(args.model_config_file)
         else:

@@ -131,11 +131,13 @@ class ServedModels(Mapping[str, Model]):
                     model = self._models.get(config.name)
                     if model is None or model.config.base_path != config.base_path:
                         model = added[config.name] = self._load(config)
+                        stay = model.available()
                     else:
                         kept[config.name] = model
                         model.config = config
-                        model.poll()
-                    _check_labels(model)
+                        # What is refused changes nothing.
+                        stay = model.poll(unload=False)
+                    _check_labels(config, stay)
             except (StartError, ServingError) as error:
                 for name, model in kept.items():
                     model.config = before[name]
@@ -144,6 +146,8 @@ class ServedModels(Mapping[str, Model]):
                 if isinstance(error, ServingError):
                     raise
                 raise invalid(str(error)) from error
+            for model in kept.values():
+                model.poll()
             gone = {n: model for n, model in self._models.items() if n not in kept}
             self._models = kept | added
             _close(gone)
@@ -228,11 +232,11 @@ def check_configs(configs: Sequence[ModelConfig]) -> None:
             )
 
 
-def _check_labels(model: Model) -> None:
-    for version in model.config.labels.values():
-        if version not in model.available():
+def _check_labels(config: ModelConfig, available: Sequence[int]) -> None:
+    for version in config.labels.values():
+        if version not in available:
             raise ServingError(
                 Code.FAILED_PRECONDITION,
                 f"Request to assign label to version {version} of model "
-                f"{model.config.name}, which is not currently available for inference",
+                f"{config.name}, which is not currently available for inference",
             )

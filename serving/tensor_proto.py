@@ -36,9 +36,7 @@ def from_proto(name: str, proto: TensorProto, dtype: str) -> np.ndarray:
         array = np.asarray(tf.make_ndarray(proto))
         found = tf.as_dtype(proto.dtype).name
     except (TypeError, ValueError, UnicodeError, MemoryError) as error:
-        raise invalid(
-            f"The input {name!r} holds no valid tensor: {str(error) or 'bad values'}"
-        ) from error
+        raise invalid(f"tensor parsing error: {name}. {error}") from error
     if found != dtype:
         raise invalid(
             f"The input {name!r} is of type {dtype}. Received: a tensor of type {found}"

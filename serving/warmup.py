@@ -14,8 +14,9 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.input_pb2 import Input
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from serving.classify_regress import classify, regress
 from serving.errors import Code, ServingError, invalid
-from serving.examples import classify, regress, with_context
+from serving.examples import with_context
 from serving.servable import DEFAULT_SIGNATURE, Servable
 
 _Requests = Iterable[Mapping[str, np.ndarray]]

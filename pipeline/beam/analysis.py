@@ -5,8 +5,9 @@
 
 All columns share one shuffle, of the parts of whole batches, so the number of stages
 does not grow with the number of columns. The values of a string column are spread over
-`BUCKETS` keys by their hash: no worker ever holds a whole vocabulary. What comes
-together in one place after that are the most frequent values and a few numbers.
+keys by their hash, the more the more rows there are: no worker holds the vocabulary of
+a large log. What comes together in one place after that are the most frequent values
+and a few numbers.
 """
 
 import json
@@ -28,10 +29,11 @@ from pipeline.beam.summaries import Numbers, Values
 from pipeline.config import CategoricalFeature, Config
 from pipeline.errors import PipelineError
 
-BUCKETS = 32
 TOP = 100  # most frequent values that are kept of a string column
 BATCH_ROWS = 32_768
 _RANGE = 8 * BATCH_ROWS  # rows of one element of the first collection
+_BUCKET_ROWS = 250_000  # that call for one more bucket of each string column
+_MOST_BUCKETS = 32
 
 Key = tuple[str, str, int]  # split, column ("" for its rows), bucket
 
@@ -105,22 +107,24 @@ def build(
         results: Gets `vocabulary`.
         records: A folder that gets the records, in files *.jsonl.
     """
+    rows = sum(stop - start for _, start, stop in ranges)
+    buckets = min(1 + rows // _BUCKET_ROWS, _MOST_BUCKETS)
     _ = (
         job
         | "Ranges" >> beam.Create(ranges)
-        | "Spread" >> beam.Reshuffle()
-        | "Read" >> beam.ParDo(_Read(config, examples))
+        | "Read" >> beam.ParDo(_Read(config, examples, buckets))
         | "Merge" >> beam.CombinePerKey(_Merge())
-        | "Record" >> beam.ParDo(_Record(config, results / "vocabulary", records))
+        | "Record" >> beam.ParDo(_Record(config, results, records, buckets))
     )
 
 
 class _Read(beam.DoFn):
     """(split, start, stop) -> (key, part) for each column of each batch."""
 
-    def __init__(self, config: Config, examples: Path):
+    def __init__(self, config: Config, examples: Path, buckets: int):
         self._config = config
         self._examples = examples
+        self._buckets = buckets
 
     def process(self, element: tuple[str, int, int]) -> Iterator[tuple[Key, Any]]:
         split, start, stop = element
@@ -134,7 +138,7 @@ class _Read(beam.DoFn):
                 if isinstance(part, Numbers):
                     yield (split, name, 0), part
                 elif part is not None:
-                    for bucket, values in part.buckets(BUCKETS):
+                    for bucket, values in part.buckets(self._buckets):
                         yield (split, name, bucket), values
 
 
@@ -168,9 +172,10 @@ class _Merge(beam.CombineFn):
 class _Record(beam.DoFn):
     """Writes (key, merged part) as a line of JSON, [key, record], and vocabularies."""
 
-    def __init__(self, config: Config, vocabularies: Path, records: Path):
-        self._vocabularies = vocabularies
+    def __init__(self, config: Config, results: Path, records: Path, buckets: int):
+        self._vocabularies = results / "vocabulary"
         self._records = records
+        self._buckets = buckets
         self._with_vocabulary = vocabulary_columns(config)
 
     def start_bundle(self) -> None:
@@ -194,7 +199,7 @@ class _Record(beam.DoFn):
             record = _values(part)
             split, column, bucket = key
             if split == "train" and column in self._with_vocabulary:
-                name = f"values-{bucket:05d}-of-{BUCKETS:05d}.parquet"
+                name = f"values-{bucket:05d}-of-{self._buckets:05d}.parquet"
                 write_vocabulary(part, self._vocabularies / column / name)
         self._lines.append(json.dumps([key, record], allow_nan=False) + "\n")
 

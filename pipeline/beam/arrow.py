@@ -83,15 +83,36 @@ def raw_inputs(
     Returns:
         {feature name: array}: strings are object arrays of bytes.
     """
-    arrays = {}
+    return {
+        name: values if where is None else values[where]
+        for name, (values, where) in distinct_inputs(batch, features).items()
+    }
+
+
+def distinct_inputs(
+    batch: pa.RecordBatch, features: Sequence[Feature]
+) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+    """The raw tensors of a batch, with each string once.
+
+    What is done to each string by itself is cheaper here, where values repeat.
+
+    Args:
+        batch: Examples.
+        features: The `features` section of a config.
+
+    Returns:
+        {feature name: (values, where)}: `values[where]` is what `raw_inputs` gives.
+        `where` is None for numbers, which are as they are.
+    """
+    arrays: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
     for feature in features:
         column = batch.column(feature.name)
         if isinstance(feature, SequenceFeature):
             arrays[feature.name] = _latest(column, feature.max_length)
         elif feature.kind == "numeric":
-            arrays[feature.name] = floats(column)
+            arrays[feature.name] = floats(column), None
         else:
-            arrays[feature.name] = _strings(column)
+            arrays[feature.name] = _distinct(column)
     return arrays
 
 
@@ -150,22 +171,24 @@ def floats(column: pa.Array) -> np.ndarray:
     return column.cast(pa.float32()).to_numpy(zero_copy_only=False)
 
 
-def _strings(column: pa.Array) -> np.ndarray:
-    """A string column as an object array of bytes (rows,); b"" where missing."""
-    # Through the distinct values: one Python object a value, not one a row.
+def _distinct(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct bytes in a string column (and b""), and which of them a row has."""
     encoded = column.dictionary_encode()  # as it is if it is one
     values = encoded.dictionary.cast(pa.binary()).to_numpy(zero_copy_only=False)
-    values = np.append(values, b"")  # position -1: missing
-    indices = encoded.indices.cast(pa.int64()).fill_null(-1)
-    return values[indices.to_numpy(zero_copy_only=False)]
+    indices = encoded.indices.cast(pa.int64()).fill_null(len(values))  # the b"" behind
+    return np.append(values, b""), indices.to_numpy(zero_copy_only=False)
 
 
-def _latest(column: pa.ListArray, length: int) -> np.ndarray:
-    """The last `length` items of each list, as bytes (rows, length), b"" behind."""
+def _latest(column: pa.ListArray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct bytes in the lists, and where (rows, length) the last items are.
+
+    A list of fewer items has the last of the distinct bytes, b"", behind them.
+    """
     ends = column.offsets.to_numpy()[1:]  # (rows,)
     sizes = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
     kept = np.minimum(sizes, length)
     step = np.arange(length)
     where = (ends - kept)[:, None] + step  # (rows, length)
     where[step >= kept[:, None]] = -1
-    return np.append(_strings(column.values), b"")[where]
+    values, indices = _distinct(column.values)
+    return values, np.append(indices, len(values) - 1)[where]

@@ -41,6 +41,10 @@ def header(stream: BinaryIO, dialect: Dialect) -> list[str]:
         text = "\0"
     if "\0" in text:
         raise ValueError(f"the header is not UTF-8 text. Received: {line[:60]!r}")
+    if "\r" in text.rstrip("\r\n"):
+        raise ValueError(
+            f"lines must end with \\n or \\r\\n, not \\r. Received: {line[:60]!r}"
+        )
     if dialect.quote is None:
         names = text.rstrip("\r\n").split(dialect.delimiter) if text.strip() else []
     else:

@@ -41,7 +41,6 @@ def each(
             _ = (
                 p
                 | beam.Create(list(enumerate(items)))
-                | beam.Reshuffle()  # Else one worker gets all items, as one bundle.
                 | beam.ParDo(_Call(function, folder))
             )
         results = [

@@ -62,7 +62,6 @@ def evaluate(
         _ = (
             job
             | "Ranges" >> beam.Create(ranges)
-            | "Spread" >> beam.Reshuffle()
             | "Score" >> beam.ParDo(_Score(config, split, models, sources))
             | "Group" >> beam.GroupByKey()
             | "Measure" >> beam.ParDo(_Measure(config, sources))

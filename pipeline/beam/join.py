@@ -36,13 +36,15 @@ class Matches(NamedTuple):
     """Actions that were read, by what became of them.
 
     `duplicates` are equal to an earlier one in key, time and all columns that are read;
-    `kept` are those of a log without a window, for histories only.
+    `kept` are those of a log without a window, for histories only. `unlabelled` counts
+    impressions, not actions: those of which nobody can tell what came.
     """
 
     matched: int = 0
     unmatched: int = 0
     duplicates: int = 0
     kept: int = 0
+    unlabelled: int = 0
 
 
 class Result(NamedTuple):
@@ -88,7 +90,6 @@ def join(
             read = (
                 p
                 | f"{log.name}: parts" >> beam.Create(list(enumerate(items)))
-                | f"{log.name}: spread" >> beam.Reshuffle()
                 | f"{log.name}: read" >> beam.ParDo(step)
             )
             rows[log.name] = read | f"{log.name}: rows" >> beam.Filter(_is_rows)
@@ -178,7 +179,9 @@ class _Match(shuffle.Step):
             made |= columns
             dropped |= late
             counts[action.name] = counts[action.name]._replace(
-                matched=matched, unmatched=rows.num_rows - matched
+                matched=matched,
+                unmatched=rows.num_rows - matched,
+                unlabelled=columns[action.name].null_count,
             )
         for history in data.history:
             rows = logs[history.actions] if history.actions else impressions

@@ -47,7 +47,7 @@ def check_flags(flags: Sequence[str], runner: str | None = None) -> None:
     """Raises a ConfigError for a flag that Beam does not know, and would ignore."""
     if runner == "DaskRunner":
         _know_dask()
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = _Parser(add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)
     _, unknown = parser.parse_known_args(list(flags))
@@ -57,6 +57,13 @@ def check_flags(flags: Sequence[str], runner: str | None = None) -> None:
         raise ConfigError(
             f"{name}: neither a flag of this command nor of Beam.{nearest(name, known)}"
         )
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong without the list of all of Beam's flags."""
+
+    def error(self, message: str) -> None:
+        raise ConfigError(f"Beam's flags: {message}")
 
 
 def _know_dask() -> None:

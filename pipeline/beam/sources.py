@@ -11,6 +11,7 @@ Files are found and opened by Beam's file systems only, so a path may be local,
 """
 
 import contextlib
+import glob
 import io
 import os
 import re
@@ -20,7 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.beam import csv_log, readers
@@ -37,6 +38,7 @@ _EXTENSIONS = {
 # A ValueError or an ImportError: no file system for such paths is installed.
 _CANNOT_LIST = (BeamIOError, OSError, ValueError, ImportError)
 _COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+_NOT_READ = r"\.(xz|lzma|zip|7z|lz4|br|snappy|deflate|Z)$"
 
 
 @dataclass(frozen=True)
@@ -89,15 +91,15 @@ def find(
 
     Raises:
         PipelineError: If a pattern matches nothing, or a file's format is unknown, or
-            a file is empty or belongs to two splits.
+            a file is a folder, empty where its format allows no such, or belongs to two
+            splits.
     """
     found: dict[str, Source] = {}
     problems = []
     for where, pattern, split in patterns:
         try:
-            files = FileSystems.match([pattern])[0].metadata_list
-            if not files:
-                _check_permission(pattern)
+            _check_permission(pattern)
+            files = _match(pattern)
         except _CANNOT_LIST as error:
             problems.append(f"{where}: {pattern!r} cannot be listed: {error}")
             continue
@@ -110,12 +112,21 @@ def find(
         for file in files:
             kind = reading.format or _format(file.path)
             earlier = found.get(file.path)
-            if kind is None:
+            if os.path.isdir(file.path):
+                problems.append(
+                    f"{where}: {file.path} is a folder. Its files are '{file.path}/*'"
+                )
+            elif codec := re.search(_NOT_READ, file.path):
+                problems.append(
+                    f"{where}: {file.path}: {codec[0]} files are not read. Compress by "
+                    f"one of {', '.join(_COMPRESSED)}"
+                )
+            elif kind is None:
                 problems.append(
                     f"data.format: cannot tell the format of {file.path} by its name. "
                     f"Give one of {', '.join(_EXTENSIONS)}"
                 )
-            elif not file.size_in_bytes:
+            elif not file.size_in_bytes and not _may_be_empty(kind, file.path, reading):
                 problems.append(
                     f"{where}: {file.path} is empty, as after an upload that failed. "
                     "Write it anew, or keep it out of the pattern"
@@ -142,7 +153,7 @@ def versions(patterns: Iterable[str]) -> list[tuple[str, int, float | None]]:
     found = set()
     for pattern in patterns:
         try:
-            files = FileSystems.match([pattern])[0].metadata_list
+            files = _match(pattern)
         except _CANNOT_LIST as error:
             raise PipelineError(f"{pattern!r} cannot be listed: {error}") from error
         found |= {(f.path, f.size_in_bytes, f.last_updated_in_seconds) for f in files}
@@ -236,15 +247,36 @@ def opened(source: Source, *but: type[Exception]) -> Iterator[Any]:
         ) from error
 
 
-def _check_permission(pattern: str) -> None:
-    """Raises a PermissionError if a local folder on the way may not be listed.
+def _match(pattern: str) -> list[FileMetadata]:
+    # Beam finds nothing by a glob that names no folder.
+    pattern = pattern if "/" in pattern else f"./{pattern}"
+    return FileSystems.match([pattern])[0].metadata_list
 
-    To a glob such a folder is empty.
+
+def _check_permission(pattern: str) -> None:
+    """Raises a PermissionError if a local folder of a glob may not be listed.
+
+    To a glob such a folder is empty, and its files would be left out in silence.
     """
-    if "://" not in pattern:
-        fixed = re.split(r"[*?\[]", pattern)[0]
+    if "://" in pattern:
+        return
+    folder = os.path.dirname(pattern)
+    folders: Iterable[str] = [folder or "."]
+    if glob.has_magic(folder):
+        _check_permission(folder)
+        folders = glob.iglob(folder, recursive=True)
+    for path in folders:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            os.scandir(os.path.dirname(fixed) or ".").close()
+            if glob.has_magic(pattern):
+                os.scandir(path).close()
+            else:
+                os.stat(pattern)
+
+
+def _may_be_empty(format: str, path: str, reading: Reading) -> bool:
+    """Whether a file without a byte is a log without rows, as Beam and Spark write."""
+    headless = format in ("jsonl", "tfrecord") or (format == "csv" and reading.columns)
+    return bool(headless) and not path.endswith(tuple(_COMPRESSED))
 
 
 def _name(path: str) -> str:

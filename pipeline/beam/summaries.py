@@ -186,7 +186,7 @@ class Values:
 
 def of(column: pa.Array) -> Numbers | Values | None:
     """Reads a column, or the values in a column of lists; None of other types."""
-    if is_list(column.type):
+    while is_list(column.type):  # a list of lists, too
         column = pc.list_flatten(column)
     what = kind(column.type)
     if what in ("INT", "FLOAT"):

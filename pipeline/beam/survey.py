@@ -1,7 +1,7 @@
 """Looks at a log before it is read: its parts, its columns, how its times spread."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -82,14 +82,15 @@ def survey(config: Config, look: Look, files: list[Source], work: Path) -> Surve
 
 
 def missing(
-    log: Survey, needed: Iterable[tuple[str, str]], others: Sequence[str]
+    log: Survey, needed: Iterable[tuple[str, str]], others: Mapping[str, str]
 ) -> list[str]:
     """What is to be said of columns that a log lacks.
 
     Args:
         log: The log.
         needed: (YAML path, column).
-        others: Further names that may have been meant.
+        others: Further names that may have been meant, and what is to be said where
+            one stands that cannot be used there.
     """
     problems = []
     for path, name in dict.fromkeys(needed):
@@ -102,9 +103,11 @@ def missing(
         ]
         if lacking:
             where = ", ".join(file.path for file in lacking[:3])
+            known = {*log.types, *others} - {name}
+            hint = others.get(name) or nearest(name, sorted(known))
             problems.append(
                 f"{path}: {len(lacking)} of {len(log.files)} files have no column "
-                f"{name!r}.{nearest(name, [*log.types, *others])} ({where}"
+                f"{name!r}.{hint} ({where}"
                 f"{', ...' if len(lacking) > 3 else ''})"
             )
     if problems:

@@ -29,8 +29,8 @@ from pipeline.config import Vocabulary as Limits
 from pipeline.errors import PipelineError
 
 
-class TransformGraph(tf.Module):
-    """A `tf.Module` with one function: `transform({name: raw}) -> {name: tensor}`.
+class TransformGraph:
+    """One function, `transform({name: raw}) -> {name: tensor}`, and what it needs.
 
     Args:
         features: The `features` section of a config.
@@ -44,15 +44,20 @@ class TransformGraph(tf.Module):
         vocabularies: Mapping[str, Vocabulary],
         moments: Mapping[str, Mapping],
     ):
-        super().__init__(name="transform")
         self._features = {feature.name: feature for feature in features}
         self._vocabularies = vocabularies
-        # What a SavedModel must hold has to be reachable by attributes.
-        self._tables = [v.table for v in vocabularies.values()]
         self._moments = moments
         self.transform = tf.function(
             self._transform, input_signature=[raw_specs(features)], autograph=False
         )
+
+    def save(self, path: Path) -> None:
+        """Saves the function, and no more, as a SavedModel."""
+        module = tf.Module()
+        module.transform = self.transform
+        # What a SavedModel must hold has to be reachable by attributes.
+        module.tables = [v.table for v in self._vocabularies.values()]
+        tf.saved_model.save(module, str(path))
 
     def _transform(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         outputs = {}

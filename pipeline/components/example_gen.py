@@ -46,7 +46,8 @@ def example_gen(
 
     Returns:
         "rows", "rows_in", "dead", "filtered", "incomplete", "files", "train", "valid",
-        "test" and "actions", {name: its counts}.
+        "test", "actions", {name: its counts}, and "unlabelled", {name of actions:
+        impressions that got no label of it}.
 
     Raises:
         PipelineError: If files or columns are missing, a file cannot be read to its
@@ -86,7 +87,7 @@ def example_gen(
     _check(config, report, result)
     for name in splits.NAMES:
         _number(folder / f"Split-{name}")
-    return _summary(folder, report, result, len(files))
+    return _summary(folder, report, result, files)
 
 
 def _patterns(
@@ -119,9 +120,17 @@ def _check_columns(config: Config, logs: Survey, actions: Sequence[Survey]) -> N
     """Raises a PipelineError for all columns that the logs lack."""
     made = config.data.made()
     needed = [(path, name) for path, name, _ in config.columns() if name not in made]
-    problems = missing(logs, [*needed, *config.data.needed()], made)
+    others = {name: " It is made here, of the columns of the logs" for name in made}
+    others |= {
+        action.name: f" The action {action.name!r} makes it if it has a `window`"
+        for action in config.data.actions
+        if action.window is None
+    }
+    problems = _unread("data.logs", logs)
+    problems = problems or missing(logs, [*needed, *config.data.needed()], others)
     for i, log in enumerate(actions):
-        problems += missing(log, list(config.data.needed_of(i)), ())
+        unread = _unread(f"data.actions.{i}.logs", log)
+        problems += unread or missing(log, config.data.needed_of(i), {})
     taken = [name for name in made if name in logs.types]
     problems += [
         f"data: {name!r} is to be a new column, and the logs have one of that name. "
@@ -130,6 +139,17 @@ def _check_columns(config: Config, logs: Survey, actions: Sequence[Survey]) -> N
     ]
     if problems:
         raise PipelineError("\n".join(problems))
+
+
+def _unread(where: str, log: Survey) -> list[str]:
+    """What is to be said of a log in which no column was found."""
+    if log.types:
+        return []
+    return [
+        f"{where}: no row can be read in any of {len(log.files)} files, such as "
+        f"{log.files[0].path}. JSON Lines have an object in each line, without a list "
+        "around them"
+    ]
 
 
 def _columns(config: Config, logs: Survey) -> list[Column]:
@@ -190,25 +210,31 @@ def _check(config: Config, report: ingest.Report, result: join.Result) -> None:
     empty = [name for name, count in report.rows.items() if not count]
     if empty:
         raise PipelineError(
-            f"data.split: {' and '.join(empty)} got no rows. Received: {report.rows}. "
-            "Give other shares, a column with more values, or more logs"
+            f"data.split: {' and '.join(empty)} got no rows. Received: {report.rows} "
+            f"of {report.rows_in:,} rows; `where` left out {report.filtered:,}, "
+            f"{report.incomplete:,} are incomplete, {report.dead:,} do not fit. Give "
+            "other shares, a column with more values, or more logs"
         )
 
 
 def _summary(
-    folder: Path, report: ingest.Report, result: join.Result, files: int
+    folder: Path, report: ingest.Report, result: join.Result, files: list[Source]
 ) -> dict:
     actions = {
         name: result.matches[name]._asdict() | result.read[name].counts()
         for name in result.matches
     }
+    # Of impressions, and so not among the counts of actions, which add up.
+    unlabelled = {name: of.pop("unlabelled") for name, of in actions.items()}
     counts = {"rows_in": report.rows_in, "rows": report.rows, "dead": report.dead}
     counts |= {"filtered": report.filtered, "incomplete": report.incomplete}
-    summary = {**counts, "actions": actions}
+    summary = {**counts, "actions": actions, "unlabelled": unlabelled}
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     notes, warnings = [], []
     for name, of in actions.items():
         notes.append(f"{name}: {', '.join(f'{v:,} {k}' for k, v in of.items() if v)}")
+        if unlabelled[name]:
+            notes[-1] += f"; {unlabelled[name]:,} impressions unlabelled"
     if dead := report.dead:
         # The runner renames NAME.tmp to NAME when the component is done.
         letters = folder.with_suffix("") / "dead_letter"
@@ -216,11 +242,15 @@ def _summary(
             f"{dead:,} of {report.rows_in:,} rows do not fit "
             f"({dead / report.rows_in:.2%}), see {letters}; first: {report.reasons[0]}"
         )
+    if blank := [file.path for file in files if not file.size]:
+        warnings.append(
+            f"{len(blank)} of {len(files)} files are empty, such as {blank[0]}"
+        )
     rows = {"rows": sum(report.rows.values()), **report.rows}
     return {
         **summary,
         **rows,
-        "files": files,
+        "files": len(files),
         "notes": notes,
         "warnings": warnings,
     }

@@ -184,15 +184,18 @@ def _numbers(feature, stats) -> Iterator[tuple[int, int, str]]:
     domain, number = feature.float_domain, stats.num_stats
     received = f"Received: values from {number.min:g} to {number.max:g}"
     if domain.disallow_inf and not np.isfinite([number.min, number.max]).all():
+        seen, buckets = _seen(number), number.histograms[0].buckets
+        infinite = seen - sum(bucket.sample_count for bucket in buckets)
         yield (
             Info.ERROR,
             Info.FLOAT_TYPE_HAS_INF,
-            f"must be finite in float32. {received}.",
+            f"must be finite in float32. Received: {infinite:.0f} of {seen} values are "
+            "not. Mend the logs, or leave such rows out by `data.where`.",
         )
     low = domain.HasField("min") and number.min < domain.min
     high = domain.HasField("max") and number.max > domain.max
     if (domain.min, domain.max) == (0, 1):  # a binary label
-        seen = int(number.common_stats.tot_num_values - number.histograms[0].num_nan)
+        seen = _seen(number)
         ones = next(s.num for s in stats.custom_stats if s.name == "num_ones")
         others = seen - number.num_zeros - int(ones)
         rule = "must hold nothing but 0 and 1, as the label of a binary task"
@@ -207,6 +210,11 @@ def _numbers(feature, stats) -> Iterator[tuple[int, int, str]]:
     if broken:
         small = Info.FLOAT_TYPE_SMALL_FLOAT
         yield Info.ERROR, small if low else Info.FLOAT_TYPE_BIG_FLOAT, text
+
+
+def _seen(number) -> int:
+    """How many numbers there are, without NaN."""
+    return int(number.common_stats.tot_num_values - number.histograms[0].num_nan)
 
 
 def _strings(feature, stats) -> Iterator[tuple[int, int, str]]:

@@ -15,7 +15,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from pipeline.errors import PipelineError
 GRAPH = "transform_fn"
 FEATURES = "features.json"
 _SHARD_ROWS = 100_000
+_THREADS = 2  # of a worker
 _TRAIN_SHARDS = 4  # at least, as training reads several files at a time
 # Path -> the graph that has just been saved there, for workers of this process: a
 # second copy of it takes a second, and a vocabulary of millions a gigabyte.
@@ -49,18 +50,7 @@ def transform(
         {"rows", "splits": {split: rows}, "ids": {categorical feature: ids}}.
     """
     # Late, as TensorFlow takes seconds to import.
-    import tensorflow as tf
-
     from pipeline.beam import transform_graph
-
-    folder = outputs["transform_graph"]
-    with tempfile.TemporaryDirectory() as assets:
-        graph = transform_graph.build(
-            config.features, inputs["statistics"], Path(assets)
-        )
-        tf.saved_model.save(graph, str(folder / GRAPH))
-    described = graph.describe()
-    (folder / FEATURES).write_text(json.dumps(described, indent=1) + "\n")
 
     ranges, rows = [], {}
     for source in sorted(inputs["examples"].glob("Split-*")):
@@ -75,13 +65,22 @@ def transform(
             f"no examples: {inputs['examples']} has no folder Split-*. "
             "Run ExampleGen again"
         )
+
+    folder = outputs["transform_graph"]
+    with tempfile.TemporaryDirectory() as assets:
+        graph = transform_graph.build(
+            config.features, inputs["statistics"], Path(assets)
+        )
+        graph.save(folder / GRAPH)
+    described = graph.describe()
+    (folder / FEATURES).write_text(json.dumps(described, indent=1) + "\n")
+
     _loaded[str(folder / GRAPH)] = graph
     try:
         with runner.pipeline(config) as job:
             _ = (
                 job
                 | "Ranges" >> beam.Create(ranges)
-                | "Spread" >> beam.Reshuffle()
                 | "Transform" >> beam.ParDo(_WriteShard(config, folder / GRAPH))
             )
     finally:
@@ -128,12 +127,24 @@ class _WriteShard(beam.DoFn):
         # The loaded object owns the tables, so it is kept and not only its function.
         self._module = _loaded.get(self._graph) or tf.saved_model.load(self._graph)
 
+    def start_bundle(self) -> None:
+        # A shard each; what they do is in NumPy, TensorFlow and zlib for the most part.
+        self._threads = ThreadPoolExecutor(_THREADS)
+        self._writing: list[Future] = []
+
     def process(self, element: tuple[str, str, int, int]) -> None:
-        source, target, start, stop = element
+        self._writing.append(self._threads.submit(self._write, *element))
+
+    def finish_bundle(self) -> None:
+        with self._threads:
+            for shard in self._writing:
+                shard.result()
+
+    def _write(self, source: str, target: str, start: int, stop: int) -> None:
         # A runner may try a shard twice, even at a time; a reader sees whole ones only.
         temporary = Path(target).with_name(f".{uuid.uuid4().hex}")
         seen: list[int] = []
-        batches = _ahead(self._batches(Path(source), start, stop))
+        batches = self._batches(Path(source), start, stop)
         tfrecord.write(temporary, self._blocks(batches, seen))
         if sum(seen) != stop - start:
             raise PipelineError(
@@ -161,19 +172,28 @@ class _WriteShard(beam.DoFn):
         for batch in arrow.read_batches(
             source, columns=columns, start=start, stop=stop, dictionaries=True
         ):
-            raw = arrow.raw_inputs(batch, self._features)
+            raw = arrow.distinct_inputs(batch, self._features)
+            # The graph treats each string by itself, so it needs to see it once only.
             transformed = self._module.transform(
-                {name: tf.constant(values) for name, values in raw.items()}
+                {name: tf.constant(_fed(*values)) for name, values in raw.items()}
             )
-            values = {name: tensor.numpy() for name, tensor in transformed.items()}
+            values = {
+                name: _rows(transformed[name].numpy(), where)
+                for name, (_, where) in raw.items()
+            }
             values |= arrow.labels(batch, self._tasks)
             yield batch.num_rows, values
 
 
-def _ahead(items: Iterator) -> Iterator:
-    """Yields the items, each made by a thread while the one before it is used."""
-    with ThreadPoolExecutor(1) as beside:
-        coming = beside.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = beside.submit(next, items, None)
-            yield item
+def _fed(values: np.ndarray, where: np.ndarray | None) -> np.ndarray:
+    """Distinct values in the shape in which the graph takes the feature."""
+    if where is None or where.ndim == 1:
+        return values
+    length = where.shape[1]
+    padding = [b""] * (-len(values) % length)
+    return np.append(values, padding).reshape(-1, length)
+
+
+def _rows(transformed: np.ndarray, where: np.ndarray | None) -> np.ndarray:
+    """The feature of each row, of what the graph made of the distinct values."""
+    return transformed if where is None else transformed.reshape(-1)[where]

@@ -33,6 +33,25 @@ def test_raw_inputs_of_a_slice(start):
     )
 
 
+def test_distinct_inputs_have_each_string_once():
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "city": ["Rom", "Rom", None, "Rom"],
+            "age": [1.0, 1.0, 2.0, 2.0],
+            "seen": [["a", "b", "a"], ["b"], [], ["a"]],
+        }
+    )
+    distinct = arrow.distinct_inputs(batch, FEATURES)
+    assert distinct["city"][0].tolist() == [b"Rom", b""]
+    assert sorted(distinct["seen"][0].tolist()) == [b"", b"a", b"b"]
+    raw = arrow.raw_inputs(batch, FEATURES)
+    for name in ("city", "seen"):
+        values, where = distinct[name]
+        np.testing.assert_array_equal(values[where], raw[name])
+    assert raw["seen"].tolist() == [[b"b", b"a"], [b"b", b""], [b"", b""], [b"a", b""]]
+    assert distinct["age"][1] is None
+
+
 def test_raw_inputs_of_nothing_but_nulls():
     batch = pa.RecordBatch.from_arrays(
         [pa.nulls(2, f.type) for f in BATCH.schema], schema=BATCH.schema

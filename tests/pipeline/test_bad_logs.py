@@ -16,6 +16,7 @@ from pipeline.beam import csv_log, sources
 from pipeline.components.example_gen import example_gen
 from pipeline.config_data import Reading
 from pipeline.errors import PipelineError
+from pipeline.metadata import Metadata
 
 _YAML = """
 name: bad
@@ -159,6 +160,9 @@ def test_a_folder_without_permission_is_not_taken_for_an_empty_one():
             os.seteuid(65534)
         with pytest.raises(PipelineError, match=r"data.logs.0: .*ermission denied"):
             sources.find([("data.logs.0", f"{locked}/*.csv", None)], Reading())
+        for pattern in ("*/*.csv", "**/*.csv", "l*/log.csv", "locked/log.csv"):
+            with pytest.raises(PipelineError, match=r"0: .*denied: .*locked"):
+                sources.find([("data.logs.0", f"{folder}/{pattern}", None)], Reading())
         (file,) = sources.find([("data.logs.0", f"{folder}/*.csv", None)], Reading())
         with pytest.raises(PipelineError, match=r"log.csv: cannot.*ermission denied"):
             next(sources.read(file))
@@ -215,3 +219,36 @@ def test_the_command_ends_with_a_message_and_status_2(kind, message, tmp_path, c
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
     assert error.startswith("error: ")
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_disk_that_fills_up_in_a_later_stage(recorded, tmp_path, capsys, monkeypatch):
+    (tmp_path / "log.csv").write_text(_csv(40_000))
+    _config(tmp_path)
+    arguments = ["run", str(tmp_path / "bad.yaml"), "--until"]
+    assert command.main([*arguments, "ExampleGen"]) == 0
+
+    def full(*arguments):
+        raise PipelineError("no room for that either")
+
+    if not recorded:  # as the record of what has run is on the same disk
+        monkeypatch.setattr(Metadata, "fail", full)
+    with _largest_file(45_000):  # enough for the record, not for a whole vocabulary
+        assert command.main([*arguments, "StatisticsGen"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: StatisticsGen: {tmp_path}/work: the disk refuses")
+    assert "File too large" in error and "Traceback" not in error
+    assert "Make room" in error and "no room for that either" not in error
+    monkeypatch.undo()
+    assert command.main([*arguments, "StatisticsGen"]) == 0
+
+
+def test_a_damaged_record_of_what_has_run(tmp_path, capsys):
+    (tmp_path / "log.csv").write_text(_csv())
+    _config(tmp_path)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "metadata.sqlite").write_bytes(b"no database" * 999)
+    assert command.main(["preprocess", str(tmp_path / "bad.yaml")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path}/work/metadata.sqlite: the record")
+    assert "file is not a database" in error and "move it away" in error

@@ -63,9 +63,12 @@ def test_every_config_of_ours_is_valid(path):
             "data.actions.0.nam: unknown key. Did you mean 'na",
         ),
         ("data.time_unit=min", "data.time_unit: Input should be 's', 'ms', 'us' or"),
-        ("data.delimiter='::'", "data.delimiter: String should match pattern"),
+        ("data.delimiter='::'", "data.delimiter: one ASCII character is needed"),
+        ("data.delimiter='\\n'", "data.delimiter: one ASCII character is needed"),
+        ("data.logs=[]", "data.logs: List should have at least 1 item"),
+        ("workspace=gs://bucket/work", "workspace: a folder is needed that this mach"),
         ("data.columns=[a, a]", "data.columns: each column needs a name of its own"),
-        ("push={}", "push.destination: this key is required"),
+        ("push=here", "push: Input should be a valid dictionary"),
         ("evaluate.grup=user_id", "evaluate.grup: unknown key. Did you mean 'group'?"),
         ("evaluate.minimum={clik: 1}", "no such task. Did you mean 'click'?"),
         ("features.clock.kind=numeric", "--set features.clock.kind: no item 'clock'"),
@@ -84,6 +87,13 @@ def test_all_faults_are_told_at_once():
     with pytest.raises(config.ConfigError) as error:
         config.load(FEED, ["train.epochs=0", "train.batch_size=0", "pusch=1"])
     assert len(str(error.value).splitlines()) == 3
+
+
+def test_models_go_to_the_workspace_where_nothing_else_is_said():
+    for override in ("push=null", "push={}", "push={keep: 2}"):
+        loaded = config.load(FEED, [override, "workspace=/some/where"])
+        assert loaded.push.destination == "/some/where/serving_models/feed"
+    assert loaded.push.keep == 2
 
 
 def test_overrides_reach_sections_lists_and_new_keys():

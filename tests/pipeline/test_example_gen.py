@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import config as config_
-from pipeline.beam import columns, csv_log, quantiles, readers, shards, splits
+from pipeline.beam import columns, csv_log, quantiles, readers, shards, sources, splits
 from pipeline.components import example_gen as module
 from pipeline.components.example_gen import example_gen
 from pipeline.errors import PipelineError
@@ -298,6 +298,10 @@ def _write_bad(folder, kind):
         "not parquet": ("log.parquet", text),
         "twice": ("log.csv", b"user,user\n1,2\n"),
         "no rows": ("log.csv", text[: text.index(b"\n") + 1]),
+        "old Mac": ("log.csv", text.replace(b"\n", b"\r")),
+        "xz": ("log.csv.xz", text),
+        "a list": ("log.json", json.dumps(_rows(9), indent=1).encode()),
+        "empty gz": ("log.jsonl.gz", b""),
         "one user": ("log.csv", text[: text.index(b"\n1,") + 1]),
     }[kind]
     return (folder / name).write_bytes(content)
@@ -314,6 +318,10 @@ def _write_bad(folder, kind):
         ("not parquet", r"log\.parquet: cannot be read to its end as parquet"),
         ("twice", r"log\.csv: .*Received: \['user'\]"),
         ("no rows", r"data\.split: train and valid and test got no rows"),
+        ("old Mac", r"log\.csv: cannot be read .*: lines must end with"),
+        ("xz", r"log\.csv\.xz: \.xz files are not read. Compress by one of \.gz"),
+        ("a list", r"data\.logs: no row can be read in any of 1 files, such as .*json"),
+        ("empty gz", r"log\.jsonl\.gz is empty"),
         ("one user", r"data\.split: .* got no rows"),
     ],
 )
@@ -321,6 +329,53 @@ def test_bad_files(kind, message, tmp_path):
     _write_bad(tmp_path, kind)
     with pytest.raises(PipelineError, match=message):
         _run(_config([f"{tmp_path}/log*"]), tmp_path / "out")
+
+
+@pytest.mark.parametrize("pattern", ["*.csv", "log.csv", "./l*", "../*/log.csv"])
+def test_a_relative_path_starts_at_the_working_directory(
+    pattern, tmp_path, monkeypatch
+):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "log.csv").write_text(_csv(_rows(60)))
+    monkeypatch.chdir(folder)
+    summary, _ = _run(_config([pattern]), tmp_path / "out")
+    assert (summary["files"], summary["rows"]) == (1, 60)
+    (version,) = sources.versions([pattern])
+    assert version[0].endswith("log.csv")
+
+
+def test_a_folder_is_no_log(tmp_path):
+    (tmp_path / "day.csv").mkdir()
+    with pytest.raises(PipelineError, match=r"day.csv is a folder. Its files are '.*/"):
+        _run(_config([f"{tmp_path}/day.csv"]), tmp_path / "out")
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "tfrecord"])
+def test_a_shard_without_rows(format, tmp_path):
+    """Beam and Spark write an empty file where a worker had no rows."""
+    rows, path, options = _rows(300), tmp_path / f"a.{format}", {}
+    if format == "tfrecord":
+        _write_tfrecord(path, rows)
+    elif format == "jsonl":
+        path.write_text(_jsonl(rows))
+    else:
+        header, body = _csv(rows).split("\n", 1)
+        path.write_text(body)
+        options = {"columns": header.split(",")}
+    (tmp_path / f"b.{format}").write_bytes(b"")
+    config = _config([f"{tmp_path}/*.{format}"], **options)
+    summary, _ = _run(config, tmp_path / "out")
+    assert summary["rows_in"] == summary["rows"] == 300
+    empty = f"1 of 2 files are empty, such as {tmp_path}/b.{format}"
+    assert summary["warnings"] == [empty]
+
+
+def test_what_left_out_all_rows_is_told(tmp_path):
+    (tmp_path / "log.csv").write_text(_csv(_rows(30)))
+    config = _config([f"{tmp_path}/*.csv"], where="age > 1000")
+    with pytest.raises(PipelineError, match="of 30 rows; `where` left out 30,"):
+        _run(config, tmp_path / "out")
 
 
 def test_split_by_time_keeps_order_and_ties(tmp_path):

@@ -111,7 +111,8 @@ def test_errors_are_written_and_then_raised_together(tmp_path):
         "Column 'like' (train split) must hold nothing but 0 and 1, as the label of a "
         f"binary task. Received: values from 0 to 5; {wrong} of {ROWS} are neither.",
         "Column 'age' has no value in the train split.",
-        "Column 'spend' (test split) must be finite in float32. Received: values from",
+        "Column 'spend' (test split) must be finite in float32. Received: 1 of "
+        f"{ROWS} values are not.",
         "Task 'like' (train split): no row has a label and is in the task's space "
         "(click).",
     ):

@@ -317,11 +317,14 @@ def test_the_last_impression_before_an_action_gets_it(tmp_path):
     unlabelled = (None, None)
     assert rows == [(0, None), (1, 9), unlabelled, (1, 1), unlabelled, (0, None)]
     assert summary["actions"]["click"]["unmatched"] == 3
+    assert summary["unlabelled"] == {"click": 2}
+    assert summary["notes"][0].endswith("7 rows_in; 2 impressions unlabelled")
     summary, rows = outcome({"incomplete": "keep"})
     assert rows == [(0, None), (1, 9), (1, 2), (1, 1), unlabelled, (0, None)]
     summary, rows = outcome({"incomplete": "drop"})
     assert rows == [(0, None), (1, 9), None, (1, 1), unlabelled, (0, None)]
     assert summary["incomplete"] == 1 and summary["rows"] == 5
+    assert summary["unlabelled"] == {"click": 1}  # without a key
     # A row that is no such action still shows that the log went on.
     with open(action["logs"][0], "a") as file:
         file.write("z,1,122,0\n")
@@ -439,6 +442,19 @@ def test_faults_of_the_config(change, message):
     with pytest.raises(ValueError) as error:
         _config({**data, **change})
     assert message in str(error.value)
+
+
+def test_columns_that_are_made_elsewhere_or_not_at_all(tmp_path):
+    shown, clicks = _logs(0, 20, 20)
+    action = {"name": "click", "key": "user", "time": "time"}
+    action["logs"] = _write(tmp_path / "clicks.jsonl", clicks)
+    data = {"logs": _write(tmp_path / "shown.jsonl", shown), "time": "time"}
+    data |= {"actions": [action], "labels": {"a": "item > 1", "b": "a + 1"}}
+    with pytest.raises(PipelineError) as error:
+        _run(_config(data), tmp_path / "out")
+    message = str(error.value)
+    assert "no column 'click'. The action 'click' makes it if it has a `win" in message
+    assert "data.labels.b: 1 of 1 files have no column 'a'. It is made here" in message
 
 
 def test_unknown_columns_are_named_with_their_place(tmp_path):

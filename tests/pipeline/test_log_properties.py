@@ -1,5 +1,6 @@
 """Whatever is written to a log comes back from ExampleGen, and no row is lost."""
 
+import collections
 import csv
 import itertools
 import json
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline import config as config_
+from pipeline.__main__ import main
 from pipeline.beam import ranges, readers, sources, splits, survey
 from pipeline.components import example_gen as module
 from pipeline.config_data import Reading
@@ -153,9 +155,9 @@ def _text(value):
     return None if value is None else str(value)
 
 
-@pytest.fixture(autouse=True)
-def _no_runner(monkeypatch):
-    """Calls the workers' functions; that Beam does so is tested elsewhere."""
+@pytest.fixture
+def no_runner(monkeypatch):
+    """Calls the workers' functions; that Beam does so is tested below."""
 
     def each(config, function, items, work):
         return [function(i, item) for i, item in enumerate(items)]
@@ -175,7 +177,7 @@ def _no_runner(monkeypatch):
         ("tfrecord", False),
     ],
 )
-def test_what_is_written_comes_back(format, cut, monkeypatch):
+def test_what_is_written_comes_back(format, cut, monkeypatch, no_runner):
     if cut:
         monkeypatch.setattr(ranges, "RANGE_BYTES", 64)
         monkeypatch.setattr(readers, "CHUNK_ROWS", 2)
@@ -215,6 +217,88 @@ def test_what_is_written_comes_back(format, cut, monkeypatch):
                     assert mine == {k: v for k, v in theirs.items() if k in mine}
 
     check()
+
+
+# What a model can take in: other numbers stop the job.
+_FLOATS = st.none() | st.just(math.nan) | st.floats(width=32, allow_infinity=False)
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+def test_the_whole_job_keeps_every_row(format):
+    """Log -> Beam's own runner -> TFRecord -> decoded: the values that were logged."""
+
+    @settings(
+        max_examples=4,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    @given(_ROWS, st.lists(_FLOATS, min_size=13, max_size=13))
+    def check(rows, numbers):
+        rows = [
+            {"user": f"r{i}", **{name: row[name] for name in _FULL}, "number": number}
+            for i, (row, number) in enumerate(
+                zip([_FULL, *rows], [0.5, *numbers], strict=False)
+            )
+        ]
+        with tempfile.TemporaryDirectory() as name:
+            logs = {}
+            for split in splits.NAMES:
+                (Path(name) / split).mkdir()
+                _write(Path(name) / split, format, rows)
+                logs[split] = [f"{name}/{split}/*"]
+            data = {"logs": logs, "split": {"by": "given"}}
+            raw = {**_CONFIG, "workspace": f"{name}/work", "data": data}
+            (Path(name) / "config.yaml").write_text(json.dumps(raw))
+            plain = ["--set", "features.number.scaling=none"]
+            assert main(["preprocess", f"{name}/config.yaml", *plain]) == 0
+            wanted = [_wanted(row, format) for row in rows]
+            for split in splits.NAMES:
+                found = _decoded(Path(name) / "work", split, wanted)
+                assert found == [_seen(row, wanted) for row in wanted]
+
+    check()
+
+
+def _ids(rows, name):
+    """{id: value}, the most frequent first, then by bytes."""
+    counts = collections.Counter(row[name] for row in rows if row[name])
+    ordered = sorted(counts, key=lambda value: (-counts[value], value.encode()))
+    return dict(enumerate(ordered, 1))
+
+
+def _decoded(workspace, split, rows):
+    """The rows of a split that the TFRecords hold, in their order."""
+    import tensorflow as tf
+
+    values = {name: _ids(rows, name) for name in ("user", "word", "big")}
+    pattern = f"Transform/transformed_examples/*/Split-{split}/*.tfrecord.gz"
+    files = sorted(map(str, workspace.glob(pattern)))
+    decoded = []
+    for record in tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator():
+        feature = tf.train.Example.FromString(record).features.feature
+        row = {}
+        for name, value_of in values.items():
+            (id_,) = feature[name].int64_list.value
+            row[name] = value_of[id_] if id_ else None
+        row["items"] = [
+            values["word"].get(id_) for id_ in feature["items"].int64_list.value
+        ]
+        for name in ("number", "click"):
+            (row[name],) = feature[name].float_list.value
+        row["click"] = None if math.isnan(row["click"]) else row["click"]
+        decoded.append(row)
+    return decoded
+
+
+def _seen(row, rows):
+    """What a model sees of a row: what has no id, and no number, are nothing."""
+    words = {other["word"] for other in rows}
+    items = [item if item in words else None for item in row["items"] or []]
+    return {
+        **{name: row[name] for name in ("user", "word", "big", "click")},
+        "items": items + [None] * (20 - len(items)),
+        "number": row["number"] or 0.0,
+    }
 
 
 @settings(max_examples=100, deadline=None)

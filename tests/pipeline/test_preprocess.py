@@ -110,6 +110,16 @@ def test_counts_add_up(config, tmp_path, capsys):
     assert f"{ROWS:,}" in error and f"{ROWS - dead + 1:,}" in error
 
 
+def test_a_path_may_have_any_character(config, tmp_path, capsys):
+    folder = tmp_path / "a, b: {c} # 'd'"
+    folder.mkdir()
+    text = (config.parent / "0.csv").read_text().replace("oops", "")
+    (folder / "log, 1.csv").write_text(text)
+    into = ["--output", str(folder / "[work], 2: x")]
+    assert main(["preprocess", str(config), "--input", f"{folder}/*1.csv", *into]) == 0
+    assert f"rows in {ROWS // FILES:,} = rows out" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "first",

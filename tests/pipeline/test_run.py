@@ -271,6 +271,10 @@ def test_flags_that_nobody_knows(capsys, tmp_path):
     arguments = ["preprocess", str(FEED), "--set", f"workspace={tmp_path}"]
     assert main([*arguments, "--direct_num_wrokers=2"]) == 2
     assert "Did you mean '--direct_num_workers'" in capsys.readouterr().err
+    assert main([*arguments, "--direct_num_workers=two"]) == 2
+    error = capsys.readouterr().err
+    assert "Beam's flags: argument --direct_num_workers: invalid int" in error
+    assert "usage" not in error
     assert main([*arguments, "--runner", "Foo", "--until"]) == 2
     assert (
         main([*arguments, "--set", "data.options.impressions=2000", "--runner=Foo"])

@@ -171,7 +171,7 @@ def test_vocabulary_of_any_bytes(tmp_path, values):
 
 def test_export_with_a_model_loads_as_a_server_does(graph, tmp_path):
     folder = tmp_path / "transform_fn"
-    tf.saved_model.save(graph, str(folder))
+    graph.save(folder)
     for file in tmp_path.glob("*.txt"):
         file.unlink()  # the SavedModel has its own
     loaded = tf.saved_model.load(str(folder))

@@ -175,6 +175,38 @@ def test_columns_are_made_what_the_model_was_trained_with():
         input_columns([{"price": "x"}], price)
 
 
+def test_what_pandas_has_for_none_is_a_missing_value():
+    two = {"dim": [{"size": "-1"}, {"size": "2"}]}
+    inputs = {
+        "city": {"dtype": "DT_STRING"},
+        "seen": {"dtype": "DT_STRING", "tensor_shape": two},
+        "prices": {"dtype": "DT_FLOAT", "tensor_shape": two},
+    }
+    frame = pd.DataFrame(
+        {
+            "city": [float("nan"), "Rome", pd.NA],
+            "seen": [float("nan"), None, ["a"]],
+            "prices": pd.Series([None, [1.0], [2.0, 3.0]], dtype=object),
+        }
+    )
+    columns = input_columns(frame, inputs)
+    assert columns["city"] == ["", "Rome", ""]
+    assert columns["seen"] == [["", ""], ["", ""], ["a", ""]]
+    np.testing.assert_array_equal(
+        columns["prices"], [[np.nan] * 2, [1, np.nan], [2, 3]]
+    )
+    with pytest.raises(ValueError, match="'seen' takes a list .* Received: 'a'"):
+        input_columns([{"city": "", "seen": "a", "prices": None}], inputs)
+    with pytest.raises(ValueError, match="at least one row. Received: none"):
+        input_columns(frame.head(0), inputs)
+
+
+def test_a_url_says_which_api_it_is():
+    for url in ("localhost:8501", "ftp://localhost"):
+        with pytest.raises(ValueError, match="starts with http://, https:// or grpc"):
+            Client(url, "toy")
+
+
 class Ranker(tf.Module):
     """Tiles the user's feature, as an export's `rank` does."""
 

@@ -136,4 +136,4 @@ def test_hundreds_of_requests_find_no_5xx(connection):
 @pytest.mark.slow
 def test_ten_thousand_requests_find_no_5xx(connection):
     statuses = _fuzz(connection, 10_000)
-    assert sum(statuses.values()) >= 10_000 and statuses[200] > 100
+    assert sum(statuses.values()) >= 10_000 and statuses[200] > 30

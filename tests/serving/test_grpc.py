@@ -140,8 +140,9 @@ def test_outputs_can_be_chosen(stub):
         (_predict("positive", x=_float(-1)), "INVALID_ARGUMENT", "x must be positive"),
         (_predict("add", version=7, x=_float(1)), "NOT_FOUND", "Specific(toy, 7)"),
         (_predict("add", label="new", x=_float(1)), "INVALID_ARGUMENT", "label: new"),
-        (predict_pb2.PredictRequest(), "NOT_FOUND", "Latest()"),
-        (_predict("slow", x=[1]), "INVALID_ARGUMENT", "Missing but required: {steps}"),
+        (predict_pb2.PredictRequest(), "INVALID_ARGUMENT", "has no name specified"),
+        (_predict("add", z=_float(1)), "INVALID_ARGUMENT", "signature: z. Inputs"),
+        (_predict("slow", x=[1]), "INVALID_ARGUMENT", "to be in the set {steps}."),
         (
             _predict("slow", steps=np.array([10**8], np.int32)),
             "DEADLINE_EXCEEDED",
@@ -161,12 +162,42 @@ def test_faults_have_their_code(stub, request_, code, message):
 def test_damaged_tensors_are_refused(stub):
     request = _predict("add", x=_float(1, 2))
     request.inputs["x"].tensor_content = b"\0\0\0"  # no multiple of four
-    _fails(grpc.StatusCode.INVALID_ARGUMENT, stub.Predict, request, "no valid tensor")
+    _fails(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        stub.Predict,
+        request,
+        "tensor parsing error: x",
+    )
     request = _predict("add", x=_float(1, 2))
     request.inputs["x"].tensor_shape.dim[0].size = 3
-    _fails(grpc.StatusCode.INVALID_ARGUMENT, stub.Predict, request, "no valid tensor")
+    _fails(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        stub.Predict,
+        request,
+        "tensor parsing error: x",
+    )
     request.inputs["x"].dtype = 99
-    _fails(grpc.StatusCode.INVALID_ARGUMENT, stub.Predict, request, "no valid tensor")
+    _fails(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        stub.Predict,
+        request,
+        "tensor parsing error: x",
+    )
+
+
+def test_one_value_that_stands_for_many_is_bounded(stub):
+    # TensorFlow repeats the last value: 20 bytes would ask for 4 TB.
+    request = _predict("add", x=_float(1))
+    request.inputs["x"].ClearField("tensor_content")
+    request.inputs["x"].float_val.append(1.0)
+    request.inputs["x"].tensor_shape.dim[0].size = 3
+    assert list(stub.Predict(request).outputs["y"].float_val) == [3.0, 3.0, 3.0]
+    for sizes in ([10**12], [2**20 + 1], [-(2**11), 2**11]):
+        del request.inputs["x"].tensor_shape.dim[:]
+        for size in sizes:
+            request.inputs["x"].tensor_shape.dim.add(size=size)
+        exhausted = grpc.StatusCode.RESOURCE_EXHAUSTED
+        _fails(exhausted, stub.Predict, request, "at most 1048576 values")
 
 
 def _given(request, *values):
@@ -176,7 +207,7 @@ def _given(request, *values):
     return request
 
 
-def test_classify_regress_and_both_at_once(stub):
+def test_classify_and_regress(stub):
     request = classification_pb2.ClassificationRequest()
     request.model_spec.name, request.model_spec.signature_name = "toy", "classify"
     rows = stub.Classify(_given(request, 0.25)).result.classifications
@@ -190,19 +221,64 @@ def test_classify_regress_and_both_at_once(stub):
     answer = stub.Regress(_given(request, 1.0, 0.5))
     assert [r.value for r in answer.result.regressions] == [3.0, 2.5]
 
+
+def _multi(name, *tasks):
     request = _given(inference_pb2.MultiInferenceRequest(), 0.5)
-    for kind in ("classify", "regress"):
+    for kind, signature in tasks:
         task = request.tasks.add(method_name=f"tensorflow/serving/{kind}")
-        task.model_spec.name, task.model_spec.signature_name = "toy", kind
-    one, two = stub.MultiInference(request).results
-    assert one.classification_result.classifications[0].classes[1].score == 0.5
-    assert two.regression_result.regressions[0].value == 2.5
-    request.tasks[0].method_name = "tensorflow/serving/predict"
-    unimplemented = grpc.StatusCode.UNIMPLEMENTED
-    _fails(unimplemented, stub.MultiInference, request, "Unsupported signature method")
-    request.tasks[0].model_spec.name = "other"
+        task.model_spec.name, task.model_spec.signature_name = name, signature
+    return request
+
+
+def test_multi_inference_needs_signatures_of_one_input(stub):
+    regress, classify = ("regress", "regress"), ("classify", "classify")
+    (one,) = stub.MultiInference(_multi("toy", regress)).results
+    assert one.regression_result.regressions[0].value == 2.5
     invalid = grpc.StatusCode.INVALID_ARGUMENT
-    _fails(invalid, stub.MultiInference, request, "must be the same")
+    for request, message in (
+        (_multi("toy", regress, classify), "must be the same for all Signatures."),
+        (_multi("toy", regress, regress), "Duplicate evaluation of signature: regress"),
+        (_multi("toy", ("regress", "no")), "not found in model graph: no"),
+        (_multi("toy", ("regress", "classify")), "Expected one output Tensor."),
+        (_multi("toy"), "ModelSpec has no name specified."),
+    ):
+        _fails(invalid, stub.MultiInference, request, message)
+    other = _multi("toy", regress, classify)
+    other.tasks[1].model_spec.name = "other"
+    _fails(invalid, stub.MultiInference, other, "must access the same model name.")
+    unimplemented = grpc.StatusCode.UNIMPLEMENTED
+    request = _multi("toy", ("predict", "regress"))
+    _fails(unimplemented, stub.MultiInference, request, "Unsupported signature method")
+
+
+def test_multi_inference_of_two_signatures(tmp_path):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        inputs = tf.compat.v1.placeholder(tf.string, [None], "inputs")
+        x = tf.io.parse_example(inputs, {"x": tf.io.FixedLenFeature([], tf.float32)})
+        x = x["x"] + tf.compat.v1.get_variable("bias", initializer=1.0)
+        session.run(tf.compat.v1.global_variables_initializer())
+        builder = tf.compat.v1.saved_model.Builder(str(tmp_path / "m" / "1"))
+        make = tf.compat.v1.saved_model.build_signature_def
+        info = tf.compat.v1.saved_model.build_tensor_info
+        signatures = {
+            name: make({"inputs": info(inputs)}, {output: info(value)}, f"a/{name}")
+            for name, output, value in (
+                ("regress", "outputs", x), ("classify", "scores", x[:, None] * 2),
+            )
+        }  # fmt: skip
+        builder.add_meta_graph_and_variables(session, ["serve"], signatures)
+        builder.save()
+    request = _multi("m", ("regress", "regress"), ("classify", "classify"))
+    with (
+        Server([ModelConfig("m", tmp_path / "m")], grpc_port=0) as server,
+        grpc.insecure_channel(server.grpc_address) as channel,
+    ):
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        one, two = stub.MultiInference(request).results
+    assert one.regression_result.regressions[0].value == 1.5
+    (found,) = two.classification_result.classifications[0].classes
+    assert (found.label, found.score) == ("", 3.0)
+    assert two.model_spec.signature_name == "classify"
 
 
 def test_metadata(stub):

@@ -53,7 +53,13 @@ def test_what_strict_parsers_refuse_is_read():
         (b"{1: 2}", "Missing a name for object member.", 1),
         (b"[1.]", "Miss fraction part in number.", 3),
         (b"[1e]", "Miss exponent in number.", 3),
+        (b"[1e-]", "Miss exponent in number.", 4),
         (b"[1e999, nan]", "Number too big to be stored in double.", 1),
+        (b'{"a": [1, 1E+400]}', "Number too big to be stored in double.", 10),
+        (b"[-Nan]", "Invalid value.", 4),
+        (b"[Infinit]", "Invalid value.", 8),
+        (b"[In]", "Invalid value.", 3),
+        (b"\0", "The document is empty.", 0),
         (b'["ab', "Missing a closing quotation mark in string.", 4),
         (b'["a\\x"]', "Invalid escape character in string.", 3),
         (b'["\\u12"]', "Incorrect hex digit after \\u escape in string.", 2),
@@ -80,6 +86,22 @@ def test_float32_survives_the_text_and_looks_like_a_float(value):
 @given(st.floats(allow_nan=False))
 def test_float64_survives_the_text(value):
     assert json.loads(decimals(np.array([value]))[0]) == value
+
+
+def test_integers_beyond_64_bits_are_quoted_as_the_doubles_they_become():
+    assert value_text(2**64 - 1) == "18446744073709551615"
+    assert value_text(10**20) == "1e+20"
+    assert value_text([2**64, -(2**63) - 1]) == (
+        "[18446744073709552000.0, -9223372036854776000.0]"
+    )
+    with pytest.raises(ServingError, match="Number too big"):
+        value_text(10**400)
+
+
+def test_numbers_that_look_large_and_are_not_are_read():
+    assert parse(b'{"id": "e123", "x": 1e-400, "y": 1E+100}') == {
+        "id": "e123", "x": 0.0, "y": 1e100,
+    }  # fmt: skip
 
 
 def test_layout_on_one_line_and_on_many():

@@ -1,8 +1,11 @@
 """Labels and the versions to serve, in TF Serving's model config file."""
 
+import argparse
+
 import pytest
 
-from serving import labels
+from serving import labels, release_commands
+from serving.client import RequestError
 from serving.config import read_config_file
 
 
@@ -48,6 +51,23 @@ def test_rollback_of_a_canary_and_of_the_stable_version(config):
         labels.rollback(config, "shop")
     assert labels.rollback(config, "shop", on_disk=[1, 2, 5]) == 2
     assert _state(config) == ((2,), {"stable": 2})
+    with pytest.raises(ValueError, match=r"no version 7 .* lists \[2\].* has \[1, 3\]"):
+        labels.rollback(config, "shop", 7, on_disk=[3, 1])
+    assert _state(config) == ((2,), {"stable": 2})
+    assert labels.rollback(config, "shop", 1, on_disk=[3, 1]) == 1
+
+
+def test_a_label_that_no_server_has_loaded_changes_nothing(config, server):
+    labels.assign(config, "shop", {"stable": 3}, add=[3, 4])
+    args = argparse.Namespace(
+        labels=["stable=9"], model_config_file=config, model_name="shop",
+        url=server.url, wait_seconds=0,
+    )  # fmt: skip
+    with pytest.raises(RequestError, match="any versions of model shop"):
+        release_commands.label(args)
+    assert _state(config) == ((3, 4), {"stable": 3})
+    args.labels, args.url = ["stable=4", "canary="], None
+    assert release_commands.label(args) == "stable=4"
 
 
 def test_what_is_wrong_is_said(config):

@@ -97,6 +97,28 @@ def test_a_body_that_does_not_arrive_gets_408(strict):
     _still_answers(strict)
 
 
+def test_slow_bodies_take_no_ones_place(strict):
+    length = b"Content-Length: 1000\r\n\r\n{"
+    with contextlib.ExitStack() as stack:
+        for _ in range(2 * _LIMITS.max_in_flight):
+            stack.enter_context(_connect(strict)).sendall(_HEAD + length)
+        time.sleep(0.1)
+        _still_answers(strict)
+
+
+def test_large_bodies_that_arrive_are_counted(strict):
+    begun = _HEAD + b"Content-Length: 1000000\r\n\r\n" + b" " * 500_000
+    with contextlib.ExitStack() as stack:
+        for _ in range(_LIMITS.max_in_flight):
+            stack.enter_context(_connect(strict)).sendall(begun)
+        time.sleep(0.1)
+        with _connect(strict) as connection:
+            connection.sendall(begun)
+            answer = _read_to_end(connection)
+        assert answer.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1" in answer
+        _still_answers(strict)  # a small one
+
+
 def test_an_answer_that_nobody_reads_is_given_up():
     ours, theirs = socket.socketpair()
 

@@ -163,3 +163,7 @@ def test_command(server, tmp_path, capsys):
     assert main([*command, "--max-p99-ms", "0.001"]) == 1
     assert main([*command, "--signature-name", "no"]) == 2
     assert "no signature 'no'" in capsys.readouterr().err
+    assert main([*command, "--report", str(tmp_path / "none" / "a.html")]) == 2
+    assert "folder of the report is missing" in capsys.readouterr().err
+    assert main([*command, "--url", "grpc://localhost:1"]) == 2
+    assert "A load test asks over REST" in capsys.readouterr().err

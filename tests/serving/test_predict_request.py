@@ -5,6 +5,7 @@ import pytest
 
 from serving.errors import ServingError
 from serving.predict_request import read_predict
+from serving.predict_response import write_predict
 
 _TWO = {"age": "int64", "tags": "string"}
 _ROW = {"age": 3, "tags": ["a", "b"]}
@@ -111,3 +112,15 @@ def test_request_faults_are_explained(document, message):
         read_predict(document, _TWO)
     assert message in caught.value.message
     assert caught.value.http_status == 400
+
+
+def test_rows_need_the_same_batch_of_one_or_more_in_every_output():
+    one, two = np.zeros(1, np.float32), np.zeros((2, 1), np.float32)
+    for outputs, message in (
+        ({"y": one[0]}, "y has no shape information"),
+        ({"y": one[:0]}, "Tensor name: y has invalid batch size: 0"),
+        ({"x": one, "y": two}, "y has inconsistent batch size: 2 expecting: 1"),
+    ):
+        with pytest.raises(ServingError, match=message):
+            write_predict(outputs, rows=True)
+    assert write_predict({"y": one[:0]}, rows=False) == '{\n    "outputs": []\n}'

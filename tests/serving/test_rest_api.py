@@ -1,6 +1,7 @@
 """The REST API over HTTP: predict, classify, regress, status, metadata, faults."""
 
 import gzip
+import http.client
 import json
 import math
 
@@ -104,6 +105,7 @@ def test_regress_and_classify(ask):
         ("/v1/models/toy/labels/new:predict", 400, "version label: new"),
         ("/v1/models/other:predict", 404, "for request: Latest(other)"),
         ("/v1/models/toy:explain", 400, "Malformed request: POST /v1/models/toy:e"),
+        ("/v1/models/toy:Predict", 400, "Malformed request: POST /v1/models/toy:P"),
         ("/v1/models/toy:predict?a=1", 400, "/v1/models/toy:predict?a=1"),
         ("/v1/models/toy", 400, "Malformed request: POST /v1/models/toy"),
         ("/v1/models/t%6Fy:predict", 200, 3.5),
@@ -136,6 +138,7 @@ def test_routes(ask, path, status, first_click):
         ({"signature_name": "no"}, 'signature name: "no" not found in signature def'),
         ({"signature_name": "positive", "inputs": [-1]}, "x must be positive"),
         ({"signature_name": "half", "inputs": [1]}, "for tensor type: half"),
+        ('{"signature_name": "add", "inputs": [1e400]}', "in double. at offset: 37"),
         ({"signature_name": None, "instances": [1]}, "key must be a string value."),
         (r'{"signature_name": "\ud800"}', "surrogate pair in string is invalid."),
         (r'{"signature_name": "\udcff"}', "surrogate pair in string is invalid."),
@@ -172,6 +175,8 @@ def test_status(ask):
     assert (status, answer["error"]) == (404, "Could not find version 3 of model toy")
     assert ask("/v1/models/other")[0] == 404
     assert ask("/v1/models")[1] == {"error": "Missing model name in request."}
+    upper = ask("/v1/models/toy/METADATA")[1]  # only in small letters is it another
+    assert upper == {"model_version_status": [two, one]}
 
 
 @pytest.mark.parametrize(
@@ -192,6 +197,18 @@ def test_status(ask):
 )
 def test_paths_of_get(server, path, status):
     assert requests.get(server.url + path, timeout=30).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/v1/models/toy", "/v1/models/t%6Fy", "/healthz"])
+def test_a_path_with_scheme_and_host_is_a_path(server, path):
+    client = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
+    client.request("GET", f"HTTP://any.host:80{path}")
+    answer = client.getresponse()
+    plain = requests.get(server.url + path, timeout=30)
+    assert (answer.status, answer.read()) == (200, plain.content)
+    client.request("GET", "http://any.host")
+    assert client.getresponse().status == 404
+    client.close()
 
 
 def test_methods(server):
@@ -246,8 +263,11 @@ def test_gzip_bodies_are_unpacked_and_what_is_no_gzip_is_refused(ask):
     headers = {"Content-Encoding": "gzip"}
     body = gzip.compress(json.dumps({"instances": [_ROW]}).encode())
     assert ask("/v1/models/toy:predict", body, headers=headers)[0] == 200
-    status, answer = ask("/v1/models/toy:predict", b"{}", headers=headers)
-    assert status == 400 and "The document is empty" in answer["error"]
+    for broken in (b"{}", body[:-6]):
+        status, answer = ask("/v1/models/toy:predict", broken, headers=headers)
+        assert status == 400 and "The document is empty" in answer["error"]
+    headers = {"Content-Encoding": "identity, x-gzip"}
+    assert ask("/v1/models/toy:predict", body, headers=headers)[0] == 200
 
 
 @pytest.mark.parametrize("packed", [False, True])

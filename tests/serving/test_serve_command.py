@@ -85,6 +85,9 @@ def test_a_taken_port_and_wrong_flags_end_in_status_2(base_path, capsys):
         arguments = ["serve", "--model-base-path", str(base_path), "--rest-port", port]
         assert main(arguments) == 2
     assert f"Cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
+    unused = ["serve", "--model-base-path", str(base_path)]
+    assert main([*unused, "--batching-parameters-file", "batching.config"]) == 2
+    assert "needs --enable-batching" in capsys.readouterr().err
     for wrong in (["serve"], ["fly"], ["predict", "--url", "x"]):
         with pytest.raises(SystemExit, match="2"):
             main(wrong)
@@ -93,10 +96,11 @@ def test_a_taken_port_and_wrong_flags_end_in_status_2(base_path, capsys):
 def test_predict(server, tmp_path, capsys, monkeypatch):
     arguments = ["predict", "--url", server.url, "--model-name", "toy", "--json"]
     file = tmp_path / "rows.json"
-    file.write_text(json.dumps([_ROW]))
-    assert main([*arguments, str(file)]) == 0
-    expected = {"click": [[3.5]], "watch": [[5.0]]}
-    assert json.loads(capsys.readouterr().out) == expected
+    for data in ({"instances": [_ROW]}, [_ROW]):
+        file.write_text(json.dumps(data))
+        assert main([*arguments, str(file)]) == 0
+        expected = {"click": [[3.5]], "watch": [[5.0]]}
+        assert json.loads(capsys.readouterr().out) == expected
     monkeypatch.setattr("sys.stdin", io.StringIO("[{}]"))
     assert main([*arguments, "-"]) == 2
     assert "Row 0 lacks the input 'history'" in capsys.readouterr().err
@@ -230,9 +234,9 @@ def test_release_by_the_command_line(saved_models, tmp_path, capsys):
             "label", "stable=9", *config, "--url", server.url, "--wait-seconds", "0"
         )
         assert status == 2 and "must have loaded version 9" in text
-    # Back from the version that does not load, and from the one before.
+    assert read_config_file(file)[0].versions == (2,)  # as it was before
     back = ["rollback", *config, "--model-base-path", str(base)]
-    assert run(*back) == (0, "toy: version 2")
+    assert run(*back, "--to", "7")[0] == 2
     assert run(*back) == (0, "toy: version 1")
     assert run("rollback", "--model-base-path", str(base)) == (0, str(base / "3"))
     for words, message in (
