@@ -22,7 +22,6 @@ from serving import metrics
 from serving.config import Limits
 
 _LINGER_SECONDS = 2.0
-_CONSIDERED = 16  # to make room: in a flood, looking at each for each costs too much
 _LOOKED_AT = 8
 
 
