@@ -222,7 +222,7 @@ def bodies(
         ValueError: a row does not fit the signature.
     """
     if rows is None:
-        rows = [_nothing(signature["inputs"])]
+        rows = [nothing(signature["inputs"])]
     count = math.ceil(len(rows) / rows_per_request)
     found = []
     for number in range(count):
@@ -236,8 +236,8 @@ def bodies(
     return found
 
 
-def _nothing(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of missing values; 0 for types without one."""
+def nothing(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of missing values for the inputs of a signature; 0 for types without."""
     row = {}
     for name, info in inputs.items():
         sizes = [int(d["size"]) for d in info.get("tensor_shape", {}).get("dim", ())]
