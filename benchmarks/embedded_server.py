@@ -2,6 +2,7 @@
 
     python benchmarks/embedded_server.py             # latency, about a minute
     python benchmarks/embedded_server.py --soak 10   # minutes of load, versions change
+    python benchmarks/embedded_server.py --saved-model serving_models/feed/1   # rank
 
 Latency: a PLE model of 26 features and 3 tasks stands behind a server in a process of
 its own. `one row` is a request for one row over a connection that stays open, written
@@ -13,6 +14,12 @@ fastest there is). `rank` is a request for one user and 500 candidates, beside t
 
 It fails (exit status 1) if one row takes more than 2 ms longer over REST than in
 process, or `rank` more than 3 times the bare predict.
+
+`--saved-model DIR` measures `rank` of a model that the pipeline has exported: one user
+and 500 candidates made of the first row of its warm-up requests, with all outputs, from
+the body being sent to the answer being here; beside the bare call of the signature
+`serving_default` in process, as `tf.saved_model.load` gives it, on the same 500 rows.
+The time that a client takes to write and read the JSON is told apart.
 
 Soak: 50 requests a second, sent by the clock whether or not answers come, while every
 20 s a version is published, each fourth one broken. It fails if a request fails, if
@@ -190,6 +197,70 @@ def latency(saved_model: Path, base_path: Path, log: Path, turns: int) -> bool:
     return added > MOST_ADDED_MS or ratio > MOST_OF_BARE
 
 
+def rank_of(saved_model: Path, folder: Path, turns: int) -> bool:
+    """Prints what `rank` of an exported model costs; returns whether it is too much."""
+    import numpy as np
+    import tensorflow as tf
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+    from serving.publish import publish
+    from serving.servable import Servable
+    from serving.warmup import WARMUP_FILE
+    from tfmtl import model_card
+
+    publish(saved_model, folder / "model")
+    records = tf.data.TFRecordDataset(str(saved_model / WARMUP_FILE))
+    logs = map(PredictionLog.FromString, records.as_numpy_iterator())
+    requests = [log.predict_log.request for log in logs if log.HasField("predict_log")]
+    request = next(r for r in requests if r.model_spec.signature_name == "rank")
+    first = {n: tf.make_ndarray(value)[:1] for n, value in request.inputs.items()}
+    rows = {name: np.repeat(value, CANDIDATES, 0) for name, value in first.items()}
+    once = model_card.read(saved_model)["rank"]["user_features"]
+    inputs = {
+        name: np.char.decode(v.astype(bytes)).tolist()
+        if v.dtype == object
+        else v.tolist()
+        for name, v in ((n, (first if n in once else rows)[n]) for n in rows)
+    }
+    document = {"signature_name": "rank", "inputs": inputs}
+    body = json.dumps(document)
+    predict = tf.saved_model.load(str(saved_model)).signatures["serving_default"]
+    servable = Servable(saved_model)
+    signatures = [servable.signature(name) for name in ("serving_default", "rank")]
+
+    def bare() -> dict:
+        tensors = {name: tf.constant(value) for name, value in rows.items()}
+        return {name: value.numpy() for name, value in predict(**tensors).items()}
+
+    with serve(folder / "model", folder / "server.log") as (_, port):
+        connection = Connection(port)
+        found = connection.ask(document)["outputs"]
+        for name, values in bare().items():
+            if name in found:  # `rank_outputs` may leave some out
+                np.testing.assert_allclose(found[name], values, rtol=1e-5)
+        calls = {
+            "bare predict": bare,
+            "in a session": lambda: servable.run(signatures[0], rows),
+            "rank, REST": lambda: connection.send(body).read(),
+            "rank, REST, and JSON of the client": lambda: connection.ask(document),
+        }
+        medians = {name: [] for name in calls}
+        for turn in range(turns + 1):
+            for name, call in calls.items():
+                taken = milliseconds(call, 40)
+                if turn:  # after one to warm up
+                    medians[name].append(taken)
+    best = {name: statistics.median(values) for name, values in medians.items()}
+    print(
+        f"{CANDIDATES} candidates, {len(body)} bytes there, {len(found)} outputs back"
+    )
+    for name, value in best.items():
+        print(f"  {name:<36}{value:8.2f} ms, {value / best['bare predict']:.2f} times")
+    ratio = best["rank, REST"] / best["bare predict"]
+    print(f"rank: {ratio:.2f} times the bare predict, {verdict(ratio, MOST_OF_BARE)}")
+    return ratio > MOST_OF_BARE
+
+
 def verdict(value: float, most: float) -> str:
     """Says whether a value is within its threshold."""
     return f"at most {most:g}: {'passed' if value <= most else 'MISSED'}"
@@ -298,12 +369,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--soak", type=float, metavar="MINUTES")
+    parser.add_argument("--saved-model", type=Path, metavar="DIR")
     args = parser.parse_args(argv)
     from serving.publish import publish
     from serving.quiet import import_tensorflow
 
     import_tensorflow()
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
+        if args.saved_model:
+            return int(rank_of(args.saved_model, Path(folder), args.turns))
         saved_model, base_path = Path(folder, "saved"), Path(folder, "model")
         log = Path(folder, "server.log")
         build(saved_model)

@@ -5,6 +5,7 @@ for a model from elsewhere, this does.
 """
 
 import argparse
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,18 @@ def run(args: argparse.Namespace) -> str:
     from serving.quiet import import_tensorflow
 
     import_tensorflow()
+    from serving.errors import ServingError
     from serving.servable import Servable
     from serving.warmup import WARMUP_FILE, replay_warmup, write_warmup
 
-    servable = Servable(args.saved_model)
+    rows = read(Path(args.json)) if args.json else None
     try:
-        rows = read(Path(args.json)) if args.json else None
-        found = requests(servable.signature_defs, rows)
-        write_warmup(args.saved_model, {name: [one] for name, one in found.items()})
-        replay_warmup(servable, args.saved_model)
-    finally:
-        servable.close()
+        with contextlib.closing(Servable(args.saved_model)) as servable:
+            found = requests(servable.signature_defs, rows)
+            write_warmup(args.saved_model, {name: [one] for name, one in found.items()})
+            replay_warmup(servable, args.saved_model)
+    except ServingError as error:
+        raise ValueError(error.message) from error
     return f"{args.saved_model / WARMUP_FILE}: {', '.join(found)}"
 
 

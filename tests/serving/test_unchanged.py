@@ -1,4 +1,4 @@
-"""An exported model stays as it is while it is warmed up, served, asked and replaced."""
+"""An exported model stays as it is while it is served, asked and replaced."""
 
 import hashlib
 import json
