@@ -201,6 +201,7 @@ def _http_config(app: ASGIApp, limits: Limits) -> uvicorn.Config:
         limits = Limits(**{**vars(limits), "max_connections": most})
     return uvicorn.Config(
         app,
+        loop="asyncio",  # which reads before it looks at the clock, as we count on
         http=functools.partial(BoundedProtocol, limits=limits, idle={}),
         lifespan="off",
         ws="none",
