@@ -39,7 +39,7 @@ def build(case):
     y = {task.name: y for task, y in zip(tasks, labels.T, strict=True)}
     dataset = tf.data.Dataset.from_tensor_slices((x, y))
     dataset = dataset.batch(case["batch"], drop_remainder=True).cache().prefetch(2)
-    # Nothing to tune here; and tf.data's tuner, which wakes 10, 30, 70, ... 630, 1270 ms
+    # Nothing to tune here; and tf.data's tuner, which wakes 10, 30, ... 630, 1270 ms
     # after an epoch has begun, can hold up its end until it wakes again.
     untuned = tf.data.Options()
     untuned.autotune.enabled = False
