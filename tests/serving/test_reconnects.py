@@ -28,7 +28,7 @@ class _Closing:
     """Answers so many requests of a connection, and closes it upon the next one."""
 
     def __init__(self, answers):
-        self._answers, self._threads = answers, []
+        self._answers, self._threads, self._open = answers, [], []
         self.heads = []
 
     def __enter__(self):
@@ -41,6 +41,9 @@ class _Closing:
     def __exit__(self, *_):
         self._listener.shutdown(2)
         self._listener.close()
+        for connection in self._open:  # a client may leave this to its collector
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
 
@@ -51,7 +54,8 @@ class _Closing:
     def _accept(self):
         with contextlib.suppress(OSError):
             while True:
-                self._start(self._answer, self._listener.accept()[0])
+                self._open.append(self._listener.accept()[0])
+                self._start(self._answer, self._open[-1])
 
     def _answer(self, connection):
         with connection, contextlib.suppress(OSError):
