@@ -37,18 +37,51 @@ class Vocabulary(Section):
 
 
 class CategoricalFeature(Section):
-    """A column of one value a row; by vocabulary unless `hash_buckets` is given."""
+    """A column of one value a row, and which rows of a table its values have.
+
+    By `vocabulary`, the default: a value that it lacks counts as missing, or shares one
+    of `oov_buckets` rows. By `hash_buckets`: a value has `num_hashes` rows, added up.
+    By `capacity`: so many values have a row, those seen most in training; `min_score`,
+    `decay` and `pass_steps` say how, see `tfmtl.Categorical`. Features of one `table`
+    share it, and its vocabulary.
+    """
 
     kind: Literal["categorical"]
     name: Name
     vocabulary: Vocabulary | None = None
+    oov_buckets: Annotated[int, Field(ge=0)] = 0
     hash_buckets: Annotated[int, Field(ge=2)] | None = None
+    num_hashes: Annotated[int, Field(ge=1)] = 1
+    capacity: Annotated[int, Field(ge=1)] | None = None
+    min_score: Annotated[float, Field(ge=0)] = 2.0
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.99
+    pass_steps: Annotated[int, Field(ge=1)] = 1000
+    table: Name | None = None
     embedding_dim: Annotated[int, Field(ge=1)] = 16
+
+    @property
+    def by_vocabulary(self) -> bool:
+        """Whether the values of the train split have the ids 1, 2, ..."""
+        return not (self.hash_buckets or self.capacity)
+
+    @property
+    def table_name(self) -> str:
+        """Name of the table, which other features may share."""
+        return self.table or self.name
 
     @model_validator(mode="after")
     def _check(self) -> "CategoricalFeature":
-        if self.vocabulary and self.hash_buckets:
-            raise ValueError("give `vocabulary` or `hash_buckets`, not both")
+        kinds = ("vocabulary", "hash_buckets", "capacity")
+        given = [f"`{kind}`" for kind in kinds if getattr(self, kind)]
+        if len(given) > 1:
+            raise ValueError(f"give one of {' and '.join(given)}, not both")
+        for key in ("oov_buckets", "num_hashes", "min_score", "decay", "pass_steps"):
+            kind = {"oov_buckets": "vocabulary", "num_hashes": "hash_buckets"}.get(
+                key, "capacity"
+            )
+            fits = self.by_vocabulary if kind == "vocabulary" else getattr(self, kind)
+            if key in self.model_fields_set and not fits:
+                raise ValueError(f"`{key}` needs a table by `{kind}`")
         return self
 
 
@@ -66,7 +99,8 @@ class SequenceFeature(Section):
     """A list of values a row, which share the vocabulary and the table of feature `of`.
 
     The last `max_length` values count. In a CSV the values stand in one field, with
-    `separator` between them.
+    `separator` between them. Their embeddings become one by `pooling`; for
+    "target_attention" they are compared with feature `target`, by default `of`.
     """
 
     kind: Literal["sequence"]
@@ -74,6 +108,14 @@ class SequenceFeature(Section):
     of: str
     max_length: Annotated[int, Field(ge=1)] = 20
     separator: str = "|"
+    pooling: Literal["mean", "sum", "target_attention"] = "mean"
+    target: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "SequenceFeature":
+        if self.target and self.pooling != "target_attention":
+            raise ValueError("`target` needs `pooling: target_attention`")
+        return self
 
 
 Feature = Annotated[
@@ -376,11 +418,14 @@ class Config(Section):
                     "space of a task, or made from later actions; a model must not see "
                     "what is known only later"
                 )
-            if feature.kind == "sequence" and feature.of not in categorical:
-                yield (
-                    f"features.{i}.of: must name a categorical feature. Received: "
-                    f"{feature.of!r}.{nearest(feature.of, categorical)}"
-                )
+            for key in ("of", "target") if feature.kind == "sequence" else ():
+                name = getattr(feature, key)
+                if name not in categorical and (key == "of" or name):
+                    yield (
+                        f"features.{i}.{key}: must name a categorical feature. "
+                        f"Received: {name!r}.{nearest(name, categorical)}"
+                    )
+        yield from self._table_problems()
         for i, task in enumerate(self.tasks):
             for key in ("row_weight", "duration"):
                 if getattr(task, key) in features:
@@ -423,6 +468,20 @@ class Config(Section):
                         f"evaluate.{section}.{name}: no such task."
                         f"{nearest(name, tasks)}"
                     )
+
+    def _table_problems(self) -> Iterator[str]:
+        first: dict[str, CategoricalFeature] = {}
+        for i, feature in enumerate(self.features):
+            if feature.kind != "categorical":
+                continue
+            other = first.setdefault(feature.table_name, feature)
+            same = {"name": other.name, "table": other.table}
+            if feature.model_copy(update=same) != other:
+                yield (
+                    f"features.{i}.table: features of one table must be alike but for "
+                    f"their names. Received: {feature.name!r} and {other.name!r}, "
+                    "which differ"
+                )
 
     def _export_problems(self) -> Iterator[str]:
         features = [feature.name for feature in self.features]

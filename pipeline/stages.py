@@ -59,7 +59,9 @@ class Stage:
 
 def _features(config: Config) -> list[dict]:
     """The features, as far as the data depend on them."""
-    return [f.model_dump(exclude={"embedding_dim"}) for f in config.features]
+    of_the_model = {"embedding_dim", "pooling", "target"}
+    of_the_model |= {"min_score", "decay", "pass_steps"}
+    return [f.model_dump(exclude=of_the_model) for f in config.features]
 
 
 def _labels(config: Config) -> list[dict]:

@@ -76,6 +76,12 @@ class Categorical(Declaration):
             _errors.check_positive(f"{what} of {self.name!r}", getattr(self, what))
         self._only_with("oov_buckets", 0, "vocabulary_size")
         self._only_with("num_hashes", 1, "num_buckets")
+        for argument, default in (
+            ("min_score", 2.0),
+            ("decay", 0.99),
+            ("pass_steps", 1000),
+        ):
+            self._only_with(argument, default, "capacity")
         if self.oov_buckets:
             _errors.check_positive(f"oov_buckets of {self.name!r}", self.oov_buckets)
         if self.num_hashes > 1 and self.num_buckets < 2:

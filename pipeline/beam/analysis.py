@@ -209,7 +209,7 @@ def vocabulary_columns(config: Config) -> list[str]:
     return [
         feature.name
         for feature in config.features
-        if isinstance(feature, CategoricalFeature) and not feature.hash_buckets
+        if isinstance(feature, CategoricalFeature) and feature.by_vocabulary
     ]
 
 

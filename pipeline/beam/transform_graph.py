@@ -7,12 +7,15 @@ that the two cannot differ. Missing values and the number of ids:
 |-----------------------------|--------------------|--------------------|--------------|
 | categorical                 | string, "" missing | int64, 0 missing   | values + 1   |
 | categorical, `hash_buckets` | string, "" missing | int64, 0 missing   | hash_buckets |
+| ... with several hashes     | string, "" missing | int64, 0 missing   | 2^62         |
+| categorical, `capacity`     | string, "" missing | int64, 0 missing   | 2^62         |
 | numeric                     | float, NaN missing | float, 0.0 missing |              |
 | numeric, `buckets`          | float, NaN missing | int64, 0 missing   | buckets + 1  |
 | sequence                    | string, "" padding | int64, 0 padding   | those of `of`|
 
 All are (batch,), a sequence is (batch, max_length). A value that the vocabulary lacks
-has id 0, like a missing one.
+has id 0, like a missing one, or with `oov_buckets` an id behind the vocabulary's. Of
+2^62 ids the model makes rows of a table.
 """
 
 import json
@@ -28,13 +31,15 @@ from pipeline.config import CategoricalFeature, Feature, NumericFeature
 from pipeline.config import Vocabulary as Limits
 from pipeline.errors import PipelineError
 
+_MANY = 2**62
+
 
 class TransformGraph:
     """One function, `transform({name: raw}) -> {name: tensor}`, and what it needs.
 
     Args:
         features: The `features` section of a config.
-        vocabularies: Of the categorical features without `hash_buckets`.
+        vocabularies: {table: vocabulary} of the categorical features that have one.
         moments: {numeric feature: statistics of the train split}.
     """
 
@@ -71,13 +76,24 @@ class TransformGraph:
         return outputs
 
     def _ids(self, feature: CategoricalFeature, values: tf.Tensor) -> tf.Tensor:
-        if feature.name in self._vocabularies:
-            return self._vocabularies[feature.name].lookup(values)
-        ids = 1 + tf.strings.to_hash_bucket_fast(values, feature.hash_buckets - 1)
+        if feature.by_vocabulary:
+            known = self._vocabularies[feature.table_name]
+            ids = known.lookup(values)
+            if feature.oov_buckets:
+                others = tf.strings.to_hash_bucket_fast(values, _MANY)
+                unknown = (ids == 0) & (values != "")
+                ids = tf.where(unknown, known.size + others, ids)
+            return ids
+        one_row = feature.hash_buckets and feature.num_hashes == 1
+        buckets = feature.hash_buckets if one_row else _MANY
+        ids = 1 + tf.strings.to_hash_bucket_fast(values, buckets - 1)
         return tf.where(values == "", tf.zeros_like(ids), ids)
 
     def describe(self) -> dict[str, dict]:
-        """What each feature is for the model; `size` counts ids, with id 0."""
+        """What each feature is for the model.
+
+        `size` counts the ids of a vocabulary and the rows of other tables, with 0.
+        """
         described = {}
         for name, feature in self._features.items():
             if feature.kind == "sequence":
@@ -88,10 +104,10 @@ class TransformGraph:
             else:
                 if feature.kind == "numeric":
                     size = feature.buckets + 1
-                elif name in self._vocabularies:
-                    size = self._vocabularies[name].size
+                elif feature.by_vocabulary:
+                    size = self._vocabularies[feature.table_name].size
                 else:
-                    size = feature.hash_buckets
+                    size = feature.hash_buckets or feature.capacity + 1
                 described[name] = {"kind": "categorical", "size": size}
         return described
 
@@ -131,9 +147,17 @@ def build(
                     f"Received: column {feature.name!r}, which has none. Leave the "
                     "feature out, or mend the logs"
                 )
-        elif isinstance(feature, CategoricalFeature) and not feature.hash_buckets:
+        elif isinstance(feature, CategoricalFeature) and feature.by_vocabulary:
+            table = feature.table_name
+            if table in vocabularies:
+                continue
             limits = feature.vocabulary or Limits()
-            values = vocabulary.read(statistics / "vocabulary" / feature.name, limits)
+            counts = [
+                statistics / "vocabulary" / other.name
+                for other in features
+                if getattr(other, "table_name", None) == table
+            ]
+            values = vocabulary.read(counts, limits)
             if not len(values):
                 raise PipelineError(
                     f"features.{i}: a vocabulary needs a value that the train split "
@@ -141,8 +165,7 @@ def build(
                     f"{feature.name!r}, which has none. Leave the feature out, lower "
                     "min_count, or mend the logs"
                 )
-            path = assets / f"{feature.name}.txt"
-            vocabularies[feature.name] = Vocabulary(values, path)
+            vocabularies[table] = Vocabulary(values, assets / f"{table}.txt")
     return TransformGraph(features, vocabularies, moments)
 
 

@@ -4,6 +4,7 @@ Ids run from 1 in the order (count descending, value ascending), so that they do
 depend on how the counting was spread; id 0 is for missing and unknown values.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,15 +19,19 @@ from pipeline.config import Vocabulary as Limits
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
 
 
-def read(counts: Path, limits: Limits) -> pa.BinaryArray:
+def read(counts: Sequence[Path], limits: Limits) -> pa.BinaryArray:
     """Reads counted values and returns those that get an id, in order of the ids.
 
     Args:
-        counts: A folder of Parquet shards with columns `value` and `count`, each
-            value once.
-        limits: The least count and the most values.
+        counts: Folders, one for each column, of Parquet shards with columns `value` and
+            `count`, each value once.
+        limits: The least count and the most values, of all columns together.
     """
-    table = pq.read_table(counts, columns=["value", "count"])
+    tables = [pq.read_table(folder, columns=["value", "count"]) for folder in counts]
+    table = tables[0]
+    if len(tables) > 1:
+        sums = pa.concat_tables(tables).group_by("value").aggregate([("count", "sum")])
+        table = sums.rename_columns(["value", "count"])
     values = table["value"].cast(pa.binary())
     known = pc.and_(
         pc.greater_equal(table["count"], limits.min_count),

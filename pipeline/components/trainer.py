@@ -13,7 +13,7 @@ from tqdm import tqdm
 import tfmtl
 from pipeline import model_card, saved_model, warm_start, workers
 from pipeline.beam import arrow
-from pipeline.config import Config, ConfigError, nearest
+from pipeline.config import Config, ConfigError, Feature, nearest
 from pipeline.errors import PipelineError
 from serving.warmup import write_warmup
 
@@ -199,14 +199,18 @@ def declare(config: Config, sizes: dict) -> tuple[list, list]:
             features.append(
                 tfmtl.Categorical(
                     feature.name,
-                    vocabulary_size=described["size"],
                     embedding_dim=feature.embedding_dim,
+                    **_table(feature, described["size"]),
                 )
             )
         elif described["kind"] == "sequence":
             features.append(
                 tfmtl.Sequence(
-                    feature.name, of=feature.of, max_length=feature.max_length
+                    feature.name,
+                    of=feature.of,
+                    max_length=feature.max_length,
+                    pooling=feature.pooling,
+                    target=feature.target,
                 )
             )
         else:
@@ -218,6 +222,20 @@ def declare(config: Config, sizes: dict) -> tuple[list, list]:
         except ValueError as error:
             raise ConfigError(f"tasks.{i}: {error}") from error
     return features, tasks
+
+
+def _table(feature: Feature, size: int) -> dict:
+    """Returns the arguments of `tfmtl.Categorical` that say what its table is."""
+    if feature.kind == "numeric":
+        return {"vocabulary_size": size}
+    if feature.capacity:
+        own = ("min_score", "decay", "pass_steps", "table")
+        sizes = {"capacity": size - 1}
+    elif feature.num_hashes > 1:
+        own, sizes = ("num_hashes", "table"), {"num_buckets": size}
+    else:
+        own, sizes = ("oov_buckets", "table"), {"vocabulary_size": size}
+    return sizes | {key: getattr(feature, key) for key in own}
 
 
 def _smallest(config: Config) -> dict:

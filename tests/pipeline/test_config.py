@@ -46,6 +46,26 @@ def test_every_config_of_ours_is_valid(path):
         ("tasks.click.delta=0", "tasks.0.delta: Input should be greater than 0"),
         ("tasks.click.label=duration", "'duration' is the label or the sample space"),
         ("features.watched.of=video", "Received: 'video'. Did you mean 'video_id'?"),
+        (
+            "features.watched.target=tab",
+            "`target` needs `pooling: target_attention`",
+        ),
+        (
+            "features.5={name: w, kind: sequence, of: tab, pooling: target_attention, "
+            "target: vid}",
+            "features.5.target: must name a categorical feature. Received: 'vid'.",
+        ),
+        ("features.tab.num_hashes=2", "`num_hashes` needs a table by `hash_buckets`"),
+        ("features.tab.min_score=3", "`min_score` needs a table by `capacity`"),
+        (
+            "features.tab={name: tab, kind: categorical, capacity: 9, oov_buckets: 1}",
+            "`oov_buckets` needs a table by `vocabulary`",
+        ),
+        (
+            "features.tab={name: tab, kind: categorical, capacity: 9, hash_buckets: 9}",
+            "give one of `hash_buckets` and `capacity`, not both",
+        ),
+        ("features.tab.table=user_id", "'tab' and 'user_id', which differ"),
         ("domain=tap", "Received: 'tap'. Did you mean 'tab'?"),
         ("train.epochs=0", "train.epochs: Input should be greater than or equal to 1"),
         ("train.epochs=[]", "Received: []"),

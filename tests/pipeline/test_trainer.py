@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfmtl
 from pipeline import config as configs
 from pipeline import workers
 from pipeline.components import trainer as component
@@ -162,6 +163,36 @@ def test_warm_start_from_what_is_served(road, trained, tmp_path):
     assert f"{count} of {count} weights" in lines[0]
     with pytest.raises(ConfigError, match="needs assets.extra/variables.json"):
         component.check(road.config(warm_start=str(tmp_path)))
+
+
+def test_tables_are_declared_as_the_config_has_them(road):
+    tables = {
+        "user_id": {"capacity": 500, "min_score": 3.0, "decay": 0.9, "pass_steps": 9},
+        "video_id": {"oov_buckets": 20, "table": "video"},
+        "author_id": {"hash_buckets": 100, "num_hashes": 2},
+        "category": {"hash_buckets": 10},
+    }
+    pooling = {"pooling": "target_attention", "target": "category"}
+    overrides = [
+        f"features.{name}.{key}={value}"
+        for name, options in {**tables, "watched": pooling}.items()
+        for key, value in options.items()
+    ]
+    config = configs.load(FEED, overrides)
+    features, _ = component.declare(
+        config, {f.name: {"kind": f.kind, "size": 501} for f in config.features}
+    )
+    found = {feature.name: feature for feature in features}
+    size = {"vocabulary_size": 501}
+    for name, options in {
+        "user_id": tables["user_id"],
+        "video_id": {**size, **tables["video_id"]},
+        "author_id": {"num_buckets": 501, "num_hashes": 2},
+        "category": size,
+    }.items():
+        assert found[name] == tfmtl.Categorical(name, **options)
+    assert found["watched"] == tfmtl.Sequence("watched", "video_id", 20, **pooling)
+    component.check(config)
 
 
 def test_a_nan_names_task_and_step(road, tmp_path, monkeypatch):

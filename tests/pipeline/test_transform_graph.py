@@ -124,6 +124,42 @@ def test_graph_by_hand_and_what_a_model_is_told(graph):
     }
 
 
+def test_tables_that_the_model_fills(tmp_path):
+    def categorical(name, **options):
+        return CategoricalFeature(kind="categorical", name=name, **options)
+
+    shared = {"table": "place", "oov_buckets": 5}
+    features = [
+        categorical("home", **shared),
+        categorical("work", **shared),
+        categorical("user", hash_buckets=8, num_hashes=2),
+        categorical("query", capacity=8),
+        SequenceFeature(kind="sequence", name="queries", of="query", max_length=2),
+    ]
+    (tmp_path / "moments.json").write_text("{}")
+    write_counts(tmp_path / "vocabulary" / "home", {b"a": 4, b"b": 3, b"": 9})
+    write_counts(tmp_path / "vocabulary" / "work", {b"b": 2, b"c": 1})
+    graph = transform_graph.build(features, tmp_path, tmp_path)
+    assert (tmp_path / "place.txt").read_text() == "b\na\nc\n"  # 5, 4 and 1 times
+    sizes = {n: d.get("size") for n, d in graph.describe().items()}
+    assert sizes == {"home": 4, "work": 4, "user": 8, "query": 9, "queries": None}
+    values = ["b", "c", "", "new"]
+    got = graph.transform(
+        {
+            **{name: tf.constant(values) for name in ("home", "work", "user", "query")},
+            "queries": tf.constant([["new", ""]] * 4),
+        }
+    )
+    got = {name: ids.numpy().tolist() for name, ids in got.items()}
+    hashed = tf.strings.to_hash_bucket_fast(values, 2**62).numpy().tolist()
+    assert got["home"] == got["work"] == [1, 3, 0, 4 + hashed[3]]
+    assert got["home"][3] > 2**40  # ids of their own, which the model makes rows of
+    hashed = tf.strings.to_hash_bucket_fast(values, 2**62 - 1).numpy() + 1
+    b, c, _, new = hashed.tolist()
+    assert got["user"] == got["query"] == [b, c, 0, new]
+    assert got["queries"] == [[new, 0]] * 4
+
+
 def test_hash_is_farmhash64():
     # Fingerprint64 of FarmHash is fixed for all time; so ids are on any machine.
     feature = CategoricalFeature(kind="categorical", name="a", hash_buckets=1001)
@@ -153,7 +189,7 @@ def test_vocabulary_order_and_limits(tmp_path):
     write_counts(tmp_path / "counts", counts)
 
     def read(**limits):
-        return vocabulary.read(tmp_path / "counts", Limits(**limits)).to_pylist()
+        return vocabulary.read([tmp_path / "counts"], Limits(**limits)).to_pylist()
 
     assert read() == [b"top", b"B", b"a", b"b", b"two", b"rare"]
     assert read(min_count=2) == [b"top", b"B", b"a", b"b", b"two"]

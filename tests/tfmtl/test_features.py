@@ -137,6 +137,7 @@ def test_sequences_must_have_their_length():
         (lambda: Categorical("a", 3, embedding_dim=0), "embedding_dim of 'a'"),
         (lambda: Categorical("a", capacity=9, min_score="2"), "min_score of 'a'"),
         (lambda: Categorical("a", capacity=9, decay="1"), "decay of 'a'"),
+        (lambda: Categorical("a", 3, min_score=1.0), "min_score of 'a' needs capacity"),
         (lambda: Numeric(""), "must start with a letter"),
         (lambda: Sequence("a", of="b", max_length=0), "max_length of 'a'"),
         (

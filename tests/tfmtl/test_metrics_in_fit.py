@@ -96,6 +96,7 @@ def _outside(case, rows):
         # Within no space, but with labels that would blow anything up.
         labels |= {"played": np.zeros(rows), "click": np.full(rows, NAN)}
         labels |= {"like": np.full(rows, 9e9), "comments": np.full(rows, -9e9)}
+        inputs |= {"x": np.full(rows, 1e30, "float32")}  # the square of which is inf
     elif case == "weights 0":
         weight[:] = 0
     else:

@@ -276,6 +276,16 @@ def test_presets_are_the_papers():
     assert float(offline.learning_rate) == pytest.approx(1e-3)
 
 
+@pytest.mark.parametrize("given", ["lazyadam", None, 3])
+def test_what_is_no_optimizer_is_refused(given):
+    model = tfmtl.models.get("shared_bottom")([tfmtl.Numeric("x")], [tfmtl.Task("a")])
+    message = f"must be a keras.optimizers.Optimizer.*Received: {given!r}.*'?lazy_adam"
+    with pytest.raises(ValueError, match=message):
+        model.compile(given)
+    model.compile("rmsprop")  # one of Keras's
+    assert type(model.optimizer) is keras.optimizers.RMSprop
+
+
 def test_what_would_touch_every_row_is_refused():
     for option in (
         {"weight_decay": 0.01},
@@ -288,6 +298,8 @@ def test_what_would_touch_every_row_is_refused():
         optimizers.SparseAdagrad(l2=-1)
     with pytest.raises(ValueError, match="beta_1 must be a number. Received: '0.9'"):
         optimizers.LazyAdam(beta_1="0.9")
+    with pytest.raises(ValueError, match="SGD has no loss_scale_factor.*LossScale"):
+        optimizers.SparseSGD(loss_scale_factor=2.0)
     with pytest.raises(ValueError, match="no amsgrad"):
         optimizers.LazyAdam(amsgrad=True)
     with pytest.raises(ValueError, match="Did you mean 'lazy_adam'"):

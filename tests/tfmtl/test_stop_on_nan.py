@@ -68,6 +68,16 @@ def test_a_feature(jit):
     assert "Look at the features" in str(error.value)
 
 
+def test_a_few_of_many_weights_are_named():
+    x, y = _data()
+    x["x"][9] = np.nan
+    model = tfmtl.models.get("ple")([tfmtl.Numeric("x")], TASKS)
+    model.compile()
+    with pytest.raises(FloatingPointError, match="[0-9]+ more. Look at") as error:
+        _fit(model, x, y)
+    assert str(error.value).count("/kernel") <= 5
+
+
 class Root(keras.layers.Layer):
     """Finite itself, but its gradient is infinite at 0."""
 

@@ -166,6 +166,8 @@ class TaskLoss(tf_keras.losses.Loss):
         if sample_weight is None:
             return tf.reduce_mean(losses)
         weight = _flat(sample_weight)
+        # Selected, not multiplied: a loss outside that overflows, times 0, is NaN.
+        losses = tf.where(weight > 0, losses, 0.0)
         total = tf.reduce_sum(losses * weight)
         return total / tf.maximum(tf.reduce_sum(weight), 1e-9)
 

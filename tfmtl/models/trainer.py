@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from tfmtl import optimizers
+from tfmtl import _errors, optimizers
 from tfmtl.layers.embedding import rows_of_table
 from tfmtl.optimizers.rows import FEW_ROWS, RowSparse, optimizer_of
 from tfmtl.rows import completion, labels_and_masks, weigh
@@ -93,9 +93,7 @@ class MultiTaskTrainer(keras.Model):
             # Not as a layer of the model, whose weights are what is served. It is saved
             # all the same, and learnt by way of `trainable_weights`.
             object.__setattr__(self, "loss_weighting", loss_weighting)
-        if optimizer in optimizers.names():
-            optimizer = optimizers.get(optimizer)
-        super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
+        super().compile(optimizer=_optimizer(optimizer), jit_compile=False, **kwargs)
         if type(self.optimizer) is keras.optimizers.LossScaleOptimizer:
             config = self.optimizer.get_config()
             config["inner_optimizer"] = self.optimizer.inner_optimizer
@@ -175,7 +173,8 @@ class MultiTaskTrainer(keras.Model):
         rows = self.loss_rows(x, y, y_pred, sample_weight)
         for task in self.tasks:
             label, prediction, weight = rows[task.name]
-            loss = task.row_loss(label, prediction)
+            # Selected, not multiplied: a loss outside that overflows, times 0, is NaN.
+            loss = ops.where(weight > 0, task.row_loss(label, prediction), 0.0)
             total = ops.sum(weight)
             mean = ops.sum(loss * weight) / ops.maximum(total, 1e-9)
             self.task_losses[task.name].update_state(mean, total)
@@ -296,3 +295,19 @@ class MultiTaskTrainer(keras.Model):
         if replica_share() == 1 or tf.distribute.in_cross_replica_context():
             return results
         return {name: ops.reshape(value, (1,)) for name, value in results.items()}
+
+
+def _optimizer(given):
+    """Returns the optimizer that `compile` was given, or the name of."""
+    if given in optimizers.names():
+        return optimizers.get(given)
+    try:
+        found = keras.optimizers.get(given)
+    except ValueError:
+        found = None
+    if found is None:
+        raise ValueError(
+            "optimizer must be a keras.optimizers.Optimizer, or its name. Received: "
+            f"{given!r}.{_errors.nearest(given, optimizers.names())}"
+        )
+    return found

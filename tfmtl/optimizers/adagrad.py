@@ -26,7 +26,7 @@ class SparseAdagrad(RowSparse, keras.optimizers.Adagrad):
         initial_accumulator_value: Float. a at the start. Defaults to 0.1.
         epsilon: Float. Defaults to 1e-7.
         **kwargs: Of `keras.optimizers.Optimizer`: `name`, `clipnorm`, `clipvalue`,
-            `global_clipnorm`, `loss_scale_factor`.
+            `global_clipnorm`.
 
     Example:
     >>> import tfmtl

@@ -25,7 +25,7 @@ class LazyAdam(RowSparse, keras.optimizers.Adam):
         beta_2: Float. Defaults to 0.999.
         epsilon: Float. Defaults to 1e-7.
         **kwargs: Of `keras.optimizers.Optimizer`: `name`, `clipnorm`, `clipvalue`,
-            `global_clipnorm`, `loss_scale_factor`.
+            `global_clipnorm`.
 
     Example:
     >>> import tfmtl

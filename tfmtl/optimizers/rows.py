@@ -34,6 +34,13 @@ class RowSparse:
                     f"up, but {name} would change every row{instead}. Received: "
                     f"{name}={kwargs[name]!r}."
                 )
+        if kwargs.get("loss_scale_factor") is not None:
+            raise ValueError(
+                f"{type(self).__name__} has no loss_scale_factor, by which Keras "
+                "divides dense gradients only. Under mixed_float16 a model's `compile` "
+                "puts tfmtl.optimizers.LossScale around it. Received: "
+                f"loss_scale_factor={kwargs['loss_scale_factor']!r}."
+            )
         _errors.check_number("l2", l2)
         for name, value in kwargs.items():
             if isinstance(value, str) and name != "name":

@@ -18,7 +18,7 @@ class SparseSGD(RowSparse, keras.optimizers.SGD):
         l2: Float. Weight of the squared rows of the batch, times 1/2. Defaults to 0.
         momentum: Float in [0, 1]. mu. Defaults to 0.
         **kwargs: Of `keras.optimizers.Optimizer`: `name`, `clipnorm`, `clipvalue`,
-            `global_clipnorm`, `loss_scale_factor`.
+            `global_clipnorm`.
 
     Example:
     >>> round(float(SparseSGD(0.5, momentum=0.9).learning_rate), 1)

@@ -9,6 +9,7 @@ from keras import ops
 from tfmtl.optimizers.adagrad import is_table
 
 _TABLE = 10_000  # rows; a weight of more is looked at once an epoch
+_LISTED = 5  # weights that a message names
 _CURE = "A lower learning rate, or `clipnorm` of the optimizer, may help."
 
 
@@ -117,10 +118,13 @@ class StopOnNaN(keras.callbacks.Callback):
         tasks = [
             task for task in self._losses.values() if parts & {task, f"{task}_tower"}
         ]
+        some = ", ".join(paths[:_LISTED])
+        if len(paths) > _LISTED:
+            some += f" and {len(paths) - _LISTED} more"
         whose = f"of {_tasks(tasks)}" if tasks else "shared by the tasks"
         return (
             f"Weights {whose} are not finite {where}, though the losses are: their "
-            f"gradient was not. They are {', '.join(paths)}. Look at the features and "
+            f"gradient was not. They are {some}. Look at the features and "
             f"labels of that batch for a value that is not finite. {_CURE}"
         )
 
