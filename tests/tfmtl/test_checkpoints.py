@@ -107,6 +107,16 @@ def test_best_epoch_patience_and_files(tmp_path):
     assert all((weight.numpy() == 4).all() for weight in model.trainable_weights)
 
 
+def test_a_metric_that_is_never_defined_keeps_the_last_epoch(tmp_path):
+    """The AUC of a split with one class only tells nothing: no reason to stop."""
+    nan = float("nan")
+    options = {"monitor": "val_click_auc", "patience": 1}
+    _, checkpoints, stopped = _play(tmp_path / "never", [nan, nan, nan], **options)
+    assert checkpoints.best_epoch == 3 and not any(stopped)
+    _, checkpoints, _ = _play(tmp_path / "late", [nan, 0.6, 0.5], **options)
+    assert checkpoints.best_epoch == 2
+
+
 def test_an_auc_is_maximised(tmp_path):
     _, checkpoints, _ = _play(tmp_path, [0.6, 0.8, 0.7], monitor="val_click_auc")
     assert checkpoints.best_epoch == 2

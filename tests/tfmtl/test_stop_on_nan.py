@@ -68,6 +68,15 @@ def test_a_feature(jit):
     assert "Look at the features" in str(error.value)
 
 
+def test_tables_by_score_hold_a_scalar_among_their_weights():
+    model = tfmtl.models.get("shared_bottom")(
+        [tfmtl.Categorical("x", capacity=4)], [tfmtl.Task("click")]
+    )
+    model.compile("sgd")
+    ids = np.arange(8)
+    _fit(model, {"x": ids}, {"click": (ids > 3).astype("float32")})
+
+
 def test_a_few_of_many_weights_are_named():
     x, y = _data()
     x["x"][9] = np.nan

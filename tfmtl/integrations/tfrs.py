@@ -211,7 +211,7 @@ class RankingModel(tfrs.Model):
     """
 
     def __init__(self, model: MultiTaskModel, rankings=None, name=None):
-        super().__init__(name=name or model.name)
+        super().__init__(name=name or getattr(model, "name", None))
         self.layer = KerasLayer(model)
         rankings = dict(rankings or {})
         for key in rankings:
@@ -228,6 +228,16 @@ class RankingModel(tfrs.Model):
             task.name: tf_keras.metrics.Mean(name=f"{task.name}_loss")
             for task in model.tasks
         }
+
+    def compile(self, optimizer="rmsprop", **kwargs):
+        """Configures training, as `tf_keras.Model.compile`."""
+        if isinstance(optimizer, keras.optimizers.Optimizer):
+            raise ValueError(
+                "TFRS's `fit` takes an optimizer of tf_keras or TFRS, such as "
+                "tf_keras.optimizers.Adagrad(0.1). Received one of Keras 3: "
+                f"{type(optimizer).__name__}."
+            )
+        super().compile(optimizer, **kwargs)
 
     @property
     def model(self) -> MultiTaskModel:

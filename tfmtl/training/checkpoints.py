@@ -100,10 +100,15 @@ class Checkpoints(keras.callbacks.Callback):
 
     @property
     def best_epoch(self) -> int:
-        """The epoch with the best monitored metric, from 1; 0 before the first."""
+        """The epoch with the best monitored metric, from 1; 0 before the first.
+
+        The last one, as long as the metric is NaN and so tells nothing.
+        """
         if not self.history:
             return 0
         costs = [self._cost(epoch[self.monitor]) for epoch in self.history]
+        if min(costs) == math.inf:
+            return len(costs)
         return 1 + costs.index(min(costs))
 
     def _cost(self, value: float) -> float:

@@ -47,7 +47,7 @@ class StopOnNaN(keras.callbacks.Callback):
             weight
             for weight in self.model.weights
             if not is_table(weight)
-            and (not weight.shape or weight.shape[0] <= _TABLE)
+            and (len(weight.shape) == 0 or weight.shape[0] <= _TABLE)
             and keras.backend.is_float_dtype(weight.dtype)
         ]
         self._are_finite = tf.function(

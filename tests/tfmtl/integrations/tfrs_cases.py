@@ -294,7 +294,11 @@ def test_what_is_refused():
         bridge.RankingModel(_model(), rankings={"clik": tfrs.tasks.Ranking()})
     with pytest.raises(ValueError, match="needs a tfmtl.MultiTaskModel"):
         bridge.KerasLayer(keras.layers.Dense(1))
+    with pytest.raises(ValueError, match="needs a tfmtl.MultiTaskModel"):
+        bridge.RankingModel("ple")
     ranking = bridge.RankingModel(_model())
+    with pytest.raises(ValueError, match="of tf_keras or TFRS.*of Keras 3: SGD"):
+        ranking.compile(keras.optimizers.SGD())
     ranking.compile()
     with pytest.raises(ValueError, match="Labels must be a dict with the keys"):
         ranking.fit(_data().map(lambda x, y, w: x), verbose=0)
