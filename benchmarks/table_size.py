@@ -69,7 +69,11 @@ def batches(rows: int, steps: int) -> tf.data.Dataset:
         for i in range(NUMBERS)
     }
     y = {task: (rng.random(steps * BATCH) < 0.2).astype("float32") for task in TASKS}
-    return tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH).cache().prefetch(2)
+    dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH)
+    # Nothing to tune here, and tf.data's tuner can hold up the end of an epoch.
+    untuned = tf.data.Options()
+    untuned.autotune.enabled = False
+    return dataset.cache().prefetch(2).with_options(untuned)
 
 
 def measure(name: str, sizes: list[int], repeats: int) -> dict[int, list[tuple]]:

@@ -3,7 +3,6 @@
 Nothing here knows how the model was made; what a server can read is enough.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,15 +26,6 @@ def served(base_path: Path) -> Path | None:
     """The newest version under a model's base path; None where there is none."""
     versions = [p for p in base_path.glob("*") if p.name.isdigit() and p.is_dir()]
     return max(versions, key=lambda path: int(path.name), default=None)
-
-
-def identity(folder: Path) -> str:
-    """A hash that a SavedModel shares with its copies alone."""
-    digest = hashlib.sha256()
-    for name in ("saved_model.pb", "variables/variables.index"):
-        file = Path(folder) / name
-        digest.update(file.read_bytes() if file.is_file() else b"")
-    return digest.hexdigest()
 
 
 def signatures(folder: Path) -> dict[str, Any]:

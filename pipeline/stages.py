@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline import gain, saved_model
 from pipeline.config import Config
+from serving.rolled_back import identity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _is_compared(config: Config, outputs: Mapping[str, Path]) -> bool:
     """Whether the model served now is the baseline, or the model evaluated itself."""
     measured = json.loads((outputs["evaluation"] / "metrics.json").read_text())
     served = saved_model.served(Path(config.push.destination))
-    return served is None or saved_model.identity(served) in measured["compared"]
+    return served is None or identity(served) in measured["compared"]
 
 
 def _single_task(config: Config) -> list:

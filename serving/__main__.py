@@ -7,6 +7,7 @@
 | publish   | adds a version under a base path                      |
 | rollback  | goes back to an older version                         |
 | label     | gives labels such as stable and canary to versions    |
+| warmup    | writes warm-up requests for every signature of a model |
 | loadtest  | latency and errors at a given rate of requests        |
 | compare   | two versions on the same requests, or two sets of rows |
 """
@@ -22,6 +23,7 @@ from serving import (
     loadtest_command,
     release_commands,
     serve_command,
+    warmup_command,
 )
 
 _Command = Callable[[argparse.Namespace], int]
@@ -107,6 +109,12 @@ def _parser() -> argparse.ArgumentParser:
         command = _printed(getattr(release_commands, name))
         added = _add(commands, name, command, text)
         getattr(release_commands, f"add_{name}")(added)
+
+    warmup = _add(
+        commands, "warmup", _printed(warmup_command.run), "write warm-up requests for "
+        "every signature of an exported model",
+    )  # fmt: skip
+    warmup_command.add_arguments(warmup)
 
     loadtest = _add(
         commands, "loadtest", loadtest_command.run, "measure a server under load"

@@ -1,5 +1,6 @@
 """TF Serving's REST API as a function: method, path and body to status and JSON."""
 
+import contextlib
 import json
 import logging
 import re
@@ -82,6 +83,14 @@ def answer(
                 (time.perf_counter() - start) * 1e6, target.name, target.verb, "REST"
             )
     return status, text
+
+
+def count(models: ServedModels, method: str, path: str, code: Code) -> None:
+    """Counts a request for a served model that was refused before it was looked at."""
+    with contextlib.suppress(ServingError):
+        target = _target(method, path)
+        if target.name in models and target.verb in _PREDICTIONS:
+            metrics.REQUEST_COUNT.add(target.name, code.name)
 
 
 def error_text(message: str) -> str:

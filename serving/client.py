@@ -145,6 +145,14 @@ class Client:
             return _frame(answer, candidates.index)
         return answer
 
+    @property
+    def reconnects(self) -> int:
+        """How many requests were sent again as their idle connection was closed.
+
+        That is no failure and takes none of the `retries`; gRPC sees to it itself.
+        """
+        return self._channel.reconnects
+
     def status(self) -> dict[int, str]:
         """Gives the state of each version, `{2: "AVAILABLE", 1: "END"}`."""
         return self._channel.status()

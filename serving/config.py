@@ -62,6 +62,8 @@ class Limits:
         header_seconds: float. Longest time for a request's head. Defaults to 10.
         body_seconds: float. Longest time for a request's body, and for a client that
             reads nothing of its answer. Defaults to 30.
+        idle_seconds: float. Longest silence between requests; above, the connection
+            is closed. Defaults to 75.
 
     Raises:
         ValueError: a limit is not positive.
@@ -73,6 +75,7 @@ class Limits:
     request_seconds: float = 30.0
     header_seconds: float = 10.0
     body_seconds: float = 30.0
+    idle_seconds: float = 75.0
 
     def __post_init__(self):
         for name, value in vars(self).items():

@@ -1,23 +1,36 @@
-"""HTTP connections that slow or idle clients cannot hold on to.
+"""HTTP connections that slow or idle clients cannot hold on to, and that lose nothing.
 
 uvicorn limits the time between requests; this adds limits on the time for a request's
 head and for a client that does not read its answer, and on the number of connections.
 The body's time is limited in `rest.py`, where the answer 408 is given.
+
+No limit closes a connection on which a request has arrived. A timer may run out while
+the event loop is kept from reading, so what the kernel holds is looked at first. And
+an answer to a request that is still being sent is not cut off: the connection is closed
+in two steps (RFC 9112, 9.6).
 """
 
 import asyncio
+import itertools
+import select
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from serving import metrics
 from serving.config import Limits
+
+_LINGER_SECONDS = 2.0
+_LOOKED_AT = 8
 
 
 class BoundedProtocol(H11Protocol):
     """One HTTP connection within limits.
 
     Args:
-        limits: Limits. `max_connections`, `header_seconds` and `body_seconds` count.
+        limits: Limits. `max_connections`, `header_seconds` and `body_seconds` count,
+            and `idle_seconds`, which uvicorn is told as `timeout_keep_alive`.
         idle: dict. The server's connections without a request at work, the longest
             idle first; shared by all of them.
         **options: What uvicorn gives a protocol.
@@ -34,13 +47,19 @@ class BoundedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Waits for a request; makes room if there are too many connections."""
-        super().connection_made(transport)
+        super().connection_made(_LingeringTransport(transport, self.conn, self.loop))
         self._wait_for_head()
         if len(self.connections) > self._limits.max_connections:
-            next(iter(self._idle))._abort()  # this one, if all others are at work
+            # This one, if all others are at work. Few are looked at: in a flood, all
+            # have bytes that nobody has read.
+            oldest = list(itertools.islice(self._idle, _LOOKED_AT))
+            spare = (other for other in oldest if not other._is_needed())
+            next(spare, oldest[0])._abort("connections")
 
     def data_received(self, data: bytes) -> None:
         """Reads on; a request's head must be whole in time, however it trickles."""
+        if self.transport.is_closing():
+            return  # it lingers: nobody answers this any more
         before = self.cycle
         super().data_received(data)
         if self.transport.is_closing():
@@ -48,6 +67,7 @@ class BoundedProtocol(H11Protocol):
         if self.cycle is not before:
             self._at_work()
         if self.cycle is None or self.cycle.response_complete:
+            # Also the rest of a body that was answered before it had arrived.
             self._wait_for_head()
 
     def on_response_complete(self) -> None:
@@ -63,13 +83,34 @@ class BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
         self._at_work()
         self.resume_writing()
+        self.transport.closed()
+
+    def shutdown(self) -> None:
+        """Closes the connection; a request that has just arrived is answered first."""
+        if self.transport.is_closing():
+            return
+        if self in self._idle and self._has_unread():
+            self._after_reading(self.shutdown)
+        else:
+            super().shutdown()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes a connection that has been idle for too long."""
+        if self.transport.is_closing():
+            return
+        if self._has_unread():
+            self.timeout_keep_alive_task = self._after_reading(
+                self.timeout_keep_alive_handler
+            )
+        else:
+            self._abort()  # with the rest of an answer that nobody has read
 
     def pause_writing(self) -> None:
         """Starts the clock: the client reads too slowly."""
         super().pause_writing()
         if self._write_timer is None:
             self._write_timer = self.loop.call_later(
-                self._limits.body_seconds, self._abort
+                self._limits.body_seconds, self._abort, "answer_unread"
             )
 
     def resume_writing(self) -> None:
@@ -83,8 +124,16 @@ class BoundedProtocol(H11Protocol):
         self._idle[self] = None
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(
-                self._limits.header_seconds, self._abort
+                self._limits.header_seconds, self._head_is_late
             )
+
+    def _head_is_late(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self._has_unread():
+            self._head_timer = self._after_reading(self._head_is_late)
+        else:
+            self._abort("head_time")
 
     def _at_work(self) -> None:
         self._idle.pop(self, None)
@@ -92,6 +141,70 @@ class BoundedProtocol(H11Protocol):
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _abort(self) -> None:
+    def _after_reading(self, callback: Any) -> asyncio.TimerHandle:
+        """Calls back once the loop has read; its timers come after its sockets."""
+        return self.loop.call_later(0, callback)
+
+    def _has_unread(self) -> bool:
+        """Whether bytes have arrived that the loop did not come to read."""
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket"), select.POLLIN)
+        return bool(poll.poll(0))
+
+    def _is_needed(self) -> bool:
+        return self.transport.get_write_buffer_size() > 0 or self._has_unread()
+
+    def _abort(self, reason: str = "") -> None:
+        if reason:
+            metrics.REFUSAL_COUNT.add(reason, "closed")
         self._idle.pop(self, None)  # not chosen again while it closes
         self.transport.abort()
+
+
+class _LingeringTransport:
+    """A transport that closes in two steps where the client is still sending.
+
+    What arrives at a closed socket is answered with a reset, upon which the client's
+    system may throw away the answer that it has not read yet. So the own direction is
+    closed, and the other one read and thrown away, until the client closes it or its
+    time is over.
+
+    Args:
+        transport: Transport. What carries the bytes.
+        conn: Connection. The state of HTTP on it.
+        loop: AbstractEventLoop. For the clock.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        conn: h11.Connection,
+        loop: asyncio.AbstractEventLoop,
+    ):
+        self._transport = transport
+        self._conn = conn
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        """Whether it is closed, or lingers."""
+        return self._timer is not None or self._transport.is_closing()
+
+    def close(self) -> None:
+        """Closes once everything is written; keeps reading if there may be more."""
+        if self.is_closing():
+            return
+        if self._conn.their_state not in (h11.SEND_BODY, h11.ERROR):
+            self._transport.close()
+            return
+        self._transport.write_eof()
+        self._transport.resume_reading()
+        self._timer = self._loop.call_later(_LINGER_SECONDS, self._transport.abort)
+
+    def closed(self) -> None:
+        """Forgets the clock."""
+        if self._timer is not None:
+            self._timer.cancel()

@@ -37,6 +37,8 @@ class GrpcChannel:
         retries: int. How often to try again.
     """
 
+    reconnects = 0  # what no server has seen gRPC sends again itself
+
     def __init__(
         self,
         address: str,

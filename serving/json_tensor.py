@@ -78,9 +78,11 @@ def _convert(flat: list[Any], dtype: str) -> np.ndarray | None:
         if types - {str} and not all(type(v) is str or is_base64(v) for v in flat):
             return None
         array = np.empty(len(flat), object)
-        array[:] = [
-            encode_text(v) if type(v) is str else decode_base64(v) for v in flat
-        ]
+        array[:] = (
+            _encode_all(flat)
+            if types == {str}
+            else [encode_text(v) if type(v) is str else decode_base64(v) for v in flat]
+        )
         return array
     return None
 
@@ -164,6 +166,14 @@ def decode_base64(value: Mapping[str, str]) -> bytes:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise invalid("Unable to base64 decode") from error
+
+
+def _encode_all(texts: list[str]) -> list[bytes]:
+    """Encodes strings, all at once where none holds what is put between them."""
+    joined = "\0".join(texts)
+    if joined.count("\0") != len(texts) - 1:
+        return [encode_text(text) for text in texts]
+    return encode_text(joined).split(b"\0")
 
 
 def encode_text(value: str) -> bytes:

@@ -44,18 +44,29 @@ def decimals(values: np.ndarray) -> list[str]:
     """
     flat = values.ravel()
     numbers = flat.tolist()
-    texts = _format(numbers, 6)
-    read_back = np.array(list(map(float, texts)), flat.dtype)
-    longer = np.flatnonzero(read_back != flat).tolist()  # NaN is among them
-    digits = 9 if flat.dtype == np.float32 else 17
-    for index, text in zip(
-        longer, _format([numbers[index] for index in longer], digits), strict=True
-    ):
-        texts[index] = text
+    texts = _format(numbers, 9 if flat.dtype == np.float32 else 17)
+    # Predictions seldom have so few digits: only those that may are written twice.
+    short = np.flatnonzero(_may_be_short(flat))
+    shorter = _format(flat[short].tolist(), 6)
+    read_back = np.array(list(map(float, shorter)), flat.dtype)
+    same = (read_back == flat[short]).tolist()
+    for index, text, is_same in zip(short.tolist(), shorter, same, strict=True):
+        if is_same:
+            texts[index] = text
     for index, text in enumerate(texts):
         if "." not in text and "e" not in text:
             texts[index] = _SPECIAL.get(text) or text + ".0"
     return texts
+
+
+def _may_be_short(flat: np.ndarray) -> np.ndarray:
+    """Which values may have at most six digits; of the others none has."""
+    wide = np.abs(flat.astype(np.float64))
+    with np.errstate(all="ignore"):
+        scale = 10.0 ** (5 - np.floor(np.log10(wide)))
+        rounded = np.rint(wide * scale) / scale
+        # Not "<=": what has no logarithm, or overflows, is NaN and may be short.
+        return ~(np.abs(rounded - wide) > 8 * np.spacing(np.abs(flat)))
 
 
 def _format(numbers: list[float], digits: int) -> list[str]:
@@ -165,6 +176,10 @@ def tensor_texts(
     for depth in range(inner - 1, -1, -1):  # from the innermost axis outwards
         size = array.shape[keep + depth]
         count = int(np.prod(array.shape[: keep + depth], dtype=np.int64))
+        if size == 1:  # (batch, 1), as a model's outputs are: worth being fast
+            before, after = array_text(["\0"], level + depth, one_line).split("\0")
+            texts = [f"{before}{text}{after}" for text in texts]
+            continue
         texts = [
             array_text(texts[i * size : (i + 1) * size], level + depth, one_line)
             for i in range(count)

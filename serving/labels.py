@@ -21,6 +21,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from serving import rolled_back
+
 STABLE = "stable"
 
 
@@ -147,6 +149,7 @@ def rollback(
                 del model.version_labels[label]
         model.version_labels[STABLE] = to
         _list(model, {n for n in listed if n < to} | {to})
+        rolled_back.mark(model.base_path, to)
         return to
 
 

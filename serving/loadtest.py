@@ -35,6 +35,8 @@ class Load:
         end: array of float. When it was answered, or failed.
         status: array of int. The HTTP status; 0 without an answer in time.
         reasons: dict. How often each error happened.
+        reconnects: int. Requests that were sent again, on a fresh connection, as the
+            server had closed the idle one. Defaults to 0.
     """
 
     seconds: float
@@ -43,6 +45,7 @@ class Load:
     end: np.ndarray
     status: np.ndarray
     reasons: Mapping[str, int]
+    reconnects: int = 0
 
     @property
     def latency(self) -> np.ndarray:
@@ -56,7 +59,7 @@ class Load:
             dict: "requests", "errors", "rate" (meant), "throughput" (good answers a
             second, up to the last answer), "latency_ms" {percentile: value, "mean",
             "max"} of the good answers, None where there are none, "late_ms" (the
-            highest delay of this client itself) and "reasons".
+            highest delay of this client itself), "reasons" and "reconnects".
         """
         good = self.status == 200
         latency = 1000 * self.latency[good]
@@ -72,6 +75,7 @@ class Load:
             "latency_ms": figures,
             "late_ms": 1000 * float((self.sent - self.start).max(initial=0.0)),
             "reasons": dict(self.reasons),
+            "reconnects": self.reconnects,
         }
 
 
@@ -136,23 +140,25 @@ async def _load(
     sent, end = np.zeros(len(start)), np.zeros(len(start))
     status = np.zeros(len(start), int)
     reasons: dict[str, int] = {}
-    headers = {"Content-Type": "application/json"}
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
-        timeout=aiohttp.ClientTimeout(total=timeout),
-        headers=headers,
-    ) as session:
+    reconnects = 0
+    async with _session(timeout) as session, _session(timeout, True) as fresh:
 
         async def ask(number: int) -> None:
+            nonlocal reconnects
             sent[number] = loop.time() - begin
             reason = ""
             try:
-                body = bodies[number % len(bodies)]
-                async with session.post(url, data=body) as response:
-                    text = await response.read()
-                status[number] = response.status
-                if response.status != 200:
-                    reason = f"HTTP {response.status}: {text[:120].decode('latin-1')}"
+                body, reused = bodies[number % len(bodies)], set()
+                try:
+                    code, text = await _post(session, url, body, reused)
+                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                    if not reused:
+                        raise
+                    reconnects += 1
+                    code, text = await _post(fresh, url, body, reused)
+                status[number] = code
+                if code != 200:
+                    reason = f"HTTP {code}: {text[:120].decode('latin-1')}"
             except asyncio.TimeoutError:
                 reason = f"no answer within {timeout:g} s"
             except aiohttp.ClientError as error:
@@ -168,7 +174,30 @@ async def _load(
                 await asyncio.sleep(pause)
             tasks.append(asyncio.create_task(ask(number)))
         await asyncio.gather(*tasks)
-    return Load(seconds, start, sent, end, status, reasons)
+    return Load(seconds, start, sent, end, status, reasons, reconnects)
+
+
+def _session(timeout: float, force_close: bool = False) -> aiohttp.ClientSession:
+    """A session that notes in a request's context that its connection was used."""
+
+    async def note(_: Any, context: Any, params: Any) -> None:
+        context.trace_request_ctx.add("reused")
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(note)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=_CONNECTIONS, force_close=force_close),
+        timeout=aiohttp.ClientTimeout(total=timeout),
+        headers={"Content-Type": "application/json"},
+        trace_configs=[trace],
+    )
+
+
+async def _post(
+    session: aiohttp.ClientSession, url: str, body: bytes, context: set[str]
+) -> tuple[int, bytes]:
+    async with session.post(url, data=body, trace_request_ctx=context) as response:
+        return response.status, await response.read()
 
 
 def bodies(
@@ -193,7 +222,7 @@ def bodies(
         ValueError: a row does not fit the signature.
     """
     if rows is None:
-        rows = [_nothing(signature["inputs"])]
+        rows = [nothing(signature["inputs"])]
     count = math.ceil(len(rows) / rows_per_request)
     found = []
     for number in range(count):
@@ -207,8 +236,8 @@ def bodies(
     return found
 
 
-def _nothing(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of missing values; 0 for types without one."""
+def nothing(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of missing values for the inputs of a signature; 0 for types without."""
     row = {}
     for name, info in inputs.items():
         sizes = [int(d["size"]) for d in info.get("tensor_shape", {}).get("dim", ())]

@@ -142,3 +142,5 @@ LOAD_ATTEMPT_COUNT = Counter(
     ":tensorflow:cc:saved_model:load_attempt_count", ("model_path", "status")
 )
 LOAD_LATENCY = Counter(":tensorflow:cc:saved_model:load_latency", ("model_path",))
+# TF Serving has no such limits. The status is that of HTTP, or "closed".
+REFUSAL_COUNT = Counter(":serving:refusal_count", ("reason", "status"))

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from serving import labels as model_labels
+from serving import rolled_back
 
 _PUBLISHING, _DELETING = ".publishing-", ".deleting-"
 
@@ -69,6 +70,7 @@ def publish(
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
+        rolled_back.unmark(base, target)
         flush_one(base)
         _prune(base, keep, [int(target.name)])
     return target
@@ -78,7 +80,8 @@ def rollback(base_path: str | Path, to: int | None = None) -> Path:
     """Publishes an older version anew, under the next number.
 
     For a server that serves the newest version of a base path. One that reads a model
-    config file goes back in no time: see `serving.labels.rollback`.
+    config file goes back in no time: see `serving.labels.rollback`. The pipeline
+    does not publish the models of the versions above again; see `rolled_back`.
 
     Args:
         base_path: path. The directory of the versions.
@@ -98,6 +101,7 @@ def rollback(base_path: str | Path, to: int | None = None) -> Path:
         raise PublishError(
             f"There is no {wanted} to go back to in {base_path}. It has: {found}"
         )
+    rolled_back.mark(base_path, to)
     return publish(Path(base_path) / str(to), base_path, keep=len(found) + 1)
 
 

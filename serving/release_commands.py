@@ -66,7 +66,7 @@ def publish(args: argparse.Namespace) -> str:
 
 def rollback(args: argparse.Namespace) -> str:
     """Goes back to an older version; returns what is served now."""
-    from serving import labels
+    from serving import labels, rolled_back
     from serving.publish import rollback, versions
 
     if args.model_config_file:
@@ -74,6 +74,8 @@ def rollback(args: argparse.Namespace) -> str:
         version = labels.rollback(
             args.model_config_file, args.model_name, args.to, on_disk
         )
+        if args.model_base_path:  # which the file may name as the server sees it
+            rolled_back.mark(args.model_base_path, version)
         return f"{args.model_name}: version {version}"
     if not args.model_base_path:
         raise ValueError("Give --model-config-file or --model-base-path")

@@ -15,8 +15,9 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving import metrics
-from serving.api import answer, error_text
+from serving.api import answer, count, error_text
 from serving.config import METRICS_PATH, Limits
+from serving.errors import Code
 from serving.served_models import ServedModels
 
 _log = logging.getLogger("serving")
@@ -24,6 +25,12 @@ _log = logging.getLogger("serving")
 _SMALL_BODY = 2**16  # bytes, of which each connection may hold so many
 _NOT_FOUND = "<html><head><title>404 Not Found</title></head></html>"
 _TIMED_OUT = "Timed out waiting for notification"  # as TF Serving says it
+_REFUSALS = {  # {reason, as counted: (HTTP status, status as counted for the model)}
+    "in_flight": (503, Code.UNAVAILABLE),
+    "body_size": (413, Code.INVALID_ARGUMENT),
+    "body_time": (408, Code.DEADLINE_EXCEEDED),
+    "request_time": (504, Code.DEADLINE_EXCEEDED),
+}
 _CORS = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "POST, GET",
@@ -90,15 +97,35 @@ def make_app(
         elif not path.lower().startswith("/v1/") or "\n" in path:
             response = Response(_NOT_FOUND, 404, media_type="text/html")
         elif in_flight >= limits.max_in_flight:
-            response = _busy(limits)
+            response = busy(request, path)
         else:
             try:
                 response = await _bounded(request, path)
             except ClientDisconnect:
                 return
+        if stopping():
+            response.headers["connection"] = "close"
         if cors:
             response.headers.update(_CORS)
         await response(scope, receive, send)
+
+    def refused(
+        reason: str, request: Request, path: str, message: str, begun: bool = False
+    ) -> Response:
+        status, code = _REFUSALS[reason]
+        metrics.REFUSAL_COUNT.add(reason, str(status))
+        if not begun:  # else whoever has begun it counts it
+            count(models, request.method, path, code)
+        return _json(status, error_text(message))
+
+    def busy(request: Request, path: str) -> Response:
+        message = (
+            f"{limits.max_in_flight} requests are at work or wait; try again later or "
+            "raise --max-in-flight"
+        )
+        response = refused("in_flight", request, path, message)
+        response.headers["retry-after"] = "1"
+        return response
 
     async def _bounded(request: Request, path: str) -> Response:
         nonlocal in_flight
@@ -109,18 +136,18 @@ def make_app(
                 f"A request body has at most {limits.max_body_bytes} bytes; send fewer "
                 "rows a request or raise --max-body-mb"
             )
-            return _json(413, error_text(message))
+            return refused("body_size", request, path, message)
         except _OutOfTime:
             message = f"The body did not arrive within {limits.body_seconds:g} s"
-            response = _json(408, error_text(message))
+            response = refused("body_time", request, path, message)
             response.headers["connection"] = "close"  # the rest of it may still come
             return response
         except _Busy:
-            response = _busy(limits)
+            response = busy(request, path)
             response.headers["connection"] = "close"
             return response
         if in_flight >= limits.max_in_flight:  # meanwhile
-            return _busy(limits)
+            return busy(request, path)
         in_flight += 1
         try:
             return await _work(request, path, body)
@@ -136,13 +163,17 @@ def make_app(
                 headers={"content-type": "text/html; charset=ISO-8859-1"},
             )
         deadline = time.monotonic() + limits.request_seconds
-        work = asyncio.get_running_loop().run_in_executor(
-            executor, _answer_in_time, deadline, models, request.method, path, body
+        work = executor.submit(
+            _answer_in_time, deadline, models, request.method, path, body
         )
         try:
-            status, text = await asyncio.wait_for(work, limits.request_seconds)
+            status, text = await asyncio.wait_for(
+                asyncio.wrap_future(work), limits.request_seconds
+            )
         except asyncio.TimeoutError:
-            status, text = 504, error_text(_TIMED_OUT)
+            begun = not work.cancel()
+            _log.info("%s %s -> 504", request.method, path)
+            return refused("request_time", request, path, _TIMED_OUT, begun)
         if status >= 400:
             _log.info("%s %s -> %d", request.method, path, status)
         return _json(status, text)
@@ -174,16 +205,6 @@ def _path(scope: Scope) -> str:
     return path
 
 
-def _busy(limits: Limits) -> Response:
-    message = (
-        f"{limits.max_in_flight} requests are at work or wait; try again later or "
-        "raise --max-in-flight"
-    )
-    response = _json(503, error_text(message))
-    response.headers["retry-after"] = "1"
-    return response
-
-
 def _metrics(path: str, metrics_path: str) -> Response:
     if path != metrics_path:
         text = f"Unexpected path: {path}. Should be {metrics_path}"
@@ -207,13 +228,15 @@ def _json(status: int, text: str) -> Response:
 
 
 async def _read(request: Request, limits: Limits, arriving: set[Request]) -> bytes:
+    reading = asyncio.ensure_future(_join(request, limits, arriving))
     try:
-        body = await asyncio.wait_for(
-            _join(request, limits, arriving), limits.body_seconds
-        )
-    except asyncio.TimeoutError as error:
-        raise _OutOfTime from error
+        # Not `wait_for`: it gives up a body that arrived while the process slept.
+        await asyncio.wait({reading}, timeout=limits.body_seconds)
+        if not reading.done():
+            raise _OutOfTime
+        body = reading.result()
     finally:
+        reading.cancel()
         arriving.discard(request)
     if "gzip" in request.headers.get("content-encoding", ""):
         return _gunzip(body, limits.max_body_bytes)

@@ -1,11 +1,13 @@
 """The client's way to a server over REST."""
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import requests
+from urllib3.exceptions import ProtocolError
 
 from serving.columns import from_json
 from serving.retry import RequestError, retry
@@ -20,6 +22,10 @@ class RestChannel:
         version: int, str or None. A version, a label, or whatever is the newest.
         timeout: float. Seconds to wait for an answer.
         retries: int. How often to try again.
+
+    Attributes:
+        reconnects: int. How many requests were sent once more, on a fresh connection,
+            as the server had closed the idle one before it saw them.
     """
 
     def __init__(
@@ -37,6 +43,8 @@ class RestChannel:
             self._version = f"/{kind}/{version}"
         self._timeout, self._retries = timeout, retries
         self._session = requests.Session()
+        self._is_reused = False
+        self.reconnects = 0
 
     def close(self) -> None:
         """Closes the connection."""
@@ -77,19 +85,35 @@ class RestChannel:
     def _try(self, method: str, suffix: str, body: str | None) -> Any:
         url = self._model_url + suffix
         try:
-            response = self._session.request(
-                method, url, data=body, timeout=self._timeout
-            )
+            response = self._send(method, url, body)
         except requests.ConnectionError as error:
             raise RequestError(
                 f"Cannot reach {url}: {error}", is_passing=True
             ) from error
         except requests.RequestException as error:
             raise RequestError(f"{method} {url} failed: {error}") from error
+        self._is_reused = True
         if response.ok:
             return response.json()
         status = response.status_code
         raise RequestError(_message(response), status, is_passing=status == 503)
+
+    def _send(self, method: str, url: str, body: str | None) -> requests.Response:
+        """Sends a request; once more if an idle connection was closed meanwhile."""
+        ask = functools.partial(
+            self._session.request, method, url, data=body, timeout=self._timeout
+        )
+        reused, self._is_reused = self._is_reused, False
+        try:
+            return ask()
+        except requests.ConnectionError as error:
+            # "Connection aborted", before a byte of the answer.
+            aborted = error.args and isinstance(error.args[0], ProtocolError)
+            if not (reused and aborted):
+                raise
+        self._session.close()
+        self.reconnects += 1
+        return ask()
 
 
 def _message(response: requests.Response) -> str:

@@ -28,7 +28,6 @@ _log = logging.getLogger("serving")
 _THREADS = 16
 _BATCHED_THREADS = 64  # those of a batch wait together
 _DRAIN_SECONDS = 30
-_KEEP_ALIVE_SECONDS = 75
 _SPARE_FILES = 200  # for models, the log, the libraries
 
 
@@ -202,13 +201,14 @@ def _http_config(app: ASGIApp, limits: Limits) -> uvicorn.Config:
         limits = Limits(**{**vars(limits), "max_connections": most})
     return uvicorn.Config(
         app,
+        loop="asyncio",  # which reads before it looks at the clock, as we count on
         http=functools.partial(BoundedProtocol, limits=limits, idle={}),
         lifespan="off",
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=limits.idle_seconds,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
 

@@ -50,7 +50,8 @@ def export(
       is not binary. Where several are not, each has a `regress_{task}`.
 
     The two last are for the APIs of the same name. `assets.extra/model_card.json` tells
-    what the model takes and gives; see `tfmtl.model_card`.
+    what the model takes and gives; see `tfmtl.model_card`. No warm-up requests are
+    written: `python -m serving warmup PATH` adds one for every signature.
 
     Args:
         model: A built model.

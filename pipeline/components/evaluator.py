@@ -20,6 +20,7 @@ from pipeline.beam import arrow, evaluation
 from pipeline.config import Config, Task, nearest
 from pipeline.errors import PipelineError
 from pipeline.report import report
+from serving.rolled_back import identity
 
 SPLIT = "Split-test"
 SERVING = "Format-Serving"
@@ -98,7 +99,7 @@ def evaluator(
         "baseline": {"version": int(baseline.name)} if "baseline" in models else None,
         "baseline_note": refusal,
         # Of the model and of the one served now, comparable or not.
-        "compared": [saved_model.identity(p) for p in (model, baseline) if p],
+        "compared": [identity(p) for p in (model, baseline) if p],
         "blessed": not reasons,
         "gates": gates,
         "results": results,

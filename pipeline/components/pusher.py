@@ -2,6 +2,9 @@
 
 model, evaluation, blessing, infra_blessing -> pushed_model/pushed.json
 
+A model that was published before and rolled back since is not published again: without
+this, the next run would undo every rollback.
+
 The published copy's model card also has the metrics of the test split.
 """
 
@@ -14,6 +17,7 @@ from pipeline.components.evaluator import SERVING
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from serving.publish import PublishError, publish, publish_labelled
+from serving.rolled_back import is_rolled_back
 from tfmtl.model_card import CARD
 from tfmtl.model_card import read as read_card
 
@@ -41,6 +45,9 @@ def pusher(
         for reason in blessing.read(inputs[name])
     ]
     version = path = None
+    model = inputs["model"] / SERVING
+    if not reasons and is_rolled_back(model, config.push.destination):
+        reasons = [_rolled_back(config, model)]
     if not reasons:
         try:
             path = _publish(config, inputs)
@@ -53,6 +60,19 @@ def pusher(
     (outputs["pushed_model"] / "pushed.json").write_text(json.dumps(record) + "\n")
     notes = reasons or [f"version {version} is published at {path}"]
     return {"pushed": not reasons, "version": version, "notes": notes}
+
+
+def _rolled_back(config: Config, model: Path) -> str:
+    force = f"python -m serving publish {model} --model-base-path "
+    force += config.push.destination
+    if config.push.models_config:
+        force += f" --model-config-file {config.push.models_config}"
+        force += f" --model-name {config.name}"
+        force += "".join(f" --label {label}" for label in config.push.labels)
+    return (
+        "not pushed: this very model was published and has been rolled back. Train "
+        f"another one; to publish it all the same: {force}"
+    )
 
 
 def _publish(config: Config, inputs: Mapping[str, Path]) -> Path:

@@ -7,6 +7,7 @@ from pipeline.components.pusher import pusher
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from serving import labels
+from serving.__main__ import main as serving_command
 from tfmtl import model_card
 
 
@@ -108,3 +109,38 @@ def test_the_new_version_gets_its_labels(push, tmp_path):
     file.write_text("no config")
     with pytest.raises(PipelineError, match="push.models_config: .*text format"):
         push(models_config=str(file))
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_model_that_was_rolled_back_is_not_pushed_again(
+    push, tmp_path, capsys, labelled
+):
+    weights = tmp_path / "model" / "Format-Serving" / "variables" / "variables.index"
+    served, file = tmp_path / "served", tmp_path / "models.config"
+    options = {"models_config": str(file), "labels": ["stable"]} if labelled else {}
+    push(**options)
+    weights.write_bytes(b"bad")
+    push(**options)
+    back = ["rollback", "--model-base-path", str(served)]
+    if labelled:
+        back += ["--model-config-file", str(file), "--model-name", "small"]
+    assert serving_command(back) == 0
+    before = versions(tmp_path)
+    for _ in range(2):
+        summary, record = push(**options)
+        assert record == {"version": None, "path": None} and not summary["pushed"]
+    assert versions(tmp_path) == before
+    (note,) = summary["notes"]
+    assert "this very model was published and has been rolled back" in note
+    weights.write_bytes(b"better")  # a new model is pushed as ever
+    assert push(**options)[0]["pushed"]
+    weights.write_bytes(b"bad")  # and the old one is still known
+    assert not push(**options)[0]["pushed"]
+    force = note.partition("python -m serving ")[2].split()
+    assert serving_command(force) == 0
+    newest = max(served.glob("[0-9]*"), key=lambda path: int(path.name))
+    assert (newest / "variables" / "variables.index").read_bytes() == b"bad"
+    if labelled:
+        assert labels.labels(file, "small") == {"stable": int(newest.name)}
+    assert push(**options)[0]["pushed"]  # it is no longer rolled back
+    capsys.readouterr()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from serving.errors import ServingError
 from serving.json_reader import _Reader, parse
+from serving.json_tensor import to_tensor
 from serving.json_writer import decimals, tensor_texts, value_text
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -113,3 +114,33 @@ def test_layout_on_one_line_and_on_many():
     assert tensor_texts(np.zeros((2, 0, 3)), 1) == ["[[], []]"]
     assert value_text(3.4028235677973366e38) == "3.4028235677973366e+38"
     assert value_text({"a": [1, {}]}) == '{\n    "a": [1, {}]\n}'
+
+
+def _naive(value, digits):
+    text = f"{float(value):.6g}"
+    if type(value)(float(text)) != value:
+        text = f"{float(value):.{digits}g}"
+    return text if "." in text or "e" in text else text + ".0"
+
+
+@pytest.mark.parametrize("dtype, digits", [(np.float32, 9), (np.float64, 17)])
+def test_as_few_digits_as_read_back_the_same_but_six(dtype, digits):
+    random = np.random.default_rng(0)
+    long = random.lognormal(0, 18, 3000) * random.choice([-1, 1], 3000)
+    short = [float(f"{value:.{n}g}") for value in long[:1000] for n in (1, 5, 6, 7)]
+    edges = [10.0**n for n in range(-37, 38)] + [0.0, -0.0, 1e-40, 999999.5, 3e38]
+    values = np.array([*long, *short, *edges]).astype(dtype)
+    values = values[np.isfinite(values)]
+    near = np.nextafter(values, dtype(0))
+    values = np.concatenate([values, near])
+    assert decimals(values) == [_naive(value, digits) for value in values]
+
+
+def test_strings_that_hold_what_is_put_between_them():
+    texts = ["a", "", "b\0c", "é", "\udcff"]
+    expected = [b"a", b"", b"b\0c", "é".encode(), b"\xff"]
+    assert to_tensor(texts, "string").tolist() == expected
+    assert to_tensor(texts[:2] + texts[3:], "string").tolist() == [
+        *expected[:2],
+        *expected[3:],
+    ]

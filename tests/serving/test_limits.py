@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import re
 import resource
 import socket
 import threading
@@ -180,6 +181,49 @@ def test_more_requests_than_allowed_get_503_and_a_time_to_come_back(strict):
     assert refused.headers["Retry-After"] == "1"
     assert "4 requests are at work" in refused.json()["error"]
     _still_answers(strict)
+
+
+def _counted(server):
+    """{(metric, labels): number} of refusals and requests, as the page has them."""
+    page = requests.get(server.url + "/monitoring/prometheus/metrics", timeout=30).text
+    found = re.findall(
+        r"^:\S*:(refusal_count|request_count)\{(.*)\} (\d+)$", page, re.M
+    )
+    return {(name, labels): int(number) for name, labels, number in found}
+
+
+def test_refusals_are_counted_with_their_status(strict):
+    url, before = strict.url + "/v1/models/toy:predict", _counted(strict)
+    assert requests.post(url, b" " * (2**20 + 1), timeout=30).status_code == 413
+    threads = [
+        threading.Thread(target=requests.post, args=(url, _slow(100_000_000)))
+        for _ in range(5)  # one more than there is room for
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with _connect(strict) as connection:
+        connection.sendall(_HEAD + b"Content-Length: 100\r\n\r\n{")
+        assert _read_to_end(connection).startswith(b"HTTP/1.1 408 ")
+    with _connect(strict) as connection:
+        connection.sendall(_HEAD)
+        assert _read_to_end(connection) == b""
+    unknown = strict.url + "/v1/models/none:predict"  # of no model: no such label
+    assert requests.post(unknown, b" " * (2**20 + 1), timeout=30).status_code == 413
+    after = _counted(strict)
+    new = {key: n - before.get(key, 0) for key, n in after.items()}
+    assert {key: n for key, n in new.items() if n} == {
+        ("refusal_count", 'reason="body_size",status="413"'): 2,
+        ("refusal_count", 'reason="in_flight",status="503"'): 1,
+        ("refusal_count", 'reason="request_time",status="504"'): 4,
+        ("refusal_count", 'reason="body_time",status="408"'): 1,
+        ("refusal_count", 'reason="head_time",status="closed"'): 1,
+        ("request_count", 'model_name="toy",status="INVALID_ARGUMENT"'): 1,
+        ("request_count", 'model_name="toy",status="UNAVAILABLE"'): 1,
+        # The four that took too long, and the body that did not arrive.
+        ("request_count", 'model_name="toy",status="DEADLINE_EXCEEDED"'): 5,
+    }
 
 
 def _flood(server, count, sent):

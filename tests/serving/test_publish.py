@@ -130,7 +130,7 @@ def test_rollback_publishes_the_version_before_anew(saved_model, tmp_path):
         publish(saved_model, base)
     assert (rollback(base) / "saved_model.pb").read_bytes() == b"two"
     assert (rollback(base, to=1) / "saved_model.pb").read_bytes() == b"one"
-    assert _names(base) == ["1", "2", "3", "4", "5"]
+    assert _names(base) == [".rolled-back", "1", "2", "3", "4", "5"]
     with pytest.raises(PublishError, match="There is no version 9 .*It has: "):
         rollback(base, to=9)
     with pytest.raises(PublishError, match="no older version"):
