@@ -80,7 +80,9 @@ class CategoricalFeature(Section):
                 key, "capacity"
             )
             fits = self.by_vocabulary if kind == "vocabulary" else getattr(self, kind)
-            if key in self.model_fields_set and not fits:
+            # Not `model_fields_set`: a config that was dumped and read has set all.
+            changed = getattr(self, key) != type(self).model_fields[key].default
+            if changed and not fits:
                 raise ValueError(f"`{key}` needs a table by `{kind}`")
         return self
 

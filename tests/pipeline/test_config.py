@@ -15,6 +15,9 @@ FEED = Path(__file__).parents[2] / "configs" / "feed.yaml"
 )
 def test_every_config_of_ours_is_valid(path):
     loaded = config.load(path)
+    # As it goes to other processes.
+    dumped = loaded.model_dump_json()
+    assert config.Config.model_validate_json(dumped) == loaded
     assert loaded.name == path.stem
     assert loaded.workspace and loaded.push.destination
 
