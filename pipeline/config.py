@@ -476,6 +476,11 @@ class Config(Section):
         for i, feature in enumerate(self.features):
             if feature.kind != "categorical":
                 continue
+            if feature.capacity and self.train.workers != 1:
+                yield (
+                    f"features.{i}.capacity: one process alone can count ids; leave "
+                    "train.workers at 1, or take hash_buckets"
+                )
             other = first.setdefault(feature.table_name, feature)
             same = {"name": other.name, "table": other.table}
             if feature.model_copy(update=same) != other:

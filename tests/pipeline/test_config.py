@@ -106,6 +106,19 @@ def test_faults_are_explained(override, expected):
     assert expected in str(error.value)
 
 
+def test_scored_tables_need_a_single_worker():
+    overrides = ["features.tab.capacity=9", "train.workers=2"]
+    with pytest.raises(config.ConfigError, match="13.capacity: one process alone can"):
+        config.load(FEED, overrides)
+    config.load(FEED, overrides[:1])
+
+
+def test_what_a_config_says_of_itself_is_a_config():
+    """As workers of a training are given it."""
+    feed = config.load(FEED, ["features.tab.hash_buckets=9"])
+    assert config.Config(**feed.model_dump()) == feed
+
+
 def test_all_faults_are_told_at_once():
     with pytest.raises(config.ConfigError) as error:
         config.load(FEED, ["train.epochs=0", "train.batch_size=0", "pusch=1"])
