@@ -111,12 +111,13 @@ class Rows:
     def of(cls, batch: pa.RecordBatch, config: Config) -> Rows:
         """Reads a batch of examples."""
         names = batch.schema.names
+        values = labels(batch, config.tasks)
         return cls(
             batch.num_rows,
             dict(zip(names, map(Presence.of, batch.columns), strict=True)),
             dict(zip(names, batch.schema.types, strict=True)),
-            _label_sums(batch, config.tasks, config.domain),
-            label_pairs.pairs(labels(batch, config.tasks), config.tasks),
+            _label_sums(batch, values, config.tasks, config.domain),
+            label_pairs.pairs(values, config.tasks),
         )
 
     @classmethod
@@ -139,8 +140,12 @@ def _merge_values(merge, parts: Sequence[dict]) -> dict:
     return {key: merge([part[key] for part in parts if key in part]) for key in keys}
 
 
-def _label_sums(batch: pa.RecordBatch, tasks: Sequence[Task], domain: str | None):
-    values = labels(batch, tasks)
+def _label_sums(
+    batch: pa.RecordBatch,
+    values: dict[str, np.ndarray],
+    tasks: Sequence[Task],
+    domain: str | None,
+) -> dict[tuple[str, str], LabelSum]:
     if domain is None:
         names, code = [], np.zeros(batch.num_rows, int)
     else:
