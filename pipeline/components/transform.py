@@ -143,32 +143,16 @@ class _WriteShard(beam.DoFn):
     def _write(self, source: str, target: str, start: int, stop: int) -> None:
         # A runner may try a shard twice, even at a time; a reader sees whole ones only.
         temporary = Path(target).with_name(f".{uuid.uuid4().hex}")
-        seen: list[int] = []
-        batches = self._batches(Path(source), start, stop)
-        tfrecord.write(temporary, self._blocks(batches, seen))
-        if sum(seen) != stop - start:
-            raise PipelineError(
-                f"{source} must hold the rows {start} to {stop}. Received: {sum(seen)} "
-                "of them. The examples have changed since the job began; run it again"
-            )
+        tfrecord.write(temporary, self._blocks(Path(source), start, stop))
         os.replace(temporary, target)
 
-    def _blocks(
-        self, batches: Iterator[tuple[int, dict]], seen: list[int]
-    ) -> Iterator[np.ndarray]:
-        """Yields serialized examples; puts the rows of each batch into `seen`."""
-        for rows, values in batches:
-            yield from encoder.blocks(values, self._rows_per_record)
-            seen.append(rows)
-
-    def _batches(
-        self, source: Path, start: int, stop: int
-    ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Yields the rows of each batch, and its transformed columns and labels."""
+    def _blocks(self, source: Path, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Yields serialized examples, of one batch after the other."""
         import tensorflow as tf
 
         names = [feature.name for feature in self._features]
         columns = [*names, *arrow.label_columns(self._tasks)]
+        rows = 0
         for batch in arrow.read_batches(
             source, columns=columns, start=start, stop=stop, dictionaries=True
         ):
@@ -182,7 +166,13 @@ class _WriteShard(beam.DoFn):
                 for name, (_, where) in raw.items()
             }
             values |= arrow.labels(batch, self._tasks)
-            yield batch.num_rows, values
+            yield from encoder.blocks(values, self._rows_per_record)
+            rows += batch.num_rows
+        if rows != stop - start:
+            raise PipelineError(
+                f"{source} must hold the rows {start} to {stop}. Received: {rows} of "
+                "them. The examples have changed since the job began; run it again"
+            )
 
 
 def _fed(values: np.ndarray, where: np.ndarray | None) -> np.ndarray:
