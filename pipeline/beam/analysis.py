@@ -26,6 +26,7 @@ from pipeline.beam import arrow, runner, summaries
 from pipeline.beam.quantiles import histogram, quantiles
 from pipeline.beam.rows import Rows
 from pipeline.beam.summaries import Numbers, Values
+from pipeline.beam.whole import whole
 from pipeline.config import CategoricalFeature, Config
 from pipeline.errors import PipelineError
 
@@ -183,10 +184,9 @@ class _Record(beam.DoFn):
 
     def finish_bundle(self) -> None:
         # Not by Beam's sinks: their stages take longer than this, and the Dask runner
-        # has none. A file is whole, or does not have its name.
-        part = self._records / f".{uuid.uuid4().hex}"
-        part.write_text("".join(self._lines))
-        part.rename(self._records / f"{part.name[1:]}.jsonl")
+        # has none.
+        with whole(self._records / f"{uuid.uuid4().hex}.jsonl") as part:
+            part.write_text("".join(self._lines))
 
     def process(self, element: tuple[Key, Any]) -> None:
         key, part = element
@@ -216,11 +216,9 @@ def vocabulary_columns(config: Config) -> list[str]:
 def write_vocabulary(values: Values, path: Path) -> None:
     """Writes one shard of a vocabulary."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A worker that is tried twice writes the same file, and only ever a whole one.
-    temporary = path.with_name(f".{uuid.uuid4().hex}")
     value = values.value.cast(pa.string())
-    pq.write_table(pa.table({"value": value, "count": values.count}), temporary)
-    temporary.replace(path)
+    with whole(path) as part:
+        pq.write_table(pa.table({"value": value, "count": values.count}), part)
 
 
 def _rows(part: Rows) -> dict:

@@ -3,10 +3,8 @@
 Results come back through files: only the local runner shares memory with its caller.
 """
 
-import os
 import pickle
 import tempfile
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import apache_beam as beam
 
 from pipeline.beam.runner import pipeline
+from pipeline.beam.whole import whole
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 
@@ -63,6 +62,5 @@ class _Call(beam.DoFn):
             result = self.function(index, item)
         except PipelineError as error:
             result = error  # Raised here, a runner would try again and wrap it.
-        part = Path(self.folder, uuid.uuid4().hex)
-        part.write_bytes(pickle.dumps(result))
-        os.replace(part, Path(self.folder, str(index)))
+        with whole(Path(self.folder, str(index))) as part:
+            part.write_bytes(pickle.dumps(result))

@@ -5,9 +5,7 @@ that does not fit its column counts as missing, and so does a column that is not
 """
 
 import functools
-import os
 import tempfile
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import pyarrow.parquet as pq
 from pipeline.beam import analysis, columns, sources
 from pipeline.beam.each import each
 from pipeline.beam.sources import Source
+from pipeline.beam.whole import whole
 from pipeline.config import Config, Feature
 
 _SPLIT = "served"
@@ -63,9 +62,8 @@ def _write(
         for f in features
     ]
     schema = pa.schema([(column.name, column.type) for column in wanted])
-    part = folder / uuid.uuid4().hex
-    with pq.ParquetWriter(part, schema) as writer:
+    target = folder / f"Split-{_SPLIT}" / f"part-{index:08d}.parquet"
+    with whole(target, folder) as part, pq.ParquetWriter(part, schema) as writer:
         for chunk in sources.read(source):
             rows, _ = columns.cast(chunk.rows, wanted)
             writer.write_batch(rows)
-    os.replace(part, folder / f"Split-{_SPLIT}" / f"part-{index:08d}.parquet")

@@ -1,12 +1,12 @@
 """The Parquet files of one split that one worker writes."""
 
-import os
-import uuid
 from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from pipeline.beam.whole import whole
 
 SHARD_ROWS = 32_768
 
@@ -58,6 +58,5 @@ class Shards:
             self.writing = None
 
     def _save(self, table: pa.Table, path: Path) -> None:
-        part = self.work / uuid.uuid4().hex
-        pq.write_table(table, part, compression="zstd")
-        os.replace(part, path)
+        with whole(path, self.work) as part:
+            pq.write_table(table, part, compression="zstd")

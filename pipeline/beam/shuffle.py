@@ -5,7 +5,6 @@ share. An element is (partition, some thousand rows in Arrow's IPC format).
 """
 
 import pickle
-import uuid
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipeline.beam import columns, compute, ingest, sources, splits
 from pipeline.beam.columns import Column, Misfits
 from pipeline.beam.dead_letters import DeadLetters
 from pipeline.beam.sources import Source
+from pipeline.beam.whole import whole
 from pipeline.config_data import Action, Data, History
 from pipeline.errors import PipelineError
 
@@ -148,9 +148,8 @@ class Step(beam.DoFn):
             report = yield from self.run(element, *side)
         except PipelineError as error:
             report = error
-        part = self.reports / uuid.uuid4().hex
-        part.write_bytes(pickle.dumps(report))
-        part.rename(self.reports / f"{self.name}-{element[0]:08d}.report")
+        with whole(self.reports / f"{self.name}-{element[0]:08d}.report") as part:
+            part.write_bytes(pickle.dumps(report))
 
 
 class Read(Step):

@@ -11,9 +11,7 @@ hold its rows in the order of the examples.
 """
 
 import json
-import os
 import tempfile
-import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +21,7 @@ import apache_beam as beam
 import numpy as np
 
 from pipeline.beam import arrow, encoder, runner, tfrecord
+from pipeline.beam.whole import whole
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 
@@ -141,10 +140,8 @@ class _WriteShard(beam.DoFn):
                 shard.result()
 
     def _write(self, source: str, target: str, start: int, stop: int) -> None:
-        # A runner may try a shard twice, even at a time; a reader sees whole ones only.
-        temporary = Path(target).with_name(f".{uuid.uuid4().hex}")
-        tfrecord.write(temporary, self._blocks(Path(source), start, stop))
-        os.replace(temporary, target)
+        with whole(Path(target)) as part:
+            tfrecord.write(part, self._blocks(Path(source), start, stop))
 
     def _blocks(self, source: Path, start: int, stop: int) -> Iterator[np.ndarray]:
         """Yields serialized examples, of one batch after the other."""

@@ -1,0 +1,25 @@
+"""Files that are whole, or not there: a reader sees no half of one."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def whole(path: Path, work: Path | None = None) -> Iterator[Path]:
+    """Yields where to write; the file gets its name when the block has been left.
+
+    A runner may try an element twice, even at a time. Each try writes a file of its
+    own, and the last one to end stays. Of a try that fails or dies, a file with a dot
+    before its name is left over.
+
+    Args:
+        path: The name of the file.
+        work: A folder on the same disk for what is not whole yet. Defaults to that of
+            the file.
+    """
+    part = (work or path.parent) / f".{uuid.uuid4().hex}"
+    yield part
+    os.replace(part, path)
