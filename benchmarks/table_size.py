@@ -27,6 +27,7 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
+from peers import in_memory
 
 import tfmtl
 
@@ -69,11 +70,7 @@ def batches(rows: int, steps: int) -> tf.data.Dataset:
         for i in range(NUMBERS)
     }
     y = {task: (rng.random(steps * BATCH) < 0.2).astype("float32") for task in TASKS}
-    dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH)
-    # Nothing to tune here, and tf.data's tuner can hold up the end of an epoch.
-    untuned = tf.data.Options()
-    untuned.autotune.enabled = False
-    return dataset.cache().prefetch(2).with_options(untuned)
+    return in_memory.dataset(x, y, BATCH)
 
 
 def measure(name: str, sizes: list[int], repeats: int) -> dict[int, list[tuple]]:

@@ -8,6 +8,7 @@ import os
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
+import in_memory
 import tables
 import tensorflow as tf
 import worker
@@ -76,13 +77,7 @@ def build(case):
     columns = [*ids.T.astype("int32"), *numbers.T]
     x = {f.name: c[:, None] for f, c in zip(features, columns, strict=True)}
     y = {task: label[:, None] for task, label in zip(tasks, labels.T, strict=True)}
-    dataset = tf.data.Dataset.from_tensor_slices((x, y))
-    dataset = dataset.batch(case["batch"], drop_remainder=True).cache().prefetch(2)
-    # Nothing to tune here; and tf.data's tuner, which wakes 10, 30, ... 630, 1270 ms
-    # after an epoch has begun, can hold up its end until it wakes again.
-    untuned = tf.data.Options()
-    untuned.autotune.enabled = False
-    dataset = dataset.with_options(untuned)
+    dataset = in_memory.dataset(x, y, case["batch"], drop_remainder=True)
     examples = int(dataset.cardinality()) * case["batch"]
     return (
         model.count_params(),

@@ -3,6 +3,7 @@
 Variants: "adam", "lazy_adam", "sgd"; with "+jit" at the end, XLA is on.
 """
 
+import in_memory
 import keras
 import tables
 import tensorflow as tf
@@ -37,13 +38,7 @@ def build(case):
     columns = [*ids.T.astype(features[0].dtype), *numbers.T]
     x = {feature.name: x for feature, x in zip(features, columns, strict=True)}
     y = {task.name: y for task, y in zip(tasks, labels.T, strict=True)}
-    dataset = tf.data.Dataset.from_tensor_slices((x, y))
-    dataset = dataset.batch(case["batch"], drop_remainder=True).cache().prefetch(2)
-    # Nothing to tune here; and tf.data's tuner, which wakes 10, 30, ... 630, 1270 ms
-    # after an epoch has begun, can hold up its end until it wakes again.
-    untuned = tf.data.Options()
-    untuned.autotune.enabled = False
-    dataset = dataset.with_options(untuned)
+    dataset = in_memory.dataset(x, y, case["batch"], drop_remainder=True)
     examples = int(dataset.cardinality()) * case["batch"]
     return (
         model.count_params(),
