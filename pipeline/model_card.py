@@ -24,7 +24,8 @@ import pyarrow as pa
 
 from pipeline import fingerprint
 from pipeline.components import statistics_gen
-from pipeline.config import Config, Feature
+from pipeline.config import Config
+from pipeline.config_features import Feature
 from tfmtl import model_card
 
 _EXAMPLES = 3

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.beam import arrow
-from pipeline.config import (
+from pipeline.config_features import (
     CategoricalFeature,
     Feature,
     NumericFeature,

@@ -27,7 +27,8 @@ from pipeline.beam.quantiles import histogram, quantiles
 from pipeline.beam.rows import Rows
 from pipeline.beam.summaries import Numbers, Values
 from pipeline.beam.whole import whole
-from pipeline.config import CategoricalFeature, Config
+from pipeline.config import Config
+from pipeline.config_features import CategoricalFeature
 from pipeline.errors import PipelineError
 
 TOP = 100  # most frequent values that are kept of a string column

@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config import Feature, SequenceFeature, Task
+from pipeline.config import Task
+from pipeline.config_features import Feature, SequenceFeature
 
 BATCH_ROWS = 16_384
 

@@ -16,7 +16,8 @@ from pipeline.beam import analysis, columns, sources
 from pipeline.beam.each import each
 from pipeline.beam.sources import Source
 from pipeline.beam.whole import whole
-from pipeline.config import Config, Feature
+from pipeline.config import Config
+from pipeline.config_features import Feature
 
 _SPLIT = "served"
 _TYPES = {

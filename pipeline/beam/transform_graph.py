@@ -27,8 +27,8 @@ import tensorflow as tf
 
 from pipeline.beam import vocabulary
 from pipeline.beam.vocabulary import Vocabulary
-from pipeline.config import CategoricalFeature, Feature, NumericFeature
-from pipeline.config import Vocabulary as Limits
+from pipeline.config_features import CategoricalFeature, Feature, NumericFeature
+from pipeline.config_features import Vocabulary as Limits
 from pipeline.errors import PipelineError
 
 _MANY = 2**62

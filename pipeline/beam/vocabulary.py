@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from pipeline.config import Vocabulary as Limits
+from pipeline.config_features import Vocabulary as Limits
 
 # A vocabulary file has one value a line, and TensorFlow drops "\r" as it reads one.
 # The backslash comes first, as the others bring new ones.

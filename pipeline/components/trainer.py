@@ -13,7 +13,8 @@ from tqdm import tqdm
 import tfmtl
 from pipeline import model_card, saved_model, warm_start, workers
 from pipeline.beam import arrow
-from pipeline.config import Config, ConfigError, Feature, nearest
+from pipeline.config import Config, ConfigError, nearest
+from pipeline.config_features import Feature
 from pipeline.errors import PipelineError
 from serving.warmup import write_warmup
 

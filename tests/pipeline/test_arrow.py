@@ -4,7 +4,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.beam import arrow
-from pipeline.config import CategoricalFeature, NumericFeature, SequenceFeature, Task
+from pipeline.config import Task
+from pipeline.config_features import (
+    CategoricalFeature,
+    NumericFeature,
+    SequenceFeature,
+)
 
 FEATURES = [
     CategoricalFeature(kind="categorical", name="city"),

@@ -15,7 +15,11 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 from pipeline.beam import arrow, encoder
 from pipeline.beam.transform_graph import TransformGraph
 from pipeline.beam.vocabulary import Vocabulary
-from pipeline.config import CategoricalFeature, NumericFeature, SequenceFeature
+from pipeline.config_features import (
+    CategoricalFeature,
+    NumericFeature,
+    SequenceFeature,
+)
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 FLOATS = st.floats(width=32)

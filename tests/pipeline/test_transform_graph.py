@@ -10,8 +10,12 @@ import tensorflow as tf
 
 from pipeline.beam import encoder, transform_graph, vocabulary
 from pipeline.beam.vocabulary import Vocabulary
-from pipeline.config import CategoricalFeature, NumericFeature, SequenceFeature
-from pipeline.config import Vocabulary as Limits
+from pipeline.config_features import (
+    CategoricalFeature,
+    NumericFeature,
+    SequenceFeature,
+)
+from pipeline.config_features import Vocabulary as Limits
 from pipeline.errors import PipelineError
 
 ODD_VALUES = [
