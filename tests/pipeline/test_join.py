@@ -5,13 +5,12 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import config as config_
-from pipeline.beam import join, matching, splits
+from pipeline.beam import arrow, join, matching, splits
 from pipeline.components.example_gen import example_gen
 from pipeline.errors import PipelineError
 
@@ -35,10 +34,12 @@ def _config(data, features=(), tasks=("click",), rate=0.0, user="user"):
 def _run(config, folder):
     folder.mkdir()
     summary = example_gen(config, {}, {"examples": folder})
-    rows = []
-    for name in splits.NAMES:
-        for path in sorted((folder / f"Split-{name}").glob("data-*.parquet")):
-            rows += pq.read_table(path, partitioning=None).to_pylist()
+    rows = [
+        row
+        for name in splits.NAMES
+        for batch in arrow.read_batches(folder / f"Split-{name}")
+        for row in batch.to_pylist()
+    ]
     _adds_up(summary)
     assert len(rows) == summary["rows"]
     return summary, rows

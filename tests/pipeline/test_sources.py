@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline import config as config_
 from pipeline import stages
-from pipeline.beam import ranges, readers, sources, splits
+from pipeline.beam import arrow, ranges, readers, sources, splits
 from pipeline.components.example_gen import example_gen
 from pipeline.config_data import Reading
 from pipeline.errors import PipelineError
@@ -48,10 +48,12 @@ def _rows(count=200):
 def _run(config, folder):
     folder.mkdir()
     summary = example_gen(config, {}, {"examples": folder})
-    rows = []
-    for name in splits.NAMES:
-        for path in sorted((folder / f"Split-{name}").glob("data-*.parquet")):
-            rows += pq.read_table(path, partitioning=None).to_pylist()
+    rows = [
+        row
+        for name in splits.NAMES
+        for batch in arrow.read_batches(folder / f"Split-{name}")
+        for row in batch.to_pylist()
+    ]
     assert summary["rows_in"] == summary["rows"] + summary["dead"]
     return summary, sorted(rows, key=lambda row: int(row["user"][1:]))
 
