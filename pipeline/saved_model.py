@@ -3,7 +3,7 @@
 Nothing here knows how the model was made; what a server can read is enough.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,8 @@ def requests(
     Returns:
         {signature: {input: array}}, with all rows; `rank` takes each row's user.
     """
+    from serving.examples import serialized
+
     found = {}
     for name, signature in signatures(folder).items():
         inputs = set(signature.inputs)
@@ -142,25 +144,6 @@ def user_features(folder: Path) -> list[str]:
     from tfmtl import model_card
 
     return model_card.read(folder).get("rank", {}).get("user_features") or []
-
-
-def serialized(raw: Mapping[str, np.ndarray]) -> Iterator[bytes]:
-    """Raw rows as serialized `tf.Example`s; what is missing is left out."""
-    import tensorflow as tf
-
-    for row in range(len(next(iter(raw.values())))):
-        example = tf.train.Example()
-        for name, array in raw.items():
-            values = np.atleast_1d(array[row])  # (max_length,) of a sequence
-            if array.dtype == object:
-                length = np.flatnonzero(values != b"").max(initial=-1) + 1
-                values, kind = values[:length], "bytes_list"
-            else:
-                values, kind = values[~np.isnan(values)], "float_list"
-            if len(values):
-                feature = example.features.feature[name]
-                getattr(feature, kind).value.extend(values)
-        yield example.SerializeToString()
 
 
 class Scorer:

@@ -1,8 +1,9 @@
-"""The tf.Examples of classify and regress requests, written as plain JSON objects."""
+"""The tf.Examples of requests: made of plain JSON objects, or of raw features."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from serving.errors import invalid
@@ -57,6 +58,28 @@ def with_context(
             whole.features.feature[name].CopyFrom(feature)
         merged.append(whole.SerializeToString())
     return merged
+
+
+def serialized(raw: Mapping[str, np.ndarray]) -> Iterator[bytes]:
+    """Yields raw rows as serialized `tf.Example`s; what is missing is left out.
+
+    Args:
+        raw: {feature: array (rows,) or (rows, length)}: bytes as objects, "" missing
+            or, at the end of a row, padding; floats, NaN missing; or integers.
+    """
+    for row in range(len(next(iter(raw.values())))):
+        example = tf.train.Example()
+        for name, array in raw.items():
+            values, kind = np.atleast_1d(array[row]), "int64_list"
+            if array.dtype == object:
+                length = np.flatnonzero(values != b"").max(initial=-1) + 1
+                values, kind = values[:length], "bytes_list"
+            elif array.dtype.kind == "f":
+                values, kind = values[~np.isnan(values)], "float_list"
+            if len(values):
+                feature = example.features.feature[name]
+                getattr(feature, kind).value.extend(values.tolist())
+        yield example.SerializeToString()
 
 
 def _example(value: Any) -> tf.train.Example:

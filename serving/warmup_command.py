@@ -6,7 +6,7 @@ for a model from elsewhere, this does.
 
 import argparse
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,8 @@ def requests(
     """
     from google.protobuf.json_format import MessageToDict
 
+    from serving.examples import serialized
+
     inputs = {
         name: {
             key: MessageToDict(info, preserving_proto_field_name=True)
@@ -80,7 +82,8 @@ def requests(
     for name, wanted in inputs.items():
         (key, *others), dtypes = wanted, {info["dtype"] for info in wanted.values()}
         if not others and key in ("examples", "inputs") and dtypes == {"DT_STRING"}:
-            found[name] = {key: list(_serialized(given))}
+            # No raw features, no values: the empty example.
+            found[name] = {key: list(serialized(given)) if given else [b""]}
         else:
             found[name] = given if wanted == raw else _arrays(wanted, None)
     return found
@@ -100,21 +103,3 @@ def _arrays(inputs: Mapping[str, Any], rows: Any) -> Arrays:
         )
         for name, column in columns.items()
     }
-
-
-def _serialized(arrays: Arrays) -> Iterator[bytes]:
-    """Rows as serialized `tf.Example`s; what is missing is left out."""
-    import numpy as np
-    import tensorflow as tf
-
-    kinds = {"O": "bytes_list", "f": "float_list"}
-    for row in range(len(next(iter(arrays.values()), [None]))):
-        example = tf.train.Example()
-        for name, array in arrays.items():
-            values = np.atleast_1d(array[row])
-            values = [v for v in values.tolist() if v != b"" and v == v]
-            if values:
-                feature = example.features.feature[name]
-                kind = kinds.get(array.dtype.kind, "int64_list")
-                getattr(feature, kind).value.extend(values)
-        yield example.SerializeToString()
