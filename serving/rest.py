@@ -29,7 +29,6 @@ _REFUSALS = {  # {reason, as counted: (HTTP status, status as counted for the mo
     "in_flight": (503, Code.UNAVAILABLE),
     "body_size": (413, Code.INVALID_ARGUMENT),
     "body_time": (408, Code.DEADLINE_EXCEEDED),
-    "request_time": (504, Code.DEADLINE_EXCEEDED),
 }
 _CORS = {
     "access-control-allow-origin": "*",
@@ -109,13 +108,10 @@ def make_app(
             response.headers.update(_CORS)
         await response(scope, receive, send)
 
-    def refused(
-        reason: str, request: Request, path: str, message: str, begun: bool = False
-    ) -> Response:
+    def refused(reason: str, request: Request, path: str, message: str) -> Response:
         status, code = _REFUSALS[reason]
         metrics.REFUSAL_COUNT.add(reason, str(status))
-        if not begun:  # else whoever has begun it counts it
-            count(models, request.method, path, code)
+        count(models, request.method, path, code)
         return _json(status, error_text(message))
 
     def busy(request: Request, path: str) -> Response:
@@ -171,9 +167,11 @@ def make_app(
                 asyncio.wrap_future(work), limits.request_seconds
             )
         except asyncio.TimeoutError:
-            begun = not work.cancel()
-            _log.info("%s %s -> 504", request.method, path)
-            return refused("request_time", request, path, _TIMED_OUT, begun)
+            if work.cancel():  # else whoever has begun it counts it for the model
+                count(models, request.method, path, Code.DEADLINE_EXCEEDED)
+            status, text = 504, error_text(_TIMED_OUT)
+        if status == 504:  # by this clock, the graph's or that of the queue
+            metrics.REFUSAL_COUNT.add("request_time", "504")
         if status >= 400:
             _log.info("%s %s -> %d", request.method, path, status)
         return _json(status, text)
@@ -217,6 +215,7 @@ def _answer_in_time(
 ) -> tuple[int, str]:
     """Answers a request, unless it waited for a thread so long that nobody listens."""
     if time.monotonic() >= deadline:
+        count(models, method, path, Code.DEADLINE_EXCEEDED)
         return 504, error_text(_TIMED_OUT)
     return answer(models, method, path, body)
 

@@ -13,7 +13,9 @@ import time
 import pytest
 import requests
 import uvicorn
+from tensorflow.core.protobuf.config_pb2 import RunOptions
 
+from serving import servable
 from serving.config import Limits, ModelConfig
 from serving.connections import BoundedProtocol
 from serving.server import Server
@@ -223,6 +225,21 @@ def test_refusals_are_counted_with_their_status(strict):
         ("request_count", 'model_name="toy",status="UNAVAILABLE"'): 1,
         # The four that took too long, and the body that did not arrive.
         ("request_count", 'model_name="toy",status="DEADLINE_EXCEEDED"'): 5,
+    }
+
+
+def test_a_graph_that_gives_up_first_is_counted_too(base_path, monkeypatch):
+    """As under load, where the server may look at its own clock later."""
+    soon = RunOptions(timeout_in_ms=200)
+    monkeypatch.setattr(servable, "RunOptions", lambda timeout_in_ms: soon)
+    with Server([ModelConfig("toy", base_path)], limits=_LIMITS) as server:
+        url, before = server.url + "/v1/models/toy:predict", _counted(server)
+        assert requests.post(url, _slow(100_000_000), timeout=30).status_code == 504
+        after = _counted(server)
+    new = {key: n - before.get(key, 0) for key, n in after.items()}
+    assert {key: n for key, n in new.items() if n} == {
+        ("refusal_count", 'reason="request_time",status="504"'): 1,
+        ("request_count", 'model_name="toy",status="DEADLINE_EXCEEDED"'): 1,
     }
 
 
