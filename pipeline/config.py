@@ -218,18 +218,22 @@ class Push(Section):
 
     `models_config`: a TF Serving model config file, in which the new version is added
     to those to serve, and gets the labels in `labels`, such as [canary]. The model is
-    the one of the pipeline's name. See `serving.labels`.
+    the one of the pipeline's name. `urls`: the servers that read the file. A label is
+    moved once all of them have loaded the version; without them it is not moved, and
+    the Pusher says which command does it. See `serving.release`.
     """
 
     destination: str
     keep: Annotated[int, Field(ge=1)] = 3
     models_config: str | None = None
     labels: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]] = []
+    urls: list[Annotated[str, Field(pattern=r"^(https?|grpc)://")]] = []
 
     @model_validator(mode="after")
     def _check(self) -> "Push":
-        if self.labels and not self.models_config:
-            raise ValueError("`labels` stand in a file; give `models_config` too")
+        for key in ("labels", "urls"):
+            if getattr(self, key) and not self.models_config:
+                raise ValueError(f"`{key}` go with a file; give `models_config` too")
         return self
 
 

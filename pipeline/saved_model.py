@@ -18,14 +18,14 @@ from pipeline.config_features import (
     SequenceFeature,
 )
 from pipeline.errors import PipelineError
+from serving.publish import versions
 
 DEFAULT = "serving_default"
 
 
 def served(base_path: Path) -> Path | None:
     """The newest version under a model's base path; None where there is none."""
-    versions = [p for p in base_path.glob("*") if p.name.isdigit() and p.is_dir()]
-    return max(versions, key=lambda path: int(path.name), default=None)
+    return max(versions(base_path).items(), default=(0, None))[1]
 
 
 def signatures(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline import gain, saved_model
 from pipeline.config import Config
-from serving.rolled_back import identity
+from serving.rollbacks import identity
 
 
 @dataclasses.dataclass(frozen=True)

@@ -60,19 +60,21 @@ def _predict(args: argparse.Namespace) -> int:
     return 0
 
 
-def _printed(work: Callable[[argparse.Namespace], str]) -> _Command:
-    """A command that prints what a function returns, or what it raises."""
+def _guarded(work: Callable[[argparse.Namespace], int]) -> _Command:
+    """A command whose errors are one line each."""
 
     def command(args: argparse.Namespace) -> int:
         from serving.retry import RequestError
 
         try:
-            print(work(args))
+            return work(args)
         except (ValueError, OSError) as error:
             return _fail(error)
         except RequestError as error:
             return _fail(error, status=1)
-        return 0
+        except KeyboardInterrupt:
+            print("interrupted: run the same command again to finish", file=sys.stderr)
+            return 130
 
     return command
 
@@ -106,12 +108,12 @@ def _parser() -> argparse.ArgumentParser:
         ("rollback", "go back to an older version"),
         ("label", "give labels to versions"),
     ):
-        command = _printed(getattr(release_commands, name))
+        command = _guarded(getattr(release_commands, name))
         added = _add(commands, name, command, text)
         getattr(release_commands, f"add_{name}")(added)
 
     warmup = _add(
-        commands, "warmup", _printed(warmup_command.run), "write warm-up requests for "
+        commands, "warmup", _guarded(warmup_command.run), "write warm-up requests for "
         "every signature of an exported model",
     )  # fmt: skip
     warmup_command.add_arguments(warmup)

@@ -155,7 +155,11 @@ class Client:
 
     def status(self) -> dict[int, str]:
         """Gives the state of each version, `{2: "AVAILABLE", 1: "END"}`."""
-        return self._channel.status()
+        return {version: state for version, (state, _) in self.states().items()}
+
+    def states(self) -> dict[int, tuple[str, str]]:
+        """Gives state and load error of each version; the error may be ""."""
+        return self._channel.states()
 
     def metadata(self) -> dict[str, Any]:
         """Gives name, version and signatures as the server tells them."""

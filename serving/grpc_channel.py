@@ -73,12 +73,14 @@ class GrpcChannel:
             "metadata": {"signature_def": _to_dict(signatures)},
         }
 
-    def status(self) -> dict[int, str]:
-        """Gives the state of each version."""
+    def states(self) -> dict[int, tuple[str, str]]:
+        """Gives state and load error of each version."""
         request = get_model_status_pb2.GetModelStatusRequest()
         request.model_spec.name = self._name
         found = self._ask(self._models.GetModelStatus, request).model_version_status
-        return {status.version: _STATE.Name(status.state) for status in found}
+        return {
+            v.version: (_STATE.Name(v.state), v.status.error_message) for v in found
+        }
 
     def predict(
         self,

@@ -21,6 +21,7 @@ from serving.batching import Batcher
 from serving.config import ModelConfig
 from serving.errors import Code, ServingError, invalid, servable_not_found
 from serving.servable import Servable
+from serving.version_folders import on_disk as versions_on_disk
 from serving.warmup import replay_warmup
 
 _log = logging.getLogger("serving")
@@ -63,37 +64,30 @@ class Model:
         self._poll_error = ""
         self._has_garbage = False
 
-    def poll(self, unload: bool = True) -> list[int]:
-        """Brings memory in line with the base path, once.
-
-        Args:
-            unload: bool. Whether versions that are not wanted leave. Defaults to yes.
-
-        Returns:
-            list of int, the available versions that are to stay.
-        """
+    def poll(self) -> None:
+        """Brings memory in line with the base path, once."""
         try:
             on_disk = versions_on_disk(self.config.base_path)
         except OSError as error:  # what is loaded serves on until the path is back
             if str(error) != self._poll_error:
                 _log.warning("%s: cannot list versions: %s", self.config.name, error)
             self._poll_error = str(error)
-            return self.available()
+            return
         self._poll_error = ""
+        self._forgive(on_disk)
         wanted = self._wanted(on_disk)
         while missing := [n for n in wanted if n not in self.available()]:
             self._load(missing[-1], on_disk[missing[-1]])
             wanted = self._wanted(on_disk)  # a failure makes room for an older one
-        keep_all = on_disk and not wanted  # none of what is there loads
-        stay = [n for n in self.available() if keep_all or n in wanted]
-        if unload:
+        # Where none of those that the policy asks for loads, the old ones serve on; where
+        # none of them is there, they leave, as in TF Serving.
+        if wanted or not self._asked(on_disk):
             for number in self.available():
-                if number not in stay:
+                if number not in wanted:
                     self._unload(number)
         if self._has_garbage:
             self._has_garbage = False
             return_memory()
-        return stay
 
     def available(self) -> list[int]:
         """Lists the versions that answer requests, newest first."""
@@ -159,15 +153,20 @@ class Model:
 
     def _wanted(self, on_disk: dict[int, Path]) -> list[int]:
         """The versions to have in memory, newest first, without those that failed."""
-        fit = [
-            number
-            for number in sorted(on_disk, reverse=True)
-            if not self._has_failed(number, on_disk[number])
-        ]
+        fit = [n for n in self._asked(on_disk) if not self._has_failed(n, on_disk[n])]
         policy = self.config.versions
-        if isinstance(policy, int):
-            return fit[:policy]
-        return fit if policy == "all" else [n for n in fit if n in policy]
+        return fit[:policy] if isinstance(policy, int) else fit
+
+    def _asked(self, on_disk: dict[int, Path]) -> list[int]:
+        """The versions on disk that the policy may choose, newest first."""
+        policy = self.config.versions
+        found = sorted(on_disk, reverse=True)
+        return [n for n in found if n in policy] if isinstance(policy, tuple) else found
+
+    def _forgive(self, on_disk: dict[int, Path]) -> None:
+        """Has versions that failed tried again once they were not asked for."""
+        for number in self._versions.keys() - {*self._asked(on_disk)}:
+            self._versions[number].fingerprint = frozenset()
 
     def _has_failed(self, number: int, path: Path) -> bool:
         version = self._versions.get(number)
@@ -235,15 +234,6 @@ def return_memory() -> None:
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # a libc other than glibc
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def versions_on_disk(base_path: Path) -> dict[int, Path]:
-    """Lists the numeric directories of a base path; other names are ignored."""
-    return {
-        int(path.name): path
-        for path in base_path.iterdir()
-        if path.name.isascii() and path.name.isdigit() and path.is_dir()
-    }
 
 
 def _fingerprint(path: Path) -> frozenset[tuple[str, int, int]]:

@@ -14,10 +14,11 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from serving import labels as model_labels
-from serving import rolled_back
+from serving import rollbacks
+from serving.version_folders import all_folders, on_disk
 
 _PUBLISHING, _DELETING = ".publishing-", ".deleting-"
+_ROLLBACK = ".rollback"
 
 
 class PublishError(ValueError):
@@ -70,22 +71,37 @@ def publish(
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
-        rolled_back.unmark(base, target)
+        rollbacks.unmark(base, target)
         flush_one(base)
         _prune(base, keep, [int(target.name)])
     return target
+
+
+def prune(base_path: str | Path, keep: int, protect: Collection[int]) -> None:
+    """Removes all but the newest versions.
+
+    Args:
+        base_path: path. The directory of the versions.
+        keep: int. How many of the newest stay.
+        protect: collection of int. Versions that stay though they are older.
+    """
+    base = Path(base_path)
+    with _alone(base):
+        _prune(base, keep, protect)
 
 
 def rollback(base_path: str | Path, to: int | None = None) -> Path:
     """Publishes an older version anew, under the next number.
 
     For a server that serves the newest version of a base path. One that reads a model
-    config file goes back in no time: see `serving.labels.rollback`. The pipeline
-    does not publish the models of the versions above again; see `rolled_back`.
+    config file keeps the numbers: see `serving.release.roll_back`. The pipeline does
+    not publish the models of the versions above again; see `serving.rollbacks`. A
+    rollback that was killed is finished by the next one.
 
     Args:
         base_path: path. The directory of the versions.
-        to: int. The version to go back to. Defaults to the one before the newest.
+        to: int. The version to go back to. Defaults to the newest one with another
+            model than the newest has, that was not rolled back itself.
 
     Returns:
         Path, the directory of the published version; all that were there stay.
@@ -93,66 +109,53 @@ def rollback(base_path: str | Path, to: int | None = None) -> Path:
     Raises:
         PublishError: there is no such version.
     """
-    found = sorted(versions(Path(base_path)))
-    if to is None and len(found) > 1:
-        to = found[-2]
-    if to not in found:
+    base = Path(base_path)
+    folders = versions(base)
+    note = base / _ROLLBACK
+    newest = max(folders, default=0)
+    begun = rollbacks.begun(note)
+    if begun and begun["to"] in folders and to in (None, begun["to"]):
+        to = begun["to"] if newest == begun["newest"] else to
+        if newest > begun["newest"] and same_model(
+            folders[newest], folders[begun["to"]]
+        ):
+            rollbacks.end(note)  # it was killed when all was done
+            return folders[newest]
+    if to is None:
+        to = older_model(base, newest)
+    if to not in folders:
         wanted = "older version" if to is None else f"version {to}"
         raise PublishError(
-            f"There is no {wanted} to go back to in {base_path}. It has: {found}"
+            f"There is no {wanted} to go back to in {base_path}. It has: "
+            f"{[*folders]}, without those that were rolled back"
         )
-    rolled_back.mark(base_path, to)
-    return publish(Path(base_path) / str(to), base_path, keep=len(found) + 1)
-
-
-def publish_labelled(
-    saved_model_dir: str | Path,
-    base_path: str | Path,
-    config_file: str | Path,
-    name: str,
-    labels: Collection[str] = (),
-    *,
-    keep: int = 3,
-    extra: Mapping[str, str] | None = None,
-) -> Path:
-    """Publishes a version and adds it to those that a model config file serves.
-
-    Args:
-        saved_model_dir: path. A directory with saved_model.pb and variables/.
-        base_path: path. The directory of the versions, as seen from here.
-        config_file: path. TF Serving's `--model_config_file`; see `serving.labels`.
-        name: str. The model's name in that file.
-        labels: collection of str. Labels that the version gets. Defaults to none.
-        keep: int. How many of the newest versions stay, beside those with a label.
-        extra: dict. As for `publish`.
-
-    Returns:
-        Path, the directory of the published version.
-
-    Raises:
-        PublishError: as `publish`.
-        ValueError: the config file cannot be read.
-    """
-    base = Path(base_path)
-    before = len(versions(base))
-    # Old versions leave last: until the file is changed, a server may want them.
-    target = publish(saved_model_dir, base, keep=before + keep, extra=extra)
-    model_labels.assign(
-        config_file,
-        name,
-        dict.fromkeys(labels, int(target.name)),
-        add=[int(target.name)],
-        base_path=base,
-    )
-    with _alone(base):
-        _prune(base, keep, model_labels.served(config_file, name))
+    rollbacks.begin(note, {"to": to, "newest": newest})
+    rollbacks.mark(base, to)
+    target = publish(folders[to], base, keep=len(folders) + 1)
+    rollbacks.end(note)
     return target
 
 
-def versions(base: Path) -> list[int]:
-    """The versions under a base path, in no order; none where it is missing."""
-    names = (path.name for path in base.iterdir()) if base.is_dir() else ()
-    return [int(name) for name in names if name.isascii() and name.isdigit()]
+def older_model(base_path: str | Path, version: int) -> int | None:
+    """The newest version below one, of another model that was not rolled back."""
+    folders = versions(base_path)
+    for number in sorted(folders, reverse=True):
+        if number >= version or rollbacks.is_rolled_back(folders[number], base_path):
+            continue
+        if version not in folders or not same_model(folders[number], folders[version]):
+            return number
+    return None
+
+
+def same_model(one: Path, other: Path) -> bool:
+    """Whether two SavedModels are copies of one model."""
+    return rollbacks.identity(one) == rollbacks.identity(other)
+
+
+def versions(base_path: str | Path) -> dict[int, Path]:
+    """The folder of each version, the lowest first; none where the base is missing."""
+    base = Path(base_path)
+    return on_disk(base) if base.is_dir() else {}
 
 
 def flush_one(path: Path) -> None:
@@ -196,12 +199,13 @@ def _sweep(base: Path) -> None:
 
 
 def _rename(staging: Path, base: Path, version: int | None) -> Path:
-    number = max(versions(base), default=0) + 1 if version is None else version
+    found = versions(base)
+    number = max(found, default=0) + 1 if version is None else version
     target = base / str(number)
     # An empty directory would give way to a rename.
-    if target.exists():
+    if target.exists() or number in found:
         raise PublishError(
-            f"Version {version} exists already: {target}. Leave the version out to "
+            f"Version {number} exists already: {found.get(number, target)}. Leave the version out to "
             "publish under the next number"
         )
     staging.rename(target)
@@ -209,10 +213,11 @@ def _rename(staging: Path, base: Path, version: int | None) -> Path:
 
 
 def _prune(base: Path, keep: int, protect: Collection[int]) -> None:
-    for number in sorted(versions(base), reverse=True)[keep:]:
-        if number not in protect:
+    stay = {*sorted(versions(base), reverse=True)[:keep], *protect}
+    for number, path in all_folders(base):
+        if number not in stay:
             leaving = Path(tempfile.mkdtemp(prefix=_DELETING, dir=base))
-            (base / str(number)).rename(leaving)  # an empty directory gives way
+            path.rename(leaving)  # an empty directory gives way
             shutil.rmtree(leaving)
 
 

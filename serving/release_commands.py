@@ -1,7 +1,16 @@
-"""The commands that release models: publish, rollback, label."""
+"""The commands that release models: publish, rollback, label, check.
+
+With a model config file, each goes in the steps of `serving.release`. Exit status: 0
+where all is done and, if servers are named, they serve it; 2 where something is wrong,
+with the reason; 3 where a step is written and the next one is to be taken.
+"""
 
 import argparse
+import sys
 from pathlib import Path
+from typing import Any
+
+UNFINISHED = 3
 
 
 def add_publish(parser: argparse.ArgumentParser) -> None:
@@ -16,18 +25,21 @@ def add_publish(parser: argparse.ArgumentParser) -> None:
         "--label", action="append", default=[], help="label for the version, such as "
         "canary; may be repeated",
     )  # fmt: skip
+    _add_steps(parser)
 
 
 def add_rollback(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `rollback`."""
     parser.add_argument(
         "--model-base-path", type=Path,
-        help="without a config file: publish the older version anew",
+        help="where the versions are, as seen from here; without a config file, the "
+        "older one is published anew",
     )  # fmt: skip
     _add_config_file(parser, required=False)
     parser.add_argument(
         "--to", type=int, metavar="VERSION", help="default: the version before"
     )
+    _add_steps(parser, drain=False)
 
 
 def add_label(parser: argparse.ArgumentParser) -> None:
@@ -37,77 +49,105 @@ def add_label(parser: argparse.ArgumentParser) -> None:
         help="such as stable=4; LABEL= takes the label away",
     )  # fmt: skip
     _add_config_file(parser, required=True)
-    parser.add_argument(
-        "--url", help="a server of this file: wait until it has loaded the versions"
-    )
-    parser.add_argument(
-        "--wait-seconds", type=float, default=60.0, help="at most (default: 60)"
-    )
+    _add_steps(parser)
 
 
-def publish(args: argparse.Namespace) -> str:
-    """Publishes a version; returns where."""
-    from serving.publish import publish, publish_labelled
+def publish(args: argparse.Namespace) -> int:
+    """Publishes a version; prints where."""
+    from serving import publish as copies
+    from serving import release
 
     if not args.model_config_file:
         if args.label:
             raise ValueError("A label stands in a file; give --model-config-file too")
-        return str(publish(args.saved_model, args.model_base_path, keep=args.keep))
-    target = publish_labelled(
-        args.saved_model,
-        args.model_base_path,
-        args.model_config_file,
-        args.model_name,
-        args.label,
-        keep=args.keep,
-    )
-    return str(target)
-
-
-def rollback(args: argparse.Namespace) -> str:
-    """Goes back to an older version; returns what is served now."""
-    from serving import labels, rolled_back
-    from serving.publish import rollback, versions
-
-    if args.model_config_file:
-        on_disk = versions(args.model_base_path) if args.model_base_path else ()
-        version = labels.rollback(
-            args.model_config_file, args.model_name, args.to, on_disk
+        target = copies.publish(args.saved_model, args.model_base_path, keep=args.keep)
+        return _published(args, target)
+    try:
+        target = release.publish(
+            _release(args), args.saved_model, args.label, keep=args.keep
         )
-        if args.model_base_path:  # which the file may name as the server sees it
-            rolled_back.mark(args.model_base_path, version)
-        return f"{args.model_name}: version {version}"
-    if not args.model_base_path:
-        raise ValueError("Give --model-config-file or --model-base-path")
-    return str(rollback(args.model_base_path, args.to))
+    except release.UnfinishedError as error:
+        if error.published:
+            print(error.published)
+        return _unfinished(error)
+    print(target)
+    return 0
 
 
-def label(args: argparse.Namespace) -> str:
-    """Moves labels; returns all of the model."""
-    from serving import labels
-    from serving.client import Client, RequestError
+def rollback(args: argparse.Namespace) -> int:
+    """Goes back to an older version; prints which."""
+    from serving import publish as copies
+    from serving import release
+
+    if not args.model_config_file:
+        if not args.model_base_path:
+            raise ValueError("Give --model-config-file or --model-base-path")
+        return _published(args, copies.rollback(args.model_base_path, args.to))
+    try:
+        version = release.roll_back(_release(args), args.to)
+    except release.UnfinishedError as error:
+        return _unfinished(error)
+    print(f"{args.model_name}: version {version}")
+    return 0
+
+
+def label(args: argparse.Namespace) -> int:
+    """Moves labels; prints all of the model."""
+    from serving import release
 
     wanted = dict(_read_label(text) for text in args.labels)
-    file, name = args.model_config_file, args.model_name
-    versions = {version for version in wanted.values() if version is not None}
-    before = {*labels.served(file, name)}
-    if new := versions - before:
-        labels.assign(file, name, {}, add=before | new)
-    if args.url:
-        try:
-            with Client(args.url, name) as client:
-                for version in versions:
-                    labels.wait(client.status, version, args.wait_seconds)
-        except (ValueError, RequestError):
-            labels.assign(file, name, {}, add=before, drop=new)  # as it was
-            raise
-    found = labels.assign(file, name, wanted)
-    return " ".join(f"{label}={version}" for label, version in found.items())
+    try:
+        found = release.move_labels(_release(args), wanted)
+    except release.UnfinishedError as error:
+        return _unfinished(error)
+    print(" ".join(f"{label}={version}" for label, version in found.items()))
+    return 0
+
+
+def _release(args: argparse.Namespace) -> Any:
+    from serving.release import Release
+
+    return Release(
+        args.model_config_file,
+        args.model_name,
+        _servers(args),
+        getattr(args, "model_base_path", None),
+        getattr(args, "drain_seconds", 0.0),
+        args.unchecked,
+        _say,
+    )
+
+
+def _published(args: argparse.Namespace, target: Path) -> int:
+    """Waits until the servers of a base path serve a version; prints where it is."""
+    servers = _servers(args)
+    if servers:
+        servers.wait_for_versions([int(target.name)])
+        for line in servers.wait_for([int(target.name)], {}, exactly=False):
+            _say(line)
+    print(target)
+    return 0
+
+
+def _servers(args: argparse.Namespace) -> Any:
+    from serving.release_servers import Servers
+
+    return Servers(args.url, args.model_name, args.wait_seconds, args.after_write)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _unfinished(error: Exception) -> int:
+    print(f"unfinished: {error}", file=sys.stderr)
+    return UNFINISHED
 
 
 def _read_label(text: str) -> tuple[str, int | None]:
     name, equals, version = text.partition("=")
-    if not (name and equals and (version.isdigit() or not version)):
+    is_number = version.isascii() and version.isdigit()
+    if not (name and equals and (is_number or not version)):
         raise ValueError(
             f"A label is given as LABEL=VERSION, such as stable=4. Received: {text!r}"
         )
@@ -122,3 +162,30 @@ def _add_config_file(parser: argparse.ArgumentParser, required: bool) -> None:
     parser.add_argument(
         "--model-name", default="model", help="name in that file (default: model)"
     )
+
+
+def _add_steps(parser: argparse.ArgumentParser, drain: bool = True) -> None:
+    parser.add_argument(
+        "--url", action="append", default=[],
+        help="a server that reads the file, such as http://127.0.0.1:8501; to be given "
+        "for each of them. Without, only the next step is written, and the status is 3",
+    )  # fmt: skip
+    parser.add_argument(
+        "--wait-seconds", type=float, default=120.0,
+        help="how long a server may take to follow (default: 120)",
+    )  # fmt: skip
+    if drain:
+        parser.add_argument(
+            "--drain-seconds", type=float, default=10.0,
+            help="how long versions without a label serve on, for callers that name "
+            "them by number (default: 10)",
+        )  # fmt: skip
+    parser.add_argument(
+        "--after-write", default="", metavar="COMMAND",
+        help="run after every change of the file, such as 'kubectl apply -k FOLDER'",
+    )  # fmt: skip
+    parser.add_argument(
+        "--unchecked", action="store_true",
+        help="write the next step without asking a server: you have seen that the "
+        "versions of the last one are AVAILABLE",
+    )  # fmt: skip

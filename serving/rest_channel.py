@@ -54,10 +54,15 @@ class RestChannel:
         """Gives name, version and signatures."""
         return self._ask("GET", f"{self._version}/metadata")
 
-    def status(self) -> dict[int, str]:
-        """Gives the state of each version."""
-        versions = self._ask("GET", "")["model_version_status"]
-        return {int(version["version"]): version["state"] for version in versions}
+    def states(self) -> dict[int, tuple[str, str]]:
+        """Gives state and load error of each version."""
+        return {
+            int(found["version"]): (
+                found["state"],
+                found.get("status", {}).get("error_message", ""),
+            )
+            for found in self._ask("GET", "")["model_version_status"]
+        }
 
     def predict(
         self,

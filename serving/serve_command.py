@@ -131,7 +131,8 @@ def add_arguments(serve: argparse.ArgumentParser) -> None:
     )
     serve.add_argument(
         "--allow-version-labels-for-unavailable-models", **_SWITCH,
-        help="as in TF Serving; here always so at the start",
+        help="give labels that are not in use to versions that are not available, as "
+        "at the start none is",
     )  # fmt: skip
 
 
@@ -184,6 +185,7 @@ def run(args: argparse.Namespace) -> int:
                 else None
             ),
             cors=args.rest_api_enable_cors_support,
+            allow_unavailable_labels=args.allow_version_labels_for_unavailable_models,
             **(
                 {"metrics_path": read_monitoring_file(args.monitoring_config_file)}
                 if args.monitoring_config_file

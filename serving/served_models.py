@@ -8,8 +8,9 @@ from pathlib import Path
 
 from serving.config import ModelConfig, read_config_file
 from serving.errors import Code, ServingError, invalid, servable_not_found
-from serving.model import Model, return_memory, versions_on_disk
+from serving.model import Model, return_memory
 from serving.servable import Servable
+from serving.version_folders import on_disk
 
 _log = logging.getLogger("serving")
 
@@ -24,20 +25,33 @@ class ServedModels(Mapping[str, Model]):
     Args:
         configs: sequence of ModelConfig. What to serve.
         make_model: function. Makes the Model of a config, not loaded yet.
+        allow_unavailable_labels: bool. Whether a label that is not in use yet may be
+            given to a version that is not available. Defaults to False, and then no
+            label can be given at the start, as nothing is available before.
 
     Raises:
-        StartError: a model has no version that loads.
+        StartError: a model has no version that loads, or has a label that it may not
+            have.
     """
 
     def __init__(
         self,
         configs: Sequence[ModelConfig],
         make_model: Callable[[ModelConfig], Model],
+        allow_unavailable_labels: bool = False,
     ):
         self._make_model = make_model
+        self._allow_unavailable_labels = allow_unavailable_labels
         self._changing = threading.Lock()
         self._models: dict[str, Model] = {}  # replaced, never changed
         loaded = {}
+        try:
+            self._check_labels(configs)
+        except ServingError as error:
+            raise StartError(
+                f"{error.message}; at the start, no version is. To allow it: "
+                "--allow-version-labels-for-unavailable-models"
+            ) from error
         try:
             for config in configs:
                 loaded[config.name] = self._load(config)
@@ -111,49 +125,65 @@ class ServedModels(Mapping[str, Model]):
     def reload(self, configs: Sequence[ModelConfig]) -> None:
         """Serves these models from now on, and no others.
 
-        Models that stay answer all the time. Nothing changes if a new one does not
-        load.
+        The rules are TF Serving's: a label goes only to a version that is available
+        now, before anything of the new config is loaded, or else all of it is refused;
+        `allow_unavailable_labels` helps only a label that is not in use yet. Labels
+        move first, then versions are loaded, and those that are not listed any more
+        are unloaded. Models that stay answer all the time.
 
         Args:
             configs: sequence of ModelConfig. What to serve.
 
         Raises:
-            ServingError: a model has no version that loads, or a label is given to
-                a version that is not available.
+            ServingError: a label is given to a version that is not available, or a
+                new model has no version that loads. Then nothing has changed.
         """
         with self._changing:
-            before = {name: model.config for name, model in self._models.items()}
+            before = self._models
+            kept = {
+                config.name: before[config.name]
+                for config in configs
+                if config.name in before
+                and before[config.name].config.base_path == config.base_path
+            }
             added: dict[str, Model] = {}
-            kept: dict[str, Model] = {}
             try:
-                check_configs(configs)
-                for config in configs:
-                    model = self._models.get(config.name)
-                    if model is None or model.config.base_path != config.base_path:
-                        model = added[config.name] = self._load(config)
-                        stay = model.available()
-                    else:
-                        kept[config.name] = model
-                        model.config = config
-                        # What is refused changes nothing.
-                        stay = model.poll(unload=False)
-                    _check_labels(config, stay)
-            except (StartError, ServingError) as error:
-                for name, model in kept.items():
-                    model.config = before[name]
-                    model.poll()
+                check_names(configs)
+                self._check_labels(configs)
+                new = [config for config in configs if config.name not in kept]
+                check_base_paths(new)
+                for config in new:
+                    added[config.name] = self._load(config)
+            except StartError as error:
                 _close(added)
-                if isinstance(error, ServingError):
-                    raise
                 raise invalid(str(error)) from error
+            for config in configs:
+                if config.name in kept:
+                    kept[config.name].config = config  # its labels move with it
             for model in kept.values():
                 model.poll()
-            gone = {n: model for n, model in self._models.items() if n not in kept}
+            gone = {name: model for name, model in before.items() if name not in kept}
             self._models = kept | added
             _close(gone)
             if gone:
                 return_memory()
-        _log.info("serving %s", ", ".join(sorted(self._models)) or "nothing")
+        if added or gone:
+            _log.info("serving %s", ", ".join(sorted(self._models)) or "nothing")
+
+    def _check_labels(self, configs: Sequence[ModelConfig]) -> None:
+        for config in configs:
+            model = self._models.get(config.name)
+            available = model.available() if model else ()
+            in_use = model.config.labels if model else {}
+            for label, version in config.labels.items():
+                is_new = in_use.get(label, version) == version
+                if version in available or (self._allow_unavailable_labels and is_new):
+                    continue
+                raise ServingError(
+                    Code.FAILED_PRECONDITION,
+                    f"Request to assign label to version {version} of model "
+                    f"{config.name}, which is not currently available for inference",
+                )
 
     def poll(self, seconds: float, stopping: threading.Event) -> None:
         """Looks for new versions from time to time, until `stopping`; 0 is never."""
@@ -166,13 +196,11 @@ class ServedModels(Mapping[str, Model]):
                         _log.exception("%s: polling failed", model.config.name)
 
     def follow(self, file: Path, seconds: float, stopping: threading.Event) -> None:
-        """Reloads a config file whenever it has changed, until `stopping`."""
-        seen = _content(file)
+        """Reloads a config file from time to time, until `stopping`.
+
+        As in TF Serving, what is refused is tried again every time.
+        """
         while not stopping.wait(seconds):
-            content = _content(file)
-            if content in (seen, None):
-                continue
-            seen = content
             try:
                 self.reload(read_config_file(file))
             except (ValueError, OSError, ServingError) as error:
@@ -204,18 +232,18 @@ def _close(models: Mapping[str, Model]) -> None:
         model.close()
 
 
-def _content(file: Path) -> bytes | None:
-    try:
-        return file.read_bytes()
-    except OSError:  # it is being replaced, or away: what is served stays
-        return None
-
-
-def check_configs(configs: Sequence[ModelConfig]) -> None:
-    """Raises a StartError if names are not distinct or base paths hold no version."""
+def check_names(configs: Sequence[ModelConfig]) -> None:
+    """Raises a StartError if two models have one name."""
     names = [config.name for config in configs]
-    if len(set(names)) < len(names):
-        raise StartError(f"Model names must differ. Received: {names}")
+    for name in names:
+        if names.count(name) > 1:
+            raise StartError(
+                f"Illegal to list model {name} multiple times in config list"
+            )
+
+
+def check_base_paths(configs: Sequence[ModelConfig]) -> None:
+    """Raises a StartError if a base path holds no version."""
     for config in configs:
         path = config.base_path
         if not path.is_dir():
@@ -225,18 +253,8 @@ def check_configs(configs: Sequence[ModelConfig]) -> None:
                 f"{path} is a SavedModel itself; the base path is the directory above "
                 "it, whose children are named by version: 1, 2 ..."
             )
-        if not versions_on_disk(path):
+        if not on_disk(path):
             raise StartError(
                 "The model base path holds no version, a directory named 1, 2 ...: "
                 f"{path}"
-            )
-
-
-def _check_labels(config: ModelConfig, available: Sequence[int]) -> None:
-    for version in config.labels.values():
-        if version not in available:
-            raise ServingError(
-                Code.FAILED_PRECONDITION,
-                f"Request to assign label to version {version} of model "
-                f"{config.name}, which is not currently available for inference",
             )

@@ -21,7 +21,12 @@ from serving.connections import BoundedProtocol
 from serving.grpc_api import start_grpc
 from serving.model import Model
 from serving.rest import make_app
-from serving.served_models import ServedModels, StartError, check_configs
+from serving.served_models import (
+    ServedModels,
+    StartError,
+    check_base_paths,
+    check_names,
+)
 
 _log = logging.getLogger("serving")
 
@@ -64,7 +69,12 @@ def start(
         ```
     """
     config = ModelConfig(name, Path(model_base_path), versions, labels or {})
-    return Server([config], port=port, poll_seconds=poll_seconds)
+    return Server(
+        [config],
+        port=port,
+        poll_seconds=poll_seconds,
+        allow_unavailable_labels=bool(labels),
+    )
 
 
 class Server:
@@ -86,6 +96,8 @@ class Server:
             alone.
         metrics_path: str. Where Prometheus reads; "" is nowhere.
         cors: bool. Whether answers allow scripts of other origins.
+        allow_unavailable_labels: bool. Whether a label that is not in use yet may be
+            given to a version that is not available, as at the start none is.
 
     Raises:
         StartError: a model has no version that loads, or the port is taken.
@@ -105,8 +117,10 @@ class Server:
         batching: BatchingConfig | None = None,
         metrics_path: str = METRICS_PATH,
         cors: bool = False,
+        allow_unavailable_labels: bool = False,
     ):
-        check_configs(configs)
+        check_names(configs)
+        check_base_paths(configs)
         limits = limits or Limits()
         listener = _bind(host, port)  # a taken port is found before the slow part
         shown = f"[{host}]" if ":" in host else host
@@ -121,7 +135,7 @@ class Server:
             timeout_ms=max(int(limits.request_seconds * 1000), 1),
         )
         try:
-            self._models = ServedModels(configs, make_model)
+            self._models = ServedModels(configs, make_model, allow_unavailable_labels)
             if grpc_port is not None:
                 self._grpc, bound = _grpc_server(
                     self._models, shown, grpc_port, limits, threads

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def run(args: argparse.Namespace) -> str:
-    """Writes the requests and replays them; returns what was written."""
+def run(args: argparse.Namespace) -> int:
+    """Writes the requests and replays them; prints what was written."""
     from serving.logged_rows import read
     from serving.quiet import import_tensorflow
 
@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> str:
             replay_warmup(servable, args.saved_model)
     except ServingError as error:
         raise ValueError(error.message) from error
-    return f"{args.saved_model / WARMUP_FILE}: {', '.join(found)}"
+    print(f"{args.saved_model / WARMUP_FILE}: {', '.join(found)}")
+    return 0
 
 
 def requests(

@@ -20,7 +20,7 @@ from pipeline.beam import arrow, evaluation
 from pipeline.config import Config, Task, nearest
 from pipeline.errors import PipelineError
 from pipeline.report import report
-from serving.rolled_back import identity
+from serving.rollbacks import identity
 
 SPLIT = "Split-test"
 SERVING = "Format-Serving"

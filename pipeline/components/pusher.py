@@ -5,19 +5,24 @@ model, evaluation, blessing, infra_blessing -> pushed_model/pushed.json
 A model that was published before and rolled back since is not published again: without
 this, the next run would undo every rollback.
 
+With `push.models_config` it goes in the steps of `serving.release`, as the release
+commands do.
+
 The published copy's model card also has the metrics of the test split.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipeline import blessing, model_card
 from pipeline.components.evaluator import SERVING
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-from serving.publish import PublishError, publish, publish_labelled
-from serving.rolled_back import is_rolled_back
+from serving import release
+from serving.publish import PublishError, publish
+from serving.release_servers import Servers
+from serving.rollbacks import is_rolled_back
 from tfmtl.model_card import CARD
 from tfmtl.model_card import read as read_card
 
@@ -45,20 +50,26 @@ def pusher(
         for reason in blessing.read(inputs[name])
     ]
     version = path = None
+    steps: list[str] = []
     model = inputs["model"] / SERVING
     if not reasons and is_rolled_back(model, config.push.destination):
         reasons = [_rolled_back(config, model)]
     if not reasons:
         try:
-            path = _publish(config, inputs)
+            path = _publish(config, inputs, steps.append)
         except (PublishError, OSError) as error:
             raise PipelineError(f"push.destination: {error}") from error
+        except release.UnfinishedError as error:
+            if error.published is None:
+                raise PipelineError(f"push.models_config: {error}") from error
+            path = error.published
+            steps.append(str(error))
         except ValueError as error:
             raise PipelineError(f"push.models_config: {error}") from error
         version = int(path.name)
     record = {"version": version, "path": str(path) if path else None}
     (outputs["pushed_model"] / "pushed.json").write_text(json.dumps(record) + "\n")
-    notes = reasons or [f"version {version} is published at {path}"]
+    notes = reasons or [f"version {version} is published at {path}", *steps]
     return {"pushed": not reasons, "version": version, "notes": notes}
 
 
@@ -69,13 +80,16 @@ def _rolled_back(config: Config, model: Path) -> str:
         force += f" --model-config-file {config.push.models_config}"
         force += f" --model-name {config.name}"
         force += "".join(f" --label {label}" for label in config.push.labels)
+        force += "".join(f" --url {url}" for url in config.push.urls)
     return (
         "not pushed: this very model was published and has been rolled back. Train "
         f"another one; to publish it all the same: {force}"
     )
 
 
-def _publish(config: Config, inputs: Mapping[str, Path]) -> Path:
+def _publish(
+    config: Config, inputs: Mapping[str, Path], say: Callable[[str], None]
+) -> Path:
     model, push = inputs["model"] / SERVING, config.push
     extra = {}
     if card := read_card(model):
@@ -84,12 +98,11 @@ def _publish(config: Config, inputs: Mapping[str, Path]) -> Path:
         extra = {str(CARD): json.dumps(card, indent=1) + "\n"}
     if push.models_config is None:
         return publish(model, push.destination, keep=push.keep, extra=extra)
-    return publish_labelled(
-        model,
-        push.destination,
-        push.models_config,
+    steps = release.Release(
+        Path(push.models_config),
         config.name,
-        push.labels,
-        keep=push.keep,
-        extra=extra,
+        Servers(push.urls, config.name),
+        Path(push.destination),
+        say=say,
     )
+    return release.publish(steps, model, push.labels, keep=push.keep, extra=extra)

@@ -1,6 +1,8 @@
 import json
+import shutil
 
 import pytest
+import tensorflow as tf
 
 from pipeline import blessing
 from pipeline.components.pusher import pusher
@@ -8,6 +10,8 @@ from pipeline.config import Config
 from pipeline.errors import PipelineError
 from serving import labels
 from serving.__main__ import main as serving_command
+from serving.config import read_config_file
+from serving.server import Server
 from tfmtl import model_card
 
 
@@ -101,14 +105,58 @@ def test_the_card_of_the_published_copy_has_the_metrics_of_the_test_split(
     assert model_card.read(tmp_path / "model" / "Format-Serving") != card
 
 
-def test_the_new_version_gets_its_labels(push, tmp_path):
+def test_without_a_server_the_new_version_is_listed_and_gets_no_label(push, tmp_path):
     file = tmp_path / "models.config"
     push()
-    push(models_config=str(file), labels=["canary"])
-    assert labels.labels(file, "small") == {"canary": 2}
+    summary, record = push(models_config=str(file), labels=["canary"])
+    assert record["version"] == 1  # it is that very model
+    assert labels.known(file, "small").versions == (1,)
+    assert labels.known(file, "small").labels == {}
+    assert "serving label canary=1 --model-config-file" in summary["notes"][-1]
     file.write_text("no config")
     with pytest.raises(PipelineError, match="push.models_config: .*text format"):
         push(models_config=str(file))
+
+
+def test_the_new_version_gets_its_labels_when_it_is_loaded(push, tmp_path):
+    class Toy(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+        def add(self, x):
+            return {"y": x + 1}
+
+    file, model = tmp_path / "models.config", tmp_path / "model" / "Format-Serving"
+    for number in range(2):
+        toy = Toy()
+        toy.number = tf.Variable(number)
+        shutil.rmtree(model)
+        tf.saved_model.save(toy, str(model), signatures=toy.add)
+        if number == 0:
+            push()
+            entry = f'name: "small" base_path: "{tmp_path / "served"}"'
+            file.write_text(f"model_config_list {{ config {{ {entry} }} }}")
+    following = {"config_file": file, "config_poll_seconds": 0.05, "poll_seconds": 0.05}
+    with Server(read_config_file(file), **following) as server:
+        summary, record = push(
+            models_config=str(file), labels=["canary"], urls=[server.url]
+        )
+        assert record["version"] == 2
+        assert labels.known(file, "small").labels == {"canary": 2, "stable": 1}
+        assert "canary=2 stable=1; without a label 2" in summary["notes"][-1]
+
+
+def test_a_model_of_the_newest_version_is_pinned_first(push, tmp_path):
+    file = tmp_path / "models.config"
+    push()
+    entry = f'name: "small" base_path: "{tmp_path / "served"}"'
+    file.write_text(f"model_config_list {{ config {{ {entry} }} }}")
+    weights = tmp_path / "model" / "Format-Serving" / "variables" / "variables.index"
+    weights.write_bytes(b"new")
+    options = {"models_config": str(file), "labels": ["canary"]}
+    with pytest.raises(PipelineError, match="Nothing is published yet: run the same"):
+        push(**options)
+    assert versions(tmp_path) == ["1"]
+    assert push(**options)[0]["version"] == 2
+    assert labels.known(file, "small").labels == {"stable": 1}
 
 
 @pytest.mark.parametrize("labelled", [False, True])
@@ -118,13 +166,20 @@ def test_a_model_that_was_rolled_back_is_not_pushed_again(
     weights = tmp_path / "model" / "Format-Serving" / "variables" / "variables.index"
     served, file = tmp_path / "served", tmp_path / "models.config"
     options = {"models_config": str(file), "labels": ["stable"]} if labelled else {}
+
+    def finish(command):
+        """Takes the steps that are left, without a server to ask."""
+        with_file = ["--model-config-file", str(file), "--model-name", "small"]
+        command += [*with_file, "--unchecked"] if labelled else []
+        while (status := serving_command(command)) == 3:
+            pass
+        assert status == 0
+
+    back = ["rollback", "--model-base-path", str(served)]
     push(**options)
     weights.write_bytes(b"bad")
     push(**options)
-    back = ["rollback", "--model-base-path", str(served)]
-    if labelled:
-        back += ["--model-config-file", str(file), "--model-name", "small"]
-    assert serving_command(back) == 0
+    finish(back)
     before = versions(tmp_path)
     for _ in range(2):
         summary, record = push(**options)
@@ -136,11 +191,10 @@ def test_a_model_that_was_rolled_back_is_not_pushed_again(
     assert push(**options)[0]["pushed"]
     weights.write_bytes(b"bad")  # and the old one is still known
     assert not push(**options)[0]["pushed"]
-    force = note.partition("python -m serving ")[2].split()
-    assert serving_command(force) == 0
+    finish(note.partition("python -m serving ")[2].split())
     newest = max(served.glob("[0-9]*"), key=lambda path: int(path.name))
     assert (newest / "variables" / "variables.index").read_bytes() == b"bad"
     if labelled:
-        assert labels.labels(file, "small") == {"stable": int(newest.name)}
+        assert labels.known(file, "small").labels == {"stable": int(newest.name)}
     assert push(**options)[0]["pushed"]  # it is no longer rolled back
     capsys.readouterr()

@@ -15,6 +15,7 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from serving import labels
 from serving.client import Client
+from serving.config import ModelConfig
 from serving.config_protos import BatchingParameters, MonitoringConfig
 
 DEPLOY = Path(__file__).parents[2] / "serving" / "deploy"
@@ -71,8 +72,10 @@ def test_configs_are_messages_of_tf_serving(file, message):
 def test_the_first_release_changes_the_models_config(tmp_path):
     file = tmp_path / "models.config"
     file.write_text((DEPLOY / "config" / "models.config").read_text())
-    labels.assign(file, "model", {"stable": 1}, add=[1])
-    assert labels.served(file, "model") == [1]
+    before = labels.known(file, "model")
+    assert before.versions == 2  # the newest two
+    labels.write(file, before, ModelConfig("model", before.base_path, (1,)))
+    assert labels.known(file, "model").versions == (1,)
 
 
 def test_compose():

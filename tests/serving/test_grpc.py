@@ -30,7 +30,9 @@ def both(base_path):
     """A server of REST and gRPC, both versions of the toy model."""
     config = ModelConfig("toy", base_path, "all", {"stable": 1})
     limits = Limits(max_body_bytes=2**20, request_seconds=2.0)
-    with Server([config], grpc_port=0, limits=limits) as server:
+    with Server(
+        [config], grpc_port=0, limits=limits, allow_unavailable_labels=True
+    ) as server:
         yield server
 
 
@@ -319,7 +321,11 @@ def test_reload_changes_models_versions_and_labels(saved_models, tmp_path):
         publish(saved_models / name, tmp_path / "a")
     publish(saved_models / "one", tmp_path / "b")
     with (
-        Server([ModelConfig("a", tmp_path / "a")], grpc_port=0) as server,
+        Server(
+            [ModelConfig("a", tmp_path / "a")],
+            grpc_port=0,
+            allow_unavailable_labels=True,
+        ) as server,
         grpc.insecure_channel(server.grpc_address) as channel,
     ):
         reload = model_service_pb2_grpc.ModelServiceStub(
@@ -354,7 +360,7 @@ def test_reload_changes_models_versions_and_labels(saved_models, tmp_path):
 
         # What cannot be had changes nothing.
         request = model_management_pb2.ReloadConfigRequest()
-        config("a", new=9)
+        config("a", old=9)
         failed = grpc.StatusCode.FAILED_PRECONDITION
         _fails(failed, reload, request, "assign label to version 9 of model a")
         request = model_management_pb2.ReloadConfigRequest()

@@ -16,7 +16,6 @@ from serving.config import ModelConfig
 from serving.errors import ServingError
 from serving.model import Model
 from serving.publish import publish
-from serving.served_models import ServedModels
 from serving.server import StartError
 from serving.warmup import WARMUP_FILE, write_warmup
 
@@ -242,19 +241,3 @@ def test_a_version_that_failed_to_warm_up_is_freed(model, base, saved_models):
     model.poll()
     assert model.states()[0][1] == "END"
     assert sum(isinstance(found, tf.Graph) for found in gc.get_objects()) == before
-
-
-def test_a_refused_config_unloads_nothing(base_path):
-    served = ModelConfig("toy", base_path, (1,), {"stable": 1})
-    models = ServedModels([served], Model)
-    with models.acquire("toy") as (_, before):
-        pass
-    for labels in ({"canary": 9}, {"stable": 2, "canary": 1}):
-        with pytest.raises(ServingError, match="not currently available"):
-            models.reload([ModelConfig("toy", base_path, (2,), labels)])
-        with models.acquire("toy", label="stable") as (number, servable):
-            assert number == 1 and servable is before
-        assert models["toy"].available() == [1]
-    models.reload([ModelConfig("toy", base_path, (2,), {"stable": 2})])
-    assert models["toy"].available() == [2]
-    models.close()

@@ -1,12 +1,11 @@
-"""Labels and the versions to serve, in TF Serving's model config file."""
+"""What TF Serving's model config file says of a model, and changing it."""
 
-import argparse
+from pathlib import Path
 
 import pytest
 
-from serving import labels, release_commands
-from serving.client import RequestError
-from serving.config import read_config_file
+from serving import labels
+from serving.config import ModelConfig, read_config_file
 
 
 @pytest.fixture
@@ -23,69 +22,50 @@ def config(tmp_path):
     return file
 
 
-def _state(file):
-    model = next(model for model in read_config_file(file) if model.name == "shop")
-    return model.versions, model.labels
+@pytest.mark.parametrize("versions", [(3, 4), "all", 2])
+def test_what_is_written_is_found_and_the_rest_is_as_it_was(config, versions):
+    before = labels.known(config, "shop")
+    after = ModelConfig("shop", before.base_path, versions, {"stable": 3})
+    labels.write(config, before, after)
+    assert labels.find(config, "shop") == after
+    assert read_config_file(config)[1] == ModelConfig("other", Path("/models/other"))
+    assert "tensorflow" in config.read_text()
+    assert [path.name for path in config.parent.iterdir()] == ["models.config"]
 
 
-def test_a_release_from_canary_to_stable(config):
-    labels.assign(config, "shop", {"stable": 3}, add=[3])
-    assert _state(config) == ((3,), {"stable": 3})
-    labels.assign(config, "shop", {"canary": 4}, add=[4])
-    assert _state(config) == ((3, 4), {"stable": 3, "canary": 4})
-    labels.assign(config, "shop", {"stable": 4, "canary": None})
-    assert _state(config) == ((4,), {"stable": 4})
-    assert str(read_config_file(config)[0].base_path) == "/models/shop"
-    assert read_config_file(config)[1].versions == 1  # the other is as it was
+def test_a_model_is_added(config, tmp_path):
+    new = ModelConfig("new", tmp_path, (1,))
+    assert labels.find(config, "new") is None
+    labels.write(config, None, new)
+    labels.write(tmp_path / "etc" / "models.config", None, new)
+    assert labels.find(config, "new") == new
+    assert read_config_file(tmp_path / "etc" / "models.config") == [new]
 
 
-def test_rollback_of_a_canary_and_of_the_stable_version(config):
-    labels.assign(config, "shop", {"stable": 3}, add=[4])
-    labels.assign(config, "shop", {"canary": 4})
-    assert labels.rollback(config, "shop") == 3
-    assert _state(config) == ((3,), {"stable": 3})
-    labels.assign(config, "shop", {"previous": 3, "stable": 4}, add=[4])
-    assert labels.rollback(config, "shop") == 3
-    assert _state(config) == ((3,), {"stable": 3, "previous": 3})
-    with pytest.raises(ValueError, match=r"no older version of 'shop'.*lists \[3\]"):
-        labels.rollback(config, "shop")
-    assert labels.rollback(config, "shop", on_disk=[1, 2, 5]) == 2
-    assert _state(config) == ((2,), {"stable": 2})
-    with pytest.raises(ValueError, match=r"no version 7 .* lists \[2\].* has \[1, 3\]"):
-        labels.rollback(config, "shop", 7, on_disk=[3, 1])
-    assert _state(config) == ((2,), {"stable": 2})
-    assert labels.rollback(config, "shop", 1, on_disk=[3, 1]) == 1
-
-
-def test_a_label_that_no_server_has_loaded_changes_nothing(config, server):
-    labels.assign(config, "shop", {"stable": 3}, add=[3, 4])
-    args = argparse.Namespace(
-        labels=["stable=9"], model_config_file=config, model_name="shop",
-        url=server.url, wait_seconds=0,
-    )  # fmt: skip
-    with pytest.raises(RequestError, match="any versions of model shop"):
-        release_commands.label(args)
-    assert _state(config) == ((3, 4), {"stable": 3})
-    args.labels, args.url = ["stable=4", "canary="], None
-    assert release_commands.label(args) == "stable=4"
+def test_nothing_is_written_over_somebody_elses_change(config):
+    before = labels.known(config, "shop")
+    labels.write(config, before, ModelConfig("shop", before.base_path, (3,)))
+    text = config.read_text()
+    with pytest.raises(
+        labels.ChangedMeanwhileError, match="is left as it is: version 3"
+    ):
+        labels.write(config, before, ModelConfig("shop", before.base_path, (4,)))
+    assert config.read_text() == text
 
 
 def test_what_is_wrong_is_said(config):
     with pytest.raises(ValueError, match=r"no model 'sh'. It has: \['shop', 'other'\]"):
-        labels.assign(config, "sh", {"stable": 1})
-    before = config.read_text()
+        labels.known(config, "sh")
     config.write_text("model_config_list {")
-    with pytest.raises(ValueError, match="no model_config_list in text format"):
-        labels.labels(config, "shop")
-    config.write_text(before)
-    assert [path.name for path in config.parent.iterdir()] == ["models.config"]
+    with pytest.raises(ValueError, match="no ModelServerConfig in text format"):
+        labels.find(config, "shop")
 
 
-def test_waiting_for_a_version_to_be_loaded():
-    states = [{}, {4: "LOADING"}, {4: "AVAILABLE"}]
-    labels.wait(lambda: states.pop(0), 4)
-    assert states == []
-    with pytest.raises(ValueError, match="state after the wait: END"):
-        labels.wait(lambda: {4: "END"}, 4)
-    with pytest.raises(ValueError, match="state after the wait: unknown"):
-        labels.wait(lambda: {}, 4, seconds=0)
+def test_descriptions():
+    def says(versions, **found):
+        return labels.describe(ModelConfig("shop", "/models/shop", versions, found))
+
+    assert says((5, 4), stable=4, canary=5) == "versions 4, 5; canary=5 stable=4"
+    assert says((4,)) == "version 4" and says(()) == "versions none"
+    assert says(2) == "the newest 2 versions" and says("all") == "all versions"
+    assert labels.describe(None) == "no such model"

@@ -1,6 +1,7 @@
 """Publishing versions and pruning old ones."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -9,9 +10,9 @@ import time
 import numpy as np
 import pytest
 
-from serving import labels
+from serving import rollbacks
 from serving.config import read_config_file
-from serving.publish import PublishError, publish, publish_labelled, rollback
+from serving.publish import PublishError, publish, rollback, versions
 
 
 @pytest.fixture
@@ -103,18 +104,6 @@ def test_publishers_at_once_get_a_version_each(saved_model, tmp_path):
     assert _names(base) == sorted(map(str, range(1, 9)))
 
 
-def test_versions_with_a_label_stay(saved_model, tmp_path):
-    base, config = tmp_path / "base", tmp_path / "models.config"
-    publish_labelled(saved_model, base, config, "shop", ["stable"], keep=1)
-    for _ in range(3):
-        publish_labelled(saved_model, base, config, "shop", ["canary"], keep=1)
-    assert _names(base) == ["1", "4"]
-    assert labels.labels(config, "shop") == {"canary": 4, "stable": 1}
-    (model,) = read_config_file(config)
-    assert (model.name, model.base_path, model.versions) == ("shop", base, (1, 4))
-    assert model.labels == {"canary": 4, "stable": 1}
-
-
 def test_files_are_added_and_replaced_in_the_copy(saved_model, tmp_path):
     extra = {"assets.extra/card.json": "{}", "saved_model.pb": "other"}
     target = publish(saved_model, tmp_path / "base", extra=extra)
@@ -134,7 +123,45 @@ def test_rollback_publishes_the_version_before_anew(saved_model, tmp_path):
     with pytest.raises(PublishError, match="There is no version 9 .*It has: "):
         rollback(base, to=9)
     with pytest.raises(PublishError, match="no older version"):
+        rollback(base)  # 2 and 3 were rolled back, and 1 is what is served
+    with pytest.raises(PublishError, match="no older version"):
         rollback(tmp_path / "none")
+
+
+def test_a_rollback_that_was_killed_at_its_end_goes_no_further(
+    saved_model, tmp_path, monkeypatch
+):
+    base = tmp_path / "base"
+    for name in (b"one", b"two", b"three"):
+        (saved_model / "saved_model.pb").write_bytes(name)
+        publish(saved_model, base)
+
+    def killed(note):
+        raise KeyboardInterrupt
+
+    for step in ("mark", "end"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(rollbacks, step, lambda *_: killed(None))
+            rollback(base)
+        assert [*versions(base)] == ([1, 2, 3] if step == "mark" else [1, 2, 3, 4])
+    assert (rollback(base) / "saved_model.pb").read_bytes() == b"two"
+    assert [*versions(base)] == [1, 2, 3, 4]
+    assert (rollback(base) / "saved_model.pb").read_bytes() == b"one"
+
+
+def test_versions_are_numbers_and_folders_names(saved_model, tmp_path):
+    base = tmp_path / "base"
+    for name, content in (("0001", b"old"), ("1", b"one"), ("0002", b"two")):
+        (saved_model / "saved_model.pb").write_bytes(content)
+        shutil.copytree(saved_model, base / name)
+    assert versions(base) == {1: base / "1", 2: base / "0002"}
+    with pytest.raises(PublishError, match=f"Version 2 exists already: {base}/0002"):
+        publish(saved_model, base, version=2)
+    assert (rollback(base) / "saved_model.pb").read_bytes() == b"one"
+    assert _names(base) == [".rolled-back", "0001", "0002", "1", "3"]
+    (saved_model / "saved_model.pb").write_bytes(b"four")
+    publish(saved_model, base, keep=1)
+    assert _names(base) == [".rolled-back", "4"]
 
 
 def test_what_a_killed_publisher_left_is_removed(saved_model, tmp_path):
@@ -148,17 +175,24 @@ def test_what_a_killed_publisher_left_is_removed(saved_model, tmp_path):
 
 _ENDLESS = """
 import itertools, pathlib, sys
-from serving import labels
-from serving.publish import publish_labelled
+from serving import release, release_servers
 source, base, config = map(pathlib.Path, sys.argv[1:])
 print("ready", flush=True)
 for number in itertools.count():
-    publish_labelled(source, base, config, "shop", ["canary"], keep=2)
-    if number % 3 == 2:
-        canary = labels.labels(config, "shop")["canary"]
-        labels.assign(config, "shop", {"stable": canary})
+    (source / "saved_model.pb").write_text(str(number))
+    shop = release.Release(
+        config, "shop", release_servers.Servers((), "shop"), base, unchecked=True
+    )
+    for labels in (["canary"], ["stable", "canary"]):
+        try:
+            release.publish(shop, source, labels, keep=2)
+        except release.UnfinishedError:
+            pass
     if number % 7 == 6:
-        labels.rollback(config, "shop")
+        try:
+            release.roll_back(shop)
+        except release.UnfinishedError:
+            pass
 """
 
 
@@ -167,7 +201,12 @@ def test_kill_9_at_any_moment_leaves_whole_versions_only(saved_model, tmp_path):
     (saved_model / "assets").mkdir()
     for number in range(20):  # a copy takes a while
         (saved_model / "assets" / f"{number}.txt").write_bytes(b"x" * 100_000)
-    whole = {p.relative_to(saved_model): p.stat().st_size for p in _files(saved_model)}
+    # But for the file that tells the models apart.
+    whole = {
+        p.relative_to(saved_model): p.stat().st_size
+        for p in _files(saved_model)
+        if p.name != "saved_model.pb"
+    }
     base, config = tmp_path / "base", tmp_path / "etc" / "models.config"
     command = [sys.executable, "-c", _ENDLESS, *map(str, (saved_model, base, config))]
     left_behind = 0
@@ -187,6 +226,7 @@ def test_kill_9_at_any_moment_leaves_whole_versions_only(saved_model, tmp_path):
             found = {
                 p.relative_to(base / name): p.stat().st_size
                 for p in _files(base / name)
+                if p.name != "saved_model.pb"
             }
             assert found == whole, name
         if config.exists():  # as a server reads it: whole, and of versions that exist

@@ -176,7 +176,7 @@ def test_config_file_of_tf_serving(tmp_path):
     feed, everything, new = read_config_file(file)
     assert (feed.name, feed.versions, feed.labels) == ("feed", (1, 2), {"stable": 1})
     assert (everything.versions, new.versions) == ("all", 1)
-    with pytest.raises(StartError, match="names must differ"):
+    with pytest.raises(StartError, match="list model feed multiple times"):
         Server([feed, feed])
     for wrong in ("model {", "model_config_list {}"):
         file.write_text(wrong)
@@ -210,39 +210,3 @@ def test_a_changed_config_file_is_followed(saved_models, tmp_path):
                 break
             time.sleep(0.05)
         assert (found("a"), found("b")) == (200, 200)
-
-
-def test_release_by_the_command_line(saved_models, tmp_path, capsys):
-    base, file = tmp_path / "base", tmp_path / "models.config"
-    source = str(saved_models / "one")
-    config = ["--model-config-file", str(file), "--model-name", "toy"]
-    publishing = ["publish", source, "--model-base-path", str(base)]
-
-    def run(*words):
-        status = main(list(words))
-        read = capsys.readouterr()
-        return status, (read.out or read.err).strip()
-
-    assert run(*publishing, *config, "--label", "stable") == (0, str(base / "1"))
-    assert run(*publishing, *config, "--label", "canary") == (0, str(base / "2"))
-    with Server(read_config_file(file)) as server:
-        url = f"{server.url}/v1/models/toy"
-        assert requests.get(url + "/versions/2", timeout=10).status_code == 200
-        moved = run("label", "stable=2", "canary=", *config, "--url", server.url)
-        assert moved == (0, "stable=2")
-        status, text = run(
-            "label", "stable=9", *config, "--url", server.url, "--wait-seconds", "0"
-        )
-        assert status == 2 and "must have loaded version 9" in text
-    assert read_config_file(file)[0].versions == (2,)  # as it was before
-    back = ["rollback", *config, "--model-base-path", str(base)]
-    assert run(*back, "--to", "7")[0] == 2
-    assert run(*back) == (0, "toy: version 1")
-    assert run("rollback", "--model-base-path", str(base)) == (0, str(base / "3"))
-    for words, message in (
-        ([*publishing, "--label", "x"], "give --model-config-file too"),
-        (["label", "stable", *config], "LABEL=VERSION"),
-        (["rollback"], "Give --model-config-file or"),
-    ):
-        status, text = run(*words)
-        assert status == 2 and message in text

@@ -14,8 +14,8 @@ import serving
 import tfmtl
 from serving.__main__ import main
 from serving.client import Client
-from serving.labels import wait
 from serving.publish import publish
+from serving.release_servers import Servers
 from serving.warmup import WARMUP_FILE
 
 _SIGNATURES = {"serving_default", "examples", "rank", "transformed", "classify"}
@@ -135,6 +135,6 @@ def test_serving_changes_nothing(exported, tmp_path):
         second = publish(exported, tmp_path / "m")
         before[second] = _state(second)
         with Client(server.url, "m") as client:
-            wait(client.status, 2)
+            Servers([server.url], NAME).wait_for_versions([2])
         _ask_everything(server)
     assert {folder: _state(folder) for folder in before} == before

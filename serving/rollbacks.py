@@ -1,14 +1,22 @@
-"""Which models have been rolled back, so that no pipeline publishes them again unasked.
+"""What rollbacks leave behind: models not to publish again, and one that is under way.
 
 A rollback leaves a pipeline as it was: its next run finds that its model is not the
 one that is served, and would publish it anew. So the base path remembers the models
 that a rollback has left, in `.rolled-back`, one identity a line. Servers ignore a name
 that is no number. Publishing such a model by hand takes it off the list.
+
+A rollback that was killed is finished by running it again. As it might have been killed
+at its very end, it notes first where it goes to, or the second run would go one version
+further back.
 """
 
 import hashlib
+import json
 import os
 from pathlib import Path
+from typing import Any
+
+from serving.version_folders import on_disk
 
 _FILE = ".rolled-back"
 
@@ -38,9 +46,10 @@ def mark(base_path: str | Path, to: int) -> None:
     base = Path(base_path)
     if not base.is_dir():
         return
-    names = (path.name for path in base.iterdir())
-    above = [n for n in names if n.isascii() and n.isdigit() and int(n) > to]
-    left = {identity(base / name) for name in above} - {identity(base / str(to))}
+    folders = on_disk(base)
+    left = {identity(path) for number, path in folders.items() if number > to}
+    if to in folders:
+        left.discard(identity(folders[to]))
     _write(base, _read(base) | left)
 
 
@@ -51,6 +60,26 @@ def unmark(base_path: str | Path, saved_model_dir: str | Path) -> None:
     after = before - {identity(saved_model_dir)}
     if after != before:
         _write(base, after)
+
+
+def begin(note: Path, record: dict[str, Any]) -> None:
+    """Notes where a rollback goes to, before it does anything."""
+    new = note.with_name(note.name + ".new")
+    new.write_text(json.dumps(record) + "\n")
+    os.replace(new, note)
+
+
+def begun(note: Path) -> dict[str, Any] | None:
+    """What the last rollback noted that did not come to its end; None if all did."""
+    try:
+        return json.loads(note.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def end(note: Path) -> None:
+    """Forgets the note: the rollback is done."""
+    note.unlink(missing_ok=True)
 
 
 def _read(base: Path) -> set[str]:

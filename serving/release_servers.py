@@ -1,0 +1,221 @@
+"""What the servers of a model serve, and waiting until they serve what they should."""
+
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from serving.client import Client, RequestError
+from serving.labels import labels_text, versions_text
+
+_PAUSE_SECONDS = 0.2
+_ANSWER_SECONDS = 10.0
+
+
+class NotServedError(ValueError):
+    """A server does not serve what was asked; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """What one server serves of a model.
+
+    Args:
+        states: dict. The state of each version that it has seen.
+        errors: dict. Why a version could not be loaded.
+        labels: dict. The version that a label leads to; None if it leads nowhere.
+        newest: int. The version that callers without a label get, or None.
+    """
+
+    states: Mapping[int, str] = field(default_factory=dict)
+    errors: Mapping[int, str] = field(default_factory=dict)
+    labels: Mapping[str, int | None] = field(default_factory=dict)
+    newest: int | None = None
+
+    @property
+    def available(self) -> set[int]:
+        """The versions that answer."""
+        return {n for n, state in self.states.items() if state == "AVAILABLE"}
+
+    def __str__(self) -> str:
+        known = {label: n for label, n in self.labels.items() if n is not None}
+        newest = f"without a label {self.newest}" if self.newest is not None else ""
+        parts = [versions_text(self.available), *labels_text(known), newest]
+        return "; ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The servers that read one model config file.
+
+    Args:
+        urls: collection of str. All of them, as for `Client`.
+        name: str. The model's name.
+        wait_seconds: float. How long they have to load a version or to follow the
+            file. Defaults to 120.
+        after_write: str. A command that takes a changed file to them, such as
+            `kubectl apply -k FOLDER`, run after every change. Defaults to none.
+
+    Where a method takes `still`, that is called again and again while it waits: it
+    raises if there is nothing to wait for any more.
+    """
+
+    urls: Collection[str]
+    name: str
+    wait_seconds: float = 120.0
+    after_write: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.urls)
+
+    def written(self) -> None:
+        """Has a changed file taken to the servers.
+
+        Raises:
+            ValueError: the command failed.
+        """
+        if not self.after_write:
+            return
+        done = subprocess.run(shlex.split(self.after_write), check=False)
+        if done.returncode:
+            raise ValueError(
+                f"The file is written, but --after-write failed with status "
+                f"{done.returncode}: {self.after_write}. Run the same command again"
+            )
+
+    def look(self, url: str, labels: Iterable[str] = ()) -> Served:
+        """Asks one server what it serves.
+
+        Args:
+            url: str. The server.
+            labels: iterable of str. The labels to look up. Defaults to none.
+
+        Raises:
+            RequestError: it cannot be reached.
+        """
+        try:
+            with self._client(url) as client:
+                states = client.states()
+        except RequestError as error:
+            if error.status == 404:  # it does not know the model yet
+                return Served(labels=dict.fromkeys(labels))
+            raise
+        return Served(
+            {version: state for version, (state, _) in states.items()},
+            {version: error for version, (_, error) in states.items() if error},
+            {label: self._version(url, label) for label in labels},
+            self._version(url, None),
+        )
+
+    def available(self) -> set[int]:
+        """The versions that answer on every server.
+
+        Raises:
+            RequestError: a server cannot be reached.
+        """
+        return set.intersection(*(self.look(url).available for url in self.urls))
+
+    def wait_for_versions(
+        self, versions: Collection[int], still: Callable[[], None] = lambda: None
+    ) -> None:
+        """Waits until all servers have loaded some versions.
+
+        Raises:
+            NotServedError: one of them failed to, or took too long.
+        """
+        # A state END may be that of an earlier life of the version; once it has been
+        # in another one, END is the end.
+        started = set()
+
+        def lacking(url: str, served: Served) -> str:
+            for number in sorted(versions):
+                state = served.states.get(number)
+                if state == "AVAILABLE":
+                    continue
+                why = served.errors.get(number, "")
+                reason = f"version {number} is in state {state or 'unknown'}"
+                reason += f": {why}" if why else ""
+                if state == "END" and (url, number) in started:
+                    raise NotServedError(f"{url}: {reason}")
+                if state != "END":
+                    started.add((url, number))
+                return reason
+            return ""
+
+        self._wait(lacking, (), still)
+
+    def wait_for(
+        self,
+        versions: Collection[int],
+        labels: Mapping[str, int],
+        exactly: bool,
+        still: Callable[[], None] = lambda: None,
+    ) -> list[str]:
+        """Waits until all servers follow a file.
+
+        Args:
+            versions: collection of int. What the file lists.
+            labels: dict. Its labels.
+            exactly: bool. Whether other versions have to be unloaded.
+
+        Returns:
+            list of str, what each server serves.
+
+        Raises:
+            NotServedError: one of them does not, in time.
+        """
+
+        def lacking(url: str, served: Served) -> str:
+            missing = {*versions} - served.available
+            extra = served.available - {*versions} if exactly else set()
+            wrong = {k: v for k, v in served.labels.items() if v != labels[k]}
+            if not (missing or extra or wrong):
+                return ""
+            wanted = "; ".join([versions_text(versions), *labels_text(labels)])
+            errors = [
+                f"; {n}: {why}" for n, why in served.errors.items() if n in missing
+            ]
+            return f"it serves {served}{''.join(errors)}, and not {wanted}"
+
+        found = self._wait(lacking, labels, still)
+        return [f"{url} serves {served}" for url, served in found.items()]
+
+    def _wait(
+        self,
+        lacking: Callable[[str, Served], str],
+        labels: Iterable[str],
+        still: Callable[[], None],
+    ) -> dict[str, Served]:
+        end = time.monotonic() + self.wait_seconds
+        found = {}
+        for url in self.urls:
+            while True:
+                still()
+                try:
+                    found[url] = self.look(url, labels)
+                    reason = lacking(url, found[url])
+                except RequestError as error:
+                    reason = str(error)
+                if not reason:
+                    break
+                if time.monotonic() > end:
+                    raise NotServedError(
+                        f"{url}: after {self.wait_seconds:g} s {reason}. See the "
+                        "server's log, and that it reads this file"
+                    )
+                time.sleep(_PAUSE_SECONDS)
+        return found
+
+    def _client(self, url: str, label: str | None = None) -> Client:
+        return Client(url, self.name, version=label, timeout=_ANSWER_SECONDS, retries=0)
+
+    def _version(self, url: str, label: str | None) -> int | None:
+        """The version that a label, or none, leads to."""
+        try:
+            with self._client(url, label) as client:
+                return int(client.metadata()["model_spec"]["version"])
+        except RequestError as error:
+            if error.status in (400, 404):  # no such label; its version is not there
+                return None
+            raise

@@ -1,0 +1,391 @@
+"""Releases in steps: publish, canary, promote, rollback, while the model is asked."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+import requests
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+from serving import labels
+from serving.__main__ import main
+from serving.client import Client
+from serving.config import ModelConfig, read_config_file
+from serving.publish import publish, versions
+from serving.server import Server
+
+_BODY = '{"signature_name": "add", "instances": [1]}'
+_FAST = ("--drain-seconds", "0")
+
+
+class Shop:
+    """A base path and a config file, a server that follows them, and its callers."""
+
+    def __init__(self, folder, models):
+        self.base, self.file = folder / "toy", folder / "models.config"
+        self.models, self.note = models, folder / ".models.config.rollback.toy"
+        self.server, self.failed, self.asked = None, [], 0
+        self._paths, self._stop, self._threads = [], threading.Event(), []
+
+    def start(self, versions=1, **found):
+        config = ModelConfig("toy", self.base, versions, found)
+        labels.write(self.file, None, config)
+        self.server = Server(
+            read_config_file(self.file),
+            poll_seconds=0.05,
+            config_file=self.file,
+            config_poll_seconds=0.05,
+            allow_unavailable_labels=True,
+        )
+
+    def command(self, name, *words):
+        """The words of a release command."""
+        return [
+            name, *words, "--model-config-file", str(self.file), "--model-name", "toy",
+            *([] if name == "label" else ["--model-base-path", str(self.base)]),
+        ]  # fmt: skip
+
+    def run(self, name, *words):
+        """Runs it, with the server to ask."""
+        return main([*self.command(name, *words), "--url", self.server.url])
+
+    def listed(self):
+        found = labels.known(self.file, "toy")
+        return found.versions, dict(found.labels)
+
+    def version(self, label=None):
+        """The version that answers."""
+        with Client(self.server.url, "toy", version=label) as client:
+            return int(client.metadata()["model_spec"]["version"])
+
+    def call(self, path=""):
+        """Has a caller ask 25 times a second from now on; "" is without a label."""
+
+        def ask():
+            url = f"{self.server.url}/v1/models/toy{path}:predict"
+            with requests.Session() as session:
+                while not self._stop.wait(0.04):
+                    answer = session.post(url, _BODY, timeout=60)
+                    self.asked += 1
+                    if answer.status_code != 200:
+                        self.failed.append((path, answer.status_code, answer.text))
+
+        self._threads.append(threading.Thread(target=ask))
+        self._threads[-1].start()
+
+    def stop(self):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        if self.server:
+            self.server.stop()
+
+
+@pytest.fixture(scope="module")
+def models(saved_models, tmp_path_factory):
+    """Four models, each of which is another one."""
+    folder = tmp_path_factory.mktemp("models")
+    for number in range(1, 5):
+        path = shutil.copytree(saved_models / "one", folder / str(number))
+        proto = SavedModel.FromString((path / "saved_model.pb").read_bytes())
+        proto.meta_graphs[0].meta_info_def.tensorflow_git_version = f"model {number}"
+        (path / "saved_model.pb").write_bytes(proto.SerializeToString())
+    return [folder / str(number) for number in range(1, 5)]
+
+
+@pytest.fixture
+def shop(models, tmp_path):
+    """A shop with version 1 on disk, not started yet."""
+    publish(models[0], tmp_path / "toy")
+    shop = Shop(tmp_path, models)
+    yield shop
+    shop.stop()
+
+
+# What a team does, and what is served after each command: {label or None: version}.
+_PLAY = [
+    (["publish", 1, "--label", "canary"], {"stable": 1, "canary": 2, None: 2}),
+    (["publish", 2, "--label", "canary"], {"stable": 1, "canary": 3, None: 3}),
+    (["label", "stable=3"], {"stable": 3, "canary": 3, None: 3}),
+    (["publish", 3, "--label", "canary"], {"stable": 3, "canary": 4, None: 4}),
+    (["rollback"], {"stable": 3, "canary": 3, None: 3}),
+    (["rollback"], {"stable": 2, "canary": 2, None: 2}),
+]
+
+
+def _words(shop, words):
+    return [str(shop.models[w]) if isinstance(w, int) else w for w in words]
+
+
+def test_a_release_and_its_rollback_under_load(shop, capsys):
+    shop.start()
+    shop.call()
+    for words, expected in _PLAY:
+        name, *others = _words(shop, words)
+        drain = () if name == "rollback" else _FAST
+        assert shop.run(name, *others, *drain) == 0, capsys.readouterr().err
+        assert {label: shop.version(label) for label in expected} == expected
+        assert f"without a label {expected[None]}" in capsys.readouterr().err
+        if words == _PLAY[0][0]:
+            shop.call("/labels/stable")
+            shop.call("/labels/canary")
+    shop.stop()
+    assert shop.asked > 50 and not shop.failed
+    assert shop.listed() == ((2,), {"canary": 2, "stable": 2})
+
+
+# Kills itself before or after the step of a number: what changes the config file, and
+# what makes a version appear.
+_KILLED = """
+import os, signal, sys
+from serving import labels, publish
+from serving.__main__ import main
+when, number = sys.argv[1], int(sys.argv[2])
+count = 0
+def watched(function):
+    def step(*arguments):
+        global count
+        count += 1
+        if when == "before" and count == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        found = function(*arguments)
+        if when == "after" and count == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+    return step
+labels.replace = watched(labels.replace)
+publish._rename = watched(publish._rename)
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+def test_a_command_that_was_killed_between_any_two_steps_is_finished_by_another_run(
+    shop, capsys
+):
+    shop.start()
+    shop.call()
+    killed = 0
+    for words, expected in _PLAY:
+        name, *others = _words(shop, words)
+        command = [*shop.command(name, *others), "--url", shop.server.url]
+        command += () if name == "rollback" else _FAST
+        before = shop.file.read_text(), versions(shop.base)
+        if name == "rollback":  # the worst moment: all is done, and it does not know
+            moments = [("before", 1), ("after", 1), ("after", 2), ("after", 3)]
+        else:
+            moments = [("after", 1), ("after", 2), ("before", 3), ("after", 3)]
+        for when, number in moments[killed % 2 :: 2]:
+            # Goes on from where the last one was killed.
+            status = subprocess.run(
+                [sys.executable, "-c", _KILLED, when, str(number), *command],
+                stderr=subprocess.PIPE,
+                check=False,
+            ).returncode
+            assert status in (0, -signal.SIGKILL)
+            killed += status == -signal.SIGKILL
+        assert (shop.file.read_text(), versions(shop.base)) != before
+        if shop.note.exists() or name != "rollback":
+            assert main(command) == 0, capsys.readouterr().err
+        assert {label: shop.version(label) for label in expected} == expected
+        if words == _PLAY[0][0]:
+            shop.call("/labels/stable")
+            shop.call("/labels/canary")
+    shop.stop()
+    assert killed >= len(_PLAY) and shop.asked > 50 and not shop.failed
+    assert shop.listed() == ((2,), {"canary": 2, "stable": 2})
+    assert not shop.note.exists()
+
+
+def _outcome(capsys, status):
+    read = capsys.readouterr()
+    return status, read.out.strip(), read.err
+
+
+def test_a_version_that_does_not_load_leaves_the_file_as_it_was(shop, tmp_path, capsys):
+    shop.start((1,), stable=1)
+    broken = shutil.copytree(shop.models[1], tmp_path / "broken")
+    (broken / "saved_model.pb").write_bytes(b"\x0a\xff")
+    text = shop.file.read_text()
+    for patience in ((), ("--wait-seconds", "1")):  # the state may be END at once
+        status, _, errors = _outcome(
+            capsys,
+            shop.run("publish", str(broken), "--label", "canary", *patience),
+        )
+        assert status == 2 and "version 2 is in state END: " in errors
+        assert shop.file.read_text() == text and "is as it was" in errors
+    assert shop.version() == shop.version("stable") == 1
+    # It is found before all else where it is listed already.
+    before = labels.known(shop.file, "toy")
+    listed = ModelConfig("toy", before.base_path, (1, 2), before.labels)
+    labels.write(shop.file, before, listed)
+    assert shop.run("rollback", "--to", "1") == 0  # and it can be left
+    assert shop.listed() == ((1,), {"stable": 1})
+
+
+def test_a_server_that_does_not_follow_the_file_is_told_of(shop, tmp_path, capsys):
+    shop.start((1,), stable=1)
+    publish(shop.models[1], shop.base)
+    with Server([ModelConfig("toy", shop.base, (1, 2))]) as elsewhere:
+        words = ["--url", elsewhere.url, "--wait-seconds", "5", *_FAST]
+        status, out, errors = _outcome(capsys, shop.run("label", "stable=2", *words))
+    assert (status, out) == (2, "")
+    assert "stable=2" in errors and "See the server's log, and that it reads" in errors
+
+
+def test_without_a_server_only_the_next_step_is_written(shop, capsys):
+    shop.start((1,), stable=1)
+    publishing = shop.command("publish", str(shop.models[1]), "--label", "canary")
+    for _ in range(2):  # running it again changes nothing
+        status, out, errors = _outcome(capsys, main(publishing))
+        assert (status, out) == (3, str(shop.base / "2"))
+        assert shop.listed() == ((1, 2), {"stable": 1})
+        assert f"serving label canary=2 --model-config-file {shop.file}" in errors
+    then = errors.partition("python -m serving ")[2].partition("URL")[0].split()
+    assert main([*then, shop.server.url]) == 0
+    assert shop.listed() == ((1, 2), {"canary": 2, "stable": 1})
+
+    # Whoever looks himself takes a step a time.
+    steps = []
+    promote = shop.command("label", "stable=2")
+    while (status := main([*promote, "--unchecked"])) == 3:
+        steps.append(shop.listed())
+    assert status == 0 and steps == [((1, 2), {"canary": 2, "stable": 2})]
+    assert shop.listed() == ((2,), {"canary": 2, "stable": 2})
+
+    steps = []
+    back = shop.command("rollback")
+    assert main(back) == 3
+    while (status := main([*back, "--unchecked"])) == 3:
+        steps.append(shop.listed())
+    assert status == 0
+    assert steps == [((1, 2), {"canary": 1, "stable": 1})]
+    assert shop.listed() == ((1,), {"canary": 1, "stable": 1})
+    assert not shop.note.exists()
+
+
+def test_a_model_of_the_newest_version_is_pinned_before_its_first_canary(shop, capsys):
+    shop.start()
+    publishing = shop.command("publish", str(shop.models[1]), "--label", "canary")
+    status, out, errors = _outcome(capsys, main(publishing))
+    assert (status, out) == (3, "") and "Nothing is published yet" in errors
+    assert shop.listed() == ((1,), {"stable": 1}) and [*versions(shop.base)] == [1]
+    assert "version 1, which is served, gets the label stable" in errors
+    assert "callers without a label get the newest version" in errors
+    assert main([*publishing, "--url", shop.server.url]) == 0
+    assert shop.listed() == ((1, 2), {"canary": 2, "stable": 1})
+
+
+def test_what_somebody_else_changed_meanwhile_is_left(shop, monkeypatch, capsys):
+    shop.start((1,), stable=1)
+    publish(shop.models[1], shop.base)
+    write = labels.write
+
+    def rolled_back_in_between(file, before, after):
+        write(file, before, after)
+        monkeypatch.setattr(labels, "write", write)
+        assert main([*shop.command("rollback", "--to", "1"), "--unchecked"]) == 0
+        text.append(shop.file.read_text())
+
+    text = []
+    monkeypatch.setattr(labels, "write", rolled_back_in_between)
+    assert shop.run("label", "stable=2") == 2
+    assert "was changed by somebody else meanwhile" in capsys.readouterr().err
+    assert [shop.file.read_text()] == text
+
+
+def test_labels_go_and_the_newest_version_stays(shop):
+    shop.start((1,))
+    for model in shop.models[1:3]:
+        publish(model, shop.base)
+    assert shop.run("label", "canary=3", *_FAST) == 0
+    assert shop.listed() == ((1, 3), {"canary": 3, "stable": 1})
+    assert shop.run("label", "canary=", "old=2", *_FAST) == 0
+    # 3 has no label any more, and whoever asks without one must not get an older one.
+    assert shop.listed() == ((1, 2, 3), {"old": 2, "stable": 1})
+    assert shop.version() == 3
+    assert shop.run("publish", str(shop.models[3]), "--keep", "1", *_FAST) == 0
+    assert shop.listed() == ((1, 2, 4), {"old": 2, "stable": 1})
+    assert [*versions(shop.base)] == [1, 2, 4]  # what is listed is never pruned
+
+
+def test_the_same_model_is_not_published_twice(shop):
+    shop.start((1,), stable=1)
+    for _ in range(2):
+        assert shop.run("publish", str(shop.models[1]), "--label", "canary") == 0
+    assert [*versions(shop.base)] == [1, 2]
+
+
+def test_a_rollback_does_not_go_to_what_was_rolled_back(shop, capsys):
+    shop.start((1,), stable=1)
+    for number in (1, 2):
+        words = ["publish", str(shop.models[number]), "--label", "stable", *_FAST]
+        assert shop.run(*words) == 0
+        if number == 1:
+            assert shop.run("rollback") == 0
+            assert shop.listed() == ((1,), {"stable": 1})
+    assert shop.listed() == ((3,), {"stable": 3})
+    assert shop.run("rollback") == 0  # not to version 2
+    assert shop.listed() == ((1,), {"stable": 1})
+    assert shop.run("rollback") == 2
+    assert "no older version of 'toy' to go back to" in capsys.readouterr().err
+    assert shop.run("rollback", "--to", "7") == 2
+    assert "the base path has [1, 2, 3]" in capsys.readouterr().err
+
+
+def test_version_folders_with_zeros(shop, capsys):
+    shutil.move(shop.base / "1", shop.base / "0001")
+    shutil.copytree(shop.models[1], shop.base / "0002")
+    shop.start((1,), stable=1)
+    assert shop.run("label", "stable=2", *_FAST) == 0
+    assert shop.version() == 2
+    assert shop.run("rollback") == 0 and shop.version("stable") == 1
+    words = ["publish", str(shop.models[2]), "--keep", "1", "--label", "stable"]
+    assert shop.run(*words, *_FAST) == 0 and shop.version("stable") == 3
+    assert sorted(path.name for path in shop.base.glob("0*")) == []
+    assert [*versions(shop.base)] == [3]
+
+
+def test_without_a_config_file_the_newest_version_counts(shop, capsys):
+    server = Server([ModelConfig("toy", shop.base)], poll_seconds=0.05)
+    with server:
+        where = ["--model-base-path", str(shop.base)]
+        asked = [*where, "--url", server.url, "--model-name", "toy"]
+        assert main(["publish", str(shop.models[1]), *asked]) == 0
+        assert "without a label 2" in capsys.readouterr().err
+        assert main(["rollback", *asked]) == 0
+        assert capsys.readouterr().out.strip() == str(shop.base / "3")
+
+
+def test_a_command_takes_the_file_to_the_servers(shop, tmp_path, capsys):
+    shop.start((1,), stable=1)
+    source = tmp_path / "repository.config"
+    shutil.copy(shop.file, source)
+    script = tmp_path / "apply.sh"
+    script.write_text(f"cp {source} {shop.file}.new && mv {shop.file}.new {shop.file}")
+    words = ["publish", str(shop.models[1]), "--model-base-path", str(shop.base)]
+    words += ["--model-config-file", str(source), "--model-name", "toy"]
+    words += ["--label", "canary", "--url", shop.server.url]
+    assert main([*words, "--after-write", f"sh {script}"]) == 0
+    assert source.read_text() == shop.file.read_text()
+    words[1] = str(shop.models[2])
+    assert main([*words, "--after-write", "false"]) == 2
+    assert "--after-write failed with status 1" in capsys.readouterr().err
+
+
+def test_mistakes_of_the_caller_are_one_line(shop, capsys):
+    shop.start()
+    for words, message in (
+        (["publish", str(shop.models[1]), "--model-base-path", str(shop.base),
+          "--label", "x"], "give --model-config-file too"),
+        (shop.command("label", "stable"), "LABEL=VERSION"),
+        (shop.command("label", "stable=²"), "LABEL=VERSION"),
+        (["rollback"], "Give --model-config-file or"),
+        (["label", "a=1", "--model-config-file", str(shop.file), "--model-name", "no"],
+         "has no model 'no'. It has: ['toy']"),
+    ):  # fmt: skip
+        status, out, errors = _outcome(capsys, main(words))
+        assert (status, out) == (2, "") and message in errors
+        assert len(errors.splitlines()) == 1
