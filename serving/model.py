@@ -79,8 +79,8 @@ class Model:
         while missing := [n for n in wanted if n not in self.available()]:
             self._load(missing[-1], on_disk[missing[-1]])
             wanted = self._wanted(on_disk)  # a failure makes room for an older one
-        # Where none of those that the policy asks for loads, the old ones serve on; where
-        # none of them is there, they leave, as in TF Serving.
+        # Where none of those asked for loads, the old ones serve on; where none of them
+        # is there, they leave, as in TF Serving.
         if wanted or not self._asked(on_disk):
             for number in self.available():
                 if number not in wanted:

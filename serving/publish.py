@@ -115,10 +115,9 @@ def rollback(base_path: str | Path, to: int | None = None) -> Path:
     newest = max(folders, default=0)
     begun = rollbacks.begun(note)
     if begun and begun["to"] in folders and to in (None, begun["to"]):
-        to = begun["to"] if newest == begun["newest"] else to
-        if newest > begun["newest"] and same_model(
-            folders[newest], folders[begun["to"]]
-        ):
+        if newest == begun["newest"]:
+            to = begun["to"]
+        elif same_model(folders[newest], folders[begun["to"]]):
             rollbacks.end(note)  # it was killed when all was done
             return folders[newest]
     if to is None:
@@ -205,8 +204,8 @@ def _rename(staging: Path, base: Path, version: int | None) -> Path:
     # An empty directory would give way to a rename.
     if target.exists() or number in found:
         raise PublishError(
-            f"Version {number} exists already: {found.get(number, target)}. Leave the version out to "
-            "publish under the next number"
+            f"Version {number} exists already: {found.get(number, target)}. Leave the "
+            "version out to publish under the next number"
         )
     staging.rename(target)
     return target

@@ -231,6 +231,7 @@ def _carry_out(
         then: str. The command that goes on from the first step, but for its flags.
     """
     say, servers = release.say, release.servers
+    ended = servers.ended() if servers else ()
     start, moved = now, {k: n for k, n in labels.items() if first.get(k) != n}
     if now is None or not _says(now, versions, first):
         listed = versions | _callable(release, now)
@@ -238,9 +239,8 @@ def _carry_out(
     if now.labels != labels or {*now.versions} != versions:
         if servers:
             try:
-                servers.wait_for_versions(
-                    {*moved.values(), max(versions)}, _still(release, now)
-                )
+                needed = {*moved.values(), max(versions)}
+                servers.wait_for_versions(needed, ended, _still(release, now))
             except NotServedError:
                 _undo(release, start, now)
                 raise

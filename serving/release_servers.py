@@ -1,5 +1,6 @@
 """What the servers of a model serve, and waiting until they serve what they should."""
 
+import contextlib
 import shlex
 import subprocess
 import time
@@ -56,9 +57,6 @@ class Servers:
             file. Defaults to 120.
         after_write: str. A command that takes a changed file to them, such as
             `kubectl apply -k FOLDER`, run after every change. Defaults to none.
-
-    Where a method takes `still`, that is called again and again while it waits: it
-    raises if there is nothing to wait for any more.
     """
 
     urls: Collection[str]
@@ -116,17 +114,33 @@ class Servers:
         """
         return set.intersection(*(self.look(url).available for url in self.urls))
 
+    def ended(self) -> set[tuple[str, int]]:
+        """The versions that each server has unloaded, or failed to load."""
+        found = set()
+        for url in self.urls:
+            with contextlib.suppress(RequestError):
+                states = self.look(url).states
+                found |= {(url, n) for n, state in states.items() if state == "END"}
+        return found
+
     def wait_for_versions(
-        self, versions: Collection[int], still: Callable[[], None] = lambda: None
+        self,
+        versions: Collection[int],
+        ended: Collection[tuple[str, int]] = (),
+        still: Callable[[], None] = lambda: None,
     ) -> None:
         """Waits until all servers have loaded some versions.
+
+        Args:
+            versions: collection of int. The versions.
+            ended: collection. What `ended` gave before they were to be loaded: for
+                those, the state END may be that of an earlier life.
+            still: function. Called while it waits; raises if that is in vain.
 
         Raises:
             NotServedError: one of them failed to, or took too long.
         """
-        # A state END may be that of an earlier life of the version; once it has been
-        # in another one, END is the end.
-        started = set()
+        earlier = {*ended}
 
         def lacking(url: str, served: Served) -> str:
             for number in sorted(versions):
@@ -136,10 +150,10 @@ class Servers:
                 why = served.errors.get(number, "")
                 reason = f"version {number} is in state {state or 'unknown'}"
                 reason += f": {why}" if why else ""
-                if state == "END" and (url, number) in started:
+                if state == "END" and (url, number) not in earlier:
                     raise NotServedError(f"{url}: {reason}")
                 if state != "END":
-                    started.add((url, number))
+                    earlier.discard((url, number))
                 return reason
             return ""
 
@@ -158,6 +172,7 @@ class Servers:
             versions: collection of int. What the file lists.
             labels: dict. Its labels.
             exactly: bool. Whether other versions have to be unloaded.
+            still: function. Called while it waits; raises if that is in vain.
 
         Returns:
             list of str, what each server serves.

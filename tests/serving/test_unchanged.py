@@ -134,7 +134,6 @@ def test_serving_changes_nothing(exported, tmp_path):
         _ask_everything(server)
         second = publish(exported, tmp_path / "m")
         before[second] = _state(second)
-        with Client(server.url, "m") as client:
-            Servers([server.url], NAME).wait_for_versions([2])
+        Servers([server.url], "m").wait_for_versions([2])
         _ask_everything(server)
     assert {folder: _state(folder) for folder in before} == before
