@@ -7,6 +7,7 @@
 | publish   | adds a version under a base path                      |
 | rollback  | goes back to an older version                         |
 | label     | gives labels such as stable and canary to versions    |
+| check     | whether servers serve what a model config file asks for |
 | warmup    | writes warm-up requests for every signature of a model |
 | loadtest  | latency and errors at a given rate of requests        |
 | compare   | two versions on the same requests, or two sets of rows |
@@ -19,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from serving import (
+    check_command,
     compare_command,
     loadtest_command,
     release_commands,
@@ -111,6 +113,12 @@ def _parser() -> argparse.ArgumentParser:
         command = _guarded(getattr(release_commands, name))
         added = _add(commands, name, command, text)
         getattr(release_commands, f"add_{name}")(added)
+
+    check = _add(
+        commands, "check", _guarded(check_command.run), "whether servers serve what a "
+        "model config file asks for",
+    )  # fmt: skip
+    check_command.add_arguments(check)
 
     warmup = _add(
         commands, "warmup", _guarded(warmup_command.run), "write warm-up requests for "

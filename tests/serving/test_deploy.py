@@ -14,6 +14,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from serving import labels
+from serving.check_command import METRIC
 from serving.client import Client
 from serving.config import ModelConfig
 from serving.config_protos import BatchingParameters, MonitoringConfig
@@ -26,6 +27,7 @@ COUNTERS = {
     ":tensorflow:cc:saved_model:load_attempt_count": {"model_path", "status"},
     ":tensorflow:core:graph_runs": set(),
     "up": {"job", "instance"},
+    METRIC: {"model_name", "server"},
 }
 HISTOGRAMS = {
     ":tensorflow:serving:request_latency": {"model_name", "API", "entrypoint"},
@@ -65,7 +67,7 @@ def test_configs_are_messages_of_tf_serving(file, message):
         assert not parsed.pad_variable_length_inputs
     if file == "monitoring.config":
         assert parsed.prometheus_config.enable
-        (scrape,) = _yaml("prometheus.yml")["scrape_configs"]
+        scrape = _yaml("prometheus.yml")["scrape_configs"][0]
         assert scrape["metrics_path"] == parsed.prometheus_config.path
 
 
@@ -85,7 +87,7 @@ def test_compose():
     assert set(services) == {"serving", "prometheus", "grafana"}
     known = {
         "image", "init", "entrypoint", "command", "ports", "volumes", "restart",
-        "stop_grace_period", "environment", "depends_on",
+        "stop_grace_period", "environment", "depends_on", "extra_hosts",
     }  # fmt: skip
     for name, service in services.items():
         assert set(service) <= known, name
@@ -104,8 +106,12 @@ def test_compose():
     assert set(flags) <= FLAGS
     for flag in ("model_config_file", "monitoring_config_file"):
         assert (DEPLOY / flags[flag].lstrip("/")).is_file()
-    (target,) = _yaml("prometheus.yml")["scrape_configs"][0]["static_configs"]
-    assert target["targets"] == [f"serving:{flags['rest_api_port']}"]
+    scrapes = _yaml("prometheus.yml")["scrape_configs"]
+    targets = [scrape["static_configs"][0]["targets"] for scrape in scrapes]
+    assert targets == [
+        [f"serving:{flags['rest_api_port']}"], ["host.docker.internal:9469"]
+    ]  # fmt: skip
+    assert "--port 9469" in (DEPLOY / "README.md").read_text()
 
 
 def _selectors(expression):
@@ -254,8 +260,9 @@ def test_kserve_names_what_it_must():
     kubernetes_validate.validate(pod, "1.30", strict=True)
 
 
-def test_the_readme_names_files_and_commands_that_exist():
-    text = (DEPLOY / "README.md").read_text()
+@pytest.mark.parametrize("page", ["README.md", "runbook.md"])
+def test_pages_name_files_and_commands_that_exist(page):
+    text = (DEPLOY / page).read_text()
     for path in re.findall(r"\]\(((?!http)[^)#]+)\)", text):
         assert (DEPLOY / path).exists(), path
     for command in set(re.findall(r"python -m serving (\w+)", text)):
@@ -264,6 +271,7 @@ def test_the_readme_names_files_and_commands_that_exist():
             "publish",
             "rollback",
             "label",
+            "check",
             "loadtest",
             "compare",
         )

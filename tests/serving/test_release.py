@@ -1,5 +1,6 @@
 """Releases in steps: publish, canary, promote, rollback, while the model is asked."""
 
+import argparse
 import shutil
 import signal
 import subprocess
@@ -10,10 +11,10 @@ import pytest
 import requests
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from serving import labels
+from serving import check_command, labels
 from serving.__main__ import main
 from serving.client import Client
-from serving.config import ModelConfig, read_config_file
+from serving.config import METRICS_PATH, ModelConfig, read_config_file
 from serving.publish import publish, versions
 from serving.server import Server
 
@@ -389,3 +390,35 @@ def test_mistakes_of_the_caller_are_one_line(shop, capsys):
         status, out, errors = _outcome(capsys, main(words))
         assert (status, out) == (2, "") and message in errors
         assert len(errors.splitlines()) == 1
+
+
+def test_check_tells_whether_the_file_is_served(shop, capsys):
+    shop.start((1,), stable=1)
+    words = ["--model-config-file", str(shop.file), "--model-name", "toy"]
+    words += ["--url", shop.server.url]
+    assert main(["check", *words]) == 0
+    assert "serves what the file asks for" in capsys.readouterr().out
+    args = argparse.Namespace(
+        model_config_file=shop.file, model_name="toy", url=[shop.server.url],
+        host="127.0.0.1", port=0,
+    )  # fmt: skip
+    before = labels.known(shop.file, "toy")
+    with check_command.make_server(args) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}{METRICS_PATH}"
+        found = []
+        for versions_, stable in (((1,), 1), ((2,), 2)):  # the second one is refused
+            after = ModelConfig("toy", before.base_path, versions_, {"stable": stable})
+            labels.write(shop.file, labels.known(shop.file, "toy"), after)
+            found.append(requests.get(url, timeout=30).text.splitlines()[-1])
+        assert requests.get(url + "x", timeout=30).status_code == 404
+        server.shutdown()
+    name = f'{check_command.METRIC}{{model_name="toy",server="{shop.server.url}"}}'
+    assert found == [f"{name} 1", f"{name} 0"]
+    assert main(["check", *words]) == 2
+    assert "serves version 1; stable=1; without a label 1, and not version 2" in (
+        capsys.readouterr().out
+    )
+    words[-1] = "http://127.0.0.1:1"
+    assert main(["check", *words]) == 2
+    assert "Cannot reach" in capsys.readouterr().out
