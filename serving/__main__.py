@@ -75,7 +75,7 @@ def _guarded(work: Callable[[argparse.Namespace], int]) -> _Command:
         except RequestError as error:
             return _fail(error, status=1)
         except KeyboardInterrupt:
-            print("interrupted: run the same command again to finish", file=sys.stderr)
+            print("interrupted; the same command goes on from here", file=sys.stderr)
             return 130
 
     return command

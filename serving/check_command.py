@@ -7,8 +7,10 @@ A server that refuses the file says so in its log alone, and serves on what it h
 """
 
 import argparse
+import functools
 import http.server
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from serving import labels
@@ -16,6 +18,7 @@ from serving.config import METRICS_PATH
 from serving.release_servers import NotServedError, Servers
 
 METRIC = ":serving:config_is_served"
+_ANSWER_SECONDS = 3.0  # Prometheus waits for 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +62,8 @@ def lacking(config_file: Path, name: str, url: str) -> str:
     try:
         wanted = labels.known(config_file, name)
         is_listed = isinstance(wanted.versions, tuple)
-        Servers([url], name, wait_seconds=0).wait_for(
+        servers = Servers([url], name, wait_seconds=0, answer_seconds=_ANSWER_SECONDS)
+        servers.wait_for(
             wanted.versions if is_listed else (), wanted.labels, exactly=is_listed
         )
     except NotServedError as error:
@@ -96,8 +100,10 @@ def _page(config_file: Path, name: str, urls: list[str]) -> str:
         f"# HELP {METRIC} Whether a server serves what the model config file asks for.",
         f"# TYPE {METRIC} gauge",
     ]
-    for url in urls:
-        is_served = int(not lacking(config_file, name, url))
+    with ThreadPoolExecutor(len(urls)) as pool:
+        reasons = list(pool.map(functools.partial(lacking, config_file, name), urls))
+    for url, reason in zip(urls, reasons, strict=True):
+        is_served = int(not reason)
         label = f"model_name={json.dumps(name)},server={json.dumps(url)}"
         lines.append(f"{METRIC}{{{label}}} {is_served}")
     return "\n".join(lines) + "\n"

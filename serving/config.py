@@ -104,9 +104,14 @@ def read_config_file(path: Path) -> list[ModelConfig]:
 
 
 def model_configs(message: Any) -> list[ModelConfig]:
-    """Gives the models of a ModelServerConfig message."""
+    """Gives the models of a ModelServerConfig message.
+
+    Raises:
+        ValueError: TF Serving would refuse it.
+    """
     models = []
     for config in message.model_config_list.config:
+        _check_as_tf_serving(config)
         policy = config.model_version_policy
         versions: int | str | tuple[int, ...] = 1
         if policy.HasField("all"):
@@ -124,6 +129,27 @@ def model_configs(message: Any) -> list[ModelConfig]:
             )
         )
     return models
+
+
+def _check_as_tf_serving(config: Any) -> None:
+    if not config.base_path.startswith("/") and "://" not in config.base_path:
+        raise ValueError(
+            f"Expected model {config.name} to have an absolute path or URI; got "
+            f"base_path()={config.base_path}"
+        )
+    # The deprecated model_type says the same by a number, 1 for TensorFlow.
+    platform = config.model_platform or ("tensorflow" if config.model_type == 1 else "")
+    if not platform:
+        raise ValueError(
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+            f"ModelServerConfig::model_platform, model name is {config.name}: add "
+            'model_platform: "tensorflow"'
+        )
+    if platform != "tensorflow":
+        raise ValueError(
+            f'The model_platform of {config.name} must be "tensorflow". '
+            f"Received: {platform!r}"
+        )
 
 
 def read_monitoring_file(path: Path) -> str:

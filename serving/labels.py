@@ -27,6 +27,15 @@ class ChangedMeanwhileError(ValueError):
     """The file does not say any more what a change was made for."""
 
 
+def models(config_file: str | Path) -> list[ModelConfig]:
+    """What the file says of each model; [] where it is missing.
+
+    Raises:
+        ValueError: the file is not of its format, or no server takes it.
+    """
+    return model_configs(_parse(Path(config_file)))
+
+
 def find(config_file: str | Path, name: str) -> ModelConfig | None:
     """What the file says of a model; None if it does not know it.
 
@@ -42,34 +51,43 @@ def known(config_file: str | Path, name: str) -> ModelConfig:
     Raises:
         ValueError: the file is not of its format, or does not know the model.
     """
-    models = model_configs(_parse(Path(config_file)))
-    for model in models:
-        if model.name == name:
-            return model
-    names = [model.name for model in models]
+    found = find(config_file, name)
+    if found is not None:
+        return found
+    names = [model.name for model in models(config_file)]
     raise ValueError(f"{config_file} has no model {name!r}. It has: {names}")
 
 
 def write(
     config_file: str | Path,
     before: ModelConfig | None,
-    after: ModelConfig,
+    after: ModelConfig | None,
 ) -> None:
-    """Replaces what the file says of a model, or adds it.
+    """Replaces what the file says of a model, or adds or removes it.
+
+    Nothing is done where it says `after` already: somebody else did the same.
 
     Args:
         config_file: path. The file; made if it is missing.
         before: ModelConfig. What it has to say until now; None is nothing.
-        after: ModelConfig. What it says then.
+        after: ModelConfig. What it says then; None is nothing.
 
     Raises:
         ValueError: the file is not of its format.
         ChangedMeanwhileError: it does not say `before`.
     """
-    file = Path(config_file)
-    with _changing(file) as config:
-        _check(file, _find(config, after.name), before)
+    name = (before or after).name
+    with _changing(Path(os.path.realpath(config_file))) as config:
+        found = _find(config, name)
+        if found == after:
+            return
+        _check(config_file, found, before)
         models = config.model_config_list.config
+        if after is None:
+            kept = [model for model in models if model.name != name]
+            del models[:]
+            models.extend(kept)
+            return
         for model in models:
             if model.name == after.name:
                 break

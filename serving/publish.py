@@ -8,10 +8,11 @@ way leaves a name that is no number behind, which the next one removes.
 
 import contextlib
 import fcntl
+import filecmp
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from serving import rollbacks
@@ -32,6 +33,7 @@ def publish(
     version: int | None = None,
     keep: int = 3,
     extra: Mapping[str, str] | None = None,
+    reuse: bool = False,
 ) -> Path:
     """Copies a SavedModel to the next version under a model's base path.
 
@@ -45,6 +47,8 @@ def publish(
         keep: int. How many of the newest versions stay. Defaults to 3.
         extra: dict. Files of text to add to the copy, or to put in place of its own,
             by relative path. Defaults to none.
+        reuse: bool. Whether the newest version is given where it is this very model,
+            and was not rolled back. Defaults to False.
 
     Returns:
         Path, the directory of the published version.
@@ -54,10 +58,18 @@ def publish(
             an argument is out of its range.
     """
     source, base = Path(saved_model_dir), Path(base_path)
-    _check(source, version, keep)
+    check(source, keep, version)
     base.mkdir(parents=True, exist_ok=True)
     with _alone(base):
         _sweep(base)
+        *_, newest = [None, *versions(base).values()]
+        if (
+            reuse
+            and newest is not None
+            and same_model(source, newest, extra or ())
+            and not rollbacks.is_rolled_back(source, base)
+        ):
+            return newest
         staging = Path(tempfile.mkdtemp(prefix=_PUBLISHING, dir=base))
         try:
             shutil.copytree(source, staging, dirs_exist_ok=True)
@@ -90,7 +102,17 @@ def prune(base_path: str | Path, keep: int, protect: Collection[int]) -> None:
         _prune(base, keep, protect)
 
 
-def rollback(base_path: str | Path, to: int | None = None) -> Path:
+def remove(version: Path) -> None:
+    """Removes a version; no server sees half of it."""
+    with _alone(version.parent):
+        _remove(version)
+
+
+def rollback(
+    base_path: str | Path,
+    to: int | None = None,
+    confirm: Callable[[Path], None] = lambda target: None,
+) -> Path:
     """Publishes an older version anew, under the next number.
 
     For a server that serves the newest version of a base path. One that reads a model
@@ -102,6 +124,8 @@ def rollback(base_path: str | Path, to: int | None = None) -> Path:
         base_path: path. The directory of the versions.
         to: int. The version to go back to. Defaults to the newest one with another
             model than the newest has, that was not rolled back itself.
+        confirm: function. Takes the published version; raises while it is not served.
+            Until it returns, the next call does not go further back.
 
     Returns:
         Path, the directory of the published version; all that were there stay.
@@ -113,13 +137,12 @@ def rollback(base_path: str | Path, to: int | None = None) -> Path:
     folders = versions(base)
     note = base / _ROLLBACK
     newest = max(folders, default=0)
-    begun = rollbacks.begun(note)
+    begun, target = rollbacks.begun(note), None
     if begun and begun["to"] in folders and to in (None, begun["to"]):
         if newest == begun["newest"]:
             to = begun["to"]
         elif same_model(folders[newest], folders[begun["to"]]):
-            rollbacks.end(note)  # it was killed when all was done
-            return folders[newest]
+            to, target = begun["to"], folders[newest]  # what is left is to confirm it
     if to is None:
         to = older_model(base, newest)
     if to not in folders:
@@ -128,9 +151,11 @@ def rollback(base_path: str | Path, to: int | None = None) -> Path:
             f"There is no {wanted} to go back to in {base_path}. It has: "
             f"{[*folders]}, without those that were rolled back"
         )
-    rollbacks.begin(note, {"to": to, "newest": newest})
+    if target is None:
+        rollbacks.begin(note, {"to": to, "newest": newest})
+        target = publish(folders[to], base, keep=len(folders) + 1)
+    confirm(target)
     rollbacks.mark(base, to)
-    target = publish(folders[to], base, keep=len(folders) + 1)
     rollbacks.end(note)
     return target
 
@@ -146,9 +171,20 @@ def older_model(base_path: str | Path, version: int) -> int | None:
     return None
 
 
-def same_model(one: Path, other: Path) -> bool:
-    """Whether two SavedModels are copies of one model."""
-    return rollbacks.identity(one) == rollbacks.identity(other)
+def same_model(one: Path, other: Path, ignored: Collection[str] = ()) -> bool:
+    """Whether two SavedModels have the same files, but for some by relative path."""
+    found = [
+        {
+            name: path
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and (name := str(path.relative_to(folder))) not in ignored
+        }
+        for folder in (one, other)
+    ]
+    return found[0].keys() == found[1].keys() and all(
+        filecmp.cmp(path, found[1][name], shallow=False)
+        for name, path in found[0].items()
+    )
 
 
 def versions(base_path: str | Path) -> dict[int, Path]:
@@ -166,7 +202,9 @@ def flush_one(path: Path) -> None:
         os.close(descriptor)
 
 
-def _check(source: Path, version: int | None, keep: int) -> None:
+def check(saved_model_dir: str | Path, keep: int, version: int | None = None) -> None:
+    """Raises a PublishError if this cannot be published."""
+    source = Path(saved_model_dir)
     for part in ("saved_model.pb", "variables/variables.index"):
         if not (source / part).is_file():
             raise PublishError(
@@ -215,9 +253,13 @@ def _prune(base: Path, keep: int, protect: Collection[int]) -> None:
     stay = {*sorted(versions(base), reverse=True)[:keep], *protect}
     for number, path in all_folders(base):
         if number not in stay:
-            leaving = Path(tempfile.mkdtemp(prefix=_DELETING, dir=base))
-            path.rename(leaving)  # an empty directory gives way
-            shutil.rmtree(leaving)
+            _remove(path)
+
+
+def _remove(version: Path) -> None:
+    leaving = Path(tempfile.mkdtemp(prefix=_DELETING, dir=version.parent))
+    version.rename(leaving)  # an empty directory gives way
+    shutil.rmtree(leaving)
 
 
 def _flush(directory: Path) -> None:

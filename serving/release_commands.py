@@ -6,6 +6,8 @@ with the reason; 3 where a step is written and the next one is to be taken.
 """
 
 import argparse
+import functools
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,9 @@ def add_label(parser: argparse.ArgumentParser) -> None:
         help="such as stable=4; LABEL= takes the label away",
     )  # fmt: skip
     _add_config_file(parser, required=True)
+    parser.add_argument(
+        "--model-base-path", type=Path, help="where the versions are, as seen from here"
+    )
     _add_steps(parser)
 
 
@@ -61,7 +66,9 @@ def publish(args: argparse.Namespace) -> int:
         if args.label:
             raise ValueError("A label stands in a file; give --model-config-file too")
         target = copies.publish(args.saved_model, args.model_base_path, keep=args.keep)
-        return _published(args, target)
+        _confirm(args, target)
+        print(target)
+        return 0
     try:
         target = release.publish(
             _release(args), args.saved_model, args.label, keep=args.keep
@@ -82,7 +89,9 @@ def rollback(args: argparse.Namespace) -> int:
     if not args.model_config_file:
         if not args.model_base_path:
             raise ValueError("Give --model-config-file or --model-base-path")
-        return _published(args, copies.rollback(args.model_base_path, args.to))
+        confirm = functools.partial(_confirm, args)
+        print(copies.rollback(args.model_base_path, args.to, confirm))
+        return 0
     try:
         version = release.roll_back(_release(args), args.to)
     except release.UnfinishedError as error:
@@ -95,12 +104,15 @@ def label(args: argparse.Namespace) -> int:
     """Moves labels; prints all of the model."""
     from serving import release
 
-    wanted = dict(_read_label(text) for text in args.labels)
+    pairs = [_read_label(text) for text in args.labels]
+    wanted = dict(pairs)
+    if len(wanted) < len(pairs):
+        raise ValueError(f"A label is given once. Received: {' '.join(args.labels)}")
     try:
         found = release.move_labels(_release(args), wanted)
     except release.UnfinishedError as error:
         return _unfinished(error)
-    print(" ".join(f"{label}={version}" for label, version in found.items()))
+    print(" ".join(f"{k}={version}" for k, version in found.items()) or "no labels")
     return 0
 
 
@@ -111,22 +123,29 @@ def _release(args: argparse.Namespace) -> Any:
         args.model_config_file,
         args.model_name,
         _servers(args),
-        getattr(args, "model_base_path", None),
+        args.model_base_path,
         getattr(args, "drain_seconds", 0.0),
         args.unchecked,
         _say,
     )
 
 
-def _published(args: argparse.Namespace, target: Path) -> int:
-    """Waits until the servers of a base path serve a version; prints where it is."""
+def _confirm(args: argparse.Namespace, target: Path) -> None:
+    """Waits until the servers of a base path serve its newest version."""
+    from serving.release_servers import NotServedError
+
     servers = _servers(args)
-    if servers:
+    if not servers.urls:
+        return
+    try:
         servers.wait_for_versions([int(target.name)])
         for line in servers.wait_for([int(target.name)], {}, exactly=False):
             _say(line)
-    print(target)
-    return 0
+    except NotServedError as error:
+        raise NotServedError(
+            f"{error}. {target} is there all the same, as the newest version: remove "
+            "it, or publish a better one"
+        ) from error
 
 
 def _servers(args: argparse.Namespace) -> Any:
@@ -146,8 +165,9 @@ def _unfinished(error: Exception) -> int:
 
 def _read_label(text: str) -> tuple[str, int | None]:
     name, equals, version = text.partition("=")
-    is_number = version.isascii() and version.isdigit()
-    if not (name and equals and (is_number or not version)):
+    is_number = version.isascii() and version.isdigit() and int(version) < 2**63
+    is_name = re.fullmatch(r"[A-Za-z0-9_.-]+", name)  # as it stands in a URL
+    if not (is_name and equals and (is_number or not version)):
         raise ValueError(
             f"A label is given as LABEL=VERSION, such as stable=4. Received: {text!r}"
         )

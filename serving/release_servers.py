@@ -11,7 +11,6 @@ from serving.client import Client, RequestError
 from serving.labels import labels_text, versions_text
 
 _PAUSE_SECONDS = 0.2
-_ANSWER_SECONDS = 10.0
 
 
 class NotServedError(ValueError):
@@ -35,6 +34,11 @@ class Served:
     newest: int | None = None
 
     @property
+    def alive(self) -> set[int]:
+        """The versions that answer, or are about to, or are about to leave."""
+        return {n for n, state in self.states.items() if state != "END"}
+
+    @property
     def available(self) -> set[int]:
         """The versions that answer."""
         return {n for n, state in self.states.items() if state == "AVAILABLE"}
@@ -56,31 +60,43 @@ class Servers:
         wait_seconds: float. How long they have to load a version or to follow the
             file. Defaults to 120.
         after_write: str. A command that takes a changed file to them, such as
-            `kubectl apply -k FOLDER`, run after every change. Defaults to none.
+            `kubectl apply -k FOLDER`, run after every change and at the start.
+            Defaults to none.
+        answer_seconds: float. How long a server may take to answer. Defaults to 10.
     """
 
     urls: Collection[str]
     name: str
     wait_seconds: float = 120.0
     after_write: str = ""
-
-    def __bool__(self) -> bool:
-        return bool(self.urls)
+    answer_seconds: float = 10.0
 
     def written(self) -> None:
-        """Has a changed file taken to the servers.
+        """Has the file as it is taken to the servers.
 
         Raises:
             ValueError: the command failed.
         """
         if not self.after_write:
             return
-        done = subprocess.run(shlex.split(self.after_write), check=False)
-        if done.returncode:
+        try:
+            done = subprocess.run(shlex.split(self.after_write), check=False)
+            reason = f"status {done.returncode}" if done.returncode else ""
+        except (OSError, ValueError) as error:
+            reason = str(error)
+        if reason:
             raise ValueError(
-                f"The file is written, but --after-write failed with status "
-                f"{done.returncode}: {self.after_write}. Run the same command again"
+                f"The servers do not have the file as it is now: --after-write failed "
+                f"with {reason}: {self.after_write}. Run the same command again"
             )
+
+    def seen(self, labels: Iterable[str] = ()) -> dict[str, Served]:
+        """What each server serves that can be reached."""
+        found = {}
+        for url in self.urls:
+            with contextlib.suppress(RequestError):
+                found[url] = self.look(url, labels)
+        return found
 
     def look(self, url: str, labels: Iterable[str] = ()) -> Served:
         """Asks one server what it serves.
@@ -90,7 +106,7 @@ class Servers:
             labels: iterable of str. The labels to look up. Defaults to none.
 
         Raises:
-            RequestError: it cannot be reached.
+            RequestError: it cannot be reached, or is no server of models.
         """
         try:
             with self._client(url) as client:
@@ -99,29 +115,14 @@ class Servers:
             if error.status == 404:  # it does not know the model yet
                 return Served(labels=dict.fromkeys(labels))
             raise
+        except (LookupError, TypeError, ValueError) as error:
+            raise RequestError("it does not answer as TF Serving does", 200) from error
         return Served(
             {version: state for version, (state, _) in states.items()},
             {version: error for version, (_, error) in states.items() if error},
             {label: self._version(url, label) for label in labels},
             self._version(url, None),
         )
-
-    def available(self) -> set[int]:
-        """The versions that answer on every server.
-
-        Raises:
-            RequestError: a server cannot be reached.
-        """
-        return set.intersection(*(self.look(url).available for url in self.urls))
-
-    def ended(self) -> set[tuple[str, int]]:
-        """The versions that each server has unloaded, or failed to load."""
-        found = set()
-        for url in self.urls:
-            with contextlib.suppress(RequestError):
-                states = self.look(url).states
-                found |= {(url, n) for n, state in states.items() if state == "END"}
-        return found
 
     def wait_for_versions(
         self,
@@ -133,8 +134,8 @@ class Servers:
 
         Args:
             versions: collection of int. The versions.
-            ended: collection. What `ended` gave before they were to be loaded: for
-                those, the state END may be that of an earlier life.
+            ended: collection. Server and version of those in state END before they
+                were to be loaded: it may still be that.
             still: function. Called while it waits; raises if that is in vain.
 
         Raises:
@@ -183,7 +184,7 @@ class Servers:
 
         def lacking(url: str, served: Served) -> str:
             missing = {*versions} - served.available
-            extra = served.available - {*versions} if exactly else set()
+            extra = served.alive - {*versions} if exactly else set()
             wrong = {k: v for k, v in served.labels.items() if v != labels[k]}
             if not (missing or extra or wrong):
                 return ""
@@ -191,7 +192,7 @@ class Servers:
             errors = [
                 f"; {n}: {why}" for n, why in served.errors.items() if n in missing
             ]
-            return f"it serves {served}{''.join(errors)}, and not {wanted}"
+            return f"it serves {served}{''.join(errors)}; asked for are {wanted}"
 
         found = self._wait(lacking, labels, still)
         return [f"{url} serves {served}" for url, served in found.items()]
@@ -212,18 +213,23 @@ class Servers:
                     reason = lacking(url, found[url])
                 except RequestError as error:
                     reason = str(error)
+                    if error.status is None:
+                        reason = "it cannot be reached; is it gone, omit its --url"
                 if not reason:
                     break
                 if time.monotonic() > end:
+                    after = f"after {self.wait_seconds:g} s, " * (self.wait_seconds > 0)
                     raise NotServedError(
-                        f"{url}: after {self.wait_seconds:g} s {reason}. See the "
-                        "server's log, and that it reads this file"
+                        f"{url}: {after}{reason.rstrip('.')}. See the server's log, "
+                        "and that it reads this file"
                     )
                 time.sleep(_PAUSE_SECONDS)
         return found
 
     def _client(self, url: str, label: str | None = None) -> Client:
-        return Client(url, self.name, version=label, timeout=_ANSWER_SECONDS, retries=0)
+        return Client(
+            url, self.name, version=label, timeout=self.answer_seconds, retries=0
+        )
 
     def _version(self, url: str, label: str | None) -> int | None:
         """The version that a label, or none, leads to."""

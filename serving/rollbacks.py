@@ -41,16 +41,15 @@ def mark(base_path: str | Path, to: int) -> None:
     Args:
         base_path: path. The directory of the versions; nothing is done if it is not
             there, as where a config file names it as the server sees it.
-        to: int. The version that is gone back to; its own model is not noted.
+        to: int. The version that is gone back to; its own model is noted no more.
     """
     base = Path(base_path)
     if not base.is_dir():
         return
     folders = on_disk(base)
     left = {identity(path) for number, path in folders.items() if number > to}
-    if to in folders:
-        left.discard(identity(folders[to]))
-    _write(base, _read(base) | left)
+    back = {identity(folders[to])} if to in folders else set()
+    _write(base, (_read(base) | left) - back)
 
 
 def unmark(base_path: str | Path, saved_model_dir: str | Path) -> None:

@@ -1,21 +1,23 @@
 """Releases in steps: publish, canary, promote, rollback, while the model is asked."""
 
 import argparse
+import http.server
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import requests
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from serving import check_command, labels
+from serving import check_command, labels, release_steps
 from serving.__main__ import main
 from serving.client import Client
 from serving.config import METRICS_PATH, ModelConfig, read_config_file
-from serving.publish import publish, versions
+from serving.publish import publish, same_model, versions
 from serving.server import Server
 
 _BODY = '{"signature_name": "add", "instances": [1]}'
@@ -216,13 +218,15 @@ def test_a_version_that_does_not_load_leaves_the_file_as_it_was(shop, tmp_path, 
             shop.run("publish", str(broken), "--label", "canary", *patience),
         )
         assert status == 2 and "version 2 is in state END: " in errors
-        assert shop.file.read_text() == text and "is as it was" in errors
+        assert shop.file.read_text() == text and "nothing to roll back" in errors
+        assert [*versions(shop.base)] == [1]  # nor is there anything to go back to
     assert shop.version() == shop.version("stable") == 1
-    # It is found before all else where it is listed already.
+    # It is left again where somebody listed it by hand.
+    shutil.copytree(broken, shop.base / "2")
     before = labels.known(shop.file, "toy")
     listed = ModelConfig("toy", before.base_path, (1, 2), before.labels)
     labels.write(shop.file, before, listed)
-    assert shop.run("rollback", "--to", "1") == 0  # and it can be left
+    assert shop.run("rollback", "--to", "1") == 0
     assert shop.listed() == ((1,), {"stable": 1})
 
 
@@ -416,9 +420,217 @@ def test_check_tells_whether_the_file_is_served(shop, capsys):
     name = f'{check_command.METRIC}{{model_name="toy",server="{shop.server.url}"}}'
     assert found == [f"{name} 1", f"{name} 0"]
     assert main(["check", *words]) == 2
-    assert "serves version 1; stable=1; without a label 1, and not version 2" in (
+    assert "serves version 1; stable=1; without a label 1; asked for are version 2" in (
         capsys.readouterr().out
     )
     words[-1] = "http://127.0.0.1:1"
     assert main(["check", *words]) == 2
-    assert "Cannot reach" in capsys.readouterr().out
+    assert "cannot be reached" in capsys.readouterr().out
+
+
+def _write(shop, versions_, **found):
+    """Has the file say something else, as somebody by hand does."""
+    before = labels.known(shop.file, "toy")
+    labels.write(
+        shop.file, before, ModelConfig("toy", before.base_path, versions_, found)
+    )
+
+
+def _break(shop, number):
+    (shop.base / str(number) / "saved_model.pb").write_bytes(b"\x0a\xff")
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_what_is_served_counts_and_not_what_is_newest_on_disk(shop, capsys, labelled):
+    """A newest version that does not load is neither labelled nor listed."""
+    publish(shop.models[1], shop.base)
+    _break(shop, 2)
+    shop.start(1)
+    words = ["--label", "canary"] if labelled else []
+    assert shop.run("publish", str(shop.models[2]), *words, *_FAST) == 0
+    errors = capsys.readouterr().err
+    if labelled:
+        assert "version 1, which is served, gets the label stable" in errors
+        assert shop.listed() == ((1, 3), {"canary": 3, "stable": 1})
+    else:
+        assert shop.listed() == ((3,), {})
+
+
+def test_a_broken_model_of_the_newest_version_leaves_the_one_that_is_served(
+    shop, tmp_path
+):
+    shop.start(1)
+    broken = shutil.copytree(shop.models[1], tmp_path / "broken")
+    (broken / "saved_model.pb").write_bytes(b"\x0a\xff")
+    for _ in range(4):
+        words = ["publish", str(broken), "--keep", "1", "--wait-seconds", "2"]
+        assert shop.run(*words) == 2
+        assert shop.listed() == (1, {}) and [*versions(shop.base)] == [1]
+        assert shop.version() == 1
+
+
+def test_labels_of_a_model_of_the_newest_versions_lead_somewhere_all_the_time(shop):
+    publish(shop.models[1], shop.base)
+    shop.start(2, stable=1)
+    shop.call("/labels/stable")
+    assert shop.run("publish", str(shop.models[2]), *_FAST) == 0
+    assert shop.listed() == ((1, 3), {"stable": 1})
+    shop.stop()
+    assert shop.asked and not shop.failed
+
+
+def test_a_file_that_servers_refuse_is_mended_first(shop, capsys):
+    publish(shop.models[1], shop.base)
+    shop.start((2,), stable=2)
+    _write(shop, (1,), stable=1)  # refused for ever
+    assert shop.run("rollback", "--to", "1") == 0
+    assert "label stable=1: no server has that version, and all serve 2" in (
+        capsys.readouterr().err
+    )
+    assert shop.listed() == ((1,), {"stable": 1}) and shop.version("stable") == 1
+
+
+def test_a_label_that_leads_nowhere_holds_nothing_up(shop, capsys):
+    shop.start((1, 7), stable=1, old=7)
+    assert shop.run("publish", str(shop.models[1]), "--label", "canary", *_FAST) == 0
+    assert "label old=7 leads nowhere" in capsys.readouterr().err
+    assert shop.listed() == ((1, 2), {"canary": 2, "stable": 1})
+
+
+def test_a_version_that_comes_back_may_be_gone_back_to(shop):
+    shop.start((1,), stable=1)
+    assert shop.run("publish", str(shop.models[1]), "--label", "stable", *_FAST) == 0
+    assert shop.run("rollback") == 0
+    assert shop.run("label", "stable=2", "--model-base-path", str(shop.base)) == 0
+    assert shop.run("publish", str(shop.models[2]), "--label", "stable", *_FAST) == 0
+    assert shop.run("rollback") == 0
+    assert shop.listed() == ((2,), {"stable": 2})
+
+
+def test_a_rollback_that_failed_is_none(shop, capsys):
+    for model in shop.models[1:3]:
+        publish(model, shop.base)
+    _break(shop, 2)
+    shop.start((3,), stable=3)
+    assert shop.run("rollback") == 2
+    assert "The version before it: rollback --to 1" in capsys.readouterr().err
+    assert shop.listed() == ((3,), {"stable": 3})
+    assert not shop.note.exists() and not (shop.base / ".rolled-back").exists()
+    assert shop.run("rollback", "--to", "1") == 0
+    assert shop.listed() == ((1,), {"stable": 1})
+
+
+def test_a_file_that_was_not_taken_to_the_servers_is_at_the_next_run(
+    shop, tmp_path, capsys
+):
+    shop.start((1,), stable=1)
+    source, script = tmp_path / "repository.config", tmp_path / "apply.sh"
+    shutil.copy(shop.file, source)
+    words = ["publish", str(shop.models[1]), "--model-base-path", str(shop.base)]
+    words += ["--model-config-file", str(source), "--model-name", "toy"]
+    words += ["--label", "canary", "--url", shop.server.url]
+    words += ["--after-write", f"sh {script}"]
+    text = source.read_text()
+    for broken in ("sh: 'no end", "no-such-command"):
+        assert main([*words[:-1], broken]) == 2
+        assert "--after-write failed with" in capsys.readouterr().err
+        assert source.read_text() == text  # it is tried before anything is written
+    apply = f"cp {source} {shop.file}.new && mv {shop.file}.new {shop.file}"
+    marks = [(tmp_path / "once", 0), (tmp_path / "twice", 1)]
+    lines = [f"test -e {m} || {{ touch {m}; exit {status}; }}" for m, status in marks]
+    script.write_text("\n".join([*lines, apply]))
+    assert main(words) == 2  # the first step is written and not applied
+    assert source.read_text() != text
+    assert main(words) == 0
+    assert source.read_text() == shop.file.read_text()
+
+
+def test_versions_listed_by_hand_serve_on_for_a_while(shop):
+    for model in shop.models[1:3]:
+        publish(model, shop.base)
+    shop.start((1, 2, 3), stable=3)
+    shop.call("/versions/1")
+    slept = []
+
+    sleep = time.sleep
+
+    def drain(seconds):
+        if seconds < 5:
+            return sleep(seconds)
+        slept.append((seconds, shop.version(1), len(shop.failed)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(release_steps.time, "sleep", drain)
+        words = ["--label", "canary", "--drain-seconds", "5"]
+        assert shop.run("publish", str(shop.models[3]), *words) == 0
+    assert (5.0, 1, 0) in slept
+    assert shop.listed() == ((3, 4), {"canary": 4, "stable": 3})
+
+
+def test_versions_of_another_model_of_the_base_path_are_not_pruned(shop):
+    shop.start((1,), stable=1)
+    labels.write(shop.file, None, ModelConfig("old", shop.base, (1,)))
+    for model in shop.models[1:3]:
+        words = ["publish", str(model), "--label", "stable", "--keep", "1", *_FAST]
+        assert shop.run(*words) == 0
+    assert [*versions(shop.base)] == [1, 3]
+
+
+def test_two_who_do_the_same_are_one(shop):
+    shop.start((1,), stable=1)
+    publish(shop.models[1], shop.base)
+    words = [*shop.command("label", "stable=2"), "--url", shop.server.url, *_FAST]
+    statuses = []
+    threads = [
+        threading.Thread(target=lambda: statuses.append(main(words))) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [0, 0, 0] and shop.listed() == ((2,), {"stable": 2})
+
+
+def test_what_is_no_server_of_models_is_told(shop, capsys):
+    shop.start((1,), stable=1)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as other:
+        threading.Thread(target=other.serve_forever).start()
+        url = f"http://127.0.0.1:{other.server_port}"
+        words = ["--model-config-file", str(shop.file), "--model-name", "toy"]
+        assert main(["check", *words, "--url", url]) == 2
+        other.shutdown()
+    assert "does not answer as TF Serving does" in capsys.readouterr().out
+
+
+def test_a_link_to_the_file_stays_one(shop, tmp_path):
+    shop.start((1,), stable=1)
+    publish(shop.models[1], shop.base)
+    link = tmp_path / "link" / "models.config"
+    link.parent.mkdir()
+    link.symlink_to(shop.file)
+    words = ["label", "stable=2", "--model-config-file", str(link), *_FAST]
+    assert main([*words, "--model-name", "toy", "--url", shop.server.url]) == 0
+    assert link.is_symlink() and shop.listed() == ((2,), {"stable": 2})
+
+
+def test_a_rollback_of_a_base_path_that_nobody_has_seen_goes_no_further(shop, capsys):
+    for model in shop.models[1:3]:
+        publish(model, shop.base)
+    back = ["rollback", "--model-base-path", str(shop.base), "--model-name", "toy"]
+    assert main([*back, "--url", "http://127.0.0.1:1", "--wait-seconds", "0"]) == 2
+    assert "is it gone, omit its --url" in capsys.readouterr().err
+    with Server([ModelConfig("toy", shop.base)]) as server:
+        assert main([*back, "--url", server.url]) == 0
+    assert capsys.readouterr().out.strip() == str(shop.base / "4")
+    assert [*versions(shop.base)] == [1, 2, 3, 4]
+    assert same_model(shop.base / "4", shop.base / "2")
