@@ -187,9 +187,9 @@ class Task(Declaration):
         Raises:
             ValueError: If the task cannot predict it, as a probability of 0.
         """
-        if self.loss in ("mse", "huber"):
+        if self.loss in ("mse", "huber") and math.isfinite(prediction):
             return prediction
-        if not 0 < prediction < (1 if self.kind == "binary" else math.inf):
+        if self.loss in ("mse", "huber") or not 0 < prediction < (1 if self.kind == "binary" else math.inf):
             raise ValueError(
                 f"Task {self.name!r} cannot predict {prediction!r}: a probability must "
                 f"lie between 0 and 1, a value of log_mse, weighted_logistic or "

@@ -87,7 +87,7 @@ def test_row_weights_and_durations():
         "b": [1, 1, 0, 1, 1],
         "w": [0.5, 2, NAN, -7, 0],  # the -7 is outside
         "s": [10.0, NAN, 30.0, 40.0, 50.0],
-        "length": [20, 20, 0, NAN, 25],
+        "length": [20, 20, math.inf, NAN, 25],
     }
     assert _rows(tasks, labels, {"of_feature": np.array([3, 1, 2, 1, 9])}) == {
         "a": ([1, 0, 1, 0, 1], [0.5, 2, 0, 0, 0]),

@@ -19,8 +19,9 @@ class FeatureEmbedding(keras.layers.Layer):
     """Embeds every feature; a feature's vector can be found by its name.
 
     A categorical id is looked up in its table, a sequence is pooled over the ids
-    other than 0 in the table of the feature it shares, a number stays one number.
-    Ids outside a table of known vocabulary are looked up as 0, missing or unknown.
+    other than 0 in the table of the feature it shares, a number stays one number, or 0
+    if it is not finite. Ids outside a table of known vocabulary are looked up as 0,
+    missing or unknown.
 
     The tables of one embedding width are one variable, such as `tables["table_16"]`:
     one lookup, one gradient and one update serve all of them, and each feature has rows
@@ -37,7 +38,8 @@ class FeatureEmbedding(keras.layers.Layer):
             (between -0.05 and 0.05).
 
     Input: dict {name: tensor}; (batch,) or (batch, 1) for categorical and numeric
-    features, (batch, max_length) for sequences. Keys of other names are ignored.
+    features, (batch, max_length) for sequences. Ids and numbers may have any type, see
+    `tfmtl.features`. Keys of other names are ignored.
 
     Output: dict {name: (batch, embedding_dim)}, in the order of the features;
     (batch, 1) for a numeric feature.
