@@ -187,14 +187,16 @@ class Task(Declaration):
         Raises:
             ValueError: If the task cannot predict it, as a probability of 0.
         """
-        if self.loss in ("mse", "huber") and math.isfinite(prediction):
-            return prediction
-        if self.loss in ("mse", "huber") or not 0 < prediction < (1 if self.kind == "binary" else math.inf):
+        linear = self.loss in ("mse", "huber")
+        least = -math.inf if linear else 0
+        if not least < prediction < (1 if self.kind == "binary" else math.inf):
             raise ValueError(
                 f"Task {self.name!r} cannot predict {prediction!r}: a probability must "
                 f"lie between 0 and 1, a value of log_mse, weighted_logistic or "
-                "poisson above 0."
+                "poisson above 0, any other be finite."
             )
+        if linear:
+            return prediction
         if self.loss == "bce":
             return math.log(prediction) - math.log1p(-prediction)
         if self.loss == "weighted_logistic":

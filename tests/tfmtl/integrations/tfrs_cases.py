@@ -52,6 +52,7 @@ def _data(seed=0):
         "seconds": rng.exponential(20, ROWS).astype("float32"),
         "played": rng.integers(0, 2, ROWS).astype("float32"),
     }
+    inputs["x"][4:6] = np.nan, np.inf
     labels["click"][:3] = labels["liked"][2:5] = np.nan
     weights = rng.uniform(0.5, 2, ROWS).astype("float32")
     return tf.data.Dataset.from_tensor_slices((inputs, labels, weights)).batch(ROWS)
