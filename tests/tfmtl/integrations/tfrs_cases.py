@@ -42,7 +42,7 @@ def _data(seed=0):
     rng = np.random.default_rng(seed)
     inputs = {
         "user": rng.integers(0, 10, ROWS),  # half of the table
-        "item": rng.integers(0, 1000, ROWS),
+        "item": 2.0**40 + rng.integers(0, 1000, ROWS),  # not in float32
         "x": rng.normal(size=ROWS).astype("float32"),
         "seen": rng.integers(0, 30, (ROWS, 3)),
     }
