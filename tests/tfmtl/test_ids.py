@@ -115,7 +115,7 @@ def test_training_does_not_depend_on_the_types():
 
 
 def test_a_gate_report_does_not_depend_on_the_type_of_the_domain():
-    tab = tfmtl.Categorical("tab", num_buckets=200)
+    tab = tfmtl.Categorical("tab", vocabulary_size=200)
     model = tfmtl.models.get("mmoe")([tab], [tfmtl.Task("a")], expert_units=(4,))
     for dtype in ("int8", "uint64", "float64"):
         inputs = {"tab": np.array([5, 120, 5], dtype)}
