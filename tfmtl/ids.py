@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -74,9 +73,10 @@ def with_integer_ids(inputs, features: list):
     if not isinstance(inputs, Mapping):
         return inputs
     inputs = dict(inputs)
-    for name in {f.name for f in features if f.dtype == "int64"} & inputs.keys():
-        if hasattr(inputs[name], "__array__"):
-            ids = np.asarray(inputs[name])
-            if keras.backend.is_float_dtype(ids.dtype.name):
-                inputs[name] = as_integers(ids, name).numpy()
+    for feature in features:
+        column = inputs.get(feature.name)
+        if feature.dtype == "int64" and hasattr(column, "__array__"):
+            ids = np.asarray(column)
+            if ids.dtype.kind == "f":
+                inputs[feature.name] = as_integers(ids, feature.name).numpy()
     return inputs

@@ -63,7 +63,7 @@ class Task(Declaration):
             (found like `row_weight`), for regressions of watch time. The loss then
             compares completion ratios, y / duration with p / duration, so that long
             videos do not rule it; prediction and metrics stay in seconds. A row without
-            a duration > 0 is outside. Defaults to none.
+            a finite duration > 0 is outside. Defaults to none.
 
     Losses of a row, with label y, prediction p and the tower's logit z:
 

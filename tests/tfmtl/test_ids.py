@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
@@ -170,9 +171,10 @@ def test_a_compiled_graph_takes_them_for_missing():
     np.testing.assert_array_equal(compiled(ids), [3, 0, 0, 0, -7])
 
 
-def test_a_gap_is_id_0():
+def test_a_gap_in_a_column_of_pandas_is_id_0():
     model = _model()
-    found = model.predict({"user": np.array([2.0**40 + 1, np.nan])}, verbose=0)
+    table = pd.DataFrame({"user": [2**40 + 1, None]})
+    found = model.predict(dict(table), verbose=0)
     wanted = model.predict({"user": np.array([2**40 + 1, 0])}, verbose=0)
     np.testing.assert_array_equal(found["a"], wanted["a"])
 
