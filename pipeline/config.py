@@ -313,6 +313,14 @@ class Config(Section):
         if self.data.split.column:
             yield "data.split.column", self.data.split.column, "any"
 
+    def missing_words(self, column: str) -> tuple[str, ...] | None:
+        """The texts of a column that stand for no value; None if it is verbatim.
+
+        A sequence is read as the feature whose values it lists.
+        """
+        names = {column, *(f.of for f in self.features if _is_sequence(f, column))}
+        return None if names & set(self.data.verbatim) else tuple(self.data.missing)
+
     def problems(self) -> Iterator[str]:
         """Yields what the sections, each valid by itself, have wrong between them."""
         features = {f.name: f for f in self.features}
@@ -417,6 +425,10 @@ class Config(Section):
                 "export.fused_score: it is the output 'score'; the task of that name "
                 "needs another"
             )
+
+
+def _is_sequence(feature: Feature, column: str) -> bool:
+    return feature.kind == "sequence" and feature.name == column
 
 
 def _is_circular(task: Task, tasks: dict[str, Task]) -> bool:

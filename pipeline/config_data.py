@@ -23,6 +23,12 @@ class Section(pydantic.BaseModel):
 # are held to what TensorFlow takes.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$")]
 
+# What tools write into a log where there is no value: those that pandas reads so, and
+# Hive's and MySQL's.
+MISSING_WORDS = (
+    "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None", "\\N",
+)  # fmt: skip
+
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -204,6 +210,8 @@ class Data(Reading):
     until: float | str | None = None
     history: list[History] = []
     labels: dict[Name, Expression] = {}
+    missing: list[str] = list(MISSING_WORDS)
+    verbatim: list[Column] = []
     split: Split
     max_dead_letter_rate: Annotated[float, Field(ge=0, le=1)] = 0.001
 

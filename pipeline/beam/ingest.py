@@ -102,12 +102,16 @@ def kinds_of(config: Config) -> dict[str, str]:
 
 
 def typed(
-    name: str, kind: str, type_: pa.DataType, separator: str | None = None
+    config: Config,
+    name: str,
+    kind: str,
+    type_: pa.DataType,
+    separator: str | None = None,
 ) -> Column:
     """A column of the examples; `type_` counts where the kind leaves the type open."""
     fixed = {"string": pa.string(), "float": pa.float64(), "list": columns.STRINGS}
     type_ = fixed.get(kind) or columns.settled_type(type_)
-    return Column(name, kind, type_, separator)
+    return Column(name, kind, type_, separator, config.missing_words(name))
 
 
 def ingest(plan: Plan, index: int, group: Sequence[Source]) -> Report:
@@ -118,7 +122,7 @@ def ingest(plan: Plan, index: int, group: Sequence[Source]) -> Report:
             for chunk in sources.read(source):
                 output.letters.add_unparsed(source, chunk.unparsed)
                 raw, positions, wrong, dropped = select(
-                    plan.config.data.where, chunk.rows, chunk.positions
+                    plan.config, plan.config.data.where, chunk.rows, chunk.positions
                 )
                 filtered += dropped
                 batch, misfits = columns.cast(raw, plan.columns)
@@ -129,11 +133,12 @@ def ingest(plan: Plan, index: int, group: Sequence[Source]) -> Report:
 
 
 def select(
-    where: str | None, rows: pa.RecordBatch, positions: np.ndarray
+    config: Config, where: str | None, rows: pa.RecordBatch, positions: np.ndarray
 ) -> tuple[pa.RecordBatch, np.ndarray, Misfits, int]:
     """The rows for which an expression holds, and those on which it cannot be computed.
 
     Args:
+        config: Says which texts are missing values.
         where: The expression; all rows are selected without one.
         rows: The rows.
         positions: (rows,). Where they stand.
@@ -143,7 +148,7 @@ def select(
     """
     if where is None:
         return rows, positions, {}, 0
-    holds, wrong = compute.values(expressions.parse(where), rows)
+    holds, wrong = compute.values(expressions.parse(where), rows, config.missing_words)
     kept = np.nan_to_num(holds) != 0
     kept[list(wrong)] = True
     place = np.cumsum(kept) - 1
@@ -193,7 +198,9 @@ class Output:
         """
         batch = rows.batch
         for name, tree in self.labels.items():
-            values, wrong = compute.values(tree, rows.batch)
+            values, wrong = compute.values(
+                tree, rows.batch, self.plan.config.missing_words
+            )
             label = pa.array(values, mask=np.isnan(values))
             batch = batch.append_column(name, label)
             misfits = {**wrong, **misfits}

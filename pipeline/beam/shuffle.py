@@ -21,6 +21,7 @@ from pipeline.beam.columns import Column, Misfits
 from pipeline.beam.dead_letters import DeadLetters
 from pipeline.beam.sources import Source
 from pipeline.beam.whole import whole
+from pipeline.config import Config
 from pipeline.config_data import Action, Data, History
 from pipeline.errors import PipelineError
 
@@ -68,7 +69,7 @@ class Count(NamedTuple):
 
 
 def impressions(
-    data: Data,
+    config: Config,
     parts: list[Source],
     examples: list[Column],
     types: dict[str, pa.DataType],
@@ -76,11 +77,12 @@ def impressions(
     """What travels of the impressions: all columns of the examples, and some again.
 
     Args:
-        data: The `data` section.
+        config: Its `data` section says which.
         parts: Their parts.
         examples: The columns of the examples.
         types: The columns as they were found.
     """
+    data = config.data
     keys = dict.fromkeys(
         [c for a in data.actions for c in a.key] + [h.key for h in data.history]
     )
@@ -91,7 +93,7 @@ def impressions(
     return Log(
         "impressions",
         parts,
-        examples + [_typed(column, kind, types) for _, column, kind in again],
+        examples + [_typed(config, types, *each) for each in again],
         [column.name for column in examples] + [name for name, _, _ in again],
         data.where,
         False,
@@ -100,13 +102,13 @@ def impressions(
 
 
 def actions(
-    action: Action, data: Data, parts: list[Source], types: dict[str, pa.DataType]
+    action: Action, config: Config, parts: list[Source], types: dict[str, pa.DataType]
 ) -> Log:
     """What travels of a log of actions.
 
     Args:
         action: Its section of the config.
-        data: The `data` section.
+        config: Its `data` section says which.
         parts: Its parts.
         types: Its columns, as they were found.
     """
@@ -115,12 +117,12 @@ def actions(
     for name, value in action.values.items():
         kind = "own" if value.take in ("first", "last") else "float"
         wanted.append((name, value.column, kind))
-    histories = [h for h in data.history if h.actions == action.name]
+    histories = [h for h in config.data.history if h.actions == action.name]
     wanted += [(HISTORY + h.name, h.column, "string") for h in histories]
     return Log(
         action.name,
         parts,
-        [_typed(column, kind, types) for _, column, kind in wanted],
+        [_typed(config, types, *each) for each in wanted],
         [name for name, _, _ in wanted],
         action.where,
         True,
@@ -179,7 +181,7 @@ class Read(Step):
                     rows_in += chunk.rows.num_rows
                     rows_in += sum(record.lines for record in chunk.unparsed)
                     raw, positions, wrong, dropped = ingest.select(
-                        self.log.where, chunk.rows, chunk.positions
+                        self.plan.config, self.log.where, chunk.rows, chunk.positions
                     )
                     filtered += dropped
                     arrays, misfits = self.cast(raw)
@@ -225,7 +227,11 @@ class Read(Step):
                 misfits |= {int(row): reason for row in np.flatnonzero(null)}
         for history in self.log.histories:
             if history.where is not None:
-                holds, wrong = compute.values(expressions.parse(history.where), raw)
+                holds, wrong = compute.values(
+                    expressions.parse(history.where),
+                    raw,
+                    self.plan.config.missing_words,
+                )
                 misfits = {**wrong, **misfits}
                 name, no = HISTORY + history.name, pa.scalar(None, pa.string())
                 counts = np.nan_to_num(holds) != 0
@@ -266,5 +272,11 @@ def _packed(batch: pa.RecordBatch) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _typed(name: str, kind: str, types: dict[str, pa.DataType]) -> Column:
-    return ingest.typed(name, kind, types.get(name, pa.null()))
+def _typed(
+    config: Config, types: dict[str, pa.DataType], name: str, column: str, kind: str
+) -> Column:
+    typed = ingest.typed(config, column, kind, types.get(column, pa.null()))
+    # A key is read as the column of the impressions that it is compared with, and what
+    # a history lists as the feature that it becomes.
+    ours = name.removeprefix(KEY).removeprefix(HISTORY)
+    return typed._replace(missing=config.missing_words(ours))

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.beam import quantiles
+from pipeline.beam import quantiles, texts
 
 NAMES = ("train", "valid", "test")
 
@@ -22,16 +22,19 @@ def by_hash(column: pa.Array, train: float, valid: float) -> np.ndarray:
     """Assigns rows by the value of a column.
 
     Args:
-        column: Values; equal texts get the same split.
+        column: Values of one type; equal texts (`pipeline.beam.texts`) get the same
+            split, whatever the type is.
         train: The share of values that train.
         valid: The share of values that validate.
 
     Returns:
         int8 (rows,): a position in `NAMES`; -1 for null.
     """
-    encoded = column.cast(pa.string()).dictionary_encode()
+    is_bytes = pa.types.is_binary(column.type)  # of which some are no text
+    values = column if is_bytes else texts.of(column).cast(pa.binary())
+    encoded = values.dictionary_encode()
     digests = b"".join(
-        hashlib.blake2b(value.encode(), digest_size=8).digest()
+        hashlib.blake2b(value, digest_size=8).digest()
         for value in encoded.dictionary.to_pylist()
     )
     position = np.frombuffer(digests, "<u8") / 2.0**64  # (distinct,), in [0, 1]
@@ -54,7 +57,7 @@ def times(column: pa.Array, unit: float = 1.0) -> np.ndarray:
         neither.
     """
     if pa.types.is_temporal(column.type):
-        column = column.cast(pa.timestamp("us")).cast(pa.int64())
+        column = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
         return pc.divide(column.cast(pa.float64()), 1e6).to_numpy(zero_copy_only=False)
     try:
         numbers = column.cast(pa.float64(), safe=False)
