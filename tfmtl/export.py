@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from tfmtl import _errors, model_card
+from tfmtl import _errors, example_parsing, model_card
 from tfmtl.models.base import MultiTaskModel
 from tfmtl.rank import check_score, fuse, tile
 
@@ -118,8 +118,9 @@ def export(
     # A transform tells a missing number by NaN; the model takes 0.0, the mean.
     missing = {tf.string: "", tf.float32: 0.0 if transform is None else float("nan")}
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
     def predict_examples(examples):
-        return predict_raw(_parse(examples, raw_specs, missing))
+        return predict_raw(example_parsing.parse(examples, raw_specs, missing))
 
     binary = [task.name for task in model.tasks if task.kind == "binary"]
 
@@ -132,21 +133,19 @@ def export(
     def regress(name):
         return lambda inputs: {"outputs": predict_examples(inputs)[name]}
 
-    def serialized(name):
-        return [tf.TensorSpec([None], tf.string, name)]
-
+    serialized = [tf.TensorSpec([None], tf.string, "inputs")]
     endpoints = {
         "serving_default": (predict_raw, None),
-        "examples": (predict_examples, serialized("examples")),
+        "examples": (predict_examples, None),
         "rank": (rank, [raw_specs]),
         "transformed": (predict, None),
     }
     if binary:
-        endpoints["classify"] = (classify, serialized("inputs"))
+        endpoints["classify"] = (classify, serialized)
     others = [name for name in names if name not in binary]
     for name in others:
         key = "regress" if len(others) == 1 else f"regress_{name}"
-        endpoints[key] = (regress(name), serialized("inputs"))
+        endpoints[key] = (regress(name), serialized)
     for name, (function, signature) in endpoints.items():
         archive.add_endpoint(name, function, signature)
     archive.write_out(os.fspath(path), verbose=False)
@@ -179,25 +178,6 @@ def _raw_specs(graph, model) -> dict[str, tf.TensorSpec]:
         name: tf.TensorSpec(spec.shape, spec.dtype, name)
         for name, spec in specs.items()
     }
-
-
-def _parse(examples, raw_specs, missing) -> dict[str, tf.Tensor]:
-    """Parses serialized `tf.Example`s of raw features; what is left out is missing."""
-    parsing = {}
-    for name, spec in raw_specs.items():
-        if spec.shape.rank == 1:
-            default = missing.get(spec.dtype, 0)
-            parsing[name] = tf.io.FixedLenFeature((), spec.dtype, default)
-        else:
-            parsing[name] = tf.io.RaggedFeature(spec.dtype)
-    raw = tf.io.parse_example(examples, parsing)
-    for name, spec in raw_specs.items():
-        if spec.shape.rank == 2:  # the latest values, padded behind
-            length = spec.shape[1]
-            raw[name] = raw[name][:, -length:].to_tensor(
-                missing.get(spec.dtype, 0), shape=(None, length)
-            )
-    return raw
 
 
 def _finish(path: Path, endpoints: Mapping) -> None:

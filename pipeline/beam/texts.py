@@ -85,10 +85,8 @@ def lost_digits(array: pa.Array) -> np.ndarray:
         int64 (n,): the rows in which there is such a number.
     """
     if pa.types.is_floating(array.type):
-        values = array.to_numpy(zero_copy_only=False)
-        return np.flatnonzero(
-            (np.abs(values) >= _EXACT[array.type.bit_width]) & np.isfinite(values)
-        )
+        size = np.abs(array.to_numpy(zero_copy_only=False))
+        return np.flatnonzero((size >= _EXACT[array.type.bit_width]) & (size < np.inf))
     if array.type != pa.string():
         return np.zeros(0, np.int64)
     data = _bytes(array)
@@ -116,7 +114,7 @@ def null_where(array: pa.Array, mask: pa.Array) -> pa.Array:
 
 def _of_floats(array: pa.Array) -> pa.Array:
     """17.0 -> "17", 0.2 -> "0.2", 1e-05 -> "1e-05"; NaN -> null."""
-    values = array.to_numpy(zero_copy_only=False)
+    values = array.to_numpy(zero_copy_only=False).astype(np.float64)
     whole = (values == np.floor(values)) & (np.abs(values) < _EXACT[64])
     integers = pa.array(np.where(whole, values, 0).astype(np.int64))
     strings = integers.cast(pa.string())
@@ -127,8 +125,8 @@ def _of_floats(array: pa.Array) -> pa.Array:
 
 def _of_fractions(array: pa.Array) -> pa.Array:
     if pa.types.is_float16(array.type):  # Arrow takes them for float32.
-        values = array.to_numpy(zero_copy_only=False)
-        return pa.array([str(value) for value in values], pa.string())
+        values = map(str, array.to_numpy(zero_copy_only=False))
+        return pa.array([repr(float(value)) for value in values], pa.string())
     strings = array.cast(pa.string())
     # Arrow has the right digits, but writes out other numbers than Python does.
     size = np.abs(array.to_numpy(zero_copy_only=False))
