@@ -118,7 +118,9 @@ def export(
     # A transform tells a missing number by NaN; the model takes 0.0, the mean.
     missing = {tf.string: "", tf.float32: 0.0 if transform is None else float("nan")}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
+    serialized = tf.TensorSpec([None], tf.string, "examples")
+
+    @tf.function(input_signature=[serialized], autograph=False)
     def predict_examples(examples):
         return predict_raw(example_parsing.parse(examples, raw_specs, missing))
 
@@ -133,7 +135,7 @@ def export(
     def regress(name):
         return lambda inputs: {"outputs": predict_examples(inputs)[name]}
 
-    serialized = [tf.TensorSpec([None], tf.string, "inputs")]
+    inputs_spec = [tf.TensorSpec([None], tf.string, "inputs")]
     endpoints = {
         "serving_default": (predict_raw, None),
         "examples": (predict_examples, None),
@@ -141,11 +143,11 @@ def export(
         "transformed": (predict, None),
     }
     if binary:
-        endpoints["classify"] = (classify, serialized)
+        endpoints["classify"] = (classify, inputs_spec)
     others = [name for name in names if name not in binary]
     for name in others:
         key = "regress" if len(others) == 1 else f"regress_{name}"
-        endpoints[key] = (regress(name), serialized)
+        endpoints[key] = (regress(name), inputs_spec)
     for name, (function, signature) in endpoints.items():
         archive.add_endpoint(name, function, signature)
     archive.write_out(os.fspath(path), verbose=False)
