@@ -130,7 +130,14 @@ def settled_type(type_: pa.DataType) -> pa.DataType:
     """The type for the examples, when all values are known: all null is string."""
     if _is_list(type_):
         return pa.list_(settled_type(type_.value_type))
-    return pa.string() if pa.types.is_null(type_) else type_
+    if pa.types.is_dictionary(type_):
+        return settled_type(type_.value_type)
+    if pa.types.is_null(type_) or pa.types.is_string_view(type_):
+        return pa.string()
+    if pa.types.is_binary_view(type_) or pa.types.is_fixed_size_binary(type_):
+        return pa.binary()
+    # Arrow groups float32, not float16.
+    return pa.float32() if pa.types.is_float16(type_) else type_
 
 
 def _cast(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
@@ -166,10 +173,11 @@ def _plain(array: pa.Array) -> pa.Array:
         return array.cast(pa.string())
     if pa.types.is_binary_view(type_) or pa.types.is_fixed_size_binary(type_):
         return array.cast(pa.binary())
-    if _is_list(type_) and not (
-        pa.types.is_list(type_) or pa.types.is_large_list(type_)
-    ):
+    if pa.types.is_fixed_size_list(type_):
         return array.cast(pa.list_(type_.value_type))
+    if pa.types.is_list_view(type_) or pa.types.is_large_list_view(type_):
+        # Arrow's own cast gives wrong offsets where a list is missing.
+        return pa.array(array.to_pylist(), pa.list_(settled_type(type_.value_type)))
     return array
 
 
