@@ -15,6 +15,7 @@ import pydantic
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from pipeline import expressions
 from pipeline.config_data import Data, Name, Section
 from pipeline.config_features import CategoricalFeature, Feature
 from pipeline.errors import PipelineError
@@ -378,6 +379,13 @@ class Config(Section):
                 f"domain: must name a categorical feature. Received: {self.domain!r}."
                 f"{nearest(self.domain, categorical)}"
             )
+        for path, expression in self.data.expressions():
+            for column, text in expressions.texts_of(expression):
+                if text in (self.missing_words(column) or ()):
+                    yield (
+                        f"{path}: {text!r} stands for no value (data.missing). Write "
+                        f"is_null({column}), or name the column in data.verbatim"
+                    )
         yield from self._export_problems()
         for section in ("best_reachable", "minimum", "max_drop"):
             value = getattr(self.evaluate, section)

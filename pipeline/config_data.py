@@ -310,6 +310,18 @@ class Data(Reading):
             if history.actions == action.name:
                 yield from _listed(j, history)
 
+    def expressions(self) -> Iterator[tuple[str, str]]:
+        """Yields (YAML path, text) of all expressions."""
+        named = {"data.where": self.where}
+        named |= {
+            f"data.actions.{i}.where": a.where for i, a in enumerate(self.actions)
+        }
+        named |= {
+            f"data.history.{i}.where": h.where for i, h in enumerate(self.history)
+        }
+        named |= {f"data.labels.{name}": text for name, text in self.labels.items()}
+        yield from ((path, text) for path, text in named.items() if text is not None)
+
     def made(self) -> list[str]:
         """The columns that are not in the logs, but made from them."""
         new = [column for action in self.actions for column in joined(action)]

@@ -102,6 +102,27 @@ def misfit(type_: pa.DataType, kind: str) -> str | None:
     return None
 
 
+def whole_forms(
+    batch: pa.RecordBatch, columns: list[Column]
+) -> frozenset[tuple[str, str]]:
+    """How texts write whole numbers: (column, "5" or "5.0") of what there is.
+
+    Args:
+        batch: Rows as a source has them.
+        columns: The columns of the result; those that are verbatim are left out.
+    """
+    found = set()
+    for column in columns:
+        if column.kind != "string" or column.missing is None:
+            continue
+        if column.name in batch.schema.names:
+            array = _plain(batch.column(column.name))
+            if _is_text(array.type):
+                forms = texts.whole_forms(_utf8(array)[0])
+                found |= {(column.name, form) for form in forms}
+    return frozenset(found)
+
+
 def own_type(array: pa.Array, kind: str) -> pa.DataType:
     """The type of an "any" or "own" column, as far as these values tell."""
     array = _plain(array)

@@ -41,7 +41,8 @@ class Report(NamedTuple):
     """What became of the rows of some logs.
 
     `rows` by split; `dead` with the first `reasons`; `filtered`: `where` did not hold;
-    `incomplete`: dropped, since the time for an action was not over.
+    `incomplete`: dropped, since the time for an action was not over; `forms`: of whole
+    numbers, as `columns.whole_forms` finds them.
     """
 
     rows: dict[str, int]
@@ -49,6 +50,7 @@ class Report(NamedTuple):
     reasons: list[str]
     filtered: int = 0
     incomplete: int = 0
+    forms: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def rows_in(self) -> int:
@@ -64,6 +66,7 @@ def total(reports: Sequence[Report]) -> Report:
         [reason for report in reports for reason in report.reasons],
         sum(report.filtered for report in reports),
         sum(report.incomplete for report in reports),
+        frozenset().union(*(report.forms for report in reports)),
     )
 
 
@@ -117,7 +120,7 @@ def typed(
 def ingest(plan: Plan, index: int, group: Sequence[Source]) -> Report:
     """Reads some parts of logs and writes their rows and dead letters."""
     with Output(plan, f"part-{index:08d}") as output:
-        filtered = 0
+        filtered, forms = 0, frozenset()
         for number, source in enumerate(group):
             for chunk in sources.read(source):
                 output.letters.add_unparsed(source, chunk.unparsed)
@@ -126,10 +129,11 @@ def ingest(plan: Plan, index: int, group: Sequence[Source]) -> Report:
                 )
                 filtered += dropped
                 batch, misfits = columns.cast(raw, plan.columns)
+                forms |= columns.whole_forms(raw, plan.columns)
                 part = np.full(raw.num_rows, number)
                 rows = Rows(batch, group, part, positions, raw)
                 output.add(rows, {**misfits, **wrong})
-    return output.report()._replace(filtered=filtered)
+    return output.report()._replace(filtered=filtered, forms=forms)
 
 
 def select(

@@ -56,15 +56,19 @@ class Log(NamedTuple):
 
 
 class Count(NamedTuple):
-    """Rows of a log: `rows_in` = those that travel + `filtered` + `dead`."""
+    """Rows of a log: `rows_in` = those that travel + `filtered` + `dead`.
+
+    `forms` are those of whole numbers, as `columns.whole_forms` finds them.
+    """
 
     rows_in: int = 0
     filtered: int = 0
     dead: int = 0
     reasons: tuple[str, ...] = ()
+    forms: tuple[tuple[str, str], ...] = ()
 
     def counts(self) -> dict[str, int]:
-        """All but the reasons."""
+        """All that are numbers."""
         return {"rows_in": self.rows_in, "filtered": self.filtered, "dead": self.dead}
 
 
@@ -171,7 +175,7 @@ class Read(Step):
     def run(self, element: tuple[int, list[tuple[int, Source]]]) -> Iterator[Any]:
         """Reads the parts of an element."""
         index, group = element
-        rows_in, filtered, end = 0, 0, -np.inf
+        rows_in, filtered, end, forms = 0, 0, -np.inf, frozenset()
         folder, work = self.plan.folder, self.plan.work
         letters = DeadLetters(folder, f"{self.log.name}-{index:08d}", work)
         with ingest.writing(folder), letters:
@@ -184,6 +188,7 @@ class Read(Step):
                         self.plan.config, self.log.where, chunk.rows, chunk.positions
                     )
                     filtered += dropped
+                    forms |= columns.whole_forms(raw, self.log.columns)
                     arrays, misfits = self.cast(raw)
                     misfits = {**misfits, **wrong}
                     letters.add(ingest.letters([source], 0, positions, raw, misfits))
@@ -195,7 +200,8 @@ class Read(Step):
                     end = max(end, self.latest(chunk.rows))
                     yield from self.partition(kept)
         yield END, end
-        return Count(rows_in, filtered, letters.count, tuple(letters.reasons))
+        reasons = tuple(letters.reasons)
+        return Count(rows_in, filtered, letters.count, reasons, tuple(sorted(forms)))
 
     def latest(self, raw: pa.RecordBatch) -> float:
         """The last time of all rows: the log went on until then, be it for others."""

@@ -56,7 +56,12 @@ def times(column: pa.Array, unit: float = 1.0) -> np.ndarray:
         float64 (rows,): seconds, of dates since 1970; NaN where the value is missing or
         neither.
     """
-    if pa.types.is_temporal(column.type):
+    type_ = column.type
+    if pa.types.is_nested(type_) or pa.types.is_time(type_):
+        return np.full(len(column), np.nan)
+    if pa.types.is_duration(type_) or pa.types.is_binary(type_):
+        return np.full(len(column), np.nan)
+    if pa.types.is_temporal(type_):
         column = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
         return pc.divide(column.cast(pa.float64()), 1e6).to_numpy(zero_copy_only=False)
     try:

@@ -75,6 +75,21 @@ def canonical(strings: pa.Array, missing: Sequence[str]) -> pa.Array:
     return null_where(strings, pc.is_in(strings, pa.array(["", *words])))
 
 
+def whole_forms(strings: pa.Array) -> set[str]:
+    """How whole numbers are written: "5", "5.0", both or neither.
+
+    All texts are looked at only if one may be a number with a point.
+    """
+    forms = set()
+    if b".0" in _bytes(strings) and pc.any(_matches(strings, WHOLE)).as_py():
+        forms.add("5.0")
+    else:
+        strings = strings[:100]
+    if pc.any(_matches(strings, r"^-?(?:0|[1-9][0-9]*)$")).as_py():
+        forms.add("5")
+    return forms
+
+
 def lost_digits(array: pa.Array) -> np.ndarray:
     """Whole numbers that were floats too large to tell them from the next one.
 

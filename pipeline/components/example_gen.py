@@ -242,6 +242,16 @@ def _check(config: Config, report: ingest.Report, result: join.Result) -> None:
         )
 
 
+def _mixed(forms: frozenset[tuple[str, str]]) -> list[str]:
+    """What is to be said of columns in which whole numbers are written in two ways."""
+    both = {name for name, _ in forms if {(name, "5"), (name, "5.0")} <= forms}
+    return [
+        f"column {name!r}: whole numbers are written both as 5 and as 5.0, one value. "
+        "Where these are two, name the column in data.verbatim"
+        for name in sorted(both)
+    ]
+
+
 def _summary(
     folder: Path, report: ingest.Report, result: join.Result, files: list[Source]
 ) -> dict:
@@ -267,6 +277,8 @@ def _summary(
             f"{dead:,} of {report.rows_in:,} rows do not fit "
             f"({dead / report.rows_in:.2%}), see {letters}; first: {report.reasons[0]}"
         )
+    of_actions = (read.forms for read in result.read.values())
+    warnings += _mixed(report.forms.union(*of_actions))
     if blank := [file.path for file in files if not file.size]:
         warnings.append(
             f"{len(blank)} of {len(files)} files are empty, such as {blank[0]}"
