@@ -312,15 +312,14 @@ class Data(Reading):
 
     def expressions(self) -> Iterator[tuple[str, str]]:
         """Yields (YAML path, text) of all expressions."""
-        named = {"data.where": self.where}
-        named |= {
-            f"data.actions.{i}.where": a.where for i, a in enumerate(self.actions)
-        }
-        named |= {
-            f"data.history.{i}.where": h.where for i, h in enumerate(self.history)
-        }
-        named |= {f"data.labels.{name}": text for name, text in self.labels.items()}
-        yield from ((path, text) for path, text in named.items() if text is not None)
+        if self.where:
+            yield "data.where", self.where
+        for key, parts in (("actions", self.actions), ("history", self.history)):
+            for i, part in enumerate(parts):
+                if part.where:
+                    yield f"data.{key}.{i}.where", part.where
+        for name, text in self.labels.items():
+            yield f"data.labels.{name}", text
 
     def made(self) -> list[str]:
         """The columns that are not in the logs, but made from them."""

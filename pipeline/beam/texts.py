@@ -45,7 +45,7 @@ def of(array: pa.Array) -> pa.Array:
     if pa.types.is_duration(type_):
         return _of_floats(seconds(array))
     if pa.types.is_decimal(type_):
-        return _replaced(array.cast(pa.string()), WHOLE, WHOLE_TEXT)
+        return _without_point(array.cast(pa.string()))
     if pa.types.is_timestamp(type_) and type_.tz:
         array = array.cast(pa.timestamp(type_.unit, "UTC"))
     strings = array.cast(pa.string())
@@ -63,16 +63,18 @@ def canonical(strings: pa.Array, missing: Sequence[str]) -> pa.Array:
         strings: Arrow string (rows,).
         missing: The texts that stand for no value, beside the empty one.
     """
-    data = _bytes(strings)  # To look for bytes takes a tenth of the time of a regex.
-    if b".0" in data:
-        strings = _replaced(strings, WHOLE, WHOLE_TEXT)
-    if b"e+" in data or b"e-04" in data:
+    data = _bytes(strings)
+    if _holds(data, ".0"):
+        strings = _without_point(strings)
+    if _holds(data, "e+") or _holds(data, "e-04"):
         strings = _mapped(strings, _matches(strings, SCIENTIFIC), _written_out)
-    found = [text for text in BOOLEANS if text.encode() in data]
+    found = [text for text in BOOLEANS if _holds(data, text)]
     if found:
         strings = _mapped(strings, pc.is_in(strings, pa.array(found)), BOOLEANS.get)
-    words = [word for word in missing if word.encode() in data]
-    return null_where(strings, pc.is_in(strings, pa.array(["", *words])))
+    words = [word for word in missing if _holds(data, word)]
+    if words:
+        strings = null_where(strings, pc.is_in(strings, pa.array(words)))
+    return null_where(strings, pc.equal(strings, ""))
 
 
 def whole_forms(strings: pa.Array) -> set[str]:
@@ -81,7 +83,7 @@ def whole_forms(strings: pa.Array) -> set[str]:
     All texts are looked at only if one may be a number with a point.
     """
     forms = set()
-    if b".0" in _bytes(strings) and pc.any(_matches(strings, WHOLE)).as_py():
+    if _holds(_bytes(strings), ".0") and pc.any(_matches(strings, WHOLE)).as_py():
         forms.add("5.0")
     else:
         strings = strings[:100]
@@ -105,8 +107,10 @@ def lost_digits(array: pa.Array) -> np.ndarray:
     if array.type != pa.string():
         return np.zeros(0, np.int64)
     data = _bytes(array)
-    if b"e+" not in data and b".0" not in data:
-        return np.zeros(0, np.int64)
+    if not _holds(data, "e+"):
+        longest = pc.max(pc.binary_length(array)).as_py() or 0
+        if longest < len("1000000000000000.0") or not _holds(data, ".0"):
+            return np.zeros(0, np.int64)
     mask = pc.fill_null(_matches(array, _LOST), False)
     rows = np.flatnonzero(mask.to_numpy(zero_copy_only=False))
     large = [abs(float(array[int(row)].as_py())) >= _EXACT[64] for row in rows]
@@ -172,6 +176,16 @@ def _mapped(
     return pc.replace_with_mask(strings, mask, new)
 
 
+def _without_point(strings: pa.Array) -> pa.Array:
+    """5.00 -> 5: as `WHOLE` is replaced by `WHOLE_TEXT`, in a third of the time."""
+    mask = pc.fill_null(_matches(strings, WHOLE), False)
+    if not pc.any(mask).as_py():
+        return strings
+    new = pc.ascii_rtrim(pc.ascii_rtrim(strings.filter(mask), "0"), ".")
+    new = pc.if_else(pc.equal(new, "-0"), "0", new)
+    return pc.replace_with_mask(strings, mask, new)
+
+
 def _replaced(strings: pa.Array, pattern: str, text: str) -> pa.Array:
     """Strings with a replacement, which costs time only where there is one."""
     mask = pc.fill_null(_matches(strings, pattern), False)
@@ -183,6 +197,12 @@ def _replaced(strings: pa.Array, pattern: str, text: str) -> pa.Array:
 
 def _matches(strings: pa.Array, pattern: str) -> pa.Array:
     return pc.match_substring_regex(strings, pattern)
+
+
+def _holds(data: bytes, text: str) -> bool:
+    """Whether a text stands in bytes; single bytes are found a hundred times faster."""
+    wanted = text.encode()
+    return all(wanted[i : i + 1] in data for i in range(len(wanted))) and wanted in data
 
 
 def _bytes(strings: pa.Array) -> bytes:
