@@ -58,7 +58,9 @@ def export(
         path: Folder to write.
         transform: Folder of a SavedModel with a function
             `transform({raw name: tensor}) -> {feature: tensor}`, such as the pipeline's
-            Transform writes. Defaults to none: raw features are model inputs.
+            Transform writes. Where it is also there under the name `transform_each`,
+            each feature is made of the raw one of its name alone, and `rank` transforms
+            a user's once. Defaults to none: raw features are model inputs.
         user_features: Names of the raw features that `rank` takes once, all others
             being the candidates' own. Defaults to whatever a request gives once.
         fused_score: {task: weight w_k} of the output `score`. Defaults to no such
@@ -91,10 +93,13 @@ def export(
         return {name: tf.cast(output, "float32") for name, output in outputs.items()}
 
     predict.get_concrete_function()
-    predict_raw, raw_specs = predict, model_specs
+    predict_raw, raw_specs, each_alone = predict, model_specs, False
     if transform is not None:
         graph = tf.saved_model.load(os.fspath(transform))
         raw_specs = _raw_specs(graph, model)
+        each_alone = hasattr(graph, "transform_each") and set(raw_specs) == set(
+            model_specs
+        )
         archive.track(graph)
 
         @tf.function(input_signature=[raw_specs])
@@ -110,7 +115,12 @@ def export(
         _errors.check_choice("A name in user_features", name, raw_specs)
 
     def rank(inputs):
-        found = predict_raw(tile(inputs, user_features))
+        if each_alone:  # A user's features are transformed once and not N times.
+            transformed = graph.transform(inputs)
+            inputs = {name: transformed[name] for name in model_specs}
+            found = predict(tile(inputs, user_features))
+        else:
+            found = predict_raw(tile(inputs, user_features))
         if fused_score:
             found["score"] = fuse(found, fused_score, fused_form)
         return {name: found[name] for name in rank_outputs or outputs}

@@ -27,24 +27,14 @@ def canonical(
     if not texts:
         return {}
     # All together: an operation on a few strings costs more than the strings.
-    flat = tf.concat([_row(text) for text in texts.values()], 0)
+    flat = tf.concat([tf.reshape(text, [-1]) for text in texts.values()], 0)
     words = "|".join(map(re.escape, (*missing, *BOOLEANS)))
     other = f"{WHOLE}|{SCIENTIFIC}|^(?:{words})$"
-    flat = tf.cond(
+    return tf.cond(
         tf.reduce_any(tf.strings.regex_full_match(flat, other)),
-        lambda: _rewritten(flat, missing),
-        lambda: flat,
+        lambda: {name: _rewritten(text, missing) for name, text in texts.items()},
+        lambda: dict(texts),
     )
-    sizes = [tf.size(text) for text in texts.values()]
-    parts = tf.split(flat, sizes, num=len(texts))
-    return {
-        name: part if text.shape.rank == 1 else tf.reshape(part, tf.shape(text))
-        for part, (name, text) in zip(parts, texts.items(), strict=True)
-    }
-
-
-def _row(text: tf.Tensor) -> tf.Tensor:
-    return text if text.shape.rank == 1 else tf.reshape(text, [-1])
 
 
 def _rewritten(texts: tf.Tensor, missing: Sequence[str]) -> tf.Tensor:

@@ -70,6 +70,8 @@ class TransformGraph:
         """Saves the function, and no more, as a SavedModel."""
         module = tf.Module()
         module.transform = self.transform
+        # Tells `tfmtl.export` that each feature is made of its own input alone.
+        module.transform_each = self.transform
         # What a SavedModel must hold has to be reachable by attributes.
         module.tables = [v.table for v in self._vocabularies.values()]
         tf.saved_model.save(module, str(path))
