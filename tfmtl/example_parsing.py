@@ -109,10 +109,11 @@ def _decoded(
     examples: tf.Tensor, specs: Mapping[str, tf.TensorSpec], missing: Mapping
 ) -> dict[str, tf.Tensor]:
     """Reads features, each in whichever of the three lists it is."""
-    # Where it is no tf.Example, this fails with the caller's error, not a data loss.
-    check = tf.io.parse_example(examples, {"": tf.io.RaggedFeature(tf.string)})
-    with tf.control_dependencies([check[""].flat_values]):
-        examples = tf.concat([examples, [""]], 0)  # as none cannot be decoded
+    # Where it is no tf.Example, this fails with the caller's error, not a data loss. It
+    # finds nothing, but is used, lest it be left out as an operation without effect.
+    nothing = tf.io.parse_example(examples, {"": tf.io.VarLenFeature(tf.string)})[""]
+    # One more, as none cannot be decoded.
+    examples = tf.concat([examples, nothing.values[:0], [""]], 0)
     groups: dict[tuple, list[str]] = {}
     for name, spec in specs.items():
         groups.setdefault((spec.dtype, spec.shape.rank), []).append(name)
