@@ -29,9 +29,10 @@ def input_columns(
     """Picks a signature's inputs out of the data, as values JSON can carry.
 
     Values are made what the model was trained with: numbers and booleans become the
-    strings that a string input wants, None and what pandas has for it are a missing
-    value ("" or NaN), and a list for an input of shape (batch, n) keeps its last n
-    items and is padded behind; a missing one is padding alone.
+    strings that a string input wants (5 and 5.0 are "5", of any type), None and what
+    pandas has for it are a missing value ("" or NaN), and a list for an input of shape
+    (batch, n) keeps its last n items and is padded behind; a missing one is padding
+    alone.
 
     Args:
         data: list of dict (rows), dict of lists or arrays (columns), or DataFrame.
@@ -41,7 +42,8 @@ def input_columns(
         dict, a nested list for each input.
 
     Raises:
-        ValueError: an input is missing, or a value does not fit its type.
+        ValueError: an input is missing, or a value does not fit its type, or an id is a
+            float too large to have kept its digits.
 
     Example:
         >>> input_columns([{"id": 7}, {"id": 8}], {"id": {"dtype": "DT_STRING"}})
