@@ -30,9 +30,18 @@ def canonical(
     flat = tf.concat([tf.reshape(text, [-1]) for text in texts.values()], 0)
     words = "|".join(map(re.escape, (*missing, *BOOLEANS)))
     other = f"{WHOLE}|{SCIENTIFIC}|^(?:{words})$"
+
+    def rewritten():
+        sizes = [tf.size(text) for text in texts.values()]
+        parts = tf.split(_rewritten(flat, missing), sizes, num=len(texts))
+        return {
+            name: tf.reshape(part, tf.shape(texts[name]))
+            for name, part in zip(texts, parts, strict=True)
+        }
+
     return tf.cond(
         tf.reduce_any(tf.strings.regex_full_match(flat, other)),
-        lambda: {name: _rewritten(text, missing) for name, text in texts.items()},
+        rewritten,
         lambda: dict(texts),
     )
 
