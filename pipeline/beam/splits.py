@@ -30,9 +30,9 @@ def by_hash(column: pa.Array, train: float, valid: float) -> np.ndarray:
     Returns:
         int8 (rows,): a position in `NAMES`; -1 for null.
     """
-    is_bytes = pa.types.is_binary(column.type)  # of which some are no text
-    values = column if is_bytes else texts.of(column).cast(pa.binary())
-    encoded = values.dictionary_encode()
+    if not _is_bytes(column.type):  # of which some are no text
+        column = texts.of(column)
+    encoded = column.cast(pa.binary()).dictionary_encode()
     digests = b"".join(
         hashlib.blake2b(value, digest_size=8).digest()
         for value in encoded.dictionary.to_pylist()
@@ -57,10 +57,14 @@ def times(column: pa.Array, unit: float = 1.0) -> np.ndarray:
         neither.
     """
     type_ = column.type
-    if pa.types.is_nested(type_) or pa.types.is_time(type_):
+    of_day = pa.types.is_time(type_) or pa.types.is_duration(type_)
+    if of_day or pa.types.is_nested(type_):
         return np.full(len(column), np.nan)
-    if pa.types.is_duration(type_) or pa.types.is_binary(type_):
-        return np.full(len(column), np.nan)
+    if _is_bytes(type_):
+        try:
+            column = column.cast(pa.string())
+        except pa.ArrowInvalid:
+            return np.full(len(column), np.nan)
     if pa.types.is_temporal(type_):
         column = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
         return pc.divide(column.cast(pa.float64()), 1e6).to_numpy(zero_copy_only=False)
@@ -72,6 +76,10 @@ def times(column: pa.Array, unit: float = 1.0) -> np.ndarray:
     distinct = [_time(value, unit) for value in encoded.dictionary.to_pylist()]
     indices = encoded.indices.fill_null(len(distinct)).to_numpy()
     return np.array([*distinct, np.nan])[indices]
+
+
+def _is_bytes(type_: pa.DataType) -> bool:
+    return pa.types.is_binary(type_) or pa.types.is_large_binary(type_)
 
 
 def _time(value: str, unit: float) -> float:

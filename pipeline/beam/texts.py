@@ -17,6 +17,7 @@ by the same rules (`serving.columns`), as the served graph reads texts by them
 """
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -45,7 +46,10 @@ def of(array: pa.Array) -> pa.Array:
     if pa.types.is_duration(type_):
         return _of_floats(seconds(array))
     if pa.types.is_decimal(type_):
-        return _without_point(array.cast(pa.string()))
+        strings = array.cast(pa.string())
+        small = pc.match_substring(strings, "E")  # 0E-10 is 0, 1E-7 0.0000001
+        strings = _mapped(strings, small, lambda text: f"{Decimal(text):f}")
+        return _without_point(strings)
     if pa.types.is_timestamp(type_) and type_.tz:
         array = array.cast(pa.timestamp(type_.unit, "UTC"))
     strings = array.cast(pa.string())

@@ -162,6 +162,8 @@ def test_booleans_decimals_and_what_is_missing():
     assert _logged(pa.array(money)) == ["2", "2.50", "0"]
     column = pd.DataFrame({"id": money}).to_csv(index=False).split("\n")[1:-1]
     assert _logged(pa.array(column)) == _served(column) == ["2", "2.50", "0"]
+    small = pa.array([Decimal("0E-10"), Decimal("1E-7")], pa.decimal128(20, 10))
+    assert _logged(small) == ["0", "0.0000001000"]
     assert _served(list(MISSING_WORDS)) == [None] * len(MISSING_WORDS)
 
 
@@ -251,5 +253,7 @@ def test_equal_values_are_on_one_side_of_a_split_whatever_their_type():
         pa.array(numbers.astype(str)).cast(pa.binary()),
     ):
         np.testing.assert_array_equal(splits.by_hash(column, 0.5, 0.2), of_integers)
-    no_text = pa.array([b"\xff", b"\xfe", None])
-    assert (splits.by_hash(no_text, 0.5, 0.2) >= 0).tolist() == [True, True, False]
+    for type_ in (pa.binary(), pa.large_binary()):
+        no_text = pa.array([b"\xff", b"\xfe", None], type_)
+        known = splits.by_hash(no_text, 0.5, 0.2) >= 0
+        assert known.tolist() == [True, True, False]
