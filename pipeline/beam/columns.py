@@ -19,21 +19,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.beam import texts
+from pipeline.beam import column_types, texts
 from pipeline.config_data import MISSING_WORDS
 
 # {row: what is wrong with its value}
 Misfits = dict[int, str]
 _NOT_NUMBERS = {"", "?", *(word.lower() for word in MISSING_WORDS)}
 _BOOLEANS = {"true": 1.0, "false": 0.0}
-STRINGS = pa.list_(pa.string())
-_WANTED = {
-    "string": "a number, a text, a boolean or a time",
-    "float": "a number, a boolean or a duration",
-    "list": "a list of numbers or texts",
-    "any": "a number, a text, a boolean or a time",
-    "time": "a number, a date, a timestamp or an ISO 8601 text",
-}
 
 
 class Column(NamedTuple):
@@ -77,31 +69,6 @@ def cast(
     return pa.RecordBatch.from_arrays(arrays, schema=schema), misfits
 
 
-def misfit(type_: pa.DataType, kind: str) -> str | None:
-    """Says why no value of a type can be of a kind; None where some can.
-
-    Args:
-        type_: The type that a source has.
-        kind: As of a `Column`, or "time".
-    """
-    wanted = _WANTED[kind]
-    if _is_list(type_):
-        type_ = type_.value_type
-        if _is_list(type_):
-            return f"of lists in lists, where {wanted} is needed"
-    if pa.types.is_dictionary(type_):
-        type_ = type_.value_type
-    if pa.types.is_nested(type_) or pa.types.is_interval(type_):
-        return f"{type_}, where {wanted} is needed"
-    of_day = pa.types.is_time(type_) or pa.types.is_duration(type_)
-    if kind == "time" and of_day:
-        return f"{type_}, where {wanted} is needed"
-    if kind == "float" and pa.types.is_temporal(type_):
-        if not pa.types.is_duration(type_):
-            return f"{type_}, where {wanted} is needed"
-    return None
-
-
 def whole_forms(
     batch: pa.RecordBatch, columns: list[Column]
 ) -> frozenset[tuple[str, str]]:
@@ -116,8 +83,8 @@ def whole_forms(
         if column.kind != "string" or column.missing is None:
             continue
         if column.name in batch.schema.names:
-            array = _plain(batch.column(column.name))
-            if _is_text(array.type):
+            array = column_types.plain(batch.column(column.name))
+            if column_types.is_text(array.type):
                 forms = texts.whole_forms(_utf8(array)[0])
                 found |= {(column.name, form) for form in forms}
     return frozenset(found)
@@ -125,51 +92,25 @@ def whole_forms(
 
 def own_type(array: pa.Array, kind: str) -> pa.DataType:
     """The type of an "any" or "own" column, as far as these values tell."""
-    array = _plain(array)
+    array = column_types.plain(array)
     if kind == "any":
         array, _ = _single(array)
-    if _is_list(array.type):
+    if column_types.is_list(array.type):
         return pa.list_(own_type(array.flatten(), "own"))
-    if _is_text(array.type):
+    if column_types.is_text(array.type):
         return pa.binary() if _utf8(array)[1] else pa.string()
     return array.type
 
 
-def common_type(a: pa.DataType, b: pa.DataType) -> pa.DataType:
-    """The type for a column that is of type `a` here and of type `b` there."""
-    if a == b:
-        return a
-    try:
-        schemas = [pa.schema([("", a)]), pa.schema([("", b)])]
-        return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        either = _is_list(a) or _is_list(b)
-        return STRINGS if either else pa.string()
-
-
-def settled_type(type_: pa.DataType) -> pa.DataType:
-    """The type for the examples, when all values are known: all null is string."""
-    if _is_list(type_):
-        return pa.list_(settled_type(type_.value_type))
-    if pa.types.is_dictionary(type_):
-        return settled_type(type_.value_type)
-    if pa.types.is_null(type_) or pa.types.is_string_view(type_):
-        return pa.string()
-    if pa.types.is_binary_view(type_) or pa.types.is_fixed_size_binary(type_):
-        return pa.binary()
-    # Arrow groups float32, not float16.
-    return pa.float32() if pa.types.is_float16(type_) else type_
-
-
 def _cast(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
-    array = _plain(array)
+    array = column_types.plain(array)
     if column.kind == "list":
         return _items(array, column)
     if column.kind != "own":
         array, wrong = _single(array)
         cast_, more = _scalar(array, column)
         return cast_, {**more, **wrong}
-    if column.type == STRINGS:
+    if column.type == column_types.STRINGS:
         return _items(array, column._replace(missing=None))
     return _scalar(array, column._replace(missing=None))
 
@@ -185,26 +126,9 @@ def _scalar(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
     return array, {}
 
 
-def _plain(array: pa.Array) -> pa.Array:
-    """Views, dictionaries and lists of fixed size as what they stand for."""
-    type_ = array.type
-    if pa.types.is_dictionary(type_):
-        return _plain(array.dictionary_decode())
-    if pa.types.is_string_view(type_):
-        return array.cast(pa.string())
-    if pa.types.is_binary_view(type_) or pa.types.is_fixed_size_binary(type_):
-        return array.cast(pa.binary())
-    if pa.types.is_fixed_size_list(type_):
-        return array.cast(pa.list_(type_.value_type))
-    if pa.types.is_list_view(type_) or pa.types.is_large_list_view(type_):
-        # Arrow's own cast gives wrong offsets where a list is missing.
-        return pa.array(array.to_pylist(), pa.list_(settled_type(type_.value_type)))
-    return array
-
-
 def _single(array: pa.Array) -> tuple[pa.Array, Misfits]:
     """Lists of at most one item become that item."""
-    if not _is_list(array.type):
+    if not column_types.is_list(array.type):
         return array, {}
     counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
     first = np.cumsum(counts) - counts
@@ -216,7 +140,7 @@ def _single(array: pa.Array) -> tuple[pa.Array, Misfits]:
 
 def _items(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
     """Any column -> list<string>; a string is split where a separator is given."""
-    if not _is_list(array.type):
+    if not column_types.is_list(array.type):
         array, wrong = _text(array, None)
         if column.separator is None:
             counts = pc.is_valid(array).to_numpy(zero_copy_only=False)
@@ -225,11 +149,11 @@ def _items(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
                 offsets, array.drop_null(), mask=pc.is_null(array)
             )
         else:
-            array = pc.split_pattern(array, column.separator).cast(STRINGS)
+            array = pc.split_pattern(array, column.separator).cast(column_types.STRINGS)
     else:
         wrong = {}
     counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
-    strings, more = _text(_plain(array.flatten()), column.missing)
+    strings, more = _text(column_types.plain(array.flatten()), column.missing)
     row = np.repeat(np.arange(len(array)), counts)
     wrong = {**{int(row[item]): reason for item, reason in more.items()}, **wrong}
     offsets = pa.array(np.append(0, np.cumsum(counts)).astype(np.int32))
@@ -245,7 +169,7 @@ def _text(array: pa.Array, missing: tuple[str, ...] | None) -> tuple[pa.Array, M
             None if v is None else json.dumps(v, default=str) for v in array.to_pylist()
         ]
         return pa.array(values, pa.string()), wrong
-    typed = not _is_text(array.type)
+    typed = not column_types.is_text(array.type)
     strings, wrong = (texts.of(array), {}) if typed else _utf8(array)
     if not typed:
         array = strings
@@ -264,7 +188,7 @@ def _number(array: pa.Array, missing: tuple[str, ...]) -> tuple[pa.Array, Misfit
     wrong: Misfits = {}
     if pa.types.is_duration(array.type):
         array = texts.seconds(array)
-    if not _is_numeric(array.type):
+    if not column_types.is_numeric(array.type):
         strings, wrong = _text(array, None)
         try:
             array = strings.cast(pa.float64())
@@ -315,26 +239,3 @@ def _utf8(array: pa.Array) -> tuple[pa.Array, Misfits]:
         except UnicodeDecodeError:
             values[row], wrong[row] = None, f"{value!r} is not UTF-8"
     return pa.array(values, pa.string()), wrong
-
-
-def _is_list(type_: pa.DataType) -> bool:
-    return (
-        pa.types.is_list(type_)
-        or pa.types.is_large_list(type_)
-        or pa.types.is_fixed_size_list(type_)
-        or pa.types.is_list_view(type_)
-        or pa.types.is_large_list_view(type_)
-    )
-
-
-def _is_text(type_: pa.DataType) -> bool:
-    return type_ in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
-
-
-def _is_numeric(type_: pa.DataType) -> bool:
-    return (
-        pa.types.is_floating(type_)
-        or pa.types.is_integer(type_)
-        or pa.types.is_boolean(type_)
-        or pa.types.is_decimal(type_)
-    )

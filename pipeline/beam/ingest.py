@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import expressions
-from pipeline.beam import columns, compute, sources, splits
+from pipeline.beam import column_types, columns, compute, sources, splits
 from pipeline.beam.columns import Column, Misfits
 from pipeline.beam.dead_letters import DeadLetters, Letter, readable
 from pipeline.beam.shards import Shards
@@ -112,8 +112,8 @@ def typed(
     separator: str | None = None,
 ) -> Column:
     """A column of the examples; `type_` counts where the kind leaves the type open."""
-    fixed = {"string": pa.string(), "float": pa.float64(), "list": columns.STRINGS}
-    type_ = fixed.get(kind) or columns.settled_type(type_)
+    fixed = {"string": pa.string(), "float": pa.float64(), "list": column_types.STRINGS}
+    type_ = fixed.get(kind) or column_types.settled_type(type_)
     return Column(name, kind, type_, separator, config.missing_words(name))
 
 

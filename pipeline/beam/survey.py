@@ -10,7 +10,15 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import expressions
-from pipeline.beam import columns, ingest, quantiles, ranges, sources, splits
+from pipeline.beam import (
+    column_types,
+    columns,
+    ingest,
+    quantiles,
+    ranges,
+    sources,
+    splits,
+)
 from pipeline.beam.each import each
 from pipeline.beam.sources import Source
 from pipeline.config import Config, nearest
@@ -76,7 +84,7 @@ def survey(config: Config, look: Look, files: list[Source], work: Path) -> Surve
     for source, (of_part, _) in zip(looked_at, scans, strict=True):
         for known in (found[source.path], types):
             for name, type_ in of_part.items():
-                known[name] = columns.common_type(known.get(name, type_), type_)
+                known[name] = column_types.common_type(known.get(name, type_), type_)
     times = [times for _, times in scans if times is not None and times.rows]
     return Survey(files, found, parts, types, times)
 
@@ -137,7 +145,7 @@ def _scan(config: Config, look: Look, index: int, source: Source) -> _Scan:
         for name, array in zip(rows.schema.names, rows.columns, strict=True):
             if not known:
                 type_ = columns.own_type(array, look.kinds.get(name, "own"))
-                types[name] = columns.common_type(types.get(name, type_), type_)
+                types[name] = column_types.common_type(types.get(name, type_), type_)
         if by_time and look.time in rows.schema.names:
             rows = ingest.select(config, look.where, rows, chunk.positions)[0]
             kind = look.kinds[look.time]

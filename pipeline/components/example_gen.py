@@ -19,7 +19,15 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.beam import columns, ingest, join, quantiles, shuffle, sources, splits
+from pipeline.beam import (
+    column_types,
+    ingest,
+    join,
+    quantiles,
+    shuffle,
+    sources,
+    splits,
+)
 from pipeline.beam.columns import Column
 from pipeline.beam.dead_letters import REASONS
 from pipeline.beam.each import each
@@ -158,7 +166,7 @@ def _misfits(config: Config, logs: Survey, actions: Sequence[Survey]) -> Iterato
     for log, path, name, kind in wanted:
         for file in log.files:
             type_ = log.found[file.path].get(name)
-            if type_ is not None and (reason := columns.misfit(type_, kind)):
+            if type_ is not None and (reason := column_types.misfit(type_, kind)):
                 yield (
                     f"{path}: column {name!r} is {reason}. Write the logs with such a "
                     f"column ({file.path})"

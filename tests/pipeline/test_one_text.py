@@ -13,7 +13,7 @@ import text_rules
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.beam import columns, readers, splits, text_graph, texts
+from pipeline.beam import column_types, columns, readers, splits, text_graph, texts
 from pipeline.beam.columns import Column
 from pipeline.config_data import MISSING_WORDS
 from serving.columns import input_columns
@@ -230,7 +230,9 @@ def test_a_duration_is_a_number_of_seconds(unit):
 )
 def test_lists_of_every_kind_are_sequences(array):
     batch = pa.RecordBatch.from_arrays([array], ["id"])
-    cast, misfits = columns.cast(batch, [Column("id", "list", columns.STRINGS, "|")])
+    cast, misfits = columns.cast(
+        batch, [Column("id", "list", column_types.STRINGS, "|")]
+    )
     empty = None if array.type == pa.large_binary() else []
     assert cast.column(0).to_pylist() == [["a", "5"], None, empty] and not misfits
 
@@ -239,7 +241,7 @@ def test_lists_of_a_fixed_size_with_missing_rows():
     array = pa.array([[1.0, 2.5], None, [3.0, None]], pa.list_(pa.float32(), 2))
     batch = pa.RecordBatch.from_arrays([array], ["id"])
     for kind in ("list", "own"):
-        cast, _ = columns.cast(batch, [Column("id", kind, columns.STRINGS)])
+        cast, _ = columns.cast(batch, [Column("id", kind, column_types.STRINGS)])
         assert cast.column(0).to_pylist() == [["1", "2.5"], None, ["3", ""]]
 
 
