@@ -152,8 +152,8 @@ def _of_fractions(array: pa.Array) -> pa.Array:
         return pa.array([repr(float(value)) for value in values], pa.string())
     strings = array.cast(pa.string())
     # Arrow has the right digits, but writes out other numbers than Python does.
-    size = np.abs(array.to_numpy(zero_copy_only=False))
-    other = pa.array((size < 1e-4) | (size >= 1e15))
+    small = pa.array(np.abs(array.to_numpy(zero_copy_only=False)) < 1e-4)
+    other = pc.or_(small, pc.match_substring(strings, "e"))
     return _mapped(strings, other, lambda text: repr(float(text)))
 
 
