@@ -54,7 +54,10 @@ def _rewritten(texts: tf.Tensor, missing: Sequence[str]) -> tf.Tensor:
     numbers = tf.strings.to_number(tf.where(scientific, texts, "0"), tf.float64)
     whole = (numbers == tf.floor(numbers)) & (tf.abs(numbers) < 2.0**53)
     integers = tf.as_string(tf.cast(tf.where(whole, numbers, 0.0), tf.int64))
-    # Such a text has few digits, so that 15 give it back.
-    written = tf.as_string(numbers, precision=15, shortest=True)
+    written = tf.as_string(numbers, precision=17, shortest=True)
+    for digits in (16, 15):
+        fewer = tf.as_string(numbers, precision=digits, shortest=True)
+        same = tf.strings.to_number(fewer, tf.float64) == numbers
+        written = tf.where(same, fewer, written)
     written = tf.where(whole, integers, written)
     return tf.where(scientific, written, texts)
