@@ -1,7 +1,6 @@
 """A caller's data as the columns of a predict request, and answers as arrays."""
 
 import base64
-import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -122,10 +121,10 @@ def _to_json(value: Any, dtype: str, name: str, exact: float = 2.0**53) -> Any:
     """A value as JSON; of a float, integers below `exact` are told apart."""
     if hasattr(value, "tolist"):  # an array, a NumPy scalar, a pandas Series
         small = _small_float(value)
-        value = value.tolist()
-        if small is not None:
+        value, exact = value.tolist(), _EXACT.get(small, exact)
+        if small and dtype == "DT_STRING":
             # What is written is 0.2, not the float64 next to the float32.
-            value, exact = _shortest(value, small), _EXACT[small]
+            value = _shortest(value, small)
     if isinstance(value, (list, tuple)):
         return [_to_json(item, dtype, name, exact) for item in value]
     if dtype in _MISSING and _is_missing(value):
@@ -142,7 +141,7 @@ def _to_json(value: Any, dtype: str, name: str, exact: float = 2.0**53) -> Any:
             return {"b64": base64.b64encode(value).decode()}
         fits = kind is str
     elif dtype in _INTEGERS:
-        if kind in (float, Decimal) and value == value // 1:  # pandas makes floats
+        if kind in (float, Decimal) and _is_whole(value):  # pandas makes floats
             _check_digits(value, name, exact)
             return int(value)
         fits = kind in (int, bool)
@@ -162,12 +161,16 @@ def _to_json(value: Any, dtype: str, name: str, exact: float = 2.0**53) -> Any:
 
 def _number_text(value: float | Decimal, name: str, exact: float) -> str:
     """17.0 -> "17", 0.2 -> "0.2", Decimal("2.50") -> "2.50", as ExampleGen does."""
-    if not math.isfinite(value):
-        return str(value)
-    if value == value // 1:
+    if _is_whole(value):
         _check_digits(value, name, exact)
         return str(int(value))
     return repr(value) if isinstance(value, float) else f"{value:f}"
+
+
+def _is_whole(value: float | Decimal) -> bool:
+    if isinstance(value, Decimal):
+        return value.is_finite() and value == value.to_integral_value()
+    return value.is_integer()
 
 
 def _check_digits(value: float | Decimal, name: str, exact: float) -> None:

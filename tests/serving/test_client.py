@@ -133,6 +133,8 @@ def test_other_values_have_the_texts_of_the_logs():
         "0",
         repr(1e15 + 0.5),
     ]
+    long = "12345678901234567890123456789012"
+    assert _texts([Decimal(f"{long}.00"), float("inf")]) == [long, "inf"]
     missing = [None, float("nan"), pd.NA, pd.NaT, np.float32("nan"), Decimal("NaN")]
     assert _texts(missing) == [""] * 6
 
