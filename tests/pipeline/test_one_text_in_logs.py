@@ -70,7 +70,9 @@ def _write(frame, path):
     if path.suffix == ".csv":
         frame.to_csv(path, index=False)
     elif path.suffix == ".parquet":
-        frame.to_parquet(path)
+        # Not `to_parquet`, which makes null of NaN, as few other writers do.
+        arrays = {name: pa.array(frame[name].to_numpy()) for name in frame}
+        pq.write_table(pa.table(arrays), path)
     elif path.suffix == ".jsonl":
         rows = frame.astype({"ratio": str}).astype({"ratio": float}).to_dict("records")
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
