@@ -15,6 +15,7 @@ import pydantic
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from pipeline import expressions
 from pipeline.config_data import Data, Name, Section
 from pipeline.config_features import CategoricalFeature, Feature
 from pipeline.errors import PipelineError
@@ -313,6 +314,14 @@ class Config(Section):
         if self.data.split.column:
             yield "data.split.column", self.data.split.column, "any"
 
+    def missing_words(self, column: str) -> tuple[str, ...] | None:
+        """The texts of a column that stand for no value; None if it is verbatim.
+
+        A sequence is read as the feature whose values it lists.
+        """
+        names = {column, *(f.of for f in self.features if _is_sequence(f, column))}
+        return None if names & set(self.data.verbatim) else tuple(self.data.missing)
+
     def problems(self) -> Iterator[str]:
         """Yields what the sections, each valid by itself, have wrong between them."""
         features = {f.name: f for f in self.features}
@@ -370,6 +379,13 @@ class Config(Section):
                 f"domain: must name a categorical feature. Received: {self.domain!r}."
                 f"{nearest(self.domain, categorical)}"
             )
+        for path, expression in self.data.expressions():
+            for column, text in expressions.texts_of(expression):
+                if text in (self.missing_words(column) or ()):
+                    yield (
+                        f"{path}: {text!r} stands for no value (data.missing). Write "
+                        f"is_null({column}), or name the column in data.verbatim"
+                    )
         yield from self._export_problems()
         for section in ("best_reachable", "minimum", "max_drop"):
             value = getattr(self.evaluate, section)
@@ -417,6 +433,10 @@ class Config(Section):
                 "export.fused_score: it is the output 'score'; the task of that name "
                 "needs another"
             )
+
+
+def _is_sequence(feature: Feature, column: str) -> bool:
+    return feature.kind == "sequence" and feature.name == column
 
 
 def _is_circular(task: Task, tasks: dict[str, Task]) -> bool:

@@ -23,6 +23,12 @@ class Section(pydantic.BaseModel):
 # are held to what TensorFlow takes.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$")]
 
+# What tools write into a log where there is no value: those that pandas reads so, and
+# Hive's and MySQL's.
+MISSING_WORDS = (
+    "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None", "\\N",
+)  # fmt: skip
+
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -204,6 +210,8 @@ class Data(Reading):
     until: float | str | None = None
     history: list[History] = []
     labels: dict[Name, Expression] = {}
+    missing: list[str] = list(MISSING_WORDS)
+    verbatim: list[Column] = []
     split: Split
     max_dead_letter_rate: Annotated[float, Field(ge=0, le=1)] = 0.001
 
@@ -301,6 +309,17 @@ class Data(Reading):
         for j, history in enumerate(self.history):
             if history.actions == action.name:
                 yield from _listed(j, history)
+
+    def expressions(self) -> Iterator[tuple[str, str]]:
+        """Yields (YAML path, text) of all expressions."""
+        if self.where:
+            yield "data.where", self.where
+        for key, parts in (("actions", self.actions), ("history", self.history)):
+            for i, part in enumerate(parts):
+                if part.where:
+                    yield f"data.{key}.{i}.where", part.where
+        for name, text in self.labels.items():
+            yield f"data.labels.{name}", text
 
     def made(self) -> list[str]:
         """The columns that are not in the logs, but made from them."""

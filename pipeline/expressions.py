@@ -71,6 +71,21 @@ def columns_of(text: str) -> list[str]:
     return columns(parse(text))
 
 
+def texts_of(text: str) -> list[tuple[str, str]]:
+    """The texts that an expression, given as its text, compares columns with.
+
+    >>> texts_of("event in ('like', 'share') and watch_seconds > 3")
+    [('event', 'like'), ('event', 'share')]
+    """
+    found = []
+    for node in ast.walk(parse(text)):
+        if isinstance(node, ast.Compare) and is_text(node.comparators[0]):
+            texts = ast.literal_eval(node.comparators[0])
+            texts = [texts] if isinstance(texts, str) else texts
+            found += [(column_of(node.left), each) for each in texts]
+    return found
+
+
 def column_of(node: ast.expr) -> str | None:
     """The column that a node stands for; None if it stands for none."""
     if isinstance(node, ast.Name):

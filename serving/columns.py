@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,12 @@ _INTEGERS = {
     "DT_UINT8", "DT_UINT16", "DT_UINT32", "DT_UINT64",
 }  # fmt: skip
 _MISSING = {"DT_STRING": "", "DT_FLOAT": float("nan"), "DT_DOUBLE": float("nan")}
+_SMALL_FLOATS = {
+    "float16": "float16", "halffloat[pyarrow]": "float16",
+    "float32": "float32", "float[pyarrow]": "float32",
+}  # fmt: skip
+# From here on, a float does not tell neighbouring integers apart.
+_EXACT = {"float16": 2.0**11, "float32": 2.0**24}
 _ARRAY_TYPES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_BOOL": "bool"}
 
 
@@ -21,9 +28,10 @@ def input_columns(
     """Picks a signature's inputs out of the data, as values JSON can carry.
 
     Values are made what the model was trained with: numbers and booleans become the
-    strings that a string input wants, None and what pandas has for it are a missing
-    value ("" or NaN), and a list for an input of shape (batch, n) keeps its last n
-    items and is padded behind; a missing one is padding alone.
+    strings that a string input wants (5 and 5.0 are "5", of any type), None and what
+    pandas has for it are a missing value ("" or NaN), and a list for an input of shape
+    (batch, n) keeps its last n items and is padded behind; a missing one is padding
+    alone.
 
     Args:
         data: list of dict (rows), dict of lists or arrays (columns), or DataFrame.
@@ -33,7 +41,8 @@ def input_columns(
         dict, a nested list for each input.
 
     Raises:
-        ValueError: an input is missing, or a value does not fit its type.
+        ValueError: an input is missing, or a value does not fit its type, or an id is a
+            float too large to have kept its digits.
 
     Example:
         >>> input_columns([{"id": 7}, {"id": 8}], {"id": {"dtype": "DT_STRING"}})
@@ -76,12 +85,12 @@ def _fixed(row: Any, length: int, padding: Any, name: str) -> list[Any]:
 
 
 def _is_missing(value: Any) -> bool:
-    """Whether a value is None, or NaN or NA, which pandas makes of None."""
+    """Whether a value is None, NaN, or NA or NaT, which pandas makes of None."""
     kind = type(value)
     return (
         value is None
-        or (kind is float and value != value)
-        or (kind.__name__ == "NAType")
+        or (kind in (float, Decimal) and value != value)
+        or kind.__name__ in ("NAType", "NaTType")
     )
 
 
@@ -108,15 +117,22 @@ def _column(data: Any, name: str) -> Any:
     return [row[name] for row in data]
 
 
-def _to_json(value: Any, dtype: str, name: str) -> Any:
+def _to_json(value: Any, dtype: str, name: str, exact: float = 2.0**53) -> Any:
+    """A value as JSON; of a float, integers below `exact` are told apart."""
     if hasattr(value, "tolist"):  # an array, a NumPy scalar, a pandas Series
-        value = value.tolist()
+        small = _small_float(value)
+        value, exact = value.tolist(), _EXACT.get(small, exact)
+        if small and dtype == "DT_STRING":
+            # What is written is 0.2, not the float64 next to the float32.
+            value = _shortest(value, small)
     if isinstance(value, (list, tuple)):
-        return [_to_json(item, dtype, name) for item in value]
+        return [_to_json(item, dtype, name, exact) for item in value]
     if dtype in _MISSING and _is_missing(value):
         return _MISSING[dtype]
     kind = type(value)
     if dtype == "DT_STRING":
+        if kind in (float, Decimal):
+            return _number_text(value, name, exact)
         if kind is bool:  # as ExampleGen writes it
             return str(value).lower()
         if kind is int:
@@ -125,14 +141,15 @@ def _to_json(value: Any, dtype: str, name: str) -> Any:
             return {"b64": base64.b64encode(value).decode()}
         fits = kind is str
     elif dtype in _INTEGERS:
-        if kind is float and value.is_integer():  # pandas makes floats of such columns
+        if kind in (float, Decimal) and _is_whole(value):  # pandas makes floats
+            _check_digits(value, name, exact)
             return int(value)
         fits = kind in (int, bool)
         value = int(value) if fits else value
     elif dtype == "DT_BOOL":
         fits = kind is bool
     else:
-        fits = kind in (int, float, bool)
+        fits = kind in (int, float, bool, Decimal)
         value = float(value) if fits else value
     if not fits:
         raise ValueError(
@@ -140,6 +157,44 @@ def _to_json(value: Any, dtype: str, name: str) -> Any:
             f"{kind.__name__}; convert it as the training data was"
         )
     return value
+
+
+def _number_text(value: float | Decimal, name: str, exact: float) -> str:
+    """17.0 -> "17", 0.2 -> "0.2", Decimal("2.50") -> "2.50", as ExampleGen does."""
+    if _is_whole(value):
+        _check_digits(value, name, exact)
+        return str(int(value))
+    return repr(value) if isinstance(value, float) else f"{value:f}"
+
+
+def _is_whole(value: float | Decimal) -> bool:
+    if isinstance(value, Decimal):
+        return value.is_finite() and value == value.to_integral_value()
+    return value.is_integer()
+
+
+def _check_digits(value: float | Decimal, name: str, exact: float) -> None:
+    if isinstance(value, float) and exact <= abs(value):
+        raise ValueError(
+            f"The input {name!r} takes whole numbers as floats below {exact:.0f} only, "
+            f"as digits are lost in larger ones. Received: {value!r}; give an integer "
+            "or a text"
+        )
+
+
+def _small_float(value: Any) -> str | None:
+    """The type of an array or a pandas Series, if it is of short floats."""
+    dtype = getattr(value, "dtype", None)
+    dtype = getattr(getattr(dtype, "categories", None), "dtype", dtype)
+    # pandas has Float32, and float[pyarrow] for Arrow's.
+    return _SMALL_FLOATS.get(str(dtype).lower())
+
+
+def _shortest(value: Any, dtype: str) -> Any:
+    """Floats that are written as short as the type that they came from allows."""
+    if isinstance(value, list):
+        return [_shortest(item, dtype) for item in value]
+    return float(str(np.dtype(dtype).type(value))) if type(value) is float else value
 
 
 def _decode(value: Any) -> Any:

@@ -114,11 +114,14 @@ def joined(
     """
     sides = []
     for which, rows in (("first", first), ("second", second)):
-        by_key = {}
-        for number, row in enumerate(rows):
-            if row.get(key) is None:
+        by_key: dict[str, Row] = {}
+        given = {key: [row.get(key) for row in rows]}
+        # As texts of the logs: 5 in one file is 5.0 in another.
+        (texts,) = input_columns(given, {key: {"dtype": "DT_STRING"}}).values()
+        for number, (text, row) in enumerate(zip(texts, rows, strict=True)):
+            if text == "":
                 raise ValueError(f"Row {number} of the {which} file has no {key!r}")
-            if by_key.setdefault(str(row[key]), row) is not row:
+            if by_key.setdefault(text, row) is not row:
                 raise ValueError(f"{key} {row[key]!r} stands twice in the {which} file")
         sides.append(by_key)
     common = [value for value in sides[0] if value in sides[1]]

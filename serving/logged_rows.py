@@ -28,7 +28,13 @@ def read(path: Path) -> list[Row]:
     if path.suffix == ".parquet":
         import pandas as pd
 
-        return [_plain(row) for row in pd.read_parquet(path).to_dict("records")]
+        frame = pd.read_parquet(path)
+        # Not `to_dict`, which makes float64 of a float32, and so another text of it.
+        columns = [frame[name].to_numpy() for name in frame]
+        return [
+            dict(zip(frame, values, strict=True))
+            for values in zip(*columns, strict=True)
+        ]
     rows: list[Row] = []
     text = path.read_text()
     try:
@@ -77,8 +83,3 @@ def _of_columns(columns: Mapping[str, Any], where: str) -> Iterator[Row]:
             )
     for number in range(count):
         yield {n: v[number] if len(v) == count else v[0] for n, v in columns.items()}
-
-
-def _plain(row: Mapping[str, Any]) -> Row:
-    """Values of a DataFrame as JSON would have them."""
-    return {k: v.tolist() if hasattr(v, "tolist") else v for k, v in row.items()}

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from tfmtl import _errors, model_card
+from tfmtl import _errors, example_parsing, model_card
 from tfmtl.models.base import MultiTaskModel
 from tfmtl.rank import check_score, fuse, tile
 
@@ -58,7 +58,9 @@ def export(
         path: Folder to write.
         transform: Folder of a SavedModel with a function
             `transform({raw name: tensor}) -> {feature: tensor}`, such as the pipeline's
-            Transform writes. Defaults to none: raw features are model inputs.
+            Transform writes. Where it is also there under the name `transform_each`,
+            each feature is made of the raw one of its name alone, and `rank` transforms
+            a user's once. Defaults to none: raw features are model inputs.
         user_features: Names of the raw features that `rank` takes once, all others
             being the candidates' own. Defaults to whatever a request gives once.
         fused_score: {task: weight w_k} of the output `score`. Defaults to no such
@@ -91,10 +93,13 @@ def export(
         return {name: tf.cast(output, "float32") for name, output in outputs.items()}
 
     predict.get_concrete_function()
-    predict_raw, raw_specs = predict, model_specs
+    predict_raw, raw_specs, each_alone = predict, model_specs, False
     if transform is not None:
         graph = tf.saved_model.load(os.fspath(transform))
         raw_specs = _raw_specs(graph, model)
+        each_alone = hasattr(graph, "transform_each") and set(raw_specs) == set(
+            model_specs
+        )
         archive.track(graph)
 
         @tf.function(input_signature=[raw_specs])
@@ -110,7 +115,12 @@ def export(
         _errors.check_choice("A name in user_features", name, raw_specs)
 
     def rank(inputs):
-        found = predict_raw(tile(inputs, user_features))
+        if each_alone:  # A user's features are transformed once and not N times.
+            transformed = graph.transform(inputs)
+            inputs = {name: transformed[name] for name in model_specs}
+            found = predict(tile(inputs, user_features))
+        else:
+            found = predict_raw(tile(inputs, user_features))
         if fused_score:
             found["score"] = fuse(found, fused_score, fused_form)
         return {name: found[name] for name in rank_outputs or outputs}
@@ -118,8 +128,11 @@ def export(
     # A transform tells a missing number by NaN; the model takes 0.0, the mean.
     missing = {tf.string: "", tf.float32: 0.0 if transform is None else float("nan")}
 
+    serialized = tf.TensorSpec([None], tf.string, "examples")
+
+    @tf.function(input_signature=[serialized], autograph=False)
     def predict_examples(examples):
-        return predict_raw(_parse(examples, raw_specs, missing))
+        return predict_raw(example_parsing.parse(examples, raw_specs, missing))
 
     binary = [task.name for task in model.tasks if task.kind == "binary"]
 
@@ -132,21 +145,19 @@ def export(
     def regress(name):
         return lambda inputs: {"outputs": predict_examples(inputs)[name]}
 
-    def serialized(name):
-        return [tf.TensorSpec([None], tf.string, name)]
-
+    inputs_spec = [tf.TensorSpec([None], tf.string, "inputs")]
     endpoints = {
         "serving_default": (predict_raw, None),
-        "examples": (predict_examples, serialized("examples")),
+        "examples": (predict_examples, None),
         "rank": (rank, [raw_specs]),
         "transformed": (predict, None),
     }
     if binary:
-        endpoints["classify"] = (classify, serialized("inputs"))
+        endpoints["classify"] = (classify, inputs_spec)
     others = [name for name in names if name not in binary]
     for name in others:
         key = "regress" if len(others) == 1 else f"regress_{name}"
-        endpoints[key] = (regress(name), serialized("inputs"))
+        endpoints[key] = (regress(name), inputs_spec)
     for name, (function, signature) in endpoints.items():
         archive.add_endpoint(name, function, signature)
     archive.write_out(os.fspath(path), verbose=False)
@@ -179,25 +190,6 @@ def _raw_specs(graph, model) -> dict[str, tf.TensorSpec]:
         name: tf.TensorSpec(spec.shape, spec.dtype, name)
         for name, spec in specs.items()
     }
-
-
-def _parse(examples, raw_specs, missing) -> dict[str, tf.Tensor]:
-    """Parses serialized `tf.Example`s of raw features; what is left out is missing."""
-    parsing = {}
-    for name, spec in raw_specs.items():
-        if spec.shape.rank == 1:
-            default = missing.get(spec.dtype, 0)
-            parsing[name] = tf.io.FixedLenFeature((), spec.dtype, default)
-        else:
-            parsing[name] = tf.io.RaggedFeature(spec.dtype)
-    raw = tf.io.parse_example(examples, parsing)
-    for name, spec in raw_specs.items():
-        if spec.shape.rank == 2:  # the latest values, padded behind
-            length = spec.shape[1]
-            raw[name] = raw[name][:, -length:].to_tensor(
-                missing.get(spec.dtype, 0), shape=(None, length)
-            )
-    return raw
 
 
 def _finish(path: Path, endpoints: Mapping) -> None:

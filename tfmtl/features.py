@@ -2,7 +2,8 @@
 
 Ids are integers, ready for a table: id 0 stands for "missing or unknown" and
 pads sequences. The pipeline's transform writes them so; with other ids, start the
-vocabulary at 1.
+vocabulary at 1. Every integer type will do, uint64 by its 64 bits; of floats, whole
+numbers that their type holds exactly, NaN being missing (`tfmtl.ids.as_integers`).
 """
 
 import dataclasses
@@ -134,6 +135,10 @@ class Categorical(Declaration):
 @dataclasses.dataclass(frozen=True)
 class Numeric(Declaration):
     """One number a row, used as it is; scale it before (the pipeline does).
+
+    NaN, inf and -inf are missing, which is 0, the mean of a scaled number. So is what
+    float32 cannot hold; what float16 cannot hold, under such a policy, is the largest
+    number that it does.
 
     Args:
         name: String. The input's key.

@@ -44,8 +44,8 @@ def labels_and_masks(tasks: list[Task], labels: dict, features: dict) -> dict:
         label = label_of(task)
         inside = ops.logical_and(ops.logical_not(ops.isnan(label)), space_of(task))
         if task.duration is not None:
-            # False for NaN too.
-            inside = ops.logical_and(inside, _duration(task, labels, features) > 0)
+            _, known = _duration(task, labels, features)
+            inside = ops.logical_and(inside, known)
         # A NaN label times weight 0 is still NaN, so it is filled first.
         label = ops.where(inside, label, ops.zeros_like(label))
         if task.kind != "regression":
@@ -74,12 +74,14 @@ def weigh(mask, weight, task: Task):
     """
     counts = ops.logical_and(mask > 0, ops.logical_not(ops.isnan(weight)))
     weight = ops.where(counts, weight, ops.zeros_like(weight))
+    allowed = ops.logical_and(weight >= 0, weight < math.inf)
     _assert_all(
-        ops.logical_and(weight >= 0, weight < math.inf),
+        allowed,
         f"A row's weight in task {task.name} must be a number >= 0. Received:",
         weight,
     )
-    return mask * weight
+    # In a step that XLA compiles, which cannot refuse it, such a row is outside.
+    return mask * ops.where(allowed, weight, ops.zeros_like(weight))
 
 
 def completion(task: Task, seconds, labels: dict, features: dict):
@@ -91,14 +93,15 @@ def completion(task: Task, seconds, labels: dict, features: dict):
         labels: Dict of tensors.
         features: Dict of tensors.
     """
-    duration = _duration(task, labels, features)
-    known = duration > 0
+    duration, known = _duration(task, labels, features)
     return ops.where(known, seconds, 0.0) / ops.where(known, duration, 1.0)
 
 
 def _duration(task, labels, features):
+    """Returns each row's duration, and whether it is one: finite and above 0."""
     what = f"The duration of task {task.name!r},"
-    return _column(task.duration, (labels, features), what)
+    duration = _column(task.duration, (labels, features), what)
+    return duration, ops.logical_and(duration > 0, duration < math.inf)
 
 
 def _column(name, places, what):

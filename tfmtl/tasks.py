@@ -63,7 +63,7 @@ class Task(Declaration):
             (found like `row_weight`), for regressions of watch time. The loss then
             compares completion ratios, y / duration with p / duration, so that long
             videos do not rule it; prediction and metrics stay in seconds. A row without
-            a duration > 0 is outside. Defaults to none.
+            a finite duration > 0 is outside. Defaults to none.
 
     Losses of a row, with label y, prediction p and the tower's logit z:
 
@@ -187,14 +187,16 @@ class Task(Declaration):
         Raises:
             ValueError: If the task cannot predict it, as a probability of 0.
         """
-        if self.loss in ("mse", "huber"):
-            return prediction
-        if not 0 < prediction < (1 if self.kind == "binary" else math.inf):
+        linear = self.loss in ("mse", "huber")
+        least = -math.inf if linear else 0
+        if not least < prediction < (1 if self.kind == "binary" else math.inf):
             raise ValueError(
                 f"Task {self.name!r} cannot predict {prediction!r}: a probability must "
                 f"lie between 0 and 1, a value of log_mse, weighted_logistic or "
-                "poisson above 0."
+                "poisson above 0, any other be finite."
             )
+        if linear:
+            return prediction
         if self.loss == "bce":
             return math.log(prediction) - math.log1p(-prediction)
         if self.loss == "weighted_logistic":

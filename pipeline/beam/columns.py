@@ -1,15 +1,15 @@
 """Columns of logs take the types that the examples have; misfits are told row by row.
 
-| type in the config | column of the examples                              |
-|--------------------|-----------------------------------------------------|
-| string             | string: 17 and 17.0 are "17", true is "true"        |
-| float              | float64: true is 1; NaN, "NA", "null", "?" are null |
-| list               | list<string>                                        |
-| any                | its own type, one value a row                       |
-| (not named)        | its own type                                        |
+| type in the config | column of the examples                                    |
+|--------------------|-----------------------------------------------------------|
+| string             | string, as `pipeline.beam.texts` writes it                |
+| float              | float64: true is 1, a duration seconds; "NA", "?" are null|
+| list               | list<string>                                              |
+| any                | its own type, one value a row                             |
+| (not named)        | its own type                                              |
 
-Null is missing; so is an empty string, in every format. Each function works on a whole
-column and looks at single values only where that fails.
+Null is missing; so are NaN and an empty string, in every format. Each function works on
+a whole column and looks at single values only where that fails.
 """
 
 import json
@@ -19,11 +19,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.beam import column_types, texts
+from pipeline.config_data import MISSING_WORDS
+
 # {row: what is wrong with its value}
 Misfits = dict[int, str]
-_NOT_NUMBERS = {"", "?", "na", "n/a", "#n/a", "nan", "null", "none", "\\n"}
+_NOT_NUMBERS = {"", "?", *(word.lower() for word in MISSING_WORDS)}
 _BOOLEANS = {"true": 1.0, "false": 0.0}
-STRINGS = pa.list_(pa.string())
 
 
 class Column(NamedTuple):
@@ -34,12 +36,15 @@ class Column(NamedTuple):
         kind: "string", "float", "list", "any" or "own" (the config does not name it).
         type: The Arrow type that it gets.
         separator: Between the values of a list that is written as one string.
+        missing: The texts that stand for no value; None where a text counts as it is
+            written.
     """
 
     name: str
     kind: str
     type: pa.DataType
     separator: str | None = None
+    missing: tuple[str, ...] | None = MISSING_WORDS
 
 
 def cast(
@@ -64,61 +69,66 @@ def cast(
     return pa.RecordBatch.from_arrays(arrays, schema=schema), misfits
 
 
+def whole_forms(
+    batch: pa.RecordBatch, columns: list[Column]
+) -> frozenset[tuple[str, str]]:
+    """How texts write whole numbers: (column, "5" or "5.0") of what there is.
+
+    Args:
+        batch: Rows as a source has them.
+        columns: The columns of the result; those that are verbatim are left out.
+    """
+    found = set()
+    for column in columns:
+        if column.kind != "string" or column.missing is None:
+            continue
+        if column.name in batch.schema.names:
+            array = column_types.plain(batch.column(column.name))
+            if column_types.is_text(array.type):
+                forms = texts.whole_forms(_utf8(array)[0])
+                found |= {(column.name, form) for form in forms}
+    return frozenset(found)
+
+
 def own_type(array: pa.Array, kind: str) -> pa.DataType:
     """The type of an "any" or "own" column, as far as these values tell."""
+    array = column_types.plain(array)
     if kind == "any":
         array, _ = _single(array)
-    if _is_list(array.type):
+    if column_types.is_list(array.type):
         return pa.list_(own_type(array.flatten(), "own"))
-    if pa.types.is_dictionary(array.type):
-        return own_type(array.dictionary_decode(), kind)
-    if _is_text(array.type):
+    if column_types.is_text(array.type):
         return pa.binary() if _utf8(array)[1] else pa.string()
     return array.type
 
 
-def common_type(a: pa.DataType, b: pa.DataType) -> pa.DataType:
-    """The type for a column that is of type `a` here and of type `b` there."""
-    if a == b:
-        return a
-    try:
-        schemas = [pa.schema([("", a)]), pa.schema([("", b)])]
-        return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        either = _is_list(a) or _is_list(b)
-        return STRINGS if either else pa.string()
-
-
-def settled_type(type_: pa.DataType) -> pa.DataType:
-    """The type for the examples, when all values are known: all null is string."""
-    if _is_list(type_):
-        return pa.list_(settled_type(type_.value_type))
-    return pa.string() if pa.types.is_null(type_) else type_
-
-
 def _cast(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
+    array = column_types.plain(array)
     if column.kind == "list":
-        return _items(array, column.separator)
+        return _items(array, column)
     if column.kind != "own":
         array, wrong = _single(array)
         cast_, more = _scalar(array, column)
         return cast_, {**more, **wrong}
-    if column.type == STRINGS:
-        return _items(array, None)
-    return _scalar(array, column)
+    if column.type == column_types.STRINGS:
+        return _items(array, column._replace(missing=None))
+    return _scalar(array, column._replace(missing=None))
 
 
 def _scalar(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
     if column.kind == "float":
-        return _number(array)
+        return _number(array, column.missing or ())
     if column.type == pa.string():
-        return _text(array)
-    return array.cast(column.type, safe=False), {}
+        return _text(array, column.missing)
+    array = array.cast(column.type, safe=False)
+    if pa.types.is_floating(array.type):
+        array = texts.null_where(array, pc.is_nan(array))
+    return array, {}
 
 
 def _single(array: pa.Array) -> tuple[pa.Array, Misfits]:
     """Lists of at most one item become that item."""
-    if not _is_list(array.type):
+    if not column_types.is_list(array.type):
         return array, {}
     counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
     first = np.cumsum(counts) - counts
@@ -128,77 +138,72 @@ def _single(array: pa.Array) -> tuple[pa.Array, Misfits]:
     return array.flatten().take(where), wrong
 
 
-def _items(array: pa.Array, separator: str | None) -> tuple[pa.Array, Misfits]:
+def _items(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
     """Any column -> list<string>; a string is split where a separator is given."""
-    if _is_list(array.type):
-        counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
-        strings, wrong = _text(array.flatten())
-        row = np.repeat(np.arange(len(array)), counts)
-        wrong = {int(row[item]): reason for item, reason in wrong.items()}
+    if not column_types.is_list(array.type):
+        array, wrong = _text(array, None)
+        if column.separator is None:
+            counts = pc.is_valid(array).to_numpy(zero_copy_only=False)
+            offsets = pa.array(np.append(0, np.cumsum(counts)).astype(np.int32))
+            array = pa.ListArray.from_arrays(
+                offsets, array.drop_null(), mask=pc.is_null(array)
+            )
+        else:
+            array = pc.split_pattern(array, column.separator).cast(column_types.STRINGS)
     else:
-        strings, wrong = _text(array)
-        array = strings
-        if separator is not None:
-            return pc.split_pattern(strings, separator).cast(STRINGS), wrong
-        counts = pc.is_valid(strings).to_numpy(zero_copy_only=False)
-    offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
+        wrong = {}
+    counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+    strings, more = _text(column_types.plain(array.flatten()), column.missing)
+    row = np.repeat(np.arange(len(array)), counts)
+    wrong = {**{int(row[item]): reason for item, reason in more.items()}, **wrong}
+    offsets = pa.array(np.append(0, np.cumsum(counts)).astype(np.int32))
     items = pc.fill_null(strings, "")
     return pa.ListArray.from_arrays(offsets, items, mask=pc.is_null(array)), wrong
 
 
-def _text(array: pa.Array) -> tuple[pa.Array, Misfits]:
+def _text(array: pa.Array, missing: tuple[str, ...] | None) -> tuple[pa.Array, Misfits]:
     """Any column of single values -> string; an empty one is null."""
     wrong: Misfits = {}
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    if _is_text(array.type):
-        strings, wrong = _utf8(array)
-    elif pa.types.is_floating(array.type):
-        strings = _float_text(array.cast(pa.float64()))
-    elif pa.types.is_nested(array.type):
-        values = [None if v is None else json.dumps(v) for v in array.to_pylist()]
-        strings = pa.array(values, pa.string())
-    else:
-        strings = array.cast(pa.string())
-    empty = pc.equal(strings, "")
-    if pc.any(empty).as_py():
-        strings = pc.if_else(empty, pa.scalar(None, pa.string()), strings)
+    if pa.types.is_nested(array.type):
+        values = [
+            None if v is None else json.dumps(v, default=str) for v in array.to_pylist()
+        ]
+        return pa.array(values, pa.string()), wrong
+    typed = not column_types.is_text(array.type)
+    strings, wrong = (texts.of(array), {}) if typed else _utf8(array)
+    if not typed:
+        array = strings
+    if missing is None:
+        return texts.null_where(strings, pc.equal(strings, "")), wrong
+    lost = texts.lost_digits(array)
+    if not typed:
+        strings = texts.canonical(strings, missing)
+    reason = "{}: a float of this size has lost digits; write an integer or a text"
+    wrong |= {int(row): reason.format(array[int(row)].as_py()) for row in lost}
     return strings, wrong
 
 
-def _float_text(array: pa.Array) -> pa.Array:
-    """17.0 -> "17", which is how the integer 17 reads; NaN -> null."""
-    values = array.to_numpy(zero_copy_only=False)
-    whole = (values == np.floor(values)) & (np.abs(values) < 2**53)
-    integers = pa.array(np.where(whole, values, 0).astype(np.int64))
-    strings = pc.if_else(
-        pa.array(whole), integers.cast(pa.string()), array.cast(pa.string())
-    )
-    return pc.if_else(pc.is_nan(array), pa.scalar(None, pa.string()), strings)
-
-
-def _number(array: pa.Array) -> tuple[pa.Array, Misfits]:
+def _number(array: pa.Array, missing: tuple[str, ...]) -> tuple[pa.Array, Misfits]:
     """Any column of single values -> float64; NaN is null."""
     wrong: Misfits = {}
-    if not _is_numeric(array.type):
-        strings, wrong = _text(array)
+    if pa.types.is_duration(array.type):
+        array = texts.seconds(array)
+    if not column_types.is_numeric(array.type):
+        strings, wrong = _text(array, None)
         try:
             array = strings.cast(pa.float64())
         except pa.ArrowInvalid:
-            array, more = _parsed(strings)
+            array, more = _parsed(strings, missing)
             wrong = {**more, **wrong}
     numbers = array.cast(pa.float64(), safe=False)
-    if pc.any(pc.is_nan(numbers)).as_py():
-        nan = pc.is_nan(numbers)
-        numbers = pc.if_else(nan, pa.scalar(None, pa.float64()), numbers)
-    return numbers, wrong
+    return texts.null_where(numbers, pc.is_nan(numbers)), wrong
 
 
-def _parsed(strings: pa.Array) -> tuple[pa.Array, Misfits]:
+def _parsed(strings: pa.Array, missing: tuple[str, ...]) -> tuple[pa.Array, Misfits]:
     """Numbers from strings of which some are none; each distinct one is read once."""
     encoded = strings.dictionary_encode()
     distinct = encoded.dictionary.to_pylist()
-    numbers = [_parse(value) for value in distinct]
+    numbers = [None if value in missing else _parse(value) for value in distinct]
     bad = [number is False for number in numbers]
     values = pa.array([None if b else n for n, b in zip(numbers, bad, strict=True)])
     is_bad = pc.fill_null(pa.array(bad, pa.bool_()).take(encoded.indices), False)
@@ -234,24 +239,3 @@ def _utf8(array: pa.Array) -> tuple[pa.Array, Misfits]:
         except UnicodeDecodeError:
             values[row], wrong[row] = None, f"{value!r} is not UTF-8"
     return pa.array(values, pa.string()), wrong
-
-
-def _is_list(type_: pa.DataType) -> bool:
-    return (
-        pa.types.is_list(type_)
-        or pa.types.is_large_list(type_)
-        or pa.types.is_fixed_size_list(type_)
-    )
-
-
-def _is_text(type_: pa.DataType) -> bool:
-    return type_ in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
-
-
-def _is_numeric(type_: pa.DataType) -> bool:
-    return (
-        pa.types.is_floating(type_)
-        or pa.types.is_integer(type_)
-        or pa.types.is_boolean(type_)
-        or pa.types.is_decimal(type_)
-    )

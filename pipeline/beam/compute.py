@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 from pipeline import expressions
 from pipeline.beam import columns
 from pipeline.beam.columns import Column, Misfits
+from pipeline.beam.texts import canonical
+from pipeline.config_data import MISSING_WORDS
 
 _ARITHMETIC: dict[type, Callable] = {
     ast.Add: np.add,
@@ -31,25 +33,33 @@ _COMPARISONS: dict[type, Callable] = {
 }
 
 
-def values(tree: ast.expr, batch: pa.RecordBatch) -> tuple[np.ndarray, Misfits]:
+# Column -> the texts in it that stand for no value; None where each is one.
+Missing = Callable[[str], tuple[str, ...] | None]
+
+
+def values(
+    tree: ast.expr, batch: pa.RecordBatch, missing: Missing = lambda _: MISSING_WORDS
+) -> tuple[np.ndarray, Misfits]:
     """Computes an expression on each row.
 
     Args:
         tree: From `expressions.parse`.
         batch: Rows; a column that they lack is null in all of them.
+        missing: `Config.missing_words`. Defaults to the usual words, in all columns.
 
     Returns:
         float64 (rows,), NaN for null; and the rows in which a column is to be a number
         and is none, null in the result.
     """
-    return _Rows(batch).run(tree)
+    return _Rows(batch, missing).run(tree)
 
 
 class _Rows:
     """The rows of one batch, and the misfits found in them so far."""
 
-    def __init__(self, batch: pa.RecordBatch):
+    def __init__(self, batch: pa.RecordBatch, missing: Missing):
         self.batch = batch
+        self.missing = missing
         self.misfits: Misfits = {}
 
     def run(self, tree: ast.expr) -> tuple[np.ndarray, Misfits]:
@@ -108,10 +118,13 @@ class _Rows:
         return _known(np.all(np.not_equal(results, 0), axis=0), *results)
 
     def compare_text(self, node: ast.Compare) -> np.ndarray:
-        text = self.column(expressions.column_of(node.left), "string")
+        name = expressions.column_of(node.left)
+        text = self.column(name, "string")
         (op,), (right,) = node.ops, node.comparators
         texts = ast.literal_eval(right)
         among = pa.array([texts] if isinstance(texts, str) else list(texts))
+        if self.missing(name) is not None:  # as the column is
+            among = canonical(among, ())
         found = pc.is_in(text, among).to_numpy(zero_copy_only=False)
         if isinstance(op, ast.NotEq | ast.NotIn):
             found = ~found
@@ -141,7 +154,8 @@ class _Rows:
 
     def column(self, name: str, kind: str) -> pa.Array:
         type_ = pa.float64() if kind == "float" else pa.string()
-        cast, wrong = columns.cast(self.batch, [Column(name, kind, type_)])
+        column = Column(name, kind, type_, missing=self.missing(name))
+        cast, wrong = columns.cast(self.batch, [column])
         self.misfits = {**wrong, **self.misfits}
         return cast.column(0)
 

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import metrics
-from pipeline.beam import arrow, runner
+from pipeline.beam import arrow, runner, texts
 from pipeline.config import Config
 from tfmtl.metrics import exact
 
@@ -183,7 +183,7 @@ class _Measure(beam.DoFn):
 
 def _values(column: pa.Array) -> Iterator[tuple[str, np.ndarray]]:
     """Yields each value of a column as text, and the positions of its rows."""
-    encoded = column.cast(pa.string()).fill_null(MISSING).dictionary_encode()
+    encoded = texts.of(column).fill_null(MISSING).dictionary_encode()
     codes = encoded.indices.to_numpy()
     order = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes, minlength=len(encoded.dictionary)))

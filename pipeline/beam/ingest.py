@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import expressions
-from pipeline.beam import columns, compute, sources, splits
+from pipeline.beam import column_types, columns, compute, sources, splits
 from pipeline.beam.columns import Column, Misfits
 from pipeline.beam.dead_letters import DeadLetters, Letter, readable
 from pipeline.beam.shards import Shards
@@ -41,7 +41,8 @@ class Report(NamedTuple):
     """What became of the rows of some logs.
 
     `rows` by split; `dead` with the first `reasons`; `filtered`: `where` did not hold;
-    `incomplete`: dropped, since the time for an action was not over.
+    `incomplete`: dropped, since the time for an action was not over; `forms`: of whole
+    numbers, as `columns.whole_forms` finds them.
     """
 
     rows: dict[str, int]
@@ -49,6 +50,7 @@ class Report(NamedTuple):
     reasons: list[str]
     filtered: int = 0
     incomplete: int = 0
+    forms: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def rows_in(self) -> int:
@@ -64,6 +66,7 @@ def total(reports: Sequence[Report]) -> Report:
         [reason for report in reports for reason in report.reasons],
         sum(report.filtered for report in reports),
         sum(report.incomplete for report in reports),
+        frozenset().union(*(report.forms for report in reports)),
     )
 
 
@@ -102,38 +105,44 @@ def kinds_of(config: Config) -> dict[str, str]:
 
 
 def typed(
-    name: str, kind: str, type_: pa.DataType, separator: str | None = None
+    config: Config,
+    name: str,
+    kind: str,
+    type_: pa.DataType,
+    separator: str | None = None,
 ) -> Column:
     """A column of the examples; `type_` counts where the kind leaves the type open."""
-    fixed = {"string": pa.string(), "float": pa.float64(), "list": columns.STRINGS}
-    type_ = fixed.get(kind) or columns.settled_type(type_)
-    return Column(name, kind, type_, separator)
+    fixed = {"string": pa.string(), "float": pa.float64(), "list": column_types.STRINGS}
+    type_ = fixed.get(kind) or column_types.settled_type(type_)
+    return Column(name, kind, type_, separator, config.missing_words(name))
 
 
 def ingest(plan: Plan, index: int, group: Sequence[Source]) -> Report:
     """Reads some parts of logs and writes their rows and dead letters."""
     with Output(plan, f"part-{index:08d}") as output:
-        filtered = 0
+        filtered, forms = 0, frozenset()
         for number, source in enumerate(group):
             for chunk in sources.read(source):
                 output.letters.add_unparsed(source, chunk.unparsed)
                 raw, positions, wrong, dropped = select(
-                    plan.config.data.where, chunk.rows, chunk.positions
+                    plan.config, plan.config.data.where, chunk.rows, chunk.positions
                 )
                 filtered += dropped
                 batch, misfits = columns.cast(raw, plan.columns)
+                forms |= columns.whole_forms(raw, plan.columns)
                 part = np.full(raw.num_rows, number)
                 rows = Rows(batch, group, part, positions, raw)
                 output.add(rows, {**misfits, **wrong})
-    return output.report()._replace(filtered=filtered)
+    return output.report()._replace(filtered=filtered, forms=forms)
 
 
 def select(
-    where: str | None, rows: pa.RecordBatch, positions: np.ndarray
+    config: Config, where: str | None, rows: pa.RecordBatch, positions: np.ndarray
 ) -> tuple[pa.RecordBatch, np.ndarray, Misfits, int]:
     """The rows for which an expression holds, and those on which it cannot be computed.
 
     Args:
+        config: Says which texts are missing values.
         where: The expression; all rows are selected without one.
         rows: The rows.
         positions: (rows,). Where they stand.
@@ -143,7 +152,7 @@ def select(
     """
     if where is None:
         return rows, positions, {}, 0
-    holds, wrong = compute.values(expressions.parse(where), rows)
+    holds, wrong = compute.values(expressions.parse(where), rows, config.missing_words)
     kept = np.nan_to_num(holds) != 0
     kept[list(wrong)] = True
     place = np.cumsum(kept) - 1
@@ -193,7 +202,9 @@ class Output:
         """
         batch = rows.batch
         for name, tree in self.labels.items():
-            values, wrong = compute.values(tree, rows.batch)
+            values, wrong = compute.values(
+                tree, rows.batch, self.plan.config.missing_words
+            )
             label = pa.array(values, mask=np.isnan(values))
             batch = batch.append_column(name, label)
             misfits = {**wrong, **misfits}

@@ -134,6 +134,7 @@ def _result(folder: Path, names: list[str]) -> Result:
         impressions.dead,
         list(impressions.reasons),
         impressions.filtered,
+        forms=frozenset(impressions.forms),
     )
     return Result(
         [lost, *(report for report, _ in partitions)],

@@ -16,6 +16,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.beam import texts
+
 CHUNK_ROWS = 32_768
 _LONG_NUMBER = re.compile(rb"\d{19}")
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -118,16 +120,17 @@ def _from_json(values: list) -> pa.Array:
     def text(value: Any) -> bytes | None:
         if value is None:
             return None
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
+        if isinstance(value, float):
+            (written,) = texts.of(pa.array([value])).to_pylist()
+            return written and written.encode()
         value = value if isinstance(value, str) else json.dumps(value)
         # Half of a surrogate pair can stand in JSON, not in UTF-8: a misfit, later.
         return value.encode("utf-8", "surrogatepass")
 
     if any(isinstance(value, list) for value in values):
         lists = [v if isinstance(v, list) or v is None else [v] for v in values]
-        texts = [None if v is None else [text(item) for item in v] for v in lists]
-        return pa.array(texts, pa.list_(pa.binary()))
+        lists = [None if v is None else [text(item) for item in v] for v in lists]
+        return pa.array(lists, pa.list_(pa.binary()))
     return pa.array([text(value) for value in values], pa.binary())
 
 

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from pipeline.beam import label_pairs
 from pipeline.beam.arrow import in_space, labels
+from pipeline.beam.column_types import is_list
 from pipeline.beam.label_pairs import LabelPair
-from pipeline.beam.summaries import is_list
 from pipeline.config import Config, Task
 
 ALL = "all"  # the label rates over all domains stand under this name

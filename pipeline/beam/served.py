@@ -6,25 +6,19 @@ that does not fit its column counts as missing, and so does a column that is not
 
 import functools
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.beam import analysis, columns, sources
+from pipeline.beam import analysis, columns, ingest, sources
 from pipeline.beam.each import each
 from pipeline.beam.sources import Source
 from pipeline.beam.whole import whole
 from pipeline.config import Config
-from pipeline.config_features import Feature
 
 _SPLIT = "served"
-_TYPES = {
-    "categorical": ("string", pa.string()),
-    "numeric": ("float", pa.float64()),
-    "sequence": ("list", columns.STRINGS),
-}
+_KINDS = {"categorical": "string", "numeric": "float", "sequence": "list"}
 
 
 def analyze(config: Config, work: Path) -> dict:
@@ -50,17 +44,17 @@ def analyze(config: Config, work: Path) -> dict:
     with tempfile.TemporaryDirectory(prefix=".served-", dir=work) as name:
         folder = Path(name)
         (folder / f"Split-{_SPLIT}").mkdir()
-        each(config, functools.partial(_write, config.features, folder), files, folder)
+        each(config, functools.partial(_write, config, folder), files, folder)
         return analysis.analyze(features_only, folder, [_SPLIT], folder)
 
 
-def _write(
-    features: Sequence[Feature], folder: Path, index: int, source: Source
-) -> None:
+def _write(config: Config, folder: Path, index: int, source: Source) -> None:
     """Writes the features of a file as the examples have them."""
     wanted = [
-        columns.Column(f.name, *_TYPES[f.kind], getattr(f, "separator", None))
-        for f in features
+        ingest.typed(
+            config, f.name, _KINDS[f.kind], pa.null(), getattr(f, "separator", None)
+        )
+        for f in config.features
     ]
     schema = pa.schema([(column.name, column.type) for column in wanted])
     target = folder / f"Split-{_SPLIT}" / f"part-{index:08d}.parquet"

@@ -21,6 +21,7 @@ from pipeline.beam.columns import Column, Misfits
 from pipeline.beam.dead_letters import DeadLetters
 from pipeline.beam.sources import Source
 from pipeline.beam.whole import whole
+from pipeline.config import Config
 from pipeline.config_data import Action, Data, History
 from pipeline.errors import PipelineError
 
@@ -55,20 +56,24 @@ class Log(NamedTuple):
 
 
 class Count(NamedTuple):
-    """Rows of a log: `rows_in` = those that travel + `filtered` + `dead`."""
+    """Rows of a log: `rows_in` = those that travel + `filtered` + `dead`.
+
+    `forms` are those of whole numbers, as `columns.whole_forms` finds them.
+    """
 
     rows_in: int = 0
     filtered: int = 0
     dead: int = 0
     reasons: tuple[str, ...] = ()
+    forms: tuple[tuple[str, str], ...] = ()
 
     def counts(self) -> dict[str, int]:
-        """All but the reasons."""
+        """All that are numbers."""
         return {"rows_in": self.rows_in, "filtered": self.filtered, "dead": self.dead}
 
 
 def impressions(
-    data: Data,
+    config: Config,
     parts: list[Source],
     examples: list[Column],
     types: dict[str, pa.DataType],
@@ -76,11 +81,12 @@ def impressions(
     """What travels of the impressions: all columns of the examples, and some again.
 
     Args:
-        data: The `data` section.
+        config: Its `data` section says which.
         parts: Their parts.
         examples: The columns of the examples.
         types: The columns as they were found.
     """
+    data = config.data
     keys = dict.fromkeys(
         [c for a in data.actions for c in a.key] + [h.key for h in data.history]
     )
@@ -91,7 +97,7 @@ def impressions(
     return Log(
         "impressions",
         parts,
-        examples + [_typed(column, kind, types) for _, column, kind in again],
+        examples + [_typed(config, types, *each) for each in again],
         [column.name for column in examples] + [name for name, _, _ in again],
         data.where,
         False,
@@ -100,13 +106,13 @@ def impressions(
 
 
 def actions(
-    action: Action, data: Data, parts: list[Source], types: dict[str, pa.DataType]
+    action: Action, config: Config, parts: list[Source], types: dict[str, pa.DataType]
 ) -> Log:
     """What travels of a log of actions.
 
     Args:
         action: Its section of the config.
-        data: The `data` section.
+        config: Its `data` section says which.
         parts: Its parts.
         types: Its columns, as they were found.
     """
@@ -115,12 +121,12 @@ def actions(
     for name, value in action.values.items():
         kind = "own" if value.take in ("first", "last") else "float"
         wanted.append((name, value.column, kind))
-    histories = [h for h in data.history if h.actions == action.name]
+    histories = [h for h in config.data.history if h.actions == action.name]
     wanted += [(HISTORY + h.name, h.column, "string") for h in histories]
     return Log(
         action.name,
         parts,
-        [_typed(column, kind, types) for _, column, kind in wanted],
+        [_typed(config, types, *each) for each in wanted],
         [name for name, _, _ in wanted],
         action.where,
         True,
@@ -169,7 +175,7 @@ class Read(Step):
     def run(self, element: tuple[int, list[tuple[int, Source]]]) -> Iterator[Any]:
         """Reads the parts of an element."""
         index, group = element
-        rows_in, filtered, end = 0, 0, -np.inf
+        rows_in, filtered, end, forms = 0, 0, -np.inf, frozenset()
         folder, work = self.plan.folder, self.plan.work
         letters = DeadLetters(folder, f"{self.log.name}-{index:08d}", work)
         with ingest.writing(folder), letters:
@@ -179,9 +185,10 @@ class Read(Step):
                     rows_in += chunk.rows.num_rows
                     rows_in += sum(record.lines for record in chunk.unparsed)
                     raw, positions, wrong, dropped = ingest.select(
-                        self.log.where, chunk.rows, chunk.positions
+                        self.plan.config, self.log.where, chunk.rows, chunk.positions
                     )
                     filtered += dropped
+                    forms |= columns.whole_forms(raw, self.log.columns)
                     arrays, misfits = self.cast(raw)
                     misfits = {**misfits, **wrong}
                     letters.add(ingest.letters([source], 0, positions, raw, misfits))
@@ -193,7 +200,8 @@ class Read(Step):
                     end = max(end, self.latest(chunk.rows))
                     yield from self.partition(kept)
         yield END, end
-        return Count(rows_in, filtered, letters.count, tuple(letters.reasons))
+        reasons = tuple(letters.reasons)
+        return Count(rows_in, filtered, letters.count, reasons, tuple(sorted(forms)))
 
     def latest(self, raw: pa.RecordBatch) -> float:
         """The last time of all rows: the log went on until then, be it for others."""
@@ -225,7 +233,11 @@ class Read(Step):
                 misfits |= {int(row): reason for row in np.flatnonzero(null)}
         for history in self.log.histories:
             if history.where is not None:
-                holds, wrong = compute.values(expressions.parse(history.where), raw)
+                holds, wrong = compute.values(
+                    expressions.parse(history.where),
+                    raw,
+                    self.plan.config.missing_words,
+                )
                 misfits = {**wrong, **misfits}
                 name, no = HISTORY + history.name, pa.scalar(None, pa.string())
                 counts = np.nan_to_num(holds) != 0
@@ -266,5 +278,11 @@ def _packed(batch: pa.RecordBatch) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _typed(name: str, kind: str, types: dict[str, pa.DataType]) -> Column:
-    return ingest.typed(name, kind, types.get(name, pa.null()))
+def _typed(
+    config: Config, types: dict[str, pa.DataType], name: str, column: str, kind: str
+) -> Column:
+    typed = ingest.typed(config, column, kind, types.get(column, pa.null()))
+    # A key is read as the column of the impressions that it is compared with, and what
+    # a history lists as the feature that it becomes.
+    ours = name.removeprefix(KEY).removeprefix(HISTORY)
+    return typed._replace(missing=config.missing_words(ours))

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.beam import quantiles
+from pipeline.beam import quantiles, texts
 
 NAMES = ("train", "valid", "test")
 
@@ -22,16 +22,19 @@ def by_hash(column: pa.Array, train: float, valid: float) -> np.ndarray:
     """Assigns rows by the value of a column.
 
     Args:
-        column: Values; equal texts get the same split.
+        column: Values of one type; equal texts (`pipeline.beam.texts`) get the same
+            split, whatever the type is.
         train: The share of values that train.
         valid: The share of values that validate.
 
     Returns:
         int8 (rows,): a position in `NAMES`; -1 for null.
     """
-    encoded = column.cast(pa.string()).dictionary_encode()
+    if not _is_bytes(column.type):  # of which some are no text
+        column = texts.of(column)
+    encoded = column.cast(pa.binary()).dictionary_encode()
     digests = b"".join(
-        hashlib.blake2b(value.encode(), digest_size=8).digest()
+        hashlib.blake2b(value, digest_size=8).digest()
         for value in encoded.dictionary.to_pylist()
     )
     position = np.frombuffer(digests, "<u8") / 2.0**64  # (distinct,), in [0, 1]
@@ -53,8 +56,17 @@ def times(column: pa.Array, unit: float = 1.0) -> np.ndarray:
         float64 (rows,): seconds, of dates since 1970; NaN where the value is missing or
         neither.
     """
-    if pa.types.is_temporal(column.type):
-        column = column.cast(pa.timestamp("us")).cast(pa.int64())
+    type_ = column.type
+    of_day = pa.types.is_time(type_) or pa.types.is_duration(type_)
+    if of_day or pa.types.is_nested(type_):
+        return np.full(len(column), np.nan)
+    if _is_bytes(type_):
+        try:
+            column = column.cast(pa.string())
+        except pa.ArrowInvalid:
+            return np.full(len(column), np.nan)
+    if pa.types.is_temporal(type_):
+        column = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
         return pc.divide(column.cast(pa.float64()), 1e6).to_numpy(zero_copy_only=False)
     try:
         numbers = column.cast(pa.float64(), safe=False)
@@ -64,6 +76,10 @@ def times(column: pa.Array, unit: float = 1.0) -> np.ndarray:
     distinct = [_time(value, unit) for value in encoded.dictionary.to_pylist()]
     indices = encoded.indices.fill_null(len(distinct)).to_numpy()
     return np.array([*distinct, np.nan])[indices]
+
+
+def _is_bytes(type_: pa.DataType) -> bool:
+    return pa.types.is_binary(type_) or pa.types.is_large_binary(type_)
 
 
 def _time(value: str, unit: float) -> float:

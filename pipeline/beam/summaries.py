@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.beam.column_types import is_list
 from pipeline.beam.quantiles import Sketch, sketch
 from pipeline.beam.quantiles import merge as merge_sketches
 
@@ -209,8 +210,3 @@ def kind(type_: pa.DataType) -> str:
         return "FLOAT"
     text = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
     return "STRING" if type_ in text else "BYTES"
-
-
-def is_list(type_: pa.DataType) -> bool:
-    """Whether a column of this type holds any number of values a row."""
-    return pa.types.is_list(type_) or pa.types.is_large_list(type_)

@@ -10,7 +10,15 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import expressions
-from pipeline.beam import columns, ingest, quantiles, ranges, sources, splits
+from pipeline.beam import (
+    column_types,
+    columns,
+    ingest,
+    quantiles,
+    ranges,
+    sources,
+    splits,
+)
 from pipeline.beam.each import each
 from pipeline.beam.sources import Source
 from pipeline.config import Config, nearest
@@ -63,7 +71,7 @@ def survey(config: Config, look: Look, files: list[Source], work: Path) -> Surve
         PipelineError: If a file cannot be read.
     """
     parts = ranges.divide(config, files, work)
-    scan = functools.partial(_scan, look)
+    scan = functools.partial(_scan, config, look)
     if look.time is None and all(file.format in _LISTS_COLUMNS for file in files):
         # Heads of files only: not worth a job.
         looked_at = files
@@ -76,7 +84,7 @@ def survey(config: Config, look: Look, files: list[Source], work: Path) -> Surve
     for source, (of_part, _) in zip(looked_at, scans, strict=True):
         for known in (found[source.path], types):
             for name, type_ in of_part.items():
-                known[name] = columns.common_type(known.get(name, type_), type_)
+                known[name] = column_types.common_type(known.get(name, type_), type_)
     times = [times for _, times in scans if times is not None and times.rows]
     return Survey(files, found, parts, types, times)
 
@@ -122,7 +130,7 @@ class _Scan(NamedTuple):
     times: quantiles.Sketch | None = None
 
 
-def _scan(look: Look, index: int, source: Source) -> _Scan:
+def _scan(config: Config, look: Look, index: int, source: Source) -> _Scan:
     """Looks at a part of a log; reads no more of it than needed."""
     types, times = sources.listed_columns(source), []
     known = types is not None
@@ -137,12 +145,12 @@ def _scan(look: Look, index: int, source: Source) -> _Scan:
         for name, array in zip(rows.schema.names, rows.columns, strict=True):
             if not known:
                 type_ = columns.own_type(array, look.kinds.get(name, "own"))
-                types[name] = columns.common_type(types.get(name, type_), type_)
+                types[name] = column_types.common_type(types.get(name, type_), type_)
         if by_time and look.time in rows.schema.names:
-            rows = ingest.select(look.where, rows, chunk.positions)[0]
+            rows = ingest.select(config, look.where, rows, chunk.positions)[0]
             kind = look.kinds[look.time]
             type_ = columns.own_type(rows.column(look.time), kind)
-            column = ingest.typed(look.time, kind, type_)
+            column = ingest.typed(config, look.time, kind, type_)
             values = splits.times(columns.cast(rows, [column])[0].column(0))
             times.append(quantiles.sketch(values[np.isfinite(values)]))
     return _Scan(types, quantiles.merge(times) if times else None)

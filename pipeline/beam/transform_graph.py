@@ -13,20 +13,22 @@ that the two cannot differ. Missing values and the number of ids:
 | numeric, `buckets`          | float, NaN missing | int64, 0 missing   | buckets + 1  |
 | sequence                    | string, "" padding | int64, 0 padding   | those of `of`|
 
+Strings are first made the texts that training knows; see `pipeline.beam.text_graph`.
 All are (batch,), a sequence is (batch, max_length). A value that the vocabulary lacks
 has id 0, like a missing one, or with `oov_buckets` an id behind the vocabulary's. Of
 2^62 ids the model makes rows of a table.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from pipeline.beam import vocabulary
+from pipeline.beam import text_graph, vocabulary
 from pipeline.beam.vocabulary import Vocabulary
+from pipeline.config_data import MISSING_WORDS
 from pipeline.config_features import CategoricalFeature, Feature, NumericFeature
 from pipeline.config_features import Vocabulary as Limits
 from pipeline.errors import PipelineError
@@ -41,6 +43,8 @@ class TransformGraph:
         features: The `features` section of a config.
         vocabularies: {table: vocabulary} of the categorical features that have one.
         moments: {numeric feature: statistics of the train split}.
+        missing: The texts that stand for no value, beside the empty one.
+        verbatim: The features whose texts count as they are written.
     """
 
     def __init__(
@@ -48,10 +52,16 @@ class TransformGraph:
         features: Sequence[Feature],
         vocabularies: Mapping[str, Vocabulary],
         moments: Mapping[str, Mapping],
+        missing: Sequence[str] = MISSING_WORDS,
+        verbatim: Collection[str] = (),
     ):
         self._features = {feature.name: feature for feature in features}
         self._vocabularies = vocabularies
         self._moments = moments
+        self._missing = missing
+        self._read = [
+            f.name for f in features if f.kind != "numeric" and f.name not in verbatim
+        ]
         self.transform = tf.function(
             self._transform, input_signature=[raw_specs(features)], autograph=False
         )
@@ -60,11 +70,15 @@ class TransformGraph:
         """Saves the function, and no more, as a SavedModel."""
         module = tf.Module()
         module.transform = self.transform
+        # Tells `tfmtl.export` that each feature is made of its own input alone.
+        module.transform_each = self.transform
         # What a SavedModel must hold has to be reachable by attributes.
         module.tables = [v.table for v in self._vocabularies.values()]
         tf.saved_model.save(module, str(path))
 
     def _transform(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        texts = {name: raw[name] for name in self._read}
+        raw = {**raw, **text_graph.canonical(texts, self._missing)}
         outputs = {}
         for name, feature in self._features.items():
             if feature.kind == "numeric":
@@ -124,7 +138,11 @@ def raw_specs(features: Sequence[Feature]) -> dict[str, tf.TensorSpec]:
 
 
 def build(
-    features: Sequence[Feature], statistics: Path, assets: Path
+    features: Sequence[Feature],
+    statistics: Path,
+    assets: Path,
+    missing: Sequence[str] = MISSING_WORDS,
+    verbatim: Collection[str] = (),
 ) -> TransformGraph:
     """Makes the graph from the statistics of the train split.
 
@@ -132,6 +150,8 @@ def build(
         features: The `features` section of a config.
         statistics: A folder with `moments.json` and `vocabulary/{feature}/*.parquet`.
         assets: A folder for vocabulary files. A saved graph has its own copies.
+        missing: See `TransformGraph`.
+        verbatim: See `TransformGraph`.
 
     Raises:
         PipelineError: If the train split has no values for a feature.
@@ -166,7 +186,7 @@ def build(
                     "min_count, or mend the logs"
                 )
             vocabularies[table] = Vocabulary(values, assets / f"{table}.txt")
-    return TransformGraph(features, vocabularies, moments)
+    return TransformGraph(features, vocabularies, moments, missing, verbatim)
 
 
 def _scale(feature: NumericFeature, values: tf.Tensor, moments: Mapping) -> tf.Tensor:

@@ -19,7 +19,15 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.beam import ingest, join, quantiles, shuffle, sources, splits
+from pipeline.beam import (
+    column_types,
+    ingest,
+    join,
+    quantiles,
+    shuffle,
+    sources,
+    splits,
+)
 from pipeline.beam.columns import Column
 from pipeline.beam.dead_letters import REASONS
 from pipeline.beam.each import each
@@ -74,9 +82,9 @@ def example_gen(
             result = join.join(
                 plan,
                 groups,
-                shuffle.impressions(data, logs.parts, schema, logs.types),
+                shuffle.impressions(config, logs.parts, schema, logs.types),
                 [
-                    shuffle.actions(action, data, log.parts, log.types)
+                    shuffle.actions(action, config, log.parts, log.types)
                     for action, log in zip(data.actions, actions, strict=True)
                 ],
             )
@@ -137,8 +145,33 @@ def _check_columns(config: Config, logs: Survey, actions: Sequence[Survey]) -> N
         "Give it another name"
         for name in taken
     ]
+    problems = problems or list(_misfits(config, logs, actions))
     if problems:
         raise PipelineError("\n".join(problems))
+
+
+def _misfits(config: Config, logs: Survey, actions: Sequence[Survey]) -> Iterator[str]:
+    """Yields what is to be said of columns whose types can hold nothing of use."""
+    data = config.data
+    wanted = [(logs, *column) for column in config.columns()]
+    if data.split.by == "time":
+        wanted.append((logs, "data.split.column", data.split.column, "time"))
+    if data.time:
+        wanted.append((logs, "data.time", data.time, "time"))
+    for i, (action, log) in enumerate(zip(data.actions, actions, strict=True)):
+        path = f"data.actions.{i}"
+        wanted += [(logs, f"{path}.key", name, "string") for name in action.key]
+        wanted += [(log, f"{path}.key", name, "string") for name in action.key.values()]
+        wanted.append((log, f"{path}.time", action.time, "time"))
+    for log, path, name, kind in wanted:
+        for file in log.files:
+            type_ = log.found[file.path].get(name)
+            if type_ is not None and (reason := column_types.misfit(type_, kind)):
+                yield (
+                    f"{path}: column {name!r} is {reason}. Write the logs with such a "
+                    f"column ({file.path})"
+                )
+                break
 
 
 def _unread(where: str, log: Survey) -> list[str]:
@@ -157,7 +190,7 @@ def _columns(config: Config, logs: Survey) -> list[Column]:
     kinds = ingest.kinds_of(config)
     separators = {f.name: f.separator for f in config.features if f.kind == "sequence"}
     return [
-        ingest.typed(name, kinds.get(name, "own"), type_, separators.get(name))
+        ingest.typed(config, name, kinds.get(name, "own"), type_, separators.get(name))
         for name, type_ in logs.types.items()
     ]
 
@@ -217,6 +250,16 @@ def _check(config: Config, report: ingest.Report, result: join.Result) -> None:
         )
 
 
+def _mixed(forms: frozenset[tuple[str, str]]) -> list[str]:
+    """What is to be said of columns in which whole numbers are written in two ways."""
+    both = {name for name, _ in forms if {(name, "5"), (name, "5.0")} <= forms}
+    return [
+        f"column {name!r}: whole numbers are written both as 5 and as 5.0, one value. "
+        "Where these are two, name the column in data.verbatim"
+        for name in sorted(both)
+    ]
+
+
 def _summary(
     folder: Path, report: ingest.Report, result: join.Result, files: list[Source]
 ) -> dict:
@@ -242,6 +285,8 @@ def _summary(
             f"{dead:,} of {report.rows_in:,} rows do not fit "
             f"({dead / report.rows_in:.2%}), see {letters}; first: {report.reasons[0]}"
         )
+    of_actions = (read.forms for read in result.read.values())
+    warnings += _mixed(report.forms.union(*of_actions))
     if blank := [file.path for file in files if not file.size]:
         warnings.append(
             f"{len(blank)} of {len(files)} files are empty, such as {blank[0]}"

@@ -68,7 +68,11 @@ def transform(
     folder = outputs["transform_graph"]
     with tempfile.TemporaryDirectory() as assets:
         graph = transform_graph.build(
-            config.features, inputs["statistics"], Path(assets)
+            config.features,
+            inputs["statistics"],
+            Path(assets),
+            config.data.missing,
+            [f.name for f in config.features if config.missing_words(f.name) is None],
         )
         graph.save(folder / GRAPH)
     described = graph.describe()

@@ -97,7 +97,9 @@ def test_rows_come_back_through_the_transform_graph(rows):
     known = sorted(word.encode() for word in known - {None, ""}) or [b"x"]
     with tempfile.TemporaryDirectory() as folder:
         vocabulary = Vocabulary(pa.array(known, pa.binary()), Path(folder, "word"))
-        graph = TransformGraph(FEATURES, {"word": vocabulary}, {})
+        graph = TransformGraph(
+            FEATURES, {"word": vocabulary}, {}, verbatim=["word", "words"]
+        )
         batch = pa.RecordBatch.from_pylist(rows, SCHEMA)
         raw = arrow.raw_inputs(batch, FEATURES)
         transformed = graph.transform({n: tf.constant(v) for n, v in raw.items()})

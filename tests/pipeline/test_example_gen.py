@@ -11,7 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import config as config_
-from pipeline.beam import columns, csv_log, quantiles, readers, shards, sources, splits
+from pipeline.beam import (
+    column_types,
+    columns,
+    csv_log,
+    quantiles,
+    readers,
+    shards,
+    sources,
+    splits,
+)
 from pipeline.components import example_gen as module
 from pipeline.components.example_gen import example_gen
 from pipeline.errors import PipelineError
@@ -496,7 +505,7 @@ def test_texts_of_values(values, texts):
 
 
 def test_lists_of_every_shape():
-    target = columns.Column("x", "list", columns.STRINGS, "|")
+    target = columns.Column("x", "list", column_types.STRINGS, "|")
     for values, lists in [
         (pa.array(["a|b", "c", "", None]), [["a", "b"], ["c"], None, None]),
         (pa.array([[1, None], [], None]), [["1", ""], [], None]),

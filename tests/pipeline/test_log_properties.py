@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import text_rules
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -35,7 +36,7 @@ _CONFIG = {
 }
 # No more than 7 characters, and 8 columns: a line break in a field is then never
 # followed by as many delimiters as a row has, which is taken for a quote left open.
-_WORDS = st.text(
+_WORDS = st.sampled_from(["NA", "5.0", "True", "1e+08", "007"]) | st.text(
     st.one_of(
         st.sampled_from(list("ab,;|\"'\n\r\t \\ 0-.é\u2028\u4e2d\U0001f600\0")),
         st.characters(exclude_categories=["Cs"]),
@@ -134,6 +135,7 @@ def _wanted(row, format):
     if format == "csv" and items is not None:
         # A CSV cannot tell [] from [""], nor either from null.
         items = "|".join(items).split("|") if "|".join(items) else None
+    items = None if items is None else [text_rules.item(text) for text in items]
     count = row["count"] if format != "csv" else _text(row["count"])
     note = row["note"] or None
     if format == "tfrecord":  # what no config names keeps its type: a list
@@ -141,7 +143,7 @@ def _wanted(row, format):
         count = None if count is None else [count]
     return {
         "user": row["user"],
-        "word": row["word"] or None,
+        "word": text_rules.category(row["word"]),
         "big": _text(row["big"]),
         "number": None if number is None or math.isnan(number) else number,
         "items": items,

@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -96,9 +97,53 @@ def test_data_that_does_not_fit_is_refused_before_it_is_sent(data, message):
         input_columns(data, {"x": {"dtype": "DT_INT64"}})
 
 
-def test_floats_never_become_text_in_silence():
-    with pytest.raises(ValueError, match="Received: 7.0 of type float"):
-        input_columns({"id": [7.0]}, {"id": {"dtype": "DT_STRING"}})
+def _texts(values):
+    return input_columns({"id": values}, {"id": {"dtype": "DT_STRING"}})["id"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [5, 5.0, Decimal("5.00")],
+        [np.int8(5), np.uint64(5), np.float16(5), np.float32(5)],
+        np.array([5, 5], np.uint8),
+        pd.Series([5.0, 5.0], dtype="float32"),
+        pd.Series([5, 5], dtype="Int16"),
+        pd.Series([5, 5], dtype="Float32"),
+        pd.Series([5, 5], dtype="double[pyarrow]"),
+        pd.Series([5.0, 5.0]).astype("category"),
+    ],
+)
+def test_a_whole_number_has_one_text(values):
+    assert set(_texts(values)) == {"5"}
+
+
+def test_other_values_have_the_texts_of_the_logs():
+    assert _texts([True, np.bool_(False), "5.0", "NA"]) == [
+        "true",
+        "false",
+        "5.0",
+        "NA",
+    ]
+    assert _texts([0.2, np.float32(0.2), np.float16(0.2)]) == ["0.2"] * 3
+    frame = pd.DataFrame({"id": np.float32([0.2, 1e-5])}).astype("category")
+    assert _texts(frame["id"]) == ["0.2", "1e-05"]
+    assert _texts([Decimal("2.50"), -0.0, 1e15 + 0.5]) == [
+        "2.50",
+        "0",
+        repr(1e15 + 0.5),
+    ]
+    long = "12345678901234567890123456789012"
+    assert _texts([Decimal(f"{long}.00"), float("inf")]) == [long, "inf"]
+    missing = [None, float("nan"), pd.NA, pd.NaT, np.float32("nan"), Decimal("NaN")]
+    assert _texts(missing) == [""] * 6
+
+
+@pytest.mark.parametrize("value", [1.58e18, np.float32(2**24), np.float16(2048)])
+def test_ids_that_have_lost_digits_are_refused(value):
+    for dtype in ("DT_STRING", "DT_INT64"):
+        with pytest.raises(ValueError, match="digits are lost"):
+            input_columns({"id": [value]}, {"id": {"dtype": dtype}})
 
 
 def test_status_and_metadata(client):

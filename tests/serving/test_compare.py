@@ -3,10 +3,12 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from serving import compare, logged_rows
 from serving.__main__ import main
+from serving.columns import input_columns
 
 _BATCH = {"dim": [{"size": "-1"}]}
 INPUTS = {
@@ -62,6 +64,8 @@ def test_rows_with_a_common_key():
     inputs = {"price": INPUTS["price"]}
     found = compare.mismatches(first, second, inputs)["price"]
     assert found == {"different": 0.5, "example": [1, [2.0], [2.5]]}
+    floats = [{"id": 1.0}, {"id": "2"}]  # as pandas has ids with gaps
+    assert len(compare.joined(floats, training, "id")[0]) == 2
     for wrong, message in (
         ([{"id": 1}, {"id": 1}], "id 1 stands twice in the first file"),
         ([{"x": 1}], "Row 0 of the first file has no 'id'"),
@@ -88,6 +92,15 @@ def test_files_that_are_no_rows(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=message):
         logged_rows.read(tmp_path / name)
+
+
+def test_rows_of_a_parquet_file_have_the_values_of_its_types(tmp_path):
+    frame = pd.DataFrame({"a": np.float32([0.2]), "b": [[1, 2]], "c": ["x"]})
+    frame.to_parquet(tmp_path / "a.parquet")
+    rows = logged_rows.read(tmp_path / "a.parquet")
+    inputs = {name: {"dtype": "DT_STRING"} for name in "ac"}
+    assert input_columns(rows, inputs) == {"a": ["0.2"], "c": ["x"]}
+    assert list(rows[0]["b"]) == [1, 2]
 
 
 def test_forms_of_logged_requests(tmp_path):

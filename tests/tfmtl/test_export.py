@@ -1,5 +1,6 @@
 """The signatures of an exported model, as a server without tfmtl sees them."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -89,13 +90,13 @@ def exported(model, tmp_path_factory):
     return folder / "model"
 
 
-@pytest.fixture(scope="module")
-def ask(exported):
-    """Runs a signature in a session of its own, as TF Serving does."""
+@contextlib.contextmanager
+def asking(folder):
+    """Gives a function that runs a signature in a session, as TF Serving does."""
     # The graph is the default one only while it is loaded: other tests run eagerly.
     session = tf.compat.v1.Session(graph=tf.Graph())
     with session.graph.as_default():
-        graph = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(exported))
+        graph = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(folder))
 
     def ask(name, **inputs):
         signature = graph.signature_def[name]
@@ -106,6 +107,13 @@ def ask(exported):
 
     yield ask
     session.close()
+
+
+@pytest.fixture(scope="module")
+def ask(exported):
+    """Runs a signature of the model with a transform."""
+    with asking(exported) as ask:
+        yield ask
 
 
 RAW = {
@@ -202,6 +210,78 @@ def test_rank_tiles_the_user_and_fuses_the_tasks(ask):
     same(ask("rank", **user, **one), {name: x[:1] for name, x in wanted.items()})
     none = {name: value[:0] for name, value in candidates.items()}
     assert ask("rank", **user, **none)["score"].shape == (0, 1)
+
+
+def with_prices(prices, ids):
+    """Returns the inputs of each signature, of rows that differ in their price only.
+
+    Args:
+        prices: List of numbers.
+        ids: Whether a categorical feature is an id, and not a string.
+    """
+    rows = len(prices)
+    price = np.array(prices, np.float32)
+    if ids:
+        row = {
+            "user": np.array([1]),
+            "item": np.array([3]),
+            "seen": np.array([[1] * 3]),
+        }
+    else:
+        row = {name: RAW[name][:1] for name in ("user", "item", "seen")}
+    examples = []
+    for number in prices:
+        example = tf.train.Example()
+        for name, values in row.items():
+            kind = "int64_list" if ids else "bytes_list"
+            getattr(example.features.feature[name], kind).value.extend(values.ravel())
+        example.features.feature["price"].float_list.value.append(number)
+        examples.append(example.SerializeToString())
+    examples = np.array(examples, object)
+    raw = {**{k: np.repeat(v, rows, axis=0) for k, v in row.items()}, "price": price}
+    return {
+        "serving_default": raw,
+        "rank": {**raw, "user": raw["user"][:1], "seen": raw["seen"][:1]},
+        "examples": {"examples": examples},
+        "classify": {"inputs": examples},
+        "regress": {"inputs": examples},
+    }
+
+
+NOT_FINITE = [1.0, float("nan"), float("inf"), -float("inf"), -2.0]
+
+
+def check_that_they_are_missing(ask, signatures, missing):
+    """`missing` has the inputs of rows with a number that stands for none."""
+    for name, inputs in signatures.items():
+        for key, found in ask(name, **inputs).items():
+            np.testing.assert_array_equal(found, ask(name, **missing[name])[key], name)
+            if key != "classes":
+                assert np.isfinite(found).all()
+            if key not in ("classes", "score"):  # a product of a 0 is 0
+                assert len(np.unique(found, axis=0)) == 3
+
+
+def test_a_number_that_is_not_finite_is_missing(ask):
+    missing = [1.0, *[float("nan")] * 3, -2.0]
+    check_that_they_are_missing(
+        ask, with_prices(NOT_FINITE, False), with_prices(missing, False)
+    )
+    ids = with_prices(NOT_FINITE, True)["serving_default"]
+    zeros = with_prices([1.0, 0, 0, 0, -2.0], True)["serving_default"]
+    check_that_they_are_missing(ask, {"transformed": ids}, {"transformed": zeros})
+
+
+def test_a_number_that_is_not_finite_is_missing_without_a_transform(model, tmp_path):
+    tfmtl.export(model, tmp_path / "m", fused_score=WEIGHTS)
+    signatures = with_prices(NOT_FINITE, True)
+    zeros = with_prices([1.0, 0, 0, 0, -2.0], True)
+    with asking(tmp_path / "m") as ask:
+        check_that_they_are_missing(
+            ask,
+            {**signatures, "transformed": signatures["serving_default"]},
+            {**zeros, "transformed": zeros["serving_default"]},
+        )
 
 
 @pytest.mark.parametrize(

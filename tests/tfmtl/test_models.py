@@ -39,6 +39,7 @@ def _data(rows=ROWS, seed=0):
         "x": rng.normal(size=rows).astype("float32"),
         "seen": rng.integers(0, 30, (rows, 4)),
     }
+    inputs["x"][3:6] = np.nan, np.inf, -np.inf
     labels = {
         "click": rng.integers(0, 2, rows).astype("float32"),
         "liked": rng.integers(0, 2, rows).astype("float32"),
@@ -124,6 +125,18 @@ def test_dozens_of_tasks(name):
 
 
 @every_architecture
+def test_a_number_that_is_not_finite_is_0(name, fitted):
+    model, history, predictions = fitted(name)
+    assert np.isfinite(history["loss"]).all()
+    for weight in model.weights:
+        assert np.isfinite(weight).all(), weight.path
+    inputs, _ = _data()
+    assert not np.isfinite(inputs["x"]).all()
+    inputs["x"] = np.nan_to_num(inputs["x"], nan=0, posinf=0, neginf=0)
+    _same(predictions, model.predict(inputs, verbose=0), rtol=0, atol=0)
+
+
+@every_architecture
 def test_saves_and_loads(name, fitted, tmp_path):
     model, _, predictions = fitted(name)
     model.save(tmp_path / "model.keras")
@@ -199,7 +212,10 @@ def test_jit_changes_nothing(name, fitted):
     _same(model(inputs), compiled(inputs))
 
 
-@pytest.mark.parametrize("options", [{"jit_compile": True}, {"steps_per_execution": 2}])
+WAYS = [{"jit_compile": True}, {"run_eagerly": True}, {"steps_per_execution": 2}]
+
+
+@pytest.mark.parametrize("options", WAYS)
 def test_ways_to_run_a_step_change_nothing(options):
     inputs, labels = _data(128)
     results = []
@@ -207,8 +223,21 @@ def test_ways_to_run_a_step_change_nothing(options):
         model = _model("shared_bottom")
         model.compile(**chosen)
         model.fit(inputs, labels, shuffle=False, batch_size=32, verbose=0)
+        assert all(np.isfinite(weight).all() for weight in model.weights)
         results.append(model.predict(inputs, verbose=0))
     _same(*results, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", WAYS[:2])
+@every_architecture
+def test_no_way_to_run_a_step_lets_in_what_is_not_finite(name, options):
+    inputs, labels = _data()
+    model = _model(name)
+    model.compile(**options)
+    model.fit(inputs, labels, verbose=0)
+    for weight in model.weights:
+        assert np.isfinite(weight).all(), weight.path
 
 
 def test_unknown_architecture_is_named_with_the_nearest():

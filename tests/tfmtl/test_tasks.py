@@ -9,7 +9,7 @@ from keras import ops
 
 import tfmtl
 from tfmtl import Task
-from tfmtl.rows import labels_and_masks
+from tfmtl.rows import labels_and_masks, weigh
 from tfmtl.tasks import check_funnel_order, check_tasks
 
 NAN = float("nan")
@@ -87,7 +87,7 @@ def test_row_weights_and_durations():
         "b": [1, 1, 0, 1, 1],
         "w": [0.5, 2, NAN, -7, 0],  # the -7 is outside
         "s": [10.0, NAN, 30.0, 40.0, 50.0],
-        "length": [20, 20, 0, NAN, 25],
+        "length": [20, 20, math.inf, NAN, 25],
     }
     assert _rows(tasks, labels, {"of_feature": np.array([3, 1, 2, 1, 9])}) == {
         "a": ([1, 0, 1, 0, 1], [0.5, 2, 0, 0, 0]),
@@ -105,6 +105,15 @@ def test_a_weight_that_is_none_is_refused(weight):
         _rows(tasks, {"a": [1, 0], "w": [1, weight]})
     with pytest.raises(ValueError, match="row weight of task 'a', 'w' is missing"):
         _rows(tasks, {"a": [1, 0], "v": [1, 1]})
+
+
+def test_a_compiled_step_leaves_out_the_weights_it_cannot_refuse():
+    weigh_ones = tf.function(lambda w: weigh(ops.ones(4), w, Task("a")))
+    weights = np.array([2, math.inf, -1, NAN], "float32")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must be a number >= 0"):
+        weigh_ones(weights)
+    compiled = tf.function(weigh_ones.python_function, jit_compile=True)
+    np.testing.assert_array_equal(compiled(weights), [2, 0, 0, 0])
 
 
 def test_a_negative_count_is_refused():
@@ -257,6 +266,7 @@ def test_a_prediction_and_its_logit():
         (Task("t"), 0.0),
         (Task("t"), 1.0),
         (Task("t", kind="regression", loss="log_mse"), 0.0),
+        (Task("t", kind="regression"), NAN),
     ):
         with pytest.raises(ValueError, match="cannot predict"):
             task.logit_of(prediction)

@@ -41,6 +41,16 @@ def test_the_same_model_is_copied_whole():
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_broken_model_is_refused():
+    old, new = _model(4), _model(4)
+    old.embedding.set_table("item", np.full((4, 2), np.nan))
+    start = new.get_weights()
+    with pytest.raises(ValueError, match="finite. Received: .* in 'embedding/item'"):
+        warm_start(new, old)
+    for a, b in zip(start, new.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_rows_follow_their_values():
     old, new = _model(4), _model(5)
     old.embedding.set_table("item", [[9, 9], [1, 1], [2, 2], [3, 3]])

@@ -75,7 +75,8 @@ class KerasLayer(tf_keras.layers.Layer):
                 "KerasLayer needs a tfmtl.MultiTaskModel, such as tfmtl.models.get("
                 f"'ple')(features, tasks). Received: {model!r}."
             )
-        super().__init__(name=name or model.name)
+        # Autocasting would make a float32 of an id before it is read.
+        super().__init__(name=name or model.name, autocast=False)
         _attach(self, "model", model)
         # The seeds of dropout too, but not metrics.
         metrics = {id(variable) for variable in model.metrics_variables}
@@ -211,7 +212,7 @@ class RankingModel(tfrs.Model):
     """
 
     def __init__(self, model: MultiTaskModel, rankings=None, name=None):
-        super().__init__(name=name or getattr(model, "name", None))
+        super().__init__(name=name or getattr(model, "name", None), autocast=False)
         self.layer = KerasLayer(model)
         rankings = dict(rankings or {})
         for key in rankings:

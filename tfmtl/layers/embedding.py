@@ -6,6 +6,7 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.features import Categorical, Numeric, Sequence, check_features
+from tfmtl.ids import as_integers
 from tfmtl.layers.scored_rows import ScoredRows
 from tfmtl.layers.table_rows import rows_of_table
 from tfmtl.layers.target_attention import TargetAttention
@@ -18,8 +19,9 @@ class FeatureEmbedding(keras.layers.Layer):
     """Embeds every feature; a feature's vector can be found by its name.
 
     A categorical id is looked up in its table, a sequence is pooled over the ids
-    other than 0 in the table of the feature it shares, a number stays one number.
-    Ids outside a table of known vocabulary are looked up as 0, missing or unknown.
+    other than 0 in the table of the feature it shares, a number stays one number, or 0
+    if it is not finite. Ids outside a table of known vocabulary are looked up as 0,
+    missing or unknown.
 
     The tables of one embedding width are one variable, such as `tables["table_16"]`:
     one lookup, one gradient and one update serve all of them, and each feature has rows
@@ -36,7 +38,8 @@ class FeatureEmbedding(keras.layers.Layer):
             (between -0.05 and 0.05).
 
     Input: dict {name: tensor}; (batch,) or (batch, 1) for categorical and numeric
-    features, (batch, max_length) for sequences. Keys of other names are ignored.
+    features, (batch, max_length) for sequences. Ids and numbers may have any type, see
+    `tfmtl.features`. Keys of other names are ignored.
 
     Output: dict {name: (batch, embedding_dim)}, in the order of the features;
     (batch, 1) for a numeric feature.
@@ -50,7 +53,8 @@ class FeatureEmbedding(keras.layers.Layer):
     """
 
     def __init__(self, features, initializer="uniform", **kwargs):
-        super().__init__(**kwargs)
+        # Autocasting would make a float16 of an id or a number before it is read.
+        super().__init__(autocast=False, **kwargs)
         check_features(features)
         self.features = list(features)
         self.initializer = keras.initializers.get(initializer)
@@ -145,14 +149,12 @@ class FeatureEmbedding(keras.layers.Layer):
         x = {f.name: self._read(f, inputs) for f in self.features}
         if training:
             self._admit(x)
-        vectors = {}
+        vectors = self._numbers(x)
         for dim in dict.fromkeys(f.embedding_dim for f in self._categorical.values()):
             group = [f for f in self._categorical.values() if f.embedding_dim == dim]
             vectors |= self._look_up_all(dim, group, x)
         for feature in self.features:
-            if isinstance(feature, Numeric):
-                vectors[feature.name] = ops.cast(x[feature.name], self.compute_dtype)
-            elif isinstance(feature, Sequence):
+            if isinstance(feature, Sequence):
                 vectors[feature.name] = self._pool(feature, x[feature.name], vectors)
         return {feature.name: vectors[feature.name] for feature in self.features}
 
@@ -166,8 +168,7 @@ class FeatureEmbedding(keras.layers.Layer):
         x = ops.convert_to_tensor(inputs[feature.name])
         if isinstance(feature, Numeric):
             return ops.reshape(x, (-1, 1))
-        if not keras.backend.is_int_dtype(x.dtype):
-            x = ops.cast(x, "int64")
+        x = as_integers(x, feature.name)
         if isinstance(feature, Categorical):
             return ops.reshape(x, (-1,))
         if x.shape[-1] != feature.max_length:
@@ -176,6 +177,19 @@ class FeatureEmbedding(keras.layers.Layer):
                 f"{feature.max_length}). Received: {tuple(x.shape)}."
             )
         return x
+
+    def _numbers(self, x):
+        """Returns {name: (B, 1)} numbers, all finite."""
+        names = [f.name for f in self.features if isinstance(f, Numeric)]
+        if not names:
+            return {}
+        wide = keras.backend.result_type(self.compute_dtype, "float32")
+        # All at once: a few ops, however many the features.
+        numbers = ops.stack([ops.cast(x[name], wide) for name in names])  # (F, B, 1)
+        known = ops.isfinite(numbers)
+        numbers = ops.where(known, numbers, ops.zeros_like(numbers))
+        numbers = tf.saturate_cast(numbers, self.compute_dtype)
+        return dict(zip(names, ops.unstack(numbers), strict=True))
 
     def _admit(self, x):
         """Counts the batch's ids; a new owner finds its row as row 0 was."""

@@ -3,15 +3,18 @@
 import tensorflow as tf
 from keras import ops
 
+from tfmtl.ids import as_integers
+
 
 def rows_of_table(ids, feature, which=0):
     """Returns the int32 row of a feature's table for each id.
 
     Args:
-        ids: Integer tensor of any shape.
+        ids: Tensor of any shape, see `tfmtl.ids.as_integers` for its types.
         feature: `Categorical` with a vocabulary or buckets.
         which: Integer. Which of the feature's hash functions. Defaults to the first.
     """
+    ids = as_integers(ids, feature.name)
     if feature.num_buckets is not None:
         if feature.num_hashes == 1:
             return ops.cast(ops.mod(ids, feature.num_buckets), "int32")

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfmtl.ids import as_integers
 from tfmtl.metrics.exact import grouped_auc
 from tfmtl.metrics.row_sample import RowSample
 
@@ -51,9 +52,11 @@ class GroupedAUC(RowSample):
             y_pred: Tensor of the same number of elements.
             sample_weight: Tensor of the same number of elements. Defaults to 1.
             domain: Integer tensor, see `StreamingMetric`.
-            group: Integer tensor of the same number of elements, such as user ids.
+            group: Tensor of the same number of elements, such as user ids; see
+                `tfmtl.ids.as_integers` for its types.
         """
         rows = self.rows(y_true, y_pred, sample_weight, domain)
+        group = as_integers(group, "group")
         self.add_keyed(*rows, key=ops.reshape(group, (-1,)))
 
     def of_sample(self, label, prediction, weight, key):

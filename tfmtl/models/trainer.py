@@ -9,7 +9,8 @@ import tensorflow as tf
 from keras import ops
 
 from tfmtl import _errors, optimizers
-from tfmtl.layers.embedding import rows_of_table
+from tfmtl.ids import as_integers, with_integer_ids
+from tfmtl.layers.table_rows import rows_of_table
 from tfmtl.optimizers.rows import FEW_ROWS, RowSparse, optimizer_of
 from tfmtl.rows import completion, labels_and_masks, weigh
 from tfmtl.training import (
@@ -42,7 +43,8 @@ class MultiTaskTrainer(keras.Model):
     loss_weighting = _FIXED  # until `compile` says otherwise
 
     def __init__(self, features, tasks, name=None):
-        super().__init__(name=name)
+        # Autocasting would make a float16 of an id or a number before it is read.
+        super().__init__(name=name, autocast=False)
         self.features = list(features)
         self.tasks = list(tasks)
         self.task_losses = {
@@ -138,9 +140,14 @@ class MultiTaskTrainer(keras.Model):
 
     def fit(self, *args, **kwargs):
         """Trains, as `keras.Model.fit`; a loss weighting is told of every epoch."""
-        if isinstance(self.loss_weighting, Fixed):
-            return super().fit(*args, **kwargs)
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
+        given["x"] = with_integer_ids(given.get("x"), self.features)
+        if isinstance(given.get("validation_data"), tuple | list):
+            x, *labels = given["validation_data"]
+            x = with_integer_ids(x, self.features)
+            given["validation_data"] = (x, *labels)
+        if isinstance(self.loss_weighting, Fixed):
+            return super().fit(**given)
         callbacks = given.get("callbacks")
         epochs = WeightingEpochs()
         if isinstance(callbacks, keras.callbacks.CallbackList):
@@ -149,6 +156,14 @@ class MultiTaskTrainer(keras.Model):
         else:
             callbacks = [epochs, *keras.tree.flatten(callbacks or [])]
         return super().fit(**{**given, "callbacks": callbacks})
+
+    def evaluate(self, x=None, *args, **kwargs):
+        """Measures losses and metrics, as `keras.Model.evaluate`."""
+        return super().evaluate(with_integer_ids(x, self.features), *args, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        """Returns {task: (rows, 1)}, as `keras.Model.predict`."""
+        return super().predict(with_integer_ids(x, self.features), *args, **kwargs)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -248,7 +263,8 @@ class MultiTaskTrainer(keras.Model):
                     ids["domain"] = rows_of_table(x[form.domain], domain)
                 if form.group:
                     # Id 0, missing or unknown, is many users and not one.
-                    ids["group"] = ops.reshape(x[form.group], (-1,))
+                    group = as_integers(x[form.group], form.group)
+                    ids["group"] = ops.reshape(group, (-1,))
                     weight = ops.where(ids["group"] != 0, weight, 0.0)
                 metric.update_state(label, y_pred[task.name], weight, **ids)
         return self.get_metrics_result()

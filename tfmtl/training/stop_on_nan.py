@@ -109,8 +109,8 @@ class StopOnNaN(keras.callbacks.Callback):
                 "regression of wide range wants loss='log_mse'."
             )
         return (
-            f"{what}. Look at the features and sample weights of that batch for a "
-            f"value that is not finite. {_CURE}"
+            f"{what}. Look at the features and labels of that batch for huge values. "
+            f"{_CURE}"
         )
 
     def _explain_weights(self, paths: list[str], where: str) -> str:
@@ -124,8 +124,8 @@ class StopOnNaN(keras.callbacks.Callback):
         whose = f"of {_tasks(tasks)}" if tasks else "shared by the tasks"
         return (
             f"Weights {whose} are not finite {where}, though the losses are: their "
-            f"gradient was not. They are {some}. Look at the features and "
-            f"labels of that batch for a value that is not finite. {_CURE}"
+            f"gradient was not. They are {some}. Look at the features and labels of "
+            f"that batch for huge values. {_CURE}"
         )
 
 

@@ -37,6 +37,9 @@ def warm_start(
         {"copied": [path], "rows": {path: (rows copied, rows of a vocabulary)},
         "left": {path: reason}}, where all weights of the new model occur once.
 
+    Raises:
+        ValueError: If an old weight is not finite; the new model is as it was.
+
     Example:
         >>> import tfmtl
         >>> def model(size):
@@ -57,6 +60,12 @@ def warm_start(
         {feature: list(values) for feature, values in (given or {}).items()}
         for given in (vocabularies, old_vocabularies)
     )
+    broken = [path for path in places(model) if not np.isfinite(old.get(path, 0)).all()]
+    if broken:
+        raise ValueError(
+            "The weights of the old model must be finite. Received: NaN or inf in "
+            f"{broken[0]!r}, and in {len(broken) - 1} more. Take a version before it."
+        )
     report = {"copied": [], "rows": {}, "left": {}}
     for path, (weight, rows) in places(model).items():
         part = weight.value[rows]  # which can be assigned to, as a variable can

@@ -42,7 +42,7 @@ def _data(seed=0):
     rng = np.random.default_rng(seed)
     inputs = {
         "user": rng.integers(0, 10, ROWS),  # half of the table
-        "item": rng.integers(0, 1000, ROWS),
+        "item": 2.0**40 + rng.integers(0, 1000, ROWS),  # not in float32
         "x": rng.normal(size=ROWS).astype("float32"),
         "seen": rng.integers(0, 30, (ROWS, 3)),
     }
@@ -52,6 +52,7 @@ def _data(seed=0):
         "seconds": rng.exponential(20, ROWS).astype("float32"),
         "played": rng.integers(0, 2, ROWS).astype("float32"),
     }
+    inputs["x"][4:6] = np.nan, np.inf
     labels["click"][:3] = labels["liked"][2:5] = np.nan
     weights = rng.uniform(0.5, 2, ROWS).astype("float32")
     return tf.data.Dataset.from_tensor_slices((inputs, labels, weights)).batch(ROWS)
