@@ -36,7 +36,7 @@ def test_every_config_of_ours_is_valid(path):
         ),
         ("export.fused_score.form=mean", "export.fused_score.form: Input should be"),
         ("tasks.like.name=score", "export.fused_score: it is the output 'score'"),
-        ("push.labels=[canary]", "push: `labels` stand in a file; give `models_config"),
+        ("push.labels=[canary]", "push: `labels` go with a file; give `models_config"),
         ("tasks.click.kind=foo", "tasks.0.kind: Input should be 'binary', 'regress"),
         ("tasks.click.label=''", "tasks.0.label: String should have at least 1"),
         ("tasks.click.loss=mse", "tasks.0: loss 'mse' does not fit a binary task"),

@@ -308,7 +308,7 @@ def test_rank_sends_the_user_once(ranker, over):
 
 def test_grpc_gives_what_rest_gives(base_path):
     config = ModelConfig("toy", base_path, "all", {"stable": 1})
-    with Server([config], grpc_port=0) as server:
+    with Server([config], grpc_port=0, allow_unavailable_labels=True) as server:
         with Client(f"grpc://{server.grpc_address}", "toy", version="stable") as client:
             outputs = client.predict(_ROWS)
             assert outputs["click"].tolist() == [[2.5], [3.0]]
