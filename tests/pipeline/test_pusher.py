@@ -14,6 +14,8 @@ from serving.config import read_config_file
 from serving.server import Server
 from tfmtl import model_card
 
+TENSORFLOW = 'model_platform: "tensorflow"'
+
 
 @pytest.fixture
 def push(tmp_path):
@@ -132,7 +134,7 @@ def test_the_new_version_gets_its_labels_when_it_is_loaded(push, tmp_path):
         tf.saved_model.save(toy, str(model), signatures=toy.add)
         if number == 0:
             push()
-            entry = f'name: "small" base_path: "{tmp_path / "served"}"'
+            entry = f'name: "small" base_path: "{tmp_path / "served"}" {TENSORFLOW}'
             file.write_text(f"model_config_list {{ config {{ {entry} }} }}")
     following = {"config_file": file, "config_poll_seconds": 0.05, "poll_seconds": 0.05}
     with Server(read_config_file(file), **following) as server:
@@ -147,7 +149,7 @@ def test_the_new_version_gets_its_labels_when_it_is_loaded(push, tmp_path):
 def test_a_model_of_the_newest_version_is_pinned_first(push, tmp_path):
     file = tmp_path / "models.config"
     push()
-    entry = f'name: "small" base_path: "{tmp_path / "served"}"'
+    entry = f'name: "small" base_path: "{tmp_path / "served"}" {TENSORFLOW}'
     file.write_text(f"model_config_list {{ config {{ {entry} }} }}")
     weights = tmp_path / "model" / "Format-Serving" / "variables" / "variables.index"
     weights.write_bytes(b"new")

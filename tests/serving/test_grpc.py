@@ -342,7 +342,9 @@ def test_reload_changes_models_versions_and_labels(saved_models, tmp_path):
 
         def config(name, **labels):
             entry = request.config.model_config_list.config.add(
-                name=name, base_path=str(tmp_path / name)
+                name=name,
+                base_path=str(tmp_path / name),
+                model_platform="tensorflow",
             )
             entry.version_labels.update(labels)
             return entry

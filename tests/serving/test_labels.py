@@ -16,7 +16,8 @@ def config(tmp_path):
         """# ours
         model_config_list {
           config { name: "shop" base_path: "/models/shop" model_platform: "tensorflow" }
-          config { name: "other" base_path: "/models/other" }
+          config { name: "other" base_path: "/models/other"
+                   model_platform: "tensorflow" }
         }"""
     )
     return file

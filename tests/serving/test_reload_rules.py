@@ -115,6 +115,7 @@ def test_what_is_refused_is_tried_again_at_every_poll(serve, base, tmp_path, cap
         new = file.with_suffix(".new")
         new.write_text(
             f'model_config_list {{ config {{ name: "toy" base_path: "{base}" '
+            'model_platform: "tensorflow" '
             f"model_version_policy {{ specific {{ {listed} }} }} "
             f'version_labels {{ key: "stable" value: {stable} }} }} }}'
         )

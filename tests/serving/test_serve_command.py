@@ -17,6 +17,7 @@ from serving.config import read_config_file, read_monitoring_file
 from serving.publish import publish
 from serving.server import Server, StartError
 
+TENSORFLOW = 'model_platform: "tensorflow"'
 _ROW = {"user": "ab", "price": 1.5, "history": ["x", "yz"]}
 
 
@@ -169,8 +170,10 @@ def test_config_file_of_tf_serving(tmp_path):
             model_version_policy { specific { versions: 1 versions: 2 } }
             version_labels { key: "stable" value: 1 }
           }
-          config { name: "all" base_path: "/a" model_version_policy { all {} } }
-          config { name: "new" base_path: "/n" }
+          config {
+            name: "all" base_path: "/a" model_version_policy { all {} } model_type: 1
+          }
+          config { name: "new" base_path: "/n" model_platform: "tensorflow" }
         }"""
     )
     feed, everything, new = read_config_file(file)
@@ -178,7 +181,14 @@ def test_config_file_of_tf_serving(tmp_path):
     assert (everything.versions, new.versions) == ("all", 1)
     with pytest.raises(StartError, match="list model feed multiple times"):
         Server([feed, feed])
-    for wrong in ("model {", "model_config_list {}"):
+    entry = 'model_config_list { config { name: "new" base_path: "%s" %s } }'
+    for wrong in (
+        "model {",
+        "model_config_list {}",
+        entry % ("n", 'model_platform: "tensorflow"'),
+        entry % ("/n", ""),
+        entry % ("/n", 'model_platform: "pytorch"'),
+    ):
         file.write_text(wrong)
         with pytest.raises(ValueError, match=str(file)):
             read_config_file(file)
@@ -192,7 +202,7 @@ def test_a_changed_config_file_is_followed(saved_models, tmp_path):
         (tmp_path / "new").write_text(text)
         (tmp_path / "new").replace(file)
 
-    entry = f'config {{ name: "%s" base_path: "{tmp_path}/a" }}'
+    entry = f'config {{ name: "%s" base_path: "{tmp_path}/a" {TENSORFLOW} }}'
     write(f"model_config_list {{ {entry % 'a'} }}")
     options = {"config_file": file, "config_poll_seconds": 0.05}
     with Server(read_config_file(file), **options) as server:
