@@ -12,7 +12,6 @@ from pathlib import Path
 
 import grpc
 import uvicorn
-from starlette.types import ASGIApp
 
 from serving.batching import Batcher
 from serving.batching_config import BatchingConfig
@@ -20,7 +19,7 @@ from serving.config import METRICS_PATH, Limits, ModelConfig
 from serving.connections import BoundedProtocol
 from serving.grpc_api import start_grpc
 from serving.model import Model
-from serving.rest import make_app
+from serving.rest import App, make_app
 from serving.served_models import (
     ServedModels,
     StartError,
@@ -208,7 +207,7 @@ class Server:
             self._batcher.close()
 
 
-def _http_config(app: ASGIApp, limits: Limits) -> uvicorn.Config:
+def _http_config(app: App, limits: Limits) -> uvicorn.Config:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_FILES
     if 0 < most < limits.max_connections:
         _log.warning("the limit on open files allows only %d connections", most)
