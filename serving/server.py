@@ -29,7 +29,8 @@ from serving.served_models import (
 
 _log = logging.getLogger("serving")
 
-_THREADS = 16
+import os
+_THREADS = int(os.environ.get("TH","16"))
 _BATCHED_THREADS = 64  # those of a batch wait together
 _DRAIN_SECONDS = 30
 _SPARE_FILES = 200  # for models, the log, the libraries
@@ -217,6 +218,7 @@ def _http_config(app: App, limits: Limits) -> uvicorn.Config:
         loop="asyncio",  # which reads before it looks at the clock, as we count on
         http=functools.partial(BoundedProtocol, limits=limits, idle={}),
         lifespan="off",
+        proxy_headers=False,
         ws="none",
         log_config=None,
         access_log=False,
