@@ -12,7 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf.config_pb2 import CallableOptions, RunOptions
+from tensorflow.core.protobuf.config_pb2 import (
+    CallableOptions,
+    ConfigProto,
+    RunOptions,
+)
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from serving import metrics
@@ -72,7 +76,7 @@ class Servable:
                 f"directory. Specified file path: {path}",
             )
         graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph)
+        self._session = tf.compat.v1.Session(graph=graph, config=_config())
         try:
             with graph.as_default():
                 meta_graph = tf.compat.v1.saved_model.loader.load(
@@ -168,6 +172,14 @@ class Servable:
     def close(self) -> None:
         """Frees the session; the servable cannot be asked any more."""
         self._session.close()
+
+
+def _config() -> ConfigProto:
+    config = ConfigProto()
+    # Idle threads of TensorFlow look for work for a while before they sleep, which
+    # under load takes a fifth of the time of the threads that have some.
+    config.experimental.disable_thread_spinning = True
+    return config
 
 
 def _as_array(value: np.ndarray | np.generic | bytes) -> np.ndarray:

@@ -29,8 +29,7 @@ from serving.served_models import (
 
 _log = logging.getLogger("serving")
 
-import os
-_THREADS = int(os.environ.get("TH","16"))
+_THREADS = 16
 _BATCHED_THREADS = 64  # those of a batch wait together
 _DRAIN_SECONDS = 30
 _SPARE_FILES = 200  # for models, the log, the libraries
