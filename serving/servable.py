@@ -22,6 +22,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from serving import metrics
 from serving.batching import Batcher
 from serving.errors import Code, ServingError, invalid
+from serving.saved_model import load_saved_model
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -75,17 +76,12 @@ class Servable:
                 "A SavedModel needs its variables/ directory; copy the whole "
                 f"directory. Specified file path: {path}",
             )
-        graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph, config=_config())
         try:
-            with graph.as_default():
-                meta_graph = tf.compat.v1.saved_model.loader.load(
-                    self._session, [tf.saved_model.SERVING], str(path)
-                )
+            self._session, meta_graph = load_saved_model(path, _config())
+        except ServingError:
+            raise
         except Exception as error:
-            self._session.close()
             raise _load_error(error) from error
-        graph.finalize()
         self.signature_defs = dict(
             # those of the loader itself, "__saved_model_init_op", come last
             sorted(
