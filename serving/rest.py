@@ -87,6 +87,7 @@ def make_app(
     limits: Limits,
     *,
     metrics_path: str = METRICS_PATH,
+    metrics_page: Callable[[], str] = metrics.page,
     cors: bool = False,
     stopping: Callable[[], bool] = lambda: False,
 ) -> App:
@@ -101,6 +102,8 @@ def make_app(
         limits: Limits. On body size, requests at work, and time.
         metrics_path: str. Where Prometheus reads; "" is nowhere. Defaults to TF
             Serving's path.
+        metrics_page: function. Gives what is read there. Defaults to what this
+            process has counted.
         cors: bool. Whether answers allow scripts of other origins. Defaults to no.
         stopping: function. Whether the server drains: then it is not ready.
 
@@ -144,8 +147,13 @@ def make_app(
             if in_flight >= limits.max_in_flight:
                 return busy(request)
             return await bounded(request)
+        if path == metrics_path:
+            loop = asyncio.get_running_loop()
+            text = await loop.run_in_executor(executor, metrics_page)
+            return _Response(200, text.encode(), b"text/plain")
         if path.partition("?")[0] == metrics_path:
-            return _metrics(path, metrics_path)
+            text = f"Unexpected path: {path}. Should be {metrics_path}"
+            return _Response(400, text.encode("latin-1"), b"text/plain")
         if path in _PROBES:
             return probe(request)
         return _Response(404, _NOT_FOUND, b"text/html; charset=utf-8")
@@ -270,13 +278,6 @@ def _path(scope: dict[str, Any]) -> str:
     if query := scope["query_string"]:
         path += "?" + query.decode("latin-1")
     return path
-
-
-def _metrics(path: str, metrics_path: str) -> _Response:
-    if path != metrics_path:
-        text = f"Unexpected path: {path}. Should be {metrics_path}"
-        return _Response(400, text.encode("latin-1"), b"text/plain")
-    return _Response(200, metrics.page().encode(), b"text/plain")
 
 
 async def _result(work: Future, seconds: float) -> tuple[int, str]:
