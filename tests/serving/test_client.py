@@ -342,7 +342,7 @@ def test_rank_sends_the_user_for_each_candidate_to_a_server_that_batches(
 @pytest.mark.parametrize("name", ["a#b", "100%", "%41", "two words", "so?", "größe"])
 def test_a_model_name_is_quoted(base_path, name):
     config = ModelConfig(name, base_path, "all", {"50%": 1})
-    with Server([config]) as server:
+    with Server([config], allow_unavailable_labels=True) as server:
         for version, bias in ((None, 2.0), (1, 1.0), ("50%", 1.0)):
             with Client(server.url, name, version=version) as client:
                 assert client.predict(_ROWS)["click"][0] == 1.5 + bias

@@ -32,6 +32,14 @@ def test_own_reader_agrees_with_pythons(value, ascii_only):
     assert _Reader(text.encode()).value() == value
 
 
+@pytest.mark.parametrize("beside", ["1", "NaN", "Inf"])  # for each of the parsers
+@pytest.mark.parametrize("row", ['{"a": 3, "a": 4}', '{"b": ":", "a": 3, "a": 4}'])
+def test_of_a_key_that_comes_twice_the_first_counts(beside, row):
+    found = parse(f'{{"instances": [{row}], "c": {beside}, "c": 0}}'.encode())
+    assert found["instances"][0]["a"] == 3 and found["c"] != 0
+    assert _Reader(row.encode()).value()["a"] == 3
+
+
 def test_what_strict_parsers_refuse_is_read():
     value = parse(b'{"a": [NaN, Inf, -Infinity, -NaN], "b": 1} ignored')
     assert math.isnan(value["a"][0]) and math.isnan(value["a"][3])
