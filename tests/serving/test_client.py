@@ -351,7 +351,8 @@ def test_a_model_name_is_quoted(base_path, name):
 
 def test_grpc_gives_what_rest_gives(base_path):
     config = ModelConfig("toy", base_path, "all", {"stable": 1})
-    with Server([config], grpc_port=0) as server:
+    options = {"grpc_port": 0, "allow_unavailable_labels": True}
+    with Server([config], **options) as server:
         with Client(f"grpc://{server.grpc_address}", "toy", version="stable") as client:
             outputs = client.predict(_ROWS)
             assert outputs["click"].tolist() == [[2.5], [3.0]]
