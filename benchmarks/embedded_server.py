@@ -18,7 +18,7 @@ after the other. It fails if p99 while a version is on its way is more than 3 ti
 before, or a request fails.
 
 Table: a model that is one table of 2 GiB (`--table`, 0 leaves it out), replaced by a
-larger one twice. It fails if the server holds more memory than 2.3 tables.
+larger one twice. It fails if the server holds more memory than two tables and 5 %.
 
 Throughput: requests a second for one row from 16 connections, as it is, with two
 workers and with batching, beside the session called from as many threads; without a
