@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving import metrics
@@ -45,6 +46,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self, *, limits: Limits, idle: dict["BoundedProtocol", None], **options: Any
     ):
         super().__init__(**options)
+        self.parser = _Parser(self)
         self._limits = limits
         self._idle = idle
         self._head_bytes: int | None = None  # of a head that is not whole yet
@@ -99,16 +101,18 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Hands the request over, its target as it was sent."""
         self._head_bytes = None
+        if self.parser.should_upgrade():
+            return  # it will be read once more, without that
         target, self.url = self.url, b"/"  # not taken apart: fragment, host and all
         super().on_headers_complete()
         path, _, query = target.partition(b"?")
         self.scope["path"] = unquote(path.decode("latin-1"))
         self.scope["raw_path"], self.scope["query_string"] = path, query
-        if self.parser.should_upgrade():  # to what we do not speak
-            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """Stops the clock of the body."""
+        if self.parser.should_upgrade():
+            return
         super().on_message_complete()
         self._is_sending = False
         self._stop_body_timer()
@@ -226,6 +230,49 @@ class BoundedProtocol(HttpToolsProtocol):
             metrics.REFUSAL_COUNT.add(reason, "closed")
         self._idle.pop(self, None)  # not chosen again while it closes
         self.transport.abort()
+
+
+class _Parser:
+    """A parser to which a request to upgrade, as to HTTP/2, means nothing.
+
+    As RFC 9110, 7.8, allows. llhttp stops reading there, before the body.
+
+    Args:
+        protocol: HttpToolsProtocol. Takes what is read.
+    """
+
+    def __init__(self, protocol: HttpToolsProtocol):
+        self._protocol = protocol
+        self._parser = self._make()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parser, name)
+
+    def feed_data(self, data: bytes) -> None:
+        """Reads on; a head that asks for an upgrade is read again without it."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            method = self._parser.get_method()
+            if method == b"CONNECT":
+                raise httptools.HttpParserError("This is no proxy") from upgrade
+            lines = [
+                b"%s %s HTTP/1.1" % (method, self._protocol.url),
+                *(
+                    b"%s: %s" % header
+                    for header in self._protocol.headers
+                    if header[0] != b"upgrade"
+                ),
+            ]
+            self._parser = self._make()
+            head = b"\r\n".join(lines) + b"\r\n\r\n"
+            self.feed_data(head + data[upgrade.args[0] :])
+
+    def _make(self) -> httptools.HttpRequestParser:
+        parser = httptools.HttpRequestParser(self._protocol)
+        # So that of pipelined requests the last may end the connection.
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return parser
 
 
 class _LingeringTransport:
