@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import time
-import zlib
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
@@ -13,8 +12,8 @@ from typing import Any
 from serving import metrics
 from serving.api import answer, count, error_text
 from serving.config import METRICS_PATH, Limits
-from serving.connections import BODY_IS_LATE
 from serving.errors import Code
+from serving.request_body import BodyReader, Busy, Disconnected, OutOfTime, TooLarge
 from serving.served_models import ServedModels
 
 _log = logging.getLogger("serving")
@@ -25,7 +24,6 @@ App = Callable[
     Awaitable[None],
 ]
 
-_SMALL_BODY = 2**16  # bytes, of which each connection may hold so many
 _NOT_FOUND = b"<html><head><title>404 Not Found</title></head></html>"
 _TIMED_OUT = "Timed out waiting for notification"  # as TF Serving says it
 _REFUSALS = {  # {reason, as counted: (HTTP status, status as counted for the model)}
@@ -38,22 +36,6 @@ _CORS = {
     b"access-control-allow-methods": b"POST, GET",
     b"access-control-allow-headers": b"Content-Type",
 }
-
-
-class _TooLarge(Exception):
-    """The body is longer than the server reads."""
-
-
-class _Busy(Exception):
-    """As many large bodies are on their way as the server holds at once."""
-
-
-class _OutOfTime(Exception):
-    """The body did not arrive in time."""
-
-
-class _Disconnected(Exception):
-    """The client left before its body was here."""
 
 
 @dataclass
@@ -111,7 +93,7 @@ def make_app(
         The application.
     """
     in_flight = 0  # requests whose body is here: a slow client takes no one's place
-    arriving = 0  # those of large bodies that are not
+    bodies = BodyReader(limits)
 
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         request = _Request(
@@ -119,7 +101,7 @@ def make_app(
         )
         try:
             response = await respond(request)
-        except _Disconnected:
+        except Disconnected:
             return
         headers = response.headers
         if stopping():
@@ -143,17 +125,18 @@ def make_app(
 
     async def respond(request: _Request) -> _Response:
         path = request.path
-        if path.lower().startswith("/v1/") and "\n" not in path:
-            if in_flight >= limits.max_in_flight:
-                return busy(request)
-            return await bounded(request)
         if path == metrics_path:
+            # Not by `executor`, all of whose threads may be at work.
             loop = asyncio.get_running_loop()
-            text = await loop.run_in_executor(executor, metrics_page)
+            text = await loop.run_in_executor(None, metrics_page)
             return _Response(200, text.encode(), b"text/plain")
         if path.partition("?")[0] == metrics_path:
             text = f"Unexpected path: {path}. Should be {metrics_path}"
             return _Response(400, text.encode("latin-1"), b"text/plain")
+        if path.lower().startswith("/v1/") and "\n" not in path:
+            if in_flight >= limits.max_in_flight:
+                return busy(request)
+            return await bounded(request)
         if path in _PROBES:
             return probe(request)
         return _Response(404, _NOT_FOUND, b"text/html; charset=utf-8")
@@ -187,19 +170,20 @@ def make_app(
     async def bounded(request: _Request) -> _Response:
         nonlocal in_flight
         try:
-            body = await read(request)
-        except _TooLarge:
+            packing = request.header(b"content-encoding")
+            body = await bodies.read(request.receive, request.state, b"gzip" in packing)
+        except TooLarge:
             message = (
                 f"A request body has at most {limits.max_body_bytes} bytes; send fewer "
                 "rows a request or raise --max-body-mb"
             )
             return refused("body_size", request, message)
-        except _OutOfTime:
+        except OutOfTime:
             message = f"The body did not arrive within {limits.body_seconds:g} s"
             response = refused("body_time", request, message)
             response.headers[b"connection"] = b"close"  # the rest may still come
             return response
-        except _Busy:
+        except Busy:
             response = busy(request)
             response.headers[b"connection"] = b"close"
             return response
@@ -210,36 +194,6 @@ def make_app(
             return await work(request, body)
         finally:
             in_flight -= 1
-
-    async def read(request: _Request) -> bytes:
-        nonlocal arriving
-        chunks, size, limit, is_large = [], 0, limits.max_body_bytes, False
-        try:
-            more = True
-            while more:
-                message = await request.receive()
-                if message["type"] == "http.disconnect":
-                    raise _Disconnected
-                more = message["more_body"]
-                if more and request.state.get(BODY_IS_LATE):
-                    raise _OutOfTime
-                size += len(message["body"])
-                if size > _SMALL_BODY and not is_large:
-                    if arriving >= limits.max_in_flight:
-                        raise _Busy
-                    arriving, is_large = arriving + 1, True
-                if size <= limit:
-                    chunks.append(message["body"])
-                # The rest is read and thrown away: a client that is still sending
-                # would see a broken connection instead of the answer.
-        finally:
-            arriving -= is_large
-        if size > limit:
-            raise _TooLarge
-        body = b"".join(chunks)
-        if b"gzip" in request.header(b"content-encoding"):
-            return _gunzip(body, limit)
-        return body
 
     async def work(request: _Request, body: bytes) -> _Response:
         method, path = request.method, request.path
@@ -318,14 +272,3 @@ def _json(status: int, text: str) -> _Response:
     return _Response(
         status, text.encode("utf-8", "surrogateescape"), b"application/json"
     )
-
-
-def _gunzip(body: bytes, limit: int) -> bytes:
-    inflater = zlib.decompressobj(wbits=31)
-    try:
-        text = inflater.decompress(body, limit + 1)
-    except zlib.error:
-        return b""  # then refused as an empty document, as TF Serving does
-    if len(text) > limit:
-        raise _TooLarge
-    return text if inflater.eof else b""
