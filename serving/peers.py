@@ -7,6 +7,7 @@ The workers ask each other over Unix sockets for that. Predictions need no other
 """
 
 import contextlib
+import fcntl
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -32,12 +33,16 @@ class Peers:
         folder: Path. Where the workers' sockets are; readable by their user alone.
         count: int. How many workers there are.
         key: bytes. What they know each other by.
+
+    Attributes:
+        lock: context manager. Only one worker holds it at a time.
     """
 
     def __init__(self, index: int, folder: Path, count: int, key: bytes):
         self.index = index
         self._paths = [str(folder / str(other)) for other in range(count)]
         self._key = key
+        self.lock = _OneAtATime(folder / "lock")
         self._calls: dict[str, Callable[..., Any]] = {}
         Path(self._paths[index]).unlink(missing_ok=True)  # of one that died
         self._listener = Listener(self._paths[index], "AF_UNIX", authkey=key)
@@ -85,6 +90,7 @@ class Peers:
     def close(self) -> None:
         """Answers no more."""
         self._listener.close()
+        self.lock.close()
 
     def _accept(self) -> None:
         while True:
@@ -109,6 +115,26 @@ class Peers:
                 _log.exception("%s, asked by another worker, failed", call)
                 answer = ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")
             connection.send(answer)
+
+
+class _OneAtATime:
+    """A lock for the threads of all workers."""
+
+    def __init__(self, file: Path):
+        self._file = open(file, "w")
+        self._thread = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._thread.acquire()
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._thread.release()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
 
 
 class SharedModels(ServedModels):
@@ -136,6 +162,8 @@ class SharedModels(ServedModels):
         allow = allow_unavailable_labels or now is not None
         super().__init__(now or configs, make_model, allow)
         self._allow_unavailable_labels = allow_unavailable_labels
+        # One worker at a time loads, so that the others have the cores for answers.
+        self._changing = peers.lock
         peers.answer(
             {
                 "configs": self._configs,
