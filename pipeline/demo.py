@@ -14,6 +14,7 @@ from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.run import run
 from serving.quiet import import_tensorflow
+from serving.rest_channel import model_url
 
 _TOLERANCE = 1e-5
 
@@ -38,7 +39,7 @@ def demo(config: Config) -> None:
     version = int(Path(pushed["path"]).name)
     with serving.start(base_path, config.name, versions=(version,)) as server:
         answer = serving.Client(server.url, config.name).predict(request)
-        url = f"{server.url}/v1/models/{config.name}:predict"
+        url = model_url(server.url, config.name) + ":predict"
     offline = _offline(artefacts)
     print(f"one logged row, asked over REST from version {version}:")
     for name, score in offline.items():

@@ -62,7 +62,8 @@ def answer(
         body: bytes. The request body.
 
     Returns:
-        The HTTP status and the JSON text, which holds `error` if the request failed.
+        The HTTP status and the JSON text, which holds `error` if the request failed;
+        or is empty, where TF Serving's is.
     """
     start = time.perf_counter()
     target = None
@@ -70,8 +71,8 @@ def answer(
         target = _target(method, path)
         status, text, code = 200, _perform(models, target, body), "OK"
     except ServingError as error:
-        status, text = error.http_status, error_text(error.message)
-        code = error.code.name
+        status, code = error.http_status, error.code.name
+        text = error_text(error.message) if error.message else ""
     except Exception as error:
         _log.exception("%s %s failed inside the server", method, path)
         status, code = 500, Code.INTERNAL.name
@@ -107,7 +108,7 @@ def _target(method: str, path: str) -> _Target:
         raise invalid(f"Malformed request: {method} {path}")
     version = int(found["version"]) if found["version"] else None
     if version is not None and version >= 2**63:
-        raise invalid(f"Failed to convert version: {found['version']} to numeric.")
+        raise invalid("")  # as upstream, which says nothing of it
     if not verb:
         verb = "metadata" if found["metadata"] == "/metadata" else "status"
     name = _unquote(found["name"] or "")

@@ -12,6 +12,8 @@ from serving.retry import RequestError
 __all__ = ["Client", "RequestError"]
 
 _GRPC = "grpc://"
+# What a server that batches says of one user and several candidates.
+_UNEQUAL_ROWS = "must have equal 0th-dimension size"
 
 _Data = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -68,6 +70,7 @@ class Client:
         self._channel = Channel(url, model_name, version, timeout, retries)
         self._signature_name = signature_name
         self._signatures: dict[str, Any] = {}
+        self._is_batched = False  # as far as `rank` has found out
 
     def __enter__(self) -> "Client":
         return self
@@ -108,9 +111,13 @@ class Client:
         candidates: _Data,
         outputs: Sequence[str] | None = None,
         *,
-        tile: bool = False,
+        tile: bool | None = None,
     ) -> Any:
         """Asks for the scores of one user's candidates, through the signature `rank`.
+
+        A server that batches requests (`--enable_batching`) takes only inputs of the
+        same number of rows. The first such refusal is answered by sending the user's
+        features once for each candidate, from then on with every request.
 
         Args:
             user: dict. The features that are the same for all candidates, each given
@@ -118,9 +125,8 @@ class Client:
             candidates: list of dict, dict of columns or DataFrame. The other features.
             outputs: sequence of str. The outputs to give, such as ["score"]. Defaults
                 to all.
-            tile: bool. Sends the user's features once for each candidate, for a server
-                that batches requests (`--enable_batching`), which takes no others.
-                Defaults to False.
+            tile: bool. Whether the user's features are sent once for each candidate,
+                or once. Defaults to None: once, unless the server batches.
 
         Returns:
             As `predict`, a row for each candidate, in their order.
@@ -139,8 +145,19 @@ class Client:
                 "A feature belongs to the user or to the candidates. Received from "
                 f"both: {both}"
             )
-        shared = {name: [value] * (rows if tile else 1) for name, value in user.items()}
-        answer = self._ask("rank", {**columns, **shared}, outputs)
+
+        def ask(times: int) -> dict[str, np.ndarray]:
+            shared = {name: [value] * times for name, value in user.items()}
+            return self._ask("rank", {**columns, **shared}, outputs)
+
+        is_tiled = self._is_batched if tile is None else tile
+        try:
+            answer = ask(rows if is_tiled else 1)
+        except RequestError as error:
+            if is_tiled or tile is not None or _UNEQUAL_ROWS not in str(error):
+                raise
+            answer = ask(rows)
+            self._is_batched = True
         if hasattr(candidates, "columns"):
             return _frame(answer, candidates.index)
         return answer

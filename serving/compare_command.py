@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 _MODEL = re.compile(
     r"(?P<server>https?://[^/]+)/v1/models/(?P<name>[^/:]+)"
@@ -124,9 +125,9 @@ class _Model:
         version = int(match["version"]) if match["version"] else match["label"]
         self._client = Client(
             match["server"],
-            match["name"],
+            unquote(match["name"]),
             signature_name=signature_name,
-            version=version,
+            version=unquote(version) if isinstance(version, str) else version,
         )
         known = self._client.metadata()["metadata"]["signature_def"]["signature_def"]
         if signature_name not in known:

@@ -57,6 +57,9 @@ class ServingError(Exception):
         self.code = code
         self.message = message
 
+    def __reduce__(self) -> tuple:  # to be sent to another process
+        return type(self), (self.code, self.message)
+
     @property
     def http_status(self) -> int:
         """The HTTP status of an answer that carries this error."""

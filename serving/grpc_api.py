@@ -51,6 +51,7 @@ def start_grpc(
     address: str,
     limits: Limits,
     threads: int,
+    share_port: bool = False,
 ) -> tuple[grpc.Server, int]:
     """Starts the gRPC server.
 
@@ -60,6 +61,8 @@ def start_grpc(
         limits: Limits. On the size of a message, and requests at work: above, they
             get RESOURCE_EXHAUSTED.
         threads: int. Requests that run at once.
+        share_port: bool. Whether other processes may listen too. Defaults to no, or a
+            taken port would be shared in silence.
 
     Returns:
         The server and its port.
@@ -72,7 +75,7 @@ def start_grpc(
         options=[
             ("grpc.max_receive_message_length", limits.max_body_bytes),
             ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),  # else a taken port would be shared in silence
+            ("grpc.so_reuseport", int(share_port)),
         ],
         maximum_concurrent_rpcs=limits.max_in_flight,
     )

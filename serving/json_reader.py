@@ -1,15 +1,19 @@
 """Reading a JSON request body the way TF Serving reads it.
 
 TF Serving parses with RapidJSON: `NaN`, `Inf` and `Infinity` are numbers, nesting
-may be of any depth, and text after the first value is ignored. Python's own parser
-is far faster than one written in Python, so it goes first; the reader below steps
-in for what it refuses, to accept it after all or to name the fault and its offset.
+may be of any depth, of a key that comes twice the first counts, and text after the
+first value is ignored. orjson is many times faster than anything written in Python, so
+it goes first; Python's own parser takes what it refuses or reads otherwise; and the
+reader below steps in for what both refuse, to accept it after all or to name the fault
+and its offset.
 """
 
 import json
 import math
 import re
 from typing import Any
+
+import orjson
 
 from serving.errors import ServingError, invalid
 
@@ -34,8 +38,13 @@ def _finite(text: str) -> float:
     return number
 
 
-_FAST = json.JSONDecoder()
-_CAREFUL = json.JSONDecoder(parse_float=_finite)
+def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else dict(reversed(pairs))
+
+
+_FAST = json.JSONDecoder(object_pairs_hook=_first_of_each)
+_CAREFUL = json.JSONDecoder(object_pairs_hook=_first_of_each, parse_float=_finite)
 
 
 def parse(body: bytes) -> Any:
@@ -60,15 +69,34 @@ def parse(body: bytes) -> Any:
     if not body:
         raise invalid("JSON Parse error: The document is empty")
     try:
+        value = orjson.loads(body)
+        # A colon for each key that was kept: then none came twice.
+        if body.count(b":") == _count_keys(value):
+            return value
+    except ValueError:
+        pass
+    try:
         text = body.decode("utf-8", "surrogateescape").lstrip(" \t\n\r")
         large = any(pattern.search(body) for pattern in _LARGE)
-        decoder = _CAREFUL if large else _FAST
-        value = decoder.raw_decode(text)[0]
+        value = (_CAREFUL if large else _FAST).raw_decode(text)[0]
         if _SURROGATE.search(body):  # Python reads half a pair, which is no text
             json.dumps(value, ensure_ascii=False).encode()
         return value
     except (ValueError, RecursionError):
         return _Reader(body).value()
+
+
+def _count_keys(document: Any) -> int:
+    """Counts the keys where a request has them: in itself, its inputs or its rows."""
+    if type(document) is not dict:
+        return 0
+    count = len(document)
+    for value in document.values():
+        if type(value) is dict:
+            count += len(value)
+        elif type(value) is list and value and type(value[0]) is dict:
+            count += sum(len(row) for row in value if type(row) is dict)
+    return count
 
 
 class _Reader:
@@ -96,16 +124,16 @@ class _Reader:
                 if is_list:
                     parent.append(value)
                 else:
-                    parent[key] = value
+                    parent.setdefault(key, value)
                 self._space()
                 if self._take(b","):
                     self._space()
                     open_containers.append((parent, "" if is_list else self._key()))
                     break
                 if not self._take(b"]" if is_list else b"}"):
-                    missing = "] after an array element"
+                    missing = "']' after an array element"
                     if not is_list:
-                        missing = "} after an object member"
+                        missing = "'}' after an object member"
                     raise self._error(f"Missing a comma or {missing}.")
                 value = parent
 

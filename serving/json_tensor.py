@@ -21,6 +21,7 @@ _INT_RANGES = {  # the small types are read as int32 and then cut down
     "int64": (-(2**63), 2**63 - 1),
     "uint32": (0, 2**32 - 1), "uint64": (0, 2**64 - 1),
 }  # fmt: skip
+_TINY = {name: np.finfo(name).tiny for name in ("float32", "float64")}
 _JSON_TYPES = {
     type(None): "Null", dict: "Object", list: "Array", str: "String",
     int: "Number", float: "Number",
@@ -41,11 +42,12 @@ def to_tensor(value: Any, dtype: str) -> np.ndarray | None:
         raise invalid(
             f"A tensor has at most {_MAX_RANK} dimensions. Received: {len(shape)}"
         )
-    array = _convert(flat, dtype)
+    array = convert(flat, dtype)
     return None if array is None else array.reshape(shape)
 
 
-def _convert(flat: list[Any], dtype: str) -> np.ndarray | None:
+def convert(flat: list[Any], dtype: str) -> np.ndarray | None:
+    """Converts a list of plain values to an array; None if one is ill-typed."""
     types = set(map(type, flat))
     if dtype in _INT_RANGES:
         if types - {int}:
@@ -70,7 +72,7 @@ def _convert(flat: list[Any], dtype: str) -> np.ndarray | None:
         with np.errstate(over="ignore", under="ignore"):
             array = wide.astype(dtype)  # beyond float32 is infinite, as upstream
         # Upstream's threads flush values too small for full precision to zero.
-        array[np.abs(array) < np.finfo(dtype).tiny] *= 0
+        array[np.abs(array) < _TINY[dtype]] *= 0
         return array
     if dtype == "bool":
         return None if types - {bool} else np.array(flat, np.bool_)
@@ -111,7 +113,7 @@ def check_value(value: Any, level: int, shape: list[int], dtype: str) -> int:
 
 
 def _check_leaf(value: Any, dtype: str) -> None:
-    if _convert([value], dtype) is not None:
+    if convert([value], dtype) is not None:
         return
     name = dtype_name(dtype)
     if dtype == "string" and isinstance(value, dict):

@@ -15,6 +15,7 @@ from serving.errors import invalid
 
 _INDENT = "    "
 _encode = json.JSONEncoder(ensure_ascii=False).encode
+_FEW = 64
 _SPECIAL = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity", "-nan": "NaN"}
 _SERVER_NAMES = {"float16": "half", "float32": "float", "float64": "double"}
 
@@ -43,10 +44,11 @@ def decimals(values: np.ndarray) -> list[str]:
         ['1.0', '0.2', '9e+06', '0.333333343', 'NaN', '-Infinity']
     """
     flat = values.ravel()
-    numbers = flat.tolist()
-    texts = _format(numbers, 9 if flat.dtype == np.float32 else 17)
-    # Predictions seldom have so few digits: only those that may are written twice.
-    short = np.flatnonzero(_may_be_short(flat))
+    texts = _format(flat.tolist(), 9 if flat.dtype == np.float32 else 17)
+    # Predictions seldom have so few digits: of many, only those that may are written
+    # twice. Of a few, to find out would take longer.
+    few = len(flat) <= _FEW
+    short = np.arange(len(flat)) if few else np.flatnonzero(_may_be_short(flat))
     shorter = _format(flat[short].tolist(), 6)
     read_back = np.array(list(map(float, shorter)), flat.dtype)
     same = (read_back == flat[short]).tolist()
@@ -62,11 +64,13 @@ def decimals(values: np.ndarray) -> list[str]:
 def _may_be_short(flat: np.ndarray) -> np.ndarray:
     """Which values may have at most six digits; of the others none has."""
     wide = np.abs(flat.astype(np.float64))
+    # What reads back the same is within half a step; the way here errs in float64.
+    steps = 1 if flat.dtype == np.float32 else 8
     with np.errstate(all="ignore"):
         scale = 10.0 ** (5 - np.floor(np.log10(wide)))
         rounded = np.rint(wide * scale) / scale
         # Not "<=": what has no logarithm, or overflows, is NaN and may be short.
-        return ~(np.abs(rounded - wide) > 8 * np.spacing(np.abs(flat)))
+        return ~(np.abs(rounded - wide) > steps * np.spacing(np.abs(flat)))
 
 
 def _format(numbers: list[float], digits: int) -> list[str]:
@@ -147,13 +151,13 @@ def array_text(items: list[str], level: int, one_line: bool) -> str:
         return "[]"
     if one_line:
         return "[" + ", ".join(items) + "]"
-    pad = _INDENT * (level + 1)
-    return "[\n" + ",\n".join(pad + i for i in items) + "\n" + _INDENT * level + "]"
+    pad = "\n" + _INDENT * (level + 1)
+    return "[" + pad + ("," + pad).join(items) + "\n" + _INDENT * level + "]"
 
 
 def tensor_texts(
     array: np.ndarray, level: int, *, keep: int = 0, one_line: bool = True,
-    as_bytes: bool = False,
+    as_bytes: bool = False, numbers: list[str] | None = None,
 ) -> list[str]:  # fmt: skip
     """Writes a tensor, or each of its slices along the leading axes.
 
@@ -164,6 +168,8 @@ def tensor_texts(
             text for the whole tensor, 1 one for each row.
         one_line: bool. Whether arrays stay on one line.
         as_bytes: bool. Whether strings are written as {"b64": ...}.
+        numbers: list of str. The values, where they are written already. Defaults to
+            None.
 
     Returns:
         list of str, d0 * ... texts for the kept axes.
@@ -172,7 +178,7 @@ def tensor_texts(
         ServingError: JSON has no form for this dtype.
     """
     inner = array.ndim - keep
-    texts = _leaves(array, level + inner, as_bytes)
+    texts = numbers or _leaves(array, level + inner, as_bytes)
     for depth in range(inner - 1, -1, -1):  # from the innermost axis outwards
         size = array.shape[keep + depth]
         count = int(np.prod(array.shape[: keep + depth], dtype=np.int64))

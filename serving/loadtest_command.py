@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from serving.loadtest import bodies, load
     from serving.loadtest_report import render
     from serving.logged_rows import read
+    from serving.rest_channel import model_url
 
     try:
         if not args.url.startswith(("http://", "https://")):
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
             )
         signature = found[args.signature_name]
         made = bodies(signature, args.signature_name, rows, args.rows_per_request)
-        url = f"{args.url.rstrip('/')}/v1/models/{args.model_name}:predict"
+        url = model_url(args.url, args.model_name) + ":predict"
         result = load(
             url,
             made,

@@ -7,7 +7,8 @@ end so. The numbers belong to the process, as TF Serving's do.
 
 import bisect
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 _lock = threading.Lock()
 _metrics: list["Counter | Histogram"] = []
@@ -34,11 +35,19 @@ class Counter:
         with _lock:
             self._values[label_values] = self._values.get(label_values, 0) + by
 
-    def lines(self) -> list[str]:
-        """Writes the lines of the page."""
+    def values(self) -> dict[tuple[str, ...], int]:
+        """Gives the numbers by their label values."""
+        return dict(self._values)
+
+    def lines(self, counted: Iterable[Mapping[tuple[str, ...], int]]) -> list[str]:
+        """Writes the lines of the page: the sums of what processes have counted."""
+        total: dict[tuple[str, ...], int] = {}
+        for process in counted:
+            for key, number in process.items():
+                total[key] = total.get(key, 0) + number
         return [
-            f"{self.name}{_braces(self.labels, values)} {number}"
-            for values, number in sorted(self._values.items())
+            f"{self.name}{_braces(self.labels, key)} {number}"
+            for key, number in sorted(total.items())
         ]
 
 
@@ -70,11 +79,25 @@ class Histogram:
             row[0][bucket] += 1
             row[1][0] += value
 
-    def lines(self) -> list[str]:
+    def values(self) -> dict[tuple[str, ...], tuple[list[int], float]]:
+        """Gives the counts of the buckets and the sum by their label values."""
+        return {key: (list(row[0]), row[1][0]) for key, row in self._rows.items()}
+
+    def lines(
+        self, counted: Iterable[Mapping[tuple[str, ...], tuple[list[int], float]]]
+    ) -> list[str]:
         """Writes the lines of the page: cumulative buckets, sum and count."""
         lines = []
         limits = [f"{bound:.6g}" for bound in self._bounds] + ["+Inf"]
-        for values, (counts, (total,)) in sorted(self._rows.items()):
+        rows: dict[tuple[str, ...], tuple[list[int], float]] = {}
+        for process in counted:
+            for key, (counts, total) in process.items():
+                known, so_far = rows.get(key, ([0] * len(limits), 0.0))
+                rows[key] = (
+                    [a + b for a, b in zip(known, counts, strict=True)],
+                    (so_far + total),
+                )
+        for values, (counts, total) in sorted(rows.items()):
             count = 0
             for limit, in_bucket in zip(limits, counts, strict=True):
                 count += in_bucket
@@ -86,13 +109,26 @@ class Histogram:
         return lines
 
 
-def page() -> str:
-    """Writes everything counted so far in Prometheus' text format."""
-    lines = []
+def snapshot() -> dict[str, Any]:
+    """Gives what this process has counted, {metric: its values}."""
     with _lock:
-        for metric in _metrics:
-            if found := metric.lines():
-                lines += [f"# TYPE {metric.name} {metric.kind}", *found]
+        return {metric.name: metric.values() for metric in _metrics}
+
+
+def page(others: Iterable[Mapping[str, Any]] = ()) -> str:
+    """Writes everything counted so far in Prometheus' text format.
+
+    Args:
+        others: iterable of dict. Snapshots of other processes, to be added. Defaults
+            to none.
+
+    Returns:
+        str, the page.
+    """
+    counted, lines = [snapshot(), *others], []
+    for metric in _metrics:
+        if found := metric.lines([process[metric.name] for process in counted]):
+            lines += [f"# TYPE {metric.name} {metric.kind}", *found]
     return "\n".join(lines) + "\n"
 
 

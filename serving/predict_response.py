@@ -1,11 +1,12 @@
 """From the output tensors of a signature to the JSON of the answer."""
 
 from collections.abc import Mapping
+from itertools import accumulate
 
 import numpy as np
 
 from serving.errors import invalid
-from serving.json_writer import array_text, object_text, tensor_texts
+from serving.json_writer import array_text, decimals, object_text, tensor_texts
 
 
 def write_predict(outputs: Mapping[str, np.ndarray], rows: bool) -> str:
@@ -49,17 +50,18 @@ def _rows(outputs: Mapping[str, np.ndarray]) -> str:
             )
         batch_size = len(output)
     named = len(outputs) > 1
+    numbers = _numbers(outputs)
     texts = {
         name: tensor_texts(
-            output, level=2 + named, keep=1, as_bytes=_holds_bytes(name, output)
+            output, level=2 + named, keep=1, as_bytes=_holds_bytes(name, output),
+            numbers=numbers.get(name),
         )
         for name, output in outputs.items()
-    }
+    }  # fmt: skip
     if named:
-        rows = [
-            object_text(zip(texts, row, strict=True), level=2)
-            for row in zip(*texts.values(), strict=True)
-        ]
+        keys = ((name.replace("%", "%%"), "%s") for name in texts)
+        row_form = object_text(keys, level=2)
+        rows = [row_form % row for row in zip(*texts.values(), strict=True)]
         return object_text([("predictions", array_text(rows, 1, one_line=False))])
     return object_text([("predictions", open_array(*texts.values()))])
 
@@ -71,14 +73,30 @@ def open_array(rows: list[str]) -> str:
 
 def _columns(outputs: Mapping[str, np.ndarray]) -> str:
     named = len(outputs) > 1
+    numbers = _numbers(outputs)
     texts = {
         name: tensor_texts(
-            output, level=1 + named, one_line=False, as_bytes=_holds_bytes(name, output)
+            output, level=1 + named, one_line=False,
+            as_bytes=_holds_bytes(name, output), numbers=numbers.get(name),
         )[0]
         for name, output in outputs.items()
-    }
+    }  # fmt: skip
     value = object_text(texts.items(), level=1) if named else next(iter(texts.values()))
     return object_text([("outputs", value)])
+
+
+def _numbers(outputs: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
+    """Writes the float32 outputs all at once, which for a few rows is much faster."""
+    floats = {k: v for k, v in outputs.items() if v.dtype == np.float32 and v.size}
+    if not floats:
+        return {}
+    texts = decimals(np.concatenate([value.ravel() for value in floats.values()]))
+    ends = list(accumulate(value.size for value in floats.values()))
+    starts = [0, *ends[:-1]]
+    return {
+        name: texts[start:end]
+        for name, start, end in zip(floats, starts, ends, strict=True)
+    }
 
 
 def _holds_bytes(name: str, output: np.ndarray) -> bool:

@@ -1,29 +1,30 @@
 """The HTTP side of the server: bodies in, answers out, probes, metrics."""
 
 import asyncio
+import json
 import logging
 import time
-import zlib
-from collections.abc import Callable
-from concurrent.futures import Executor
-from urllib.parse import unquote_to_bytes
-
-from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from typing import Any
 
 from serving import metrics
 from serving.api import answer, count, error_text
 from serving.config import METRICS_PATH, Limits
 from serving.errors import Code
+from serving.request_body import BodyReader, Busy, Disconnected, OutOfTime, TooLarge
 from serving.served_models import ServedModels
 
 _log = logging.getLogger("serving")
 
-_SMALL_BODY = 2**16  # bytes, of which each connection may hold so many
-_NOT_FOUND = "<html><head><title>404 Not Found</title></head></html>"
+# An ASGI application, without the framework: one coroutine a request.
+App = Callable[
+    [dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]],
+    Awaitable[None],
+]
+
+_NOT_FOUND = b"<html><head><title>404 Not Found</title></head></html>"
 _TIMED_OUT = "Timed out waiting for notification"  # as TF Serving says it
 _REFUSALS = {  # {reason, as counted: (HTTP status, status as counted for the model)}
     "in_flight": (503, Code.UNAVAILABLE),
@@ -31,22 +32,35 @@ _REFUSALS = {  # {reason, as counted: (HTTP status, status as counted for the mo
     "body_time": (408, Code.DEADLINE_EXCEEDED),
 }
 _CORS = {
-    "access-control-allow-origin": "*",
-    "access-control-allow-methods": "POST, GET",
-    "access-control-allow-headers": "Content-Type",
+    b"access-control-allow-origin": b"*",
+    b"access-control-allow-methods": b"POST, GET",
+    b"access-control-allow-headers": b"Content-Type",
 }
 
 
-class _TooLarge(Exception):
-    """The body is longer than the server reads."""
+@dataclass
+class _Request:
+    """What is asked: method, path as it was sent with its query, and headers."""
+
+    method: str
+    path: str
+    headers: list[tuple[bytes, bytes]]
+    receive: Callable[[], Awaitable[Any]]
+    state: dict[str, Any]
+
+    def header(self, name: bytes) -> bytes:
+        """Gives the value of a header, b"" where there is none."""
+        return next((value for key, value in self.headers if key == name), b"")
 
 
-class _Busy(Exception):
-    """As many large bodies are on their way as the server holds at once."""
+@dataclass
+class _Response:
+    """What is answered."""
 
-
-class _OutOfTime(Exception):
-    """The body did not arrive in time."""
+    status: int
+    body: bytes
+    media_type: bytes
+    headers: dict[bytes, bytes] = field(default_factory=dict)
 
 
 def make_app(
@@ -55,13 +69,14 @@ def make_app(
     limits: Limits,
     *,
     metrics_path: str = METRICS_PATH,
+    metrics_page: Callable[[], str] = metrics.page,
     cors: bool = False,
     stopping: Callable[[], bool] = lambda: False,
-) -> ASGIApp:
-    """Builds the ASGI application.
+) -> App:
+    """Makes the ASGI application of a server.
 
-    `/healthz` answers while the process lives, `/readyz` with 200 once every model
-    has a version available, and `/v1/...` is TF Serving's REST API.
+    Beside the API, `GET /healthz` is 200 while the process answers, `GET /readyz` once
+    every model has a version available, and `/v1/...` is TF Serving's REST API.
 
     Args:
         models: ServedModels. What is served.
@@ -69,6 +84,8 @@ def make_app(
         limits: Limits. On body size, requests at work, and time.
         metrics_path: str. Where Prometheus reads; "" is nowhere. Defaults to TF
             Serving's path.
+        metrics_page: function. Gives what is read there. Defaults to what this
+            process has counted.
         cors: bool. Whether answers allow scripts of other origins. Defaults to no.
         stopping: function. Whether the server drains: then it is not ready.
 
@@ -76,138 +93,169 @@ def make_app(
         The application.
     """
     in_flight = 0  # requests whose body is here: a slow client takes no one's place
-    arriving: set[Request] = set()  # those of large bodies that are not
+    bodies = BodyReader(limits)
 
-    async def healthz(_: Request) -> Response:
-        return PlainTextResponse("ok\n")
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        request = _Request(
+            scope["method"], _path(scope), scope["headers"], receive, scope["state"]
+        )
+        try:
+            response = await respond(request)
+        except Disconnected:
+            return
+        headers = response.headers
+        if stopping():
+            headers[b"connection"] = b"close"
+        if cors and request.path not in _PROBES:
+            headers.update(_CORS)
+        body = response.body
+        start = [
+            (b"content-length", b"%d" % len(body)),
+            (b"content-type", response.media_type),
+            *headers.items(),
+        ]
+        await send(
+            {
+                "type": "http.response.start",
+                "status": response.status,
+                "headers": start,
+            }
+        )
+        await send({"type": "http.response.body", "body": body})
 
-    async def readyz(_: Request) -> Response:
+    async def respond(request: _Request) -> _Response:
+        path = request.path
+        if path == metrics_path:
+            # Not by `executor`, all of whose threads may be at work.
+            loop = asyncio.get_running_loop()
+            text = await loop.run_in_executor(None, metrics_page)
+            return _Response(200, text.encode(), b"text/plain")
+        if path.partition("?")[0] == metrics_path:
+            text = f"Unexpected path: {path}. Should be {metrics_path}"
+            return _Response(400, text.encode("latin-1"), b"text/plain")
+        if path.lower().startswith("/v1/") and "\n" not in path:
+            if in_flight >= limits.max_in_flight:
+                return busy(request)
+            return await bounded(request)
+        if path in _PROBES:
+            return probe(request)
+        return _Response(404, _NOT_FOUND, b"text/html; charset=utf-8")
+
+    def probe(request: _Request) -> _Response:
+        if request.method not in ("GET", "HEAD"):
+            allow = {b"allow": b"GET, HEAD"}
+            return _Response(405, b"Method Not Allowed", _TEXT, allow)
+        if request.path == "/healthz":
+            return _Response(200, b"ok\n", _TEXT)
         waiting = models.waiting()
         ready = not waiting and not stopping()
-        return JSONResponse(
-            {"ready": ready, "waiting_for": waiting}, 200 if ready else 503
-        )
+        text = json.dumps({"ready": ready, "waiting_for": waiting})
+        return _json(200 if ready else 503, text)
 
-    async def api(scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        path = _path(scope)
-        if path.partition("?")[0] == metrics_path:
-            response = _metrics(path, metrics_path)
-        elif not path.lower().startswith("/v1/") or "\n" in path:
-            response = Response(_NOT_FOUND, 404, media_type="text/html")
-        elif in_flight >= limits.max_in_flight:
-            response = busy(request, path)
-        else:
-            try:
-                response = await _bounded(request, path)
-            except ClientDisconnect:
-                return
-        if stopping():
-            response.headers["connection"] = "close"
-        if cors:
-            response.headers.update(_CORS)
-        await response(scope, receive, send)
-
-    def refused(reason: str, request: Request, path: str, message: str) -> Response:
+    def refused(reason: str, request: _Request, message: str) -> _Response:
         status, code = _REFUSALS[reason]
         metrics.REFUSAL_COUNT.add(reason, str(status))
-        count(models, request.method, path, code)
+        count(models, request.method, request.path, code)
         return _json(status, error_text(message))
 
-    def busy(request: Request, path: str) -> Response:
+    def busy(request: _Request) -> _Response:
         message = (
             f"{limits.max_in_flight} requests are at work or wait; try again later or "
             "raise --max-in-flight"
         )
-        response = refused("in_flight", request, path, message)
-        response.headers["retry-after"] = "1"
+        response = refused("in_flight", request, message)
+        response.headers[b"retry-after"] = b"1"
         return response
 
-    async def _bounded(request: Request, path: str) -> Response:
+    async def bounded(request: _Request) -> _Response:
         nonlocal in_flight
         try:
-            body = await _read(request, limits, arriving)
-        except _TooLarge:
+            packing = request.header(b"content-encoding")
+            body = await bodies.read(request.receive, request.state, b"gzip" in packing)
+        except TooLarge:
             message = (
                 f"A request body has at most {limits.max_body_bytes} bytes; send fewer "
                 "rows a request or raise --max-body-mb"
             )
-            return refused("body_size", request, path, message)
-        except _OutOfTime:
+            return refused("body_size", request, message)
+        except OutOfTime:
             message = f"The body did not arrive within {limits.body_seconds:g} s"
-            response = refused("body_time", request, path, message)
-            response.headers["connection"] = "close"  # the rest of it may still come
+            response = refused("body_time", request, message)
+            response.headers[b"connection"] = b"close"  # the rest may still come
             return response
-        except _Busy:
-            response = busy(request, path)
-            response.headers["connection"] = "close"
+        except Busy:
+            response = busy(request)
+            response.headers[b"connection"] = b"close"
             return response
         if in_flight >= limits.max_in_flight:  # meanwhile
-            return busy(request, path)
+            return busy(request)
         in_flight += 1
         try:
-            return await _work(request, path, body)
+            return await work(request, body)
         finally:
             in_flight -= 1
 
-    async def _work(request: Request, path: str, body: bytes) -> Response:
-        if request.method == "OPTIONS":
-            origin = request.headers.get("origin", "")
-            allowed = "http://" in origin or "https://" in origin
-            return Response(
-                status_code=200 if allowed else 400,
-                headers={"content-type": "text/html; charset=ISO-8859-1"},
+    async def work(request: _Request, body: bytes) -> _Response:
+        method, path = request.method, request.path
+        if method == "OPTIONS":
+            origin = request.header(b"origin")
+            allowed = b"http://" in origin or b"https://" in origin
+            return _Response(
+                200 if allowed else 400, b"", b"text/html; charset=ISO-8859-1"
             )
         deadline = time.monotonic() + limits.request_seconds
-        work = executor.submit(
-            _answer_in_time, deadline, models, request.method, path, body
-        )
+        work = executor.submit(_answer_in_time, deadline, models, method, path, body)
         try:
-            status, text = await asyncio.wait_for(
-                asyncio.wrap_future(work), limits.request_seconds
-            )
+            status, text = await _result(work, limits.request_seconds)
         except asyncio.TimeoutError:
             if work.cancel():  # else whoever has begun it counts it for the model
-                count(models, request.method, path, Code.DEADLINE_EXCEEDED)
+                count(models, method, path, Code.DEADLINE_EXCEEDED)
             status, text = 504, error_text(_TIMED_OUT)
         if status == 504:  # by this clock, the graph's or that of the queue
             metrics.REFUSAL_COUNT.add("request_time", "504")
         if status >= 400:
-            _log.info("%s %s -> %d", request.method, path, status)
+            _log.info("%s %s -> %d", method, path, status)
         return _json(status, text)
 
-    routes = [
-        Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", app=api),
-    ]  # fmt: skip
-    return _in_origin_form(Starlette(routes=routes))
+    return app
 
 
-def _in_origin_form(app: ASGIApp) -> ASGIApp:
-    """Takes "http://host/path" for a path too, as HTTP/1.1 wants it of a server."""
-
-    async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        target = scope["raw_path"]
-        if target[:7].lower() == b"http://":
-            target = b"/" + target[7:].partition(b"/")[2]
-            path = unquote_to_bytes(target).decode("utf-8", "replace")
-            scope = {**scope, "raw_path": target, "path": path}
-        await app(scope, receive, send)
-
-    return call
+_PROBES = ("/healthz", "/readyz")
+_TEXT = b"text/plain; charset=utf-8"
 
 
-def _path(scope: Scope) -> str:
+def _path(scope: dict[str, Any]) -> str:
+    """The target as it was sent; of "http://host/path", which is one too, the path."""
     path = scope["raw_path"].decode("latin-1")
+    if path[:7].lower() == "http://":
+        path = "/" + path[7:].partition("/")[2]
     if query := scope["query_string"]:
         path += "?" + query.decode("latin-1")
     return path
 
 
-def _metrics(path: str, metrics_path: str) -> Response:
-    if path != metrics_path:
-        text = f"Unexpected path: {path}. Should be {metrics_path}"
-        return Response(text, 400, {"content-type": "text/plain"})
-    return Response(metrics.page(), headers={"content-type": "text/plain"})
+async def _result(work: Future, seconds: float) -> tuple[int, str]:
+    """Waits for what a thread does; in one hop, where `wait_for` takes a task more.
+
+    Raises:
+        TimeoutError: it takes too long; what the thread does is not stopped.
+    """
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+
+    def wake() -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    work.add_done_callback(lambda _: loop.call_soon_threadsafe(wake))
+    timer = loop.call_later(seconds, wake)
+    try:
+        await waiter
+    finally:
+        timer.cancel()
+    if not work.done():
+        raise asyncio.TimeoutError
+    return work.result()
 
 
 def _answer_in_time(
@@ -220,51 +268,7 @@ def _answer_in_time(
     return answer(models, method, path, body)
 
 
-def _json(status: int, text: str) -> Response:
-    return Response(
-        text.encode("utf-8", "surrogateescape"), status, media_type="application/json"
+def _json(status: int, text: str) -> _Response:
+    return _Response(
+        status, text.encode("utf-8", "surrogateescape"), b"application/json"
     )
-
-
-async def _read(request: Request, limits: Limits, arriving: set[Request]) -> bytes:
-    reading = asyncio.ensure_future(_join(request, limits, arriving))
-    try:
-        # Not `wait_for`: it gives up a body that arrived while the process slept.
-        await asyncio.wait({reading}, timeout=limits.body_seconds)
-        if not reading.done():
-            raise _OutOfTime
-        body = reading.result()
-    finally:
-        reading.cancel()
-        arriving.discard(request)
-    if "gzip" in request.headers.get("content-encoding", ""):
-        return _gunzip(body, limits.max_body_bytes)
-    return body
-
-
-async def _join(request: Request, limits: Limits, arriving: set[Request]) -> bytes:
-    chunks, size, limit = [], 0, limits.max_body_bytes
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > _SMALL_BODY and request not in arriving:
-            if len(arriving) >= limits.max_in_flight:
-                raise _Busy
-            arriving.add(request)
-        if size <= limit:
-            chunks.append(chunk)
-        # The rest is read and thrown away: a client that is still sending would see
-        # a broken connection instead of the answer.
-    if size > limit:
-        raise _TooLarge
-    return b"".join(chunks)
-
-
-def _gunzip(body: bytes, limit: int) -> bytes:
-    inflater = zlib.decompressobj(wbits=31)
-    try:
-        text = inflater.decompress(body, limit + 1)
-    except zlib.error:
-        return b""  # then refused as an empty document, as TF Serving does
-    if len(text) > limit:
-        raise _TooLarge
-    return text if inflater.eof else b""

@@ -4,6 +4,7 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import requests
@@ -11,6 +12,16 @@ from urllib3.exceptions import ProtocolError
 
 from serving.columns import from_json
 from serving.retry import RequestError, retry
+
+
+def model_url(url: str, model_name: str) -> str:
+    """Gives the URL of a model on a server, its name quoted.
+
+    Example:
+        >>> model_url("http://127.0.0.1:8501/", "feed #2")
+        'http://127.0.0.1:8501/v1/models/feed%20%232'
+    """
+    return f"{url.rstrip('/')}/v1/models/{quote(model_name, safe='')}"
 
 
 class RestChannel:
@@ -36,11 +47,11 @@ class RestChannel:
         timeout: float,
         retries: int,
     ):
-        self._model_url = f"{url.rstrip('/')}/v1/models/{model_name}"
+        self._model_url = model_url(url, model_name)
         self._version = ""
         if version is not None:
             kind = "versions" if isinstance(version, int) else "labels"
-            self._version = f"/{kind}/{version}"
+            self._version = f"/{kind}/{quote(str(version), safe='')}"
         self._timeout, self._retries = timeout, retries
         self._session = requests.Session()
         self._is_reused = False

@@ -4,12 +4,14 @@ import argparse
 import contextlib
 import gc
 import logging
+import os
 import signal
 import sys
 import threading
 from pathlib import Path
 
 from serving.quiet import import_tensorflow
+from serving.workers import Worker, run_workers
 
 
 def _on_or_off(text: str) -> bool:
@@ -17,6 +19,12 @@ def _on_or_off(text: str) -> bool:
     if text.lower() not in known:
         raise argparse.ArgumentTypeError(f"true or false, not {text!r}")
     return known[text.lower()]
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a number from 1 on, not {text!r}")
+    return int(text)
 
 
 _SWITCH = {
@@ -109,6 +117,13 @@ def add_arguments(serve: argparse.ArgumentParser) -> None:
         help="allow scripts of other origins to ask",
     )
     serve.add_argument(
+        "--workers",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="processes that answer, each with the models in its memory (default: 1)",
+    )
+    serve.add_argument(
         "--max-body-mb",
         type=float,
         default=32.0,
@@ -138,11 +153,25 @@ def add_arguments(serve: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT; gives the exit status."""
-    import_tensorflow()
+    if args.workers == 1:
+        return _serve(args)
+    _log_to_stderr()
+    return run_workers(args, _serve)
+
+
+def _log_to_stderr(prefix: str = "") -> None:
     logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+        format=f"%(asctime)s %(levelname)s {prefix}%(message)s", stream=sys.stderr
     )
     logging.getLogger("serving").setLevel(logging.INFO)
+
+
+def _serve(args: argparse.Namespace, worker: Worker | None = None) -> int:
+    # Else TensorFlow keeps the memory of an unloaded version for itself; if the next
+    # one does not fit into it, there are three.
+    os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
+    import_tensorflow()
+    _log_to_stderr(f"worker {worker.index}: " if worker else "")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from serving.batching_config import read_batching_file
     from serving.config import (
@@ -151,9 +180,11 @@ def run(args: argparse.Namespace) -> int:
         read_config_file,
         read_monitoring_file,
     )
+    from serving.peers import Peers
     from serving.server import Server, StartError
 
     _raise_file_limit()
+    count = args.workers
     gc.freeze()  # TensorFlow's objects, or a collection stops all threads for 0.2 s
     try:
         if args.batching_parameters_file and not args.enable_batching:
@@ -175,8 +206,8 @@ def run(args: argparse.Namespace) -> int:
             config_poll_seconds=args.config_poll_seconds,
             limits=Limits(
                 max_body_bytes=int(args.max_body_mb * 2**20),
-                max_in_flight=args.max_in_flight,
-                max_connections=args.max_connections,
+                max_in_flight=-(-args.max_in_flight // count),  # its part, rounded up
+                max_connections=-(-args.max_connections // count),
                 request_seconds=args.rest_api_timeout_in_ms / 1000,
             ),
             batching=(
@@ -185,6 +216,11 @@ def run(args: argparse.Namespace) -> int:
                 else None
             ),
             cors=args.rest_api_enable_cors_support,
+            peers=(
+                Peers(worker.index, Path(worker.folder), worker.count, worker.key)
+                if worker
+                else None
+            ),
             allow_unavailable_labels=args.allow_version_labels_for_unavailable_models,
             **(
                 {"metrics_path": read_monitoring_file(args.monitoring_config_file)}
@@ -198,6 +234,9 @@ def run(args: argparse.Namespace) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    if worker:
+        worker.end_with_parent(stop)
+        worker.parent.send("ready")
     with server:
         stop.wait()
     return 0

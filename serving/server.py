@@ -12,15 +12,17 @@ from pathlib import Path
 
 import grpc
 import uvicorn
-from starlette.types import ASGIApp
 
+from serving import metrics
 from serving.batching import Batcher
 from serving.batching_config import BatchingConfig
 from serving.config import METRICS_PATH, Limits, ModelConfig
 from serving.connections import BoundedProtocol
 from serving.grpc_api import start_grpc
+from serving.listeners import bind
 from serving.model import Model
-from serving.rest import make_app
+from serving.peers import Peers, SharedModels
+from serving.rest import App, make_app
 from serving.served_models import (
     ServedModels,
     StartError,
@@ -98,6 +100,8 @@ class Server:
         cors: bool. Whether answers allow scripts of other origins.
         allow_unavailable_labels: bool. Whether a label that is not in use yet may be
             given to a version that is not available, as at the start none is.
+        peers: Peers. The other workers of this server, which share its ports.
+            Defaults to None: it is alone.
 
     Raises:
         StartError: a model has no version that loads, or the port is taken.
@@ -118,11 +122,13 @@ class Server:
         metrics_path: str = METRICS_PATH,
         cors: bool = False,
         allow_unavailable_labels: bool = False,
+        peers: Peers | None = None,
     ):
         check_names(configs)
         check_base_paths(configs)
         limits = limits or Limits()
-        listener = _bind(host, port)  # a taken port is found before the slow part
+        # Here, as a taken port is to be found before the slow part.
+        listener = _bind(host, port, peers is not None)
         shown = f"[{host}]" if ":" in host else host
         self._batcher = Batcher(batching) if batching else None
         self._models = None
@@ -135,10 +141,19 @@ class Server:
             timeout_ms=max(int(limits.request_seconds * 1000), 1),
         )
         try:
-            self._models = ServedModels(configs, make_model, allow_unavailable_labels)
+            if peers is None:
+                self._models = ServedModels(
+                    configs, make_model, allow_unavailable_labels
+                )
+            else:
+                self._models = SharedModels(
+                    configs, make_model, allow_unavailable_labels, peers
+                )
+                if peers.index:
+                    config_file = None  # the first worker follows it for all
             if grpc_port is not None:
                 self._grpc, bound = _grpc_server(
-                    self._models, shown, grpc_port, limits, threads
+                    self._models, shown, grpc_port, limits, threads, peers is not None
                 )
                 self.grpc_address = f"{shown}:{bound}"
             _listen(listener)  # only now: before, a client would wait for the models
@@ -156,6 +171,7 @@ class Server:
             self._executor,
             limits,
             metrics_path=metrics_path,
+            metrics_page=peers.metrics_page if peers else metrics.page,
             cors=cors,
             stopping=self._stopping.is_set,
         )
@@ -208,7 +224,7 @@ class Server:
             self._batcher.close()
 
 
-def _http_config(app: ASGIApp, limits: Limits) -> uvicorn.Config:
+def _http_config(app: App, limits: Limits) -> uvicorn.Config:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_FILES
     if 0 < most < limits.max_connections:
         _log.warning("the limit on open files allows only %d connections", most)
@@ -218,6 +234,7 @@ def _http_config(app: ASGIApp, limits: Limits) -> uvicorn.Config:
         loop="asyncio",  # which reads before it looks at the clock, as we count on
         http=functools.partial(BoundedProtocol, limits=limits, idle={}),
         lifespan="off",
+        proxy_headers=False,
         ws="none",
         log_config=None,
         access_log=False,
@@ -228,29 +245,26 @@ def _http_config(app: ASGIApp, limits: Limits) -> uvicorn.Config:
 
 
 def _grpc_server(
-    models: ServedModels, host: str, port: int, limits: Limits, threads: int
+    models: ServedModels,
+    host: str,
+    port: int,
+    limits: Limits,
+    threads: int,
+    share_port: bool,
 ) -> tuple[grpc.Server, int]:
     try:
-        return start_grpc(models, f"{host}:{port}", limits, threads)
+        return start_grpc(models, f"{host}:{port}", limits, threads, share_port)
     except RuntimeError as error:
         raise StartError(
             f"Cannot listen on {host}:{port} for gRPC. Choose another port or host"
         ) from error
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named TCP, or asyncio leaves Nagle's algorithm on: 40 ms for every answer.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _bind(host: str, port: int, share: bool) -> socket.socket:
     try:
-        listener.bind((host, port))
-    except (OSError, OverflowError) as error:
-        listener.close()
-        raise StartError(
-            f"Cannot listen on {host}:{port}: {error}. Choose another port or host"
-        ) from error
-    return listener
+        return bind(host, port, share=share)
+    except OSError as error:
+        raise StartError(str(error)) from error
 
 
 def _listen(listener: socket.socket) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from serving.batching_config import BatchingConfig
 from serving.client import Client, RequestError
 from serving.columns import input_columns
 from serving.config import ModelConfig
@@ -276,12 +277,17 @@ class Ranker(tf.Module):
 
 
 @pytest.fixture(scope="module")
-def ranker(tmp_path_factory):
+def ranker_path(tmp_path_factory):
     base = tmp_path_factory.mktemp("ranker")
     module = Ranker()
     signatures = {"serving_default": module.rank, "rank": module.rank}
     tf.saved_model.save(module, str(base / "1"), signatures=signatures)
-    with Server([ModelConfig("ranker", base)], grpc_port=0) as server:
+    return base
+
+
+@pytest.fixture(scope="module")
+def ranker(ranker_path):
+    with Server([ModelConfig("ranker", ranker_path)], grpc_port=0) as server:
         yield server
 
 
@@ -304,6 +310,43 @@ def test_rank_sends_the_user_once(ranker, over):
             client.rank(user, [{"price": 1}, {}])
         with pytest.raises(ValueError, match="lacks the input 'seen'"):
             client.rank({"user": "abc"}, [{"price": 1}])
+
+
+@pytest.mark.parametrize("over", ["rest", "grpc"])
+def test_rank_sends_the_user_for_each_candidate_to_a_server_that_batches(
+    ranker_path, over, monkeypatch
+):
+    user, candidates = {"user": "abc", "seen": ["x", "y"]}, {"price": [1, 2.5]}
+    options = {"batching": BatchingConfig(), "grpc_port": 0}
+    sent = []
+    ask = Client._ask
+
+    def record(self, signature_name, data, outputs):
+        sent.append(len(data["user"]))
+        return ask(self, signature_name, data, outputs)
+
+    monkeypatch.setattr(Client, "_ask", record)
+    with Server([ModelConfig("ranker", ranker_path)], **options) as server:
+        url = server.url if over == "rest" else f"grpc://{server.grpc_address}"
+        with Client(url, "ranker") as client:
+            for _ in range(2):
+                answer = client.rank(user, candidates)
+                assert answer["score"].tolist() == [[3.0], [7.5]]
+            assert sent == [1, 2, 2]  # refused once, and remembered
+            with pytest.raises(RequestError, match="equal 0th-dimension size"):
+                client.rank(user, candidates, tile=False)
+            with pytest.raises(ValueError, match="lacks the input 'seen'"):
+                client.rank({"user": "abc"}, candidates)
+
+
+@pytest.mark.parametrize("name", ["a#b", "100%", "%41", "two words", "so?", "größe"])
+def test_a_model_name_is_quoted(base_path, name):
+    config = ModelConfig(name, base_path, "all", {"50%": 1})
+    with Server([config], allow_unavailable_labels=True) as server:
+        for version, bias in ((None, 2.0), (1, 1.0), ("50%", 1.0)):
+            with Client(server.url, name, version=version) as client:
+                assert client.predict(_ROWS)["click"][0] == 1.5 + bias
+                assert client.status() == {2: "AVAILABLE", 1: "AVAILABLE"}
 
 
 def test_grpc_gives_what_rest_gives(base_path):

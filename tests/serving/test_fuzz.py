@@ -121,7 +121,9 @@ def _fuzz(connection, examples):
         text = answer.read()
         statuses[answer.status] = statuses.get(answer.status, 0) + 1
         assert answer.status < 500, text
-        if answer.headers["Content-Type"] == "application/json" and method != "HEAD":
+        is_json = answer.headers["Content-Type"] == "application/json"
+        # Empty where TF Serving's is: of a version beyond 64 bits.
+        if is_json and method != "HEAD" and (text or answer.status != 400):
             assert isinstance(json.loads(text.decode("utf-8", "replace")), dict)
 
     ask()

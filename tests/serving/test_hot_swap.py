@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import requests
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import serving
 from serving.config import ModelConfig
 from serving.errors import ServingError
 from serving.model import Model
 from serving.publish import publish
+from serving.servable import Servable
 from serving.server import StartError
 from serving.warmup import WARMUP_FILE, write_warmup
 
@@ -241,3 +243,45 @@ def test_a_version_that_failed_to_warm_up_is_freed(model, base, saved_models):
     model.poll()
     assert model.states()[0][1] == "END"
     assert sum(isinstance(found, tf.Graph) for found in gc.get_objects()) == before
+
+
+def test_tables_are_filled_from_the_versions_own_assets(tmp_path):
+    words = tmp_path / "words.txt"
+    words.write_text("one\ntwo\n")
+    module = tf.Module()
+    module.table = tf.lookup.StaticHashTable(
+        tf.lookup.TextFileInitializer(
+            str(words), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE,
+            tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER,
+        ),
+        -1,
+    )  # fmt: skip
+    spec = tf.TensorSpec([None], tf.string, "word")
+    module.find = tf.function(lambda word: {"at": module.table[word]}, [spec])
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=module.find)
+    words.unlink()
+    (tmp_path / "saved").rename(tmp_path / "moved")
+    servable = Servable(tmp_path / "moved")
+    found = servable.run(servable.signature(""), {"word": np.array([b"two", b"no"])})
+    assert found["at"].tolist() == [1, -1]
+    servable.close()
+
+
+def test_what_is_not_tagged_for_serving_is_refused(saved_models, tmp_path):
+    path = shutil.copytree(saved_models / "one", tmp_path / "1")
+    message = SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    message.meta_graphs[0].meta_info_def.tags[:] = ["train"]
+    (path / "saved_model.pb").write_bytes(message.SerializeToString())
+    with pytest.raises(ServingError, match=r"supplied tags: \{ serve \}"):
+        Servable(path)
+
+
+def test_loading_makes_no_python_objects_of_the_graph(saved_models):
+    gc.collect()
+    before = sum(isinstance(found, tf.Operation) for found in gc.get_objects())
+    servable = Servable(saved_models / "one")
+    after = sum(isinstance(found, tf.Operation) for found in gc.get_objects())
+    graph = weakref.ref(servable._session.graph)
+    servable.close()
+    del servable
+    assert after == before and graph() is None  # and no cycles hold it

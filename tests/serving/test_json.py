@@ -32,6 +32,14 @@ def test_own_reader_agrees_with_pythons(value, ascii_only):
     assert _Reader(text.encode()).value() == value
 
 
+@pytest.mark.parametrize("beside", ["1", "NaN", "Inf"])  # for each of the parsers
+@pytest.mark.parametrize("row", ['{"a": 3, "a": 4}', '{"b": ":", "a": 3, "a": 4}'])
+def test_of_a_key_that_comes_twice_the_first_counts(beside, row):
+    found = parse(f'{{"instances": [{row}], "c": {beside}, "c": 0}}'.encode())
+    assert found["instances"][0]["a"] == 3 and found["c"] != 0
+    assert _Reader(row.encode()).value()["a"] == 3
+
+
 def test_what_strict_parsers_refuse_is_read():
     value = parse(b'{"a": [NaN, Inf, -Infinity, -NaN], "b": 1} ignored')
     assert math.isnan(value["a"][0]) and math.isnan(value["a"][3])
@@ -49,8 +57,8 @@ def test_what_strict_parsers_refuse_is_read():
         (b'{"a": [1,]}', "Invalid value.", 9),
         (b'{"a": nan}', "Invalid value.", 7),
         (b'{"a" 1}', "Missing a colon after a name of object member.", 5),
-        (b'{"a": 1 "b"}', "Missing a comma or } after an object member.", 8),
-        (b"[1 2]", "Missing a comma or ] after an array element.", 3),
+        (b'{"a": 1 "b"}', "Missing a comma or '}' after an object member.", 8),
+        (b"[1 2]", "Missing a comma or ']' after an array element.", 3),
         (b"{1: 2}", "Missing a name for object member.", 1),
         (b"[1.]", "Miss fraction part in number.", 3),
         (b"[1e]", "Miss exponent in number.", 3),

@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 import resource
+import select
 import socket
 import threading
 import time
@@ -77,6 +78,42 @@ def test_a_connection_that_says_nothing_is_closed(strict):
     with _connect(strict) as connection:
         assert _read_to_end(connection) == b""
     _still_answers(strict)
+
+
+def test_a_head_that_does_not_end_is_refused(strict):
+    with _connect(strict) as connection:
+        with contextlib.suppress(ConnectionError):  # it is answered before the end
+            for _ in range(80):
+                connection.sendall(_HEAD[:22] + b"A" * 4096)
+                if connection in select.select([connection], [], [], 0)[0]:
+                    break
+        assert _read_to_end(connection).startswith(b"HTTP/1.1 400 ")
+    _still_answers(strict)
+
+
+def test_a_large_body_before_a_head_is_not_counted_as_head(strict):
+    body = b" " * 100_000 + _ADD
+    request = _HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    last = request.replace(b"Host: x\r\n", b"Host: x\r\nConnection: close\r\n")
+    with _connect(strict) as connection:
+        connection.sendall(request + last)
+        assert _read_to_end(connection).count(b"HTTP/1.1 200 ") == 2
+
+
+def test_an_upgrade_is_answered_as_if_nothing_had_been_asked(strict):
+    """As of `curl --http2` and Java's client, whose requests have bodies too."""
+    client = http.client.HTTPConnection(strict.url.removeprefix("http://"), timeout=10)
+    asked = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c"}
+    for _ in range(2):  # on one connection
+        client.request("POST", "/v1/models/toy:predict", _ADD, asked)
+        answer = client.getresponse()
+        assert (answer.status, json.load(answer)) == (200, {"predictions": [3.0]})
+        client.request("GET", "/healthz", headers=asked)
+        assert client.getresponse().read() == b"ok\n"
+    client.close()
+    with _connect(strict) as connection:
+        connection.sendall(b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
 
 
 def test_so_is_one_whose_second_request_trickles(strict):

@@ -20,7 +20,7 @@ from serving.client import Client, RequestError
 from serving.config import Limits, ModelConfig
 from serving.server import Server
 
-_BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "embedded_server.py"
+_BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "served.py"
 _ROW = {"user": "ab", "price": 1.5, "history": ["x", "yz"]}
 
 
@@ -101,7 +101,7 @@ def test_so_does_the_load_test():
 
 
 def test_so_does_the_benchmark():
-    spec = importlib.util.spec_from_file_location("embedded_server", _BENCHMARK)
+    spec = importlib.util.spec_from_file_location("served", _BENCHMARK)
     benchmark = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(benchmark)
     with _Closing(answers=1) as server:

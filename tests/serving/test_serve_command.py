@@ -1,12 +1,13 @@
 """The command line: serve, predict, publish, and the caller's mistakes."""
 
+import contextlib
+import http.client
 import io
 import json
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -21,41 +22,57 @@ TENSORFLOW = 'model_platform: "tensorflow"'
 _ROW = {"user": "ab", "price": 1.5, "history": ["x", "yz"]}
 
 
-def test_serve_drains_on_sigterm(saved_models, tmp_path):
-    publish(saved_models / "one", tmp_path / "toy")
+@contextlib.contextmanager
+def _serving(base_path, *flags):
+    """Runs `serve`; gives the process, its log so far, and its address."""
     command = [
-        sys.executable, "-m", "serving", "serve",
-        "--model-base-path", str(tmp_path / "toy"), "--model-name", "toy",
-        "--rest-port", "0",
+        sys.executable, "-m", "serving", "serve", "--model-base-path", str(base_path),
+        "--model-name", "toy", "--rest-port", "0", *flags,
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         lines = []
-        for line in process.stderr:
-            lines.append(line)
-            if "listening on" in line:
-                break
-        url = lines[-1].split()[-1] + "/v1/models/toy:predict"
-        answers = []
-
-        def ask():
-            body = '{"signature_name": "slow", "instances": [800]}'
-            answers.append(requests.post(url, body, timeout=60))
-
-        asking = threading.Thread(target=ask)
-        warm = '{"signature_name": "slow", "instances": [1]}'
-        assert requests.post(url, warm, timeout=60).status_code == 200
-        asking.start()
-        asking.join(0.2)
-        assert asking.is_alive()  # the request is in flight ...
-        process.send_signal(signal.SIGTERM)
-        asking.join()
-        assert answers[0].status_code == 200  # ... and answered all the same
-        lines += process.communicate(timeout=60)[1].splitlines()
-        assert process.returncode == 0
+        _read_until(process, lines, "listening on")
+        yield process, lines, lines[-1].split()[-1].removeprefix("http://")
     finally:
         process.kill()
         process.wait()
+        process.stderr.close()
+
+
+def _read_until(process, lines, text):
+    for line in process.stderr:
+        lines.append(line.rstrip())
+        if text in line:
+            return
+    pytest.fail(f"The server ended without a word of {text!r}: {lines}")
+
+
+def test_serve_drains_on_sigterm(saved_models, tmp_path):
+    publish(saved_models / "one", tmp_path / "toy")
+    path, body = (
+        "/v1/models/toy:predict",
+        b'{"signature_name": "add", "instances": [1]}',
+    )
+    with _serving(tmp_path / "toy") as (process, lines, address):
+        client = http.client.HTTPConnection(address, timeout=60)
+        client.request("POST", path, body)
+        assert client.getresponse().read()  # the connection is accepted
+        client.putrequest("POST", path)
+        client.putheader("Content-Length", str(len(body)))
+        client.endheaders(body[:10])  # the request is in flight, until its end ...
+        process.send_signal(signal.SIGTERM)
+        _read_until(process, lines, "stopping")
+        client.send(body[10:])
+        answer = client.getresponse()  # ... and is answered all the same
+        assert (answer.status, answer.read().split()) == (
+            200,
+            [b"{", b'"predictions":', b"[2.0", b"]", b"}"],
+        )
+        assert answer.headers["Connection"] == "close"
+        client.close()
+        lines += process.stderr.read().splitlines()
+        assert process.wait(60) == 0
     assert any("toy version 1 available" in line for line in lines)
     assert lines[-1].endswith("INFO stopped")
     assert not any("Traceback" in line for line in lines)
