@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 
 import tfmtl
-from pipeline import blessing
 from pipeline import config as configs
+from pipeline.artifacts import blessing
 from pipeline.run import run
 
 ROOT = Path(__file__).parent.parent

@@ -66,7 +66,7 @@ def latency(saved_model: Path, base_path: Path, log: Path, turns: int) -> bool:
     """Prints latencies; returns whether a threshold is missed."""
     import numpy as np
 
-    from serving.servable import Servable
+    from serving.models.servable import Servable
 
     rng = np.random.default_rng(0)
     servable = Servable(saved_model)
@@ -125,9 +125,9 @@ def rank_of(saved_model: Path, folder: Path, turns: int) -> bool:
     import tensorflow as tf
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-    from serving.publish import publish
-    from serving.servable import Servable
-    from serving.warmup import WARMUP_FILE
+    from serving.models.servable import Servable
+    from serving.models.warmup import WARMUP_FILE
+    from serving.release.publish import publish
     from tfmtl import model_card
 
     publish(saved_model, folder / "model")
@@ -187,7 +187,7 @@ def throughput(saved_model: Path, base_path: Path, log: Path, seconds: float) ->
     """Prints how many one-row requests a second 16 connections get."""
     import numpy as np
 
-    from serving.servable import Servable
+    from serving.models.servable import Servable
 
     row = dict.fromkeys(NAMES, 1)
     servable = Servable(saved_model)
@@ -233,8 +233,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--soak", type=float, metavar="MINUTES")
     parser.add_argument("--saved-model", type=Path, metavar="DIR")
     args = parser.parse_args(argv)
-    from serving.publish import publish
     from serving.quiet import import_tensorflow
+    from serving.release.publish import publish
 
     import_tensorflow()
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:

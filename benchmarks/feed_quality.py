@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import config as configs
-from pipeline.beam import arrow
+from pipeline.artifacts import examples
 from pipeline.run import run
 from tfmtl.metrics import exact
 
@@ -60,7 +60,7 @@ def measure(seed: int, overrides: list[str]) -> pd.DataFrame:
     train, test = (
         pd.concat(
             batch.select(["user_id", "video_id", *RARE]).to_pandas()
-            for batch in arrow.read_batches(artefacts["examples"] / f"Split-{split}")
+            for batch in examples.read_batches(artefacts["examples"] / f"Split-{split}")
         )
         for split in ("train", "test")
     )

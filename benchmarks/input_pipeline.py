@@ -25,7 +25,7 @@ import tensorflow as tf
 
 import tfmtl
 from pipeline import config as configs
-from pipeline.components import trainer
+from pipeline.components.trainer import component
 from pipeline.run import run
 
 ROOT = Path(__file__).parent.parent
@@ -48,7 +48,7 @@ def load(name: str, overrides: list[str], workspace: Path) -> tuple:
     examples = artefacts["transformed_examples"]
     rows = json.loads((examples / "summary.json").read_text())["rows"]["train"]
     files = sorted((examples / "Split-train").glob("*.tfrecord*"))
-    return config, *trainer.declare(config, sizes), list(map(str, files)), rows
+    return config, *component.declare(config, sizes), list(map(str, files)), rows
 
 
 def timed(work: Callable[[], None]) -> tuple[float, float]:
@@ -61,7 +61,7 @@ def timed(work: Callable[[], None]) -> tuple[float, float]:
 def measure(name: str, loaded: tuple, batch: int, repeats: int) -> bool:
     """Prints the line of one data set and batch size; returns whether it missed."""
     config, features, tasks, files, rows = loaded
-    model = trainer.build(config, features, tasks)
+    model = component.build(config, features, tasks)
 
     def read(**options) -> tf.data.Dataset:
         # Batches of one size, so that nothing is compiled twice.
@@ -69,7 +69,7 @@ def measure(name: str, loaded: tuple, batch: int, repeats: int) -> bool:
             files, features, tasks, batch, drop_remainder=True, rows=rows, **options
         )
 
-    from_files = read(shuffle=trainer._SHUFFLE, seed=0)
+    from_files = read(shuffle=component._SHUFFLE, seed=0)
     from_memory = read().cache().prefetch(2)
     trained = rows // batch * batch
     works = {

@@ -22,7 +22,7 @@ def build(path: Path) -> None:
     import tensorflow as tf
 
     import tfmtl
-    from serving.warmup import write_warmup
+    from serving.models.warmup import write_warmup
 
     keras.utils.set_random_seed(0)
     model = tfmtl.models.get("ple")(

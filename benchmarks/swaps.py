@@ -21,7 +21,7 @@ def swap(saved_model: Path, base_path: Path, log: Path) -> bool:
     """Prints p99 while versions load, and else; returns whether it is too much."""
     import numpy as np
 
-    from serving.loadtest import load
+    from serving.loadtest.load import load
 
     body = b'{"instances": [{%s}]}' % b", ".join(b'"%s": 1' % n.encode() for n in NAMES)
     windows = []  # (from, to) of a version on its way, in seconds
@@ -70,7 +70,7 @@ def build_table(path: Path, mebibytes: float) -> None:
     import numpy as np
     import tensorflow as tf
 
-    from serving.warmup import write_warmup
+    from serving.models.warmup import write_warmup
 
     module = tf.Module()
     module.table = tf.Variable(tf.zeros([int(mebibytes * 2**20 / 256), 64]))
@@ -133,7 +133,7 @@ def table(folder: Path, gibibytes: float) -> bool:
 
 def break_copies(saved_model: Path) -> Iterator[Path]:
     """Makes a copy whose warm-up fails and one that is cut off; gives them in turn."""
-    from serving.warmup import write_warmup
+    from serving.models.warmup import write_warmup
 
     no_warm_up, cut = (saved_model.with_name(name) for name in ("no_warm_up", "cut"))
     for copy in (no_warm_up, cut):
@@ -146,7 +146,7 @@ def break_copies(saved_model: Path) -> Iterator[Path]:
 
 def soak(saved_model: Path, base_path: Path, log: Path, minutes: float) -> bool:
     """Loads a server whose versions change; returns whether something failed."""
-    from serving.publish import publish
+    from serving.release.publish import publish
 
     broken = break_copies(saved_model)
     outcomes: Counter[str] = Counter()

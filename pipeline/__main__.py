@@ -58,7 +58,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _preprocess(args: argparse.Namespace) -> None:
-    from pipeline import counts
+    from pipeline.artifacts import row_counts
     from pipeline.run import run
 
     overrides = list(args.set)
@@ -76,7 +76,7 @@ def _preprocess(args: argparse.Namespace) -> None:
         overrides.append(f"beam.runner={args.runner}")
     config = configs.load(args.config, overrides)
     artefacts = run(config, until="Transform", cache=not args.no_cache)
-    print(counts.summary(Path(config.workspace), artefacts))
+    print(row_counts.summary(Path(config.workspace), artefacts))
 
 
 def _demo(args: argparse.Namespace) -> None:

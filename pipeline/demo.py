@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 import serving
-from pipeline import saved_model
-from pipeline.beam import arrow
+from pipeline.artifacts import examples as arrow
+from pipeline.artifacts import saved_model
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.run import run
+from serving.client.rest import model_url
 from serving.quiet import import_tensorflow
-from serving.rest_channel import model_url
 
 _TOLERANCE = 1e-5
 

@@ -2,14 +2,16 @@
 
 import dataclasses
 import importlib
+import importlib.util
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import gain, saved_model
+from pipeline.artifacts import saved_model
+from pipeline.components.evaluator import gain
 from pipeline.config import Config
-from serving.rollbacks import identity
+from serving.release.rollbacks import identity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,17 +40,23 @@ class Stage:
 
     @property
     def module(self) -> str:
-        """The module with the component's function, such as components.example_gen."""
+        """The module with the component's function."""
+        found = f"pipeline.components.{self.name}"
+        is_package = importlib.util.find_spec(found).submodule_search_locations
+        return f"{found}.component" if is_package else found
+
+    @property
+    def name(self) -> str:
+        """The function's name, such as example_gen."""
         snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in self.component)
-        return f"pipeline.components.{snake.lstrip('_')}"
+        return snake.lstrip("_")
 
     def function(self) -> Callable[..., dict]:
         """Returns the function (config, inputs, outputs) -> summary.
 
         Imported late, so that the command line answers before TensorFlow is loaded.
         """
-        name = self.module.rpartition(".")[2]
-        return getattr(importlib.import_module(self.module), name)
+        return getattr(importlib.import_module(self.module), self.name)
 
     def check(self, config: Config) -> None:
         """Raises a ConfigError for what only the component's own code can tell."""
@@ -77,7 +85,7 @@ def _log_files(config: Config) -> list:
 
 def _files(patterns: list[str]) -> list:
     # Imported late: the command line answers before Beam is loaded.
-    from pipeline.beam.sources import versions
+    from pipeline.logs.files import versions
 
     return versions(patterns) if patterns else []
 

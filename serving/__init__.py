@@ -2,7 +2,7 @@
 
 `serving.start` runs the embedded server, which speaks TF Serving's REST API;
 `serving.client.Client` asks a server, this one or TF Serving itself;
-`serving.publish.publish` puts a new version under a model's base path.
+`serving.release.publish.publish` puts a new version under a model's base path.
 """
 
 from typing import Any

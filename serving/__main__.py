@@ -19,14 +19,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from serving import (
-    check_command,
-    compare_command,
-    loadtest_command,
-    release_commands,
-    serve_command,
-    warmup_command,
-)
+from serving.cli import check as check_command
+from serving.cli import compare as compare_command
+from serving.cli import loadtest as loadtest_command
+from serving.cli import release
+from serving.cli import serve as serve_command
+from serving.cli import warmup as warmup_command
 
 _Command = Callable[[argparse.Namespace], int]
 
@@ -66,7 +64,7 @@ def _guarded(work: Callable[[argparse.Namespace], int]) -> _Command:
     """A command whose errors are one line each."""
 
     def command(args: argparse.Namespace) -> int:
-        from serving.retry import RequestError
+        from serving.client.retry import RequestError
 
         try:
             return work(args)
@@ -110,9 +108,9 @@ def _parser() -> argparse.ArgumentParser:
         ("rollback", "go back to an older version"),
         ("label", "give labels to versions"),
     ):
-        command = _guarded(getattr(release_commands, name))
+        command = _guarded(getattr(release, name))
         added = _add(commands, name, command, text)
-        getattr(release_commands, f"add_{name}")(added)
+        getattr(release, f"add_{name}")(added)
 
     check = _add(
         commands, "check", _guarded(check_command.run), "whether servers serve what a "

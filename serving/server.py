@@ -14,21 +14,21 @@ import grpc
 import uvicorn
 
 from serving import metrics
-from serving.batching import Batcher
-from serving.batching_config import BatchingConfig
-from serving.config import METRICS_PATH, Limits, ModelConfig
-from serving.connections import BoundedProtocol
-from serving.grpc_api import start_grpc
+from serving.config.batching import BatchingConfig
+from serving.config.server import METRICS_PATH, Limits, ModelConfig
+from serving.grpc.services import start_grpc
 from serving.listeners import bind
-from serving.model import Model
-from serving.peers import Peers, SharedModels
-from serving.rest import App, make_app
-from serving.served_models import (
+from serving.models.batching import Batcher
+from serving.models.manager import (
     ServedModels,
     StartError,
     check_base_paths,
     check_names,
 )
+from serving.models.model import Model
+from serving.rest.app import App, make_app
+from serving.rest.connections import BoundedProtocol
+from serving.workers.peers import Peers, SharedModels
 
 _log = logging.getLogger("serving")
 

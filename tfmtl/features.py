@@ -37,7 +37,7 @@ class Categorical(Declaration):
             is the id's row modulo the buckets. With more, id 0 has row 0 to itself.
         capacity: Integer. Most ids that have a row of their own, for ids of any size
             and number: those of the highest scores, see
-            `tfmtl.layers.scored_rows.ScoredRows`. All others share row 0.
+            `tfmtl.layers.embedding.scored_rows.ScoredRows`. All others share row 0.
         min_score: Float. Score from which on an id may have a row; it is seen so often,
             less what has decayed. Defaults to 2.
         decay: Float in (0, 1]. Factor of all scores after a pass. Defaults to 0.99.

@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from tfmtl import _errors
 from tfmtl.features import check_domain
-from tfmtl.layers.gates import record_gates
-from tfmtl.layers.table_rows import rows_of_table
+from tfmtl.layers.blocks.gates import record_gates
+from tfmtl.layers.embedding.table_rows import rows_of_table
 
 
 def gate_report(model, data, domain: str | None = None) -> dict[str, dict]:

@@ -8,7 +8,7 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl._declaration import Declaration
-from tfmtl.metrics.form import OF_KIND, Form
+from tfmtl.metrics.metric_spec import OF_KIND, Form
 
 _LOSSES = {
     "binary": ("bce",),

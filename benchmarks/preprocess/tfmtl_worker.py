@@ -12,14 +12,6 @@ import tensorflow  # noqa: E402, F401
 
 # What the stages import late, so that it is not in the clock.
 from pipeline import __main__, run  # noqa: E402, F401
-from pipeline.beam import encoder, transform_graph  # noqa: E402, F401
-from pipeline.components import (  # noqa: E402, F401
-    example_gen,
-    example_validator,
-    schema_gen,
-    statistics_gen,
-    transform,
-)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from pipeline.config import Config, ConfigError, nearest
 # for the shuffle of the statistics, which then goes through gRPC.
 _PATHS = {
     "local": "apache_beam.runners.portability.fn_api_runner.FnApiRunner",
-    "DaskRunner": "pipeline.beam.dask_runner.DaskRunner",
+    "DaskRunner": "pipeline.beam.dask.DaskRunner",
 }
 # Beam puts 128 elements into a partition, which one worker gets; ours are large.
 _DASK_PARTITIONS = "--dask_partition_size=1"
@@ -71,7 +71,7 @@ def _know_dask() -> None:
     try:
         import dask.distributed  # noqa: F401
 
-        from pipeline.beam import dask_runner  # noqa: F401
+        from pipeline.beam import dask as runner  # noqa: F401
     except ImportError as error:
         raise ConfigError(
             f"beam.runner: DaskRunner needs dask and distributed: {error}. Install "

@@ -5,8 +5,8 @@ model, evaluation, blessing, infra_blessing -> pushed_model/pushed.json
 A model that was published before and rolled back since is not published again: without
 this, the next run would undo every rollback.
 
-With `push.models_config` it goes in the steps of `serving.release`, as the release
-commands do.
+With `push.models_config` it goes in the steps of `serving.release.releases`, as the
+release commands do.
 
 The published copy's model card also has the metrics of the test split.
 """
@@ -15,14 +15,14 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pipeline import blessing, model_card
-from pipeline.components.evaluator import SERVING
+from pipeline.artifacts import blessing, model_card
+from pipeline.components.evaluator.component import SERVING
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-from serving import release
-from serving.publish import PublishError, publish
-from serving.release_servers import Servers
-from serving.rollbacks import is_rolled_back
+from serving.release import releases
+from serving.release.publish import PublishError, publish
+from serving.release.rollbacks import is_rolled_back
+from serving.release.servers import Servers
 from tfmtl.model_card import CARD
 from tfmtl.model_card import read as read_card
 
@@ -59,7 +59,7 @@ def pusher(
             path = _publish(config, inputs, steps.append)
         except (PublishError, OSError) as error:
             raise PipelineError(f"push.destination: {error}") from error
-        except release.UnfinishedError as error:
+        except releases.UnfinishedError as error:
             if error.published is None:
                 raise PipelineError(f"push.models_config: {error}") from error
             path = error.published
@@ -98,11 +98,11 @@ def _publish(
         extra = {str(CARD): json.dumps(card, indent=1) + "\n"}
     if push.models_config is None:
         return publish(model, push.destination, keep=push.keep, extra=extra)
-    steps = release.Release(
+    steps = releases.Release(
         Path(push.models_config),
         config.name,
         Servers(push.urls, config.name),
         Path(push.destination),
         say=say,
     )
-    return release.publish(steps, model, push.labels, keep=push.keep, extra=extra)
+    return releases.publish(steps, model, push.labels, keep=push.keep, extra=extra)

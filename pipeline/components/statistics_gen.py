@@ -16,10 +16,10 @@ from pathlib import Path
 import pyarrow as pa
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from pipeline.beam import analysis
-from pipeline.beam.summaries import Values
 from pipeline.config import Config
 from pipeline.errors import PipelineError
+from pipeline.statistics import job
+from pipeline.statistics.columns import Values
 
 SPLITS = ("train", "valid", "test")
 
@@ -41,7 +41,7 @@ def statistics_gen(
         PipelineError: If a split has no rows.
     """
     statistics = outputs["statistics"]
-    records = analysis.analyze(config, inputs["examples"], SPLITS, statistics)
+    records = job.analyze(config, inputs["examples"], SPLITS, statistics)
     empty = [split for split in SPLITS if (split, "") not in records]
     if empty:
         raise PipelineError(
@@ -66,13 +66,13 @@ def statistics_gen(
     pairs = {split: records[split, ""]["pairs"] for split in SPLITS}
     _write_json(statistics / "label_correlations.json", pairs)
     vocabulary = {}
-    for name in analysis.vocabulary_columns(config):
+    for name in job.vocabulary_columns(config):
         record = records.get(("train", name), {"unique": 0})
         vocabulary[name] = record["unique"]
         if not record["unique"]:
             none = Values(pa.array([], pa.binary()), pa.array([], pa.int64()))
             path = statistics / "vocabulary" / name / "values-00000-of-00001.parquet"
-            analysis.write_vocabulary(none, path)
+            job.write_vocabulary(none, path)
     return {
         "rows": sum(records[split, ""]["rows"] for split in SPLITS),
         "columns": len(records["train", ""]["columns"]),

@@ -3,13 +3,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.beam import arrow
+from pipeline.artifacts import examples
 from pipeline.config import Task
-from pipeline.config_features import (
-    CategoricalFeature,
-    NumericFeature,
-    SequenceFeature,
-)
+from pipeline.config.features import CategoricalFeature, NumericFeature, SequenceFeature
 
 FEATURES = [
     CategoricalFeature(kind="categorical", name="city"),
@@ -29,7 +25,7 @@ SEEN = [[b"b", b"c"], [b"", b""], [b"", b""], [b"d", b""]]
 
 @pytest.mark.parametrize("start", [0, 1, 3, 4])
 def test_raw_inputs_of_a_slice(start):
-    raw = arrow.raw_inputs(BATCH[start:], FEATURES)
+    raw = examples.raw_inputs(BATCH[start:], FEATURES)
     assert raw["city"].tolist() == CITY[start:]
     assert raw["seen"].tolist() == SEEN[start:]
     assert raw["seen"].shape == (4 - start, 2)
@@ -46,10 +42,10 @@ def test_distinct_inputs_have_each_string_once():
             "seen": [["a", "b", "a"], ["b"], [], ["a"]],
         }
     )
-    distinct = arrow.distinct_inputs(batch, FEATURES)
+    distinct = examples.distinct_inputs(batch, FEATURES)
     assert distinct["city"][0].tolist() == [b"Rom", b""]
     assert sorted(distinct["seen"][0].tolist()) == [b"", b"a", b"b"]
-    raw = arrow.raw_inputs(batch, FEATURES)
+    raw = examples.raw_inputs(batch, FEATURES)
     for name in ("city", "seen"):
         values, where = distinct[name]
         np.testing.assert_array_equal(values[where], raw[name])
@@ -61,7 +57,7 @@ def test_raw_inputs_of_nothing_but_nulls():
     batch = pa.RecordBatch.from_arrays(
         [pa.nulls(2, f.type) for f in BATCH.schema], schema=BATCH.schema
     )
-    raw = arrow.raw_inputs(batch, FEATURES)
+    raw = examples.raw_inputs(batch, FEATURES)
     assert raw["city"].tolist() == [b"", b""]
     assert raw["seen"].tolist() == [[b"", b""]] * 2
     assert np.isnan(raw["age"]).all()
@@ -82,11 +78,11 @@ def test_read_batches_counts_rows_over_groups_and_shards(
             table, tmp_path / f"data-{i:05d}-of-00003.parquet", row_group_size=4
         )
     batches = list(
-        arrow.read_batches(
+        examples.read_batches(
             tmp_path, batch_rows, columns=["row"], start=start, stop=stop
         )
     )
-    assert arrow.count_rows(tmp_path) == 27
+    assert examples.count_rows(tmp_path) == 27
     assert all(0 < batch.num_rows <= batch_rows for batch in batches)
     assert {name for batch in batches for name in batch.schema.names} == {"row"}
     rows = [row for batch in batches for row in batch.column("row").to_pylist()]
@@ -117,14 +113,14 @@ def test_in_space():
         "stars": [True, False, False, True, False],
         "keep": [False, False, False, False, False],  # buys outside clicks do not count
     }
-    assert arrow.label_columns(tasks) == ["clicked", "buy", "stars", "shown", "w"]
+    assert examples.label_columns(tasks) == ["clicked", "buy", "stars", "shown", "w"]
     weighted = tasks[0].model_copy(update={"row_weight": "half"})
-    inside = arrow.in_space(batch, weighted, [weighted])
+    inside = examples.in_space(batch, weighted, [weighted])
     assert inside.tolist() == [True, False, False, False, False]
     timed = tasks[2].model_copy(update={"space": None, "duration": "length"})
-    inside = arrow.in_space(batch, timed, [timed])
+    inside = examples.in_space(batch, timed, [timed])
     assert inside.tolist() == [True, False, True, True, False]
-    values = arrow.labels(batch, tasks)
+    values = examples.labels(batch, tasks)
     for task in tasks:
-        assert arrow.in_space(batch, task, tasks).tolist() == expected[task.name]
-        assert arrow.in_space(values, task, tasks).tolist() == expected[task.name]
+        assert examples.in_space(batch, task, tasks).tolist() == expected[task.name]
+        assert examples.in_space(values, task, tasks).tolist() == expected[task.name]

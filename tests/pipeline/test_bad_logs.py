@@ -12,10 +12,10 @@ import pytest
 
 from pipeline import __main__ as command
 from pipeline import config as config_
-from pipeline.beam import csv_log, sources
-from pipeline.components.example_gen import example_gen
-from pipeline.config_data import Reading
+from pipeline.components.example_gen.component import example_gen
+from pipeline.config.data import Reading
 from pipeline.errors import PipelineError
+from pipeline.logs import csv, files
 from pipeline.metadata import Metadata
 
 _YAML = """
@@ -93,7 +93,7 @@ def test_latin_1_fields_are_dead_letters(tmp_path):
 
 def test_a_row_that_is_too_long_and_not_utf_8(tmp_path, monkeypatch):
     # So small that rows before it are handed over already, and not twice.
-    monkeypatch.setattr(csv_log, "_BLOCK_BYTES", 200)
+    monkeypatch.setattr(csv, "_BLOCK_BYTES", 200)
     lines = _csv(100, "plain {}").splitlines()
     lines[1] = "u0,0"
     lines[60] = "u59,1,café,more"
@@ -159,13 +159,13 @@ def test_a_folder_without_permission_is_not_taken_for_an_empty_one():
         if user == 0:  # whom nothing is forbidden
             os.seteuid(65534)
         with pytest.raises(PipelineError, match=r"data.logs.0: .*ermission denied"):
-            sources.find([("data.logs.0", f"{locked}/*.csv", None)], Reading())
+            files.find([("data.logs.0", f"{locked}/*.csv", None)], Reading())
         for pattern in ("*/*.csv", "**/*.csv", "l*/log.csv", "locked/log.csv"):
             with pytest.raises(PipelineError, match=r"0: .*denied: .*locked"):
-                sources.find([("data.logs.0", f"{folder}/{pattern}", None)], Reading())
-        (file,) = sources.find([("data.logs.0", f"{folder}/*.csv", None)], Reading())
+                files.find([("data.logs.0", f"{folder}/{pattern}", None)], Reading())
+        (file,) = files.find([("data.logs.0", f"{folder}/*.csv", None)], Reading())
         with pytest.raises(PipelineError, match=r"log.csv: cannot.*ermission denied"):
-            next(sources.read(file))
+            next(files.read(file))
     finally:
         os.seteuid(user)
         locked.chmod(0o755)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import config
-from pipeline.components import trainer
+from pipeline.components.trainer import component
 
 FEED = Path(__file__).parents[2] / "configs" / "feed.yaml"
 
@@ -184,7 +184,7 @@ def test_a_file_in_another_encoding(tmp_path):
 def test_the_optimizer_and_the_weighting_are_checked_before_any_work():
     def refused(match, *overrides):
         with pytest.raises(config.ConfigError, match=match):
-            trainer.check(config.load(FEED, overrides))
+            component.check(config.load(FEED, overrides))
 
     refused(
         "given in train.optimizer too",

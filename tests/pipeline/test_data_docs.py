@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline import config, expressions
-from pipeline.config_data import Action, Data, History, Reading, Value
+from pipeline import config
+from pipeline.config.data import Action, Data, History, Reading, Value
+from pipeline.logs import expressions
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)

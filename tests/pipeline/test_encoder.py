@@ -12,14 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-from pipeline.beam import arrow, encoder
-from pipeline.beam.transform_graph import TransformGraph
-from pipeline.beam.vocabulary import Vocabulary
-from pipeline.config_features import (
-    CategoricalFeature,
-    NumericFeature,
-    SequenceFeature,
-)
+from pipeline.artifacts import examples
+from pipeline.components.transform import tf_example
+from pipeline.components.transform.graph import TransformGraph
+from pipeline.components.transform.vocabulary import Vocabulary
+from pipeline.config.features import CategoricalFeature, NumericFeature, SequenceFeature
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 FLOATS = st.floats(width=32)
@@ -46,7 +43,7 @@ def columns(draw):
 @settings(max_examples=80, deadline=None)
 @given(columns(), st.integers(1, 40))
 def test_numbers_come_back(table, rows_per_record):
-    records = list(encoder.examples(table, rows_per_record))
+    records = list(tf_example.examples(table, rows_per_record))
     rows = len(next(iter(table.values())))
     assert len(records) == -(-rows // rows_per_record)
     found = {name: [] for name in table}
@@ -101,11 +98,11 @@ def test_rows_come_back_through_the_transform_graph(rows):
             FEATURES, {"word": vocabulary}, {}, verbatim=["word", "words"]
         )
         batch = pa.RecordBatch.from_pylist(rows, SCHEMA)
-        raw = arrow.raw_inputs(batch, FEATURES)
+        raw = examples.raw_inputs(batch, FEATURES)
         transformed = graph.transform({n: tf.constant(v) for n, v in raw.items()})
-    label = arrow.floats(batch.column("label"))
+    label = examples.floats(batch.column("label"))
     records = list(
-        encoder.examples(
+        tf_example.examples(
             {n: tensor.numpy() for n, tensor in transformed.items()} | {"label": label}
         )
     )

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from pipeline import blessing, gain, saved_model
-from pipeline.beam import evaluation
-from pipeline.components.evaluator import check, evaluator
+from pipeline.artifacts import blessing, saved_model
+from pipeline.components.evaluator import gain, job
+from pipeline.components.evaluator.component import check, evaluator
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.metadata import Metadata
@@ -188,7 +188,7 @@ def pair_auc(labels, scores):
 
 
 def test_every_group_equals_a_loop_over_rows(run, examples, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation, "_ROWS", 130)  # ranges across groups and shards
+    monkeypatch.setattr(job, "_ROWS", 130)  # ranges across groups and shards
     summary, measured, reasons, page = run(make_config(tmp_path / "none"))
     groups = expected(examples[1])
     found = {(r["task"], r["slice"], r["value"]): r for r in measured["results"]}
@@ -245,7 +245,7 @@ def pair_gauc(labels, scores, users, weights):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_grouped_auc_and_row_weights(run, examples, tmp_path, monkeypatch, weighted):
-    monkeypatch.setattr(evaluation, "_ROWS", 130)
+    monkeypatch.setattr(job, "_ROWS", 130)
     config = make_config(tmp_path / "none", group="user").model_dump()
     for task in config["tasks"] if weighted else ():
         task["row_weight"] = "worth"

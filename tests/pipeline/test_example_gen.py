@@ -11,19 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import config as config_
-from pipeline.beam import (
-    column_types,
-    columns,
-    csv_log,
-    quantiles,
-    readers,
-    shards,
-    sources,
-    splits,
-)
-from pipeline.components import example_gen as module
-from pipeline.components.example_gen import example_gen
+from pipeline.components.example_gen import component as module
+from pipeline.components.example_gen import shards, splits
+from pipeline.components.example_gen.component import example_gen
 from pipeline.errors import PipelineError
+from pipeline.logs import casting, column_types, csv, formats
+from pipeline.logs import files as sources
+from pipeline.statistics import sketch
 
 
 def _config(logs, *, split=None, rate=0.0, **data):
@@ -181,7 +175,7 @@ def test_same_input_same_bytes_and_the_order_of_the_logs(tmp_path):
 def test_shards_are_cut_and_numbered(tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SHARD_ROWS", 100)
     monkeypatch.setattr(module, "_GROUP_BYTES", 1)
-    monkeypatch.setattr(readers, "CHUNK_ROWS", 64)
+    monkeypatch.setattr(formats, "CHUNK_ROWS", 64)
     _write_logs(tmp_path / "logs", "parquet")
     split = {"by": "time", "column": "time"}
     _, tables = _run(_config([f"{tmp_path}/logs/*"], split=split), tmp_path / "out")
@@ -251,7 +245,7 @@ def test_dead_letters_of_json_lines(tmp_path):
 
 
 def test_an_empty_object_is_a_row():
-    (chunk,) = readers.read_jsonl(io.BufferedReader(io.BytesIO(b"{}\n\n{}\n")))
+    (chunk,) = formats.read_jsonl(io.BufferedReader(io.BytesIO(b"{}\n\n{}\n")))
     assert chunk.rows.num_rows == 2 and chunk.positions.tolist() == [1, 3]
 
 
@@ -421,8 +415,8 @@ def test_split_by_times_that_are_texts_or_dates():
 
 def test_boundaries_are_near_the_shares():
     values = np.random.default_rng(0).uniform(1.70e9, 1.71e9, 100_000)
-    parts = [quantiles.sketch(part) for part in np.array_split(values, 7)]
-    limits = splits.boundaries(quantiles.merge(parts), 0.8, 0.1)
+    parts = [sketch.sketch(part) for part in np.array_split(values, 7)]
+    limits = splits.boundaries(sketch.merge(parts), 0.8, 0.1)
     counts = np.bincount(splits.by_time(values, limits), minlength=3)
     np.testing.assert_allclose(counts / 100_000, [0.8, 0.1, 0.1], atol=0.001)
 
@@ -500,22 +494,22 @@ def test_types_of_files_are_brought_together(tmp_path):
 )
 def test_texts_of_values(values, texts):
     batch = pa.RecordBatch.from_arrays([values], ["x"])
-    result, misfits = columns.cast(batch, [columns.Column("x", "string", pa.string())])
+    result, misfits = casting.cast(batch, [casting.Column("x", "string", pa.string())])
     assert result["x"].to_pylist() == texts and not misfits
 
 
 def test_lists_of_every_shape():
-    target = columns.Column("x", "list", column_types.STRINGS, "|")
+    target = casting.Column("x", "list", column_types.STRINGS, "|")
     for values, lists in [
         (pa.array(["a|b", "c", "", None]), [["a", "b"], ["c"], None, None]),
         (pa.array([[1, None], [], None]), [["1", ""], [], None]),
         (pa.array([["z"], ["a"], None, ["b", "c"]])[1:], [["a"], None, ["b", "c"]]),
     ]:
         batch = pa.RecordBatch.from_arrays([values], ["x"])
-        result, misfits = columns.cast(batch, [target])
+        result, misfits = casting.cast(batch, [target])
         assert result["x"].to_pylist() == lists and not misfits
     values = pa.array([[b"a"], None, [b"b", b"\xff"]])
-    _, misfits = columns.cast(pa.RecordBatch.from_arrays([values], ["x"]), [target])
+    _, misfits = casting.cast(pa.RecordBatch.from_arrays([values], ["x"]), [target])
     assert misfits == {2: "column 'x': b'\\xff' is not UTF-8"}
 
 
@@ -523,7 +517,7 @@ def _csv_rows(tmp_path, text):
     path = tmp_path / "logs.csv"
     path.write_text(text)
     with path.open("rb") as stream:
-        return list(csv_log.read(stream, csv_log.Dialect()))
+        return list(csv.read(stream, csv.Dialect()))
 
 
 @pytest.mark.parametrize("closed", [True, False])

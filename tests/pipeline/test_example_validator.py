@@ -9,8 +9,8 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
-from pipeline import drift
-from pipeline.components.example_validator import example_validator
+from pipeline.components.example_validator import drift
+from pipeline.components.example_validator.component import example_validator
 from pipeline.components.schema_gen import schema_gen
 from pipeline.components.statistics_gen import read, statistics_gen
 from pipeline.config import Config

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import config, expressions
-from pipeline.beam import compute
+from pipeline import config
+from pipeline.logs import evaluation, expressions
 
 _BATCH = pa.RecordBatch.from_pydict(
     {
@@ -23,7 +23,7 @@ _NULL = None
 
 
 def _values(text, batch=_BATCH):
-    values, misfits = compute.values(expressions.parse(text), batch)
+    values, misfits = evaluation.values(expressions.parse(text), batch)
     return [None if math.isnan(v) else v for v in values], misfits
 
 

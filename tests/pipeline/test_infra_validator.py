@@ -12,16 +12,15 @@ import tensorflow as tf
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 import tfmtl
-from pipeline import blessing, saved_model
-from pipeline.beam import arrow
-from pipeline.components import trainer
-from pipeline.components.infra_validator import infra_validator
+from pipeline.artifacts import blessing, examples, saved_model
+from pipeline.components.infra_validator.component import infra_validator
 from pipeline.components.statistics_gen import statistics_gen
-from pipeline.components.trainer import build, declare
-from pipeline.components.transform import transform
+from pipeline.components.trainer import component
+from pipeline.components.trainer.component import build, declare
+from pipeline.components.transform.component import transform
 from pipeline.config import Config, Infra
 from pipeline.errors import PipelineError
-from serving.warmup import WARMUP_FILE, write_warmup
+from serving.models.warmup import WARMUP_FILE, write_warmup
 
 CONFIG = Config.model_validate(
     {
@@ -81,7 +80,7 @@ def artefacts(tmp_path_factory):
     model = build(CONFIG, *declare(CONFIG, sizes))
     (paths["model"] / "Format-Keras").mkdir()
     model.save(paths["model"] / "Format-Keras" / "model.keras")
-    trainer._export(CONFIG, model, paths["model"] / "Format-Serving", paths)
+    component._export(CONFIG, model, paths["model"] / "Format-Serving", paths)
     return paths
 
 
@@ -111,8 +110,8 @@ def test_a_sound_export_is_blessed(validate):
 
 def test_every_signature_is_asked_in_both_ways(artefacts):
     path = artefacts["model"] / "Format-Serving"
-    batch = next(arrow.read_batches(artefacts["examples"] / "Split-test", stop=2))
-    raw = arrow.raw_inputs(batch, CONFIG.features)
+    batch = next(examples.read_batches(artefacts["examples"] / "Split-test", stop=2))
+    raw = examples.raw_inputs(batch, CONFIG.features)
     requests = saved_model.requests(path, raw, {})
     names = [
         "classify",
@@ -170,7 +169,7 @@ def test_a_model_without_warm_up_requests(validate):
 
 def test_the_scorer_of_the_evaluator_takes_the_same_inputs(artefacts):
     scorer = saved_model.Scorer(artefacts["model"] / "Format-Serving")
-    batches = list(arrow.read_batches(artefacts["examples"] / "Split-test"))
+    batches = list(examples.read_batches(artefacts["examples"] / "Split-test"))
     scores = np.concatenate([scorer(batch)["minutes"] for batch in batches])
     model = keras.models.load_model(
         artefacts["model"] / "Format-Keras" / "model.keras", compile=False

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import config as config_
-from pipeline.beam import arrow, join, matching, splits
-from pipeline.components.example_gen import example_gen
+from pipeline.artifacts import examples
+from pipeline.components.example_gen import join, matching, splits
+from pipeline.components.example_gen.component import example_gen
 from pipeline.errors import PipelineError
 
 DESKDROP = Path(__file__).parents[3] / "shared/data/deskdrop/users_interactions.csv.zip"
@@ -37,7 +38,7 @@ def _run(config, folder):
     rows = [
         row
         for name in splits.NAMES
-        for batch in arrow.read_batches(folder / f"Split-{name}")
+        for batch in examples.read_batches(folder / f"Split-{name}")
         for row in batch.to_pylist()
     ]
     _adds_up(summary)

@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 
 from pipeline import config as config_
 from pipeline.__main__ import main
-from pipeline.beam import ranges, readers, sources, splits, survey
-from pipeline.components import example_gen as module
-from pipeline.config_data import Reading
+from pipeline.components.example_gen import component as module
+from pipeline.components.example_gen import inspect, splits
+from pipeline.config.data import Reading
+from pipeline.logs import files as sources
+from pipeline.logs import formats, parts
 
 _CONFIG = {
     "name": "test",
@@ -164,7 +166,7 @@ def no_runner(monkeypatch):
     def each(config, function, items, work):
         return [function(i, item) for i, item in enumerate(items)]
 
-    for user in (module, survey, ranges):
+    for user in (module, inspect, parts):
         monkeypatch.setattr(user, "each", each)
 
 
@@ -181,8 +183,8 @@ def no_runner(monkeypatch):
 )
 def test_what_is_written_comes_back(format, cut, monkeypatch, no_runner):
     if cut:
-        monkeypatch.setattr(ranges, "RANGE_BYTES", 64)
-        monkeypatch.setattr(readers, "CHUNK_ROWS", 2)
+        monkeypatch.setattr(parts, "RANGE_BYTES", 64)
+        monkeypatch.setattr(formats, "CHUNK_ROWS", 2)
 
     @settings(
         max_examples=40,

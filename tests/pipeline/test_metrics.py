@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline import metrics
+from pipeline.components.evaluator import metrics
 
 
 def test_binary_metrics_by_hand():

@@ -13,10 +13,12 @@ import text_rules
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.beam import column_types, columns, readers, splits, text_graph, texts
-from pipeline.beam.columns import Column
-from pipeline.config_data import MISSING_WORDS
-from serving.columns import input_columns
+from pipeline.components.example_gen import splits
+from pipeline.components.transform import text_graph
+from pipeline.config.data import MISSING_WORDS
+from pipeline.logs import casting, column_types, formats, texts
+from pipeline.logs.casting import Column
+from serving.client.encoding import input_columns
 from tfmtl import example_parsing
 
 ID = Column("id", "string", pa.string())
@@ -39,7 +41,7 @@ def _parsed(examples):
 def _logged(array):
     """The texts that ExampleGen makes of a column."""
     batch = pa.RecordBatch.from_arrays([array], ["id"])
-    result, misfits = columns.cast(batch, [ID])
+    result, misfits = casting.cast(batch, [ID])
     assert not misfits
     return result.column(0).to_pylist()
 
@@ -100,7 +102,7 @@ def test_numbers(dtype):
         # JSON Lines, whose numbers have as many digits as are written.
         numbers = [None if text is None else json.loads(text) for text in wanted]
         lines = "".join(json.dumps({"id": number}) + "\n" for number in numbers)
-        (chunk,) = readers.read_jsonl(io.BufferedReader(io.BytesIO(lines.encode())))
+        (chunk,) = formats.read_jsonl(io.BufferedReader(io.BytesIO(lines.encode())))
         assert _logged(chunk.rows.column("id")) == wanted
         # The client, with an array, a Series and a list of scalars.
         for data in (array, pd.Series(array), list(array)):
@@ -130,7 +132,7 @@ def test_tf_examples(kind):
     @given(st.lists(st.none() | values, max_size=12))
     def check(values):
         records = _records(kind, [*values, {"bytes_list": b"x"}.get(kind, 1)])
-        chunks = list(readers._from_examples(records, [0] * len(records)))
+        chunks = list(formats._from_examples(records, [0] * len(records)))
         logged = _logged(chunks[0].rows.column("id"))
         parsed = _parsed(tf.constant(records)).numpy()
         assert _served(parsed) == logged
@@ -181,11 +183,11 @@ def test_booleans_decimals_and_what_is_missing():
 )
 def test_ids_that_have_lost_digits_are_misfits(array):
     batch = pa.RecordBatch.from_arrays([array], ["id"])
-    _, misfits = columns.cast(batch, [ID])
+    _, misfits = casting.cast(batch, [ID])
     assert list(misfits) == [0] and "has lost digits" in misfits[0]
     # As a number, or where the config says so, it is one like others.
     for column in (Column("id", "float", pa.float64()), ID._replace(missing=None)):
-        assert not columns.cast(batch, [column])[1]
+        assert not casting.cast(batch, [column])[1]
 
 
 def test_long_ids_in_other_types_keep_their_digits():
@@ -215,7 +217,7 @@ def test_a_time_has_one_text_in_every_unit(unit):
 def test_a_duration_is_a_number_of_seconds(unit):
     array = pa.array([7, None], pa.duration("s")).cast(pa.duration(unit))
     batch = pa.RecordBatch.from_arrays([array], ["id"])
-    cast, misfits = columns.cast(batch, [Column("id", "float", pa.float64())])
+    cast, misfits = casting.cast(batch, [Column("id", "float", pa.float64())])
     assert cast.column(0).to_pylist() == [7.0, None] and not misfits
 
 
@@ -232,7 +234,7 @@ def test_a_duration_is_a_number_of_seconds(unit):
 )
 def test_lists_of_every_kind_are_sequences(array):
     batch = pa.RecordBatch.from_arrays([array], ["id"])
-    cast, misfits = columns.cast(
+    cast, misfits = casting.cast(
         batch, [Column("id", "list", column_types.STRINGS, "|")]
     )
     empty = None if array.type == pa.large_binary() else []
@@ -243,7 +245,7 @@ def test_lists_of_a_fixed_size_with_missing_rows():
     array = pa.array([[1.0, 2.5], None, [3.0, None]], pa.list_(pa.float32(), 2))
     batch = pa.RecordBatch.from_arrays([array], ["id"])
     for kind in ("list", "own"):
-        cast, _ = columns.cast(batch, [Column("id", kind, column_types.STRINGS)])
+        cast, _ = casting.cast(batch, [Column("id", kind, column_types.STRINGS)])
         assert cast.column(0).to_pylist() == [["1", "2.5"], None, ["3", ""]]
 
 

@@ -11,8 +11,9 @@ import pytest
 import tensorflow as tf
 
 from pipeline import config as config_
-from pipeline.beam import arrow, splits
-from pipeline.components.example_gen import example_gen
+from pipeline.artifacts import examples
+from pipeline.components.example_gen import splits
+from pipeline.components.example_gen.component import example_gen
 from pipeline.config import ConfigError
 from pipeline.errors import PipelineError
 
@@ -45,7 +46,9 @@ def _run(config, tmp_path):
     summary = example_gen(config, {}, {"examples": out})
     rows = {
         name: [
-            r for b in arrow.read_batches(out / f"Split-{name}") for r in b.to_pylist()
+            r
+            for b in examples.read_batches(out / f"Split-{name}")
+            for r in b.to_pylist()
         ]
         for name in splits.NAMES
     }

@@ -4,13 +4,13 @@ import shutil
 import pytest
 import tensorflow as tf
 
-from pipeline import blessing
+from pipeline.artifacts import blessing
 from pipeline.components.pusher import pusher
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-from serving import labels
 from serving.__main__ import main as serving_command
-from serving.config import read_config_file
+from serving.config.server import read_config_file
+from serving.release import labels
 from serving.server import Server
 from tfmtl import model_card
 

@@ -243,7 +243,7 @@ def test_wrong_flags(capsys, tmp_path):
 
 def test_what_is_served_decides_what_is_cached(road, tmp_path):
     """A model that is not the served one is compared again, and pushed again."""
-    from serving.publish import publish
+    from serving.release.publish import publish
 
     folder, artefacts, _ = road
     destination = tmp_path / "served"

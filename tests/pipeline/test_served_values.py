@@ -9,13 +9,9 @@ import tensorflow as tf
 
 import serving
 import tfmtl
-from pipeline.beam.transform_graph import TransformGraph
-from pipeline.beam.vocabulary import Vocabulary
-from pipeline.config_features import (
-    CategoricalFeature,
-    NumericFeature,
-    SequenceFeature,
-)
+from pipeline.components.transform.graph import TransformGraph
+from pipeline.components.transform.vocabulary import Vocabulary
+from pipeline.config.features import CategoricalFeature, NumericFeature, SequenceFeature
 from serving.client import Client
 
 RAW = [

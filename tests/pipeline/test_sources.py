@@ -16,10 +16,14 @@ from hypothesis import strategies as st
 
 from pipeline import config as config_
 from pipeline import stages
-from pipeline.beam import arrow, ranges, readers, sources, splits
-from pipeline.components.example_gen import example_gen
-from pipeline.config_data import Reading
+from pipeline.artifacts import examples
+from pipeline.components.example_gen import splits
+from pipeline.components.example_gen.component import example_gen
+from pipeline.config.data import Reading
 from pipeline.errors import PipelineError
+from pipeline.logs import files as sources
+from pipeline.logs import formats
+from pipeline.logs import parts as ranges
 
 
 def _config(logs, rate=0.0, **data):
@@ -51,7 +55,7 @@ def _run(config, folder):
     rows = [
         row
         for name in splits.NAMES
-        for batch in arrow.read_batches(folder / f"Split-{name}")
+        for batch in examples.read_batches(folder / f"Split-{name}")
         for row in batch.to_pylist()
     ]
     assert summary["rows_in"] == summary["rows"] + summary["dead"]
@@ -319,5 +323,5 @@ def test_a_range_reads_what_a_slice_holds(lines, at):
 
 def test_numbers_of_over_64_bits_stay_what_they_are():
     lines = [b'{"x": 123456789012345678901234567890}\n', b'{"x": NaN}\n', b'{"x": 1}\n']
-    (chunk,) = readers.read_jsonl(io.BufferedReader(io.BytesIO(b"".join(lines))))
+    (chunk,) = formats.read_jsonl(io.BufferedReader(io.BytesIO(b"".join(lines))))
     assert chunk.rows.column("x").to_pylist()[0] == b"123456789012345678901234567890"

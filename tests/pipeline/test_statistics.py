@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from pipeline.beam import analysis, quantiles
-from pipeline.beam.rows import Rows
-from pipeline.beam.summaries import Moments, Values
 from pipeline.components import schema_gen, statistics_gen
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.run import run
+from pipeline.statistics import job as analysis
+from pipeline.statistics import sketch as quantiles
+from pipeline.statistics.columns import Moments, Values
+from pipeline.statistics.splits import Rows
 
 RAW = {
     "name": "test",

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.beam import quantiles, vocabulary
 from pipeline.components import statistics_gen
+from pipeline.components.transform import vocabulary
 from pipeline.config import Config
+from pipeline.statistics import sketch
 
 ROWS = 60_000
 LEVELS = np.arange(1001) / 1000
@@ -97,7 +98,7 @@ def test_quantiles(name, frame, statistics):
     found = json.loads((statistics / "moments.json").read_text())[name]["quantiles"]
     column = frame[name].dropna()
     distinct = pd.Series(column.unique())
-    if len(distinct) <= quantiles.BUCKETS:
+    if len(distinct) <= sketch.BUCKETS:
         np.testing.assert_allclose(found, column.quantile(LEVELS), rtol=1e-12)
         return
     # As the module states: values that share the longest prefix of the bits of their

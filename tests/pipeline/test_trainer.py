@@ -12,9 +12,8 @@ import tensorflow as tf
 
 import tfmtl
 from pipeline import config as configs
-from pipeline import workers
-from pipeline.components import trainer as component
-from pipeline.components.trainer import trainer
+from pipeline.components.trainer import component, workers
+from pipeline.components.trainer.component import trainer
 from pipeline.config import ConfigError
 from pipeline.errors import PipelineError
 from pipeline.run import run

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from pipeline.components.transform import transform
+from pipeline.components.transform.component import transform
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 

@@ -8,14 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from pipeline.beam import encoder, transform_graph, vocabulary
-from pipeline.beam.vocabulary import Vocabulary
-from pipeline.config_features import (
-    CategoricalFeature,
-    NumericFeature,
-    SequenceFeature,
-)
-from pipeline.config_features import Vocabulary as Limits
+from pipeline.components.transform import graph as transform_graph
+from pipeline.components.transform import tf_example, vocabulary
+from pipeline.components.transform.vocabulary import Vocabulary
+from pipeline.config.features import CategoricalFeature, NumericFeature, SequenceFeature
+from pipeline.config.features import Vocabulary as Limits
 from pipeline.errors import PipelineError
 
 ODD_VALUES = [
@@ -256,7 +253,7 @@ def test_encoder_of_several_rows_a_record(size):
         "ids": np.arange(30).reshape(10, 3) * 1000,
         "x": np.linspace(0, 1, 10, dtype=np.float32),
     }
-    records = list(encoder.examples(columns, size))
+    records = list(tf_example.examples(columns, size))
     assert len(records) == -(-10 // size)
     found = {"ids": [], "x": []}
     for record in records:
@@ -276,7 +273,7 @@ def test_encoder_against_a_protobuf_parser():
         "floats": rng.normal(size=(50, 70)).astype(np.float32),
         "ünïcode " * 20: np.r_[np.nan, np.inf, rng.normal(size=48)].astype(np.float32),
     }
-    records = list(encoder.examples(columns))
+    records = list(tf_example.examples(columns))
     assert len(records) == 50
     for row, record in enumerate(records):
         example = tf.train.Example.FromString(record)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import requests
 
-from serving.batching import Batcher
-from serving.batching_config import BatchingConfig, read_batching_file
-from serving.config import ModelConfig
+from serving.config.batching import BatchingConfig, read_batching_file
+from serving.config.server import ModelConfig
 from serving.errors import ServingError
-from serving.model import Model
+from serving.models.batching import Batcher
+from serving.models.model import Model
 from serving.server import Server
 
 

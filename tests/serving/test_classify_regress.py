@@ -3,9 +3,9 @@
 import pytest
 import tensorflow as tf
 
-from serving.classify_regress import classify, regress
 from serving.errors import Code, ServingError
-from serving.servable import Servable
+from serving.models.inference import classify, regress
+from serving.models.servable import Servable
 
 _SPEC = tf.TensorSpec([None], tf.string, "inputs")
 

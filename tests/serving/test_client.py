@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from serving.batching_config import BatchingConfig
 from serving.client import Client, RequestError
-from serving.columns import input_columns
-from serving.config import ModelConfig
+from serving.client.encoding import input_columns
+from serving.config.batching import BatchingConfig
+from serving.config.server import ModelConfig
 from serving.server import Server
 
 _ROWS = [

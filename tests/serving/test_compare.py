@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serving import compare, logged_rows
 from serving.__main__ import main
-from serving.columns import input_columns
+from serving.client import logged_rows
+from serving.client.encoding import input_columns
+from serving.compare import compare
 
 _BATCH = {"dim": [{"size": "-1"}]}
 INPUTS = {

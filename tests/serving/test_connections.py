@@ -13,8 +13,8 @@ import time
 import uvicorn
 from uvicorn.server import ServerState
 
-from serving.config import Limits
-from serving.connections import BoundedProtocol
+from serving.config.server import Limits
+from serving.rest.connections import BoundedProtocol
 
 _REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
 _LARGE = 2**24
@@ -201,7 +201,7 @@ def test_an_answer_before_the_whole_body_is_not_cut_off():
 
 
 def test_a_client_that_never_closes_is_closed(monkeypatch):
-    monkeypatch.setattr("serving.connections._LINGER_SECONDS", 0.1)
+    monkeypatch.setattr("serving.rest.connections._LINGER_SECONDS", 0.1)
 
     async def scenario():
         async with _Peer() as peer:

@@ -13,11 +13,11 @@ import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-from serving import labels
-from serving.check_command import METRIC
+from serving.cli.check import METRIC
 from serving.client import Client
-from serving.config import ModelConfig
-from serving.config_protos import BatchingParameters, MonitoringConfig
+from serving.config.protos import BatchingParameters, MonitoringConfig
+from serving.config.server import ModelConfig
+from serving.release import labels
 
 DEPLOY = Path(__file__).parents[2] / "serving" / "deploy"
 IMAGE = "tensorflow/serving:2.20.0"

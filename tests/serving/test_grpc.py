@@ -20,8 +20,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.config import Limits, ModelConfig
-from serving.publish import publish
+from serving.config.server import Limits, ModelConfig
+from serving.release.publish import publish
 from serving.server import Server, StartError
 
 

@@ -13,13 +13,13 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import serving
-from serving.config import ModelConfig
+from serving.config.server import ModelConfig
 from serving.errors import ServingError
-from serving.model import Model
-from serving.publish import publish
-from serving.servable import Servable
+from serving.models.model import Model
+from serving.models.servable import Servable
+from serving.models.warmup import WARMUP_FILE, write_warmup
+from serving.release.publish import publish
 from serving.server import StartError
-from serving.warmup import WARMUP_FILE, write_warmup
 
 _ONE = {"x": np.zeros(1, np.float32)}
 

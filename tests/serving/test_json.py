@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.errors import ServingError
-from serving.json_reader import _Reader, parse
-from serving.json_tensor import to_tensor
-from serving.json_writer import decimals, tensor_texts, value_text
+from serving.rest.json_reader import _Reader, parse
+from serving.rest.json_tensor import to_tensor
+from serving.rest.json_writer import decimals, tensor_texts, value_text
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 _JSON = st.recursive(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from serving import labels
-from serving.config import ModelConfig, read_config_file
+from serving.config.server import ModelConfig, read_config_file
+from serving.release import labels
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ import requests
 import uvicorn
 from tensorflow.core.protobuf.config_pb2 import RunOptions
 
-from serving import servable
-from serving.config import Limits, ModelConfig
-from serving.connections import BoundedProtocol
+from serving.config.server import Limits, ModelConfig
+from serving.models import servable
+from serving.rest.connections import BoundedProtocol
 from serving.server import Server
 
 _HEAD = b"POST /v1/models/toy:predict HTTP/1.1\r\nHost: x\r\n"

@@ -7,10 +7,10 @@ import threading
 import numpy as np
 import pytest
 
-from serving import loadtest
 from serving.__main__ import main
-from serving.loadtest import Load
-from serving.loadtest_report import render
+from serving.loadtest import load as loadtest
+from serving.loadtest.load import Load
+from serving.loadtest.report import render
 
 
 def test_arrivals_are_those_of_a_poisson_process():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from serving.errors import ServingError
-from serving.predict_request import read_predict
-from serving.predict_response import write_predict
+from serving.rest.predict_request import read_predict
+from serving.rest.predict_response import write_predict
 
 _TWO = {"age": "int64", "tags": "string"}
 _ROW = {"age": 3, "tags": ["a", "b"]}

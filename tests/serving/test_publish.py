@@ -10,9 +10,9 @@ import time
 import numpy as np
 import pytest
 
-from serving import rollbacks
-from serving.config import read_config_file
-from serving.publish import PublishError, publish, rollback, versions
+from serving.config.server import read_config_file
+from serving.release import rollbacks
+from serving.release.publish import PublishError, publish, rollback, versions
 
 
 @pytest.fixture

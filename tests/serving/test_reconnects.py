@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from serving import loadtest
 from serving.client import Client, RequestError
-from serving.config import Limits, ModelConfig
+from serving.config.server import Limits, ModelConfig
+from serving.loadtest import load
 from serving.server import Server
 
 _BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "served.py"
@@ -92,11 +92,11 @@ def test_but_not_if_the_connection_was_fresh():
 
 def test_so_does_the_load_test():
     with _Closing(answers=1) as server:
-        result = loadtest.load(server.url, [b"{}"], rate=40, seconds=0.5)
+        result = load.load(server.url, [b"{}"], rate=40, seconds=0.5)
     assert (result.status == 200).all() and not result.reasons
     assert result.reconnects == result.summary()["reconnects"] > 0
     with _Closing(answers=0) as server:
-        result = loadtest.load(server.url, [b"{}"], rate=40, seconds=0.2)
+        result = load.load(server.url, [b"{}"], rate=40, seconds=0.2)
     assert result.reconnects == 0 and (result.status == 0).all()
 
 

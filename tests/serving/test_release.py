@@ -13,11 +13,13 @@ import pytest
 import requests
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from serving import check_command, labels, release_steps
 from serving.__main__ import main
+from serving.cli import check
 from serving.client import Client
-from serving.config import METRICS_PATH, ModelConfig, read_config_file
-from serving.publish import publish, same_model, versions
+from serving.config.server import METRICS_PATH, ModelConfig, read_config_file
+from serving.release import labels
+from serving.release import steps as release_steps
+from serving.release.publish import publish, same_model, versions
 from serving.server import Server
 
 _BODY = '{"signature_name": "add", "instances": [1]}'
@@ -407,7 +409,7 @@ def test_check_tells_whether_the_file_is_served(shop, capsys):
         host="127.0.0.1", port=0,
     )  # fmt: skip
     before = labels.known(shop.file, "toy")
-    with check_command.make_server(args) as server:
+    with check.make_server(args) as server:
         threading.Thread(target=server.serve_forever).start()
         url = f"http://127.0.0.1:{server.server_port}{METRICS_PATH}"
         found = []
@@ -417,7 +419,7 @@ def test_check_tells_whether_the_file_is_served(shop, capsys):
             found.append(requests.get(url, timeout=30).text.splitlines()[-1])
         assert requests.get(url + "x", timeout=30).status_code == 404
         server.shutdown()
-    name = f'{check_command.METRIC}{{model_name="toy",server="{shop.server.url}"}}'
+    name = f'{check.METRIC}{{model_name="toy",server="{shop.server.url}"}}'
     assert found == [f"{name} 1", f"{name} 0"]
     assert main(["check", *words]) == 2
     assert "serves version 1; stable=1; without a label 1; asked for are version 2" in (

@@ -5,11 +5,11 @@ import threading
 
 import pytest
 
-from serving.config import ModelConfig
+from serving.config.server import ModelConfig
 from serving.errors import ServingError
-from serving.model import Model
-from serving.publish import publish
-from serving.served_models import ServedModels, StartError
+from serving.models.manager import ServedModels, StartError
+from serving.models.model import Model
+from serving.release.publish import publish
 
 _REFUSED = "Request to assign label to version {} of model toy, which is not currently"
 

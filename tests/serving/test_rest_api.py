@@ -8,7 +8,7 @@ import math
 import pytest
 import requests
 
-from serving.config import ModelConfig
+from serving.config.server import ModelConfig
 from serving.server import Server
 
 _ROW = {"user": "ab", "price": 1.5, "history": ["x", "yz"]}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from serving.config import ModelConfig
+from serving.config.server import ModelConfig
 from serving.server import Server
 
 _FOLDER = Path(__file__).parents[3] / "shared" / "serving"

@@ -14,8 +14,8 @@ import pytest
 import requests
 
 from serving.__main__ import main
-from serving.config import read_config_file, read_monitoring_file
-from serving.publish import publish
+from serving.config.server import read_config_file, read_monitoring_file
+from serving.release.publish import publish
 from serving.server import Server, StartError
 
 TENSORFLOW = 'model_platform: "tensorflow"'

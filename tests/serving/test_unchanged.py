@@ -14,9 +14,9 @@ import serving
 import tfmtl
 from serving.__main__ import main
 from serving.client import Client
-from serving.publish import publish
-from serving.release_servers import Servers
-from serving.warmup import WARMUP_FILE
+from serving.models.warmup import WARMUP_FILE
+from serving.release.publish import publish
+from serving.release.servers import Servers
 
 _SIGNATURES = {"serving_default", "examples", "rank", "transformed", "classify"}
 _ROW = {"user": "u1", "price": 1.5, "seen": ["i1"]}

@@ -15,12 +15,12 @@ import requests
 
 from serving import metrics
 from serving.__main__ import main
-from serving.config import ModelConfig
+from serving.config.server import ModelConfig
 from serving.errors import Code, ServingError
 from serving.listeners import bind, reserve
-from serving.model import Model
-from serving.peers import Peers, SharedModels, _common_states
-from serving.publish import publish
+from serving.models.model import Model
+from serving.release.publish import publish
+from serving.workers.peers import Peers, SharedModels, _common_states
 
 _ADD = '{"signature_name": "add", "instances": [0]}'
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tfmtl import layers
-from tfmtl.layers.gates import record_gates
+from tfmtl.layers.blocks.gates import record_gates
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(6, 5)).astype("float32")

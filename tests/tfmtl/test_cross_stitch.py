@@ -4,7 +4,7 @@ import tensorflow as tf
 
 import tfmtl
 from tfmtl import layers
-from tfmtl.layers.gates import record_gates
+from tfmtl.layers.blocks.gates import record_gates
 
 TASKS = ["click", "like", "buy"]
 RNG = np.random.default_rng(4)

@@ -5,8 +5,8 @@ import tensorflow as tf
 
 import tfmtl
 from tfmtl import layers
-from tfmtl.layers.partial_sharing import PartialDense, floor_share
-from tfmtl.layers.recurrence import RecurrentCell
+from tfmtl.layers.blocks.partial_sharing import PartialDense, floor_share
+from tfmtl.layers.interactions.recurrent_cell import RecurrentCell
 
 RNG = np.random.default_rng(3)
 ROWS, WIDTH = 6, 5

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tfmtl
-from tfmtl.layers.virtual_gradient import (
+from tfmtl.layers.blocks.virtual_gradient import (
     current_correlation,
     gradient_factor,
     label_correlation,

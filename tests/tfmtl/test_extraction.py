@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfmtl.layers import CGC, PLE
-from tfmtl.layers.gates import record_gates
+from tfmtl.layers.blocks.gates import record_gates
 
 TASKS = ["a", "b", "c"]
 X = np.random.default_rng(0).normal(size=(7, 5)).astype("float32")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import tfmtl
 from tfmtl.ids import as_integers
 from tfmtl.layers import FeatureEmbedding
-from tfmtl.layers.table_rows import rows_of_table
+from tfmtl.layers.embedding.table_rows import rows_of_table
 
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 FLOATS = {"bfloat16": 8, "float16": 11, "float32": 24, "float64": 53}

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tfmtl import layers
-from tfmtl.layers.gates import record_gates
+from tfmtl.layers.blocks.gates import record_gates
 
 TASKS = ["click", "like"]
 X = np.random.default_rng(6).normal(size=(5, 4)).astype("float32")

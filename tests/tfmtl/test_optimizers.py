@@ -8,8 +8,8 @@ import tensorflow as tf
 import tfmtl
 from tfmtl import optimizers
 from tfmtl.models import trainer
-from tfmtl.optimizers import rows
-from tfmtl.optimizers.rows import sum_duplicates
+from tfmtl.optimizers import row_sparse as rows
+from tfmtl.optimizers.row_sparse import sum_duplicates
 
 RATE = 0.5
 START = np.arange(8, dtype="float32").reshape(4, 2) + 1

@@ -5,8 +5,8 @@ import tensorflow as tf
 
 import tfmtl
 from tfmtl import layers
-from tfmtl.layers.explicit_mapping import explicit_mapping
-from tfmtl.layers.gates import record_gates
+from tfmtl.layers.blocks.explicit_mapping import explicit_mapping
+from tfmtl.layers.blocks.gates import record_gates
 
 
 def _random(*shape, seed=0):

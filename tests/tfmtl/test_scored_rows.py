@@ -8,8 +8,8 @@ import tensorflow as tf
 import tfmtl
 from tfmtl import optimizers
 from tfmtl.layers import FeatureEmbedding
-from tfmtl.layers.scored_rows import ScoredRows
-from tfmtl.optimizers.rows import optimizer_of
+from tfmtl.layers.embedding.scored_rows import ScoredRows
+from tfmtl.optimizers.row_sparse import optimizer_of
 
 
 def _train(rows, *batches):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfmtl import Categorical, Sequence
 from tfmtl.features import check_domain, check_features
 from tfmtl.layers import FeatureEmbedding
-from tfmtl.layers.table_rows import hash_bucket, rows_of_table
+from tfmtl.layers.embedding.table_rows import hash_bucket, rows_of_table
 
 
 def _mix(i, which, buckets):

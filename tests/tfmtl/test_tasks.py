@@ -9,7 +9,7 @@ from keras import ops
 
 import tfmtl
 from tfmtl import Task
-from tfmtl.rows import labels_and_masks, weigh
+from tfmtl.sample_space import labels_and_masks, weigh
 from tfmtl.tasks import check_funnel_order, check_tasks
 
 NAN = float("nan")

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tfmtl import layers
-from tfmtl.layers.virtual_gradient import (
+from tfmtl.layers.blocks.virtual_gradient import (
     COEFFICIENTS,
     batch_correlation,
     current_correlation,

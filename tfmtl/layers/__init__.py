@@ -1,38 +1,41 @@
 """Keras layers, one concept a file; each also works in any functional model."""
 
-from tfmtl.layers.aitm import AITM, InformationTransfer
-from tfmtl.layers.cross import Cross, CrossMix, CrossV2
-from tfmtl.layers.cross_stitch import CrossStitch
-from tfmtl.layers.dcrnn import DCRNN
-from tfmtl.layers.dnn import DNN
-from tfmtl.layers.domain_tower import DomainTower
-from tfmtl.layers.embedding import FeatureEmbedding
-from tfmtl.layers.epnet import EPNet
-from tfmtl.layers.experts import Experts
-from tfmtl.layers.extraction import CGC, PLE
-from tfmtl.layers.factorization import CIN, FactorizationMachine
-from tfmtl.layers.field_attention import FieldAttention
-from tfmtl.layers.field_interaction import FieldInteraction
-from tfmtl.layers.field_stack import FieldStack
-from tfmtl.layers.gate_nu import GateNU
-from tfmtl.layers.gates import SoftmaxGate
-from tfmtl.layers.interaction_bottom import InteractionBottom
-from tfmtl.layers.interactions import HeterogeneousExperts
-from tfmtl.layers.interactions import interaction as interaction
-from tfmtl.layers.ml_mmoe import MLMMoE
-from tfmtl.layers.mmoe import MMoE, OMoE
-from tfmtl.layers.parallel_cross import ParallelCross
-from tfmtl.layers.phn import PHN
-from tfmtl.layers.ppnet import PPNet
-from tfmtl.layers.private_bottoms import Asymmetric, Customized
-from tfmtl.layers.recurrent_cross import FieldRecurrentCross, RecurrentCross
-from tfmtl.layers.selection import SoftSelection
-from tfmtl.layers.sharing import SeparateBottoms, SharedBottom
-from tfmtl.layers.sluice import Sluice
-from tfmtl.layers.snr import SNR, SubNetworkRouting
-from tfmtl.layers.target_attention import TargetAttention
-from tfmtl.layers.task_gates import GlobalGates, InputGates
-from tfmtl.layers.towers import Tower
+from tfmtl.layers.blocks.dnn import DNN
+from tfmtl.layers.blocks.experts import Experts
+from tfmtl.layers.blocks.gate_nu import GateNU
+from tfmtl.layers.blocks.gates import SoftmaxGate
+from tfmtl.layers.blocks.soft_selection import SoftSelection
+from tfmtl.layers.blocks.task_gates import GlobalGates, InputGates
+from tfmtl.layers.blocks.tower import Tower
+from tfmtl.layers.embedding.feature_embedding import FeatureEmbedding
+from tfmtl.layers.embedding.field_stack import FieldStack
+from tfmtl.layers.embedding.target_attention import TargetAttention
+from tfmtl.layers.interactions.cross import Cross, CrossMix, CrossV2
+from tfmtl.layers.interactions.field_attention import FieldAttention
+from tfmtl.layers.interactions.field_interaction import FieldInteraction
+from tfmtl.layers.interactions.fm_cin import CIN, FactorizationMachine
+from tfmtl.layers.interactions.interaction_bottom import InteractionBottom
+from tfmtl.layers.interactions.parallel_cross import ParallelCross
+from tfmtl.layers.interactions.recurrent_cross import (
+    FieldRecurrentCross,
+    RecurrentCross,
+)
+from tfmtl.layers.interactions.registry import HeterogeneousExperts
+from tfmtl.layers.interactions.registry import interaction as interaction
+from tfmtl.layers.structures.aitm import AITM, InformationTransfer
+from tfmtl.layers.structures.asymmetric import Asymmetric, Customized
+from tfmtl.layers.structures.cross_stitch import CrossStitch
+from tfmtl.layers.structures.dcrnn import DCRNN
+from tfmtl.layers.structures.domain_tower import DomainTower
+from tfmtl.layers.structures.epnet import EPNet
+from tfmtl.layers.structures.ml_mmoe import MLMMoE
+from tfmtl.layers.structures.mmoe import MMoE, OMoE
+from tfmtl.layers.structures.phn import PHN
+from tfmtl.layers.structures.ple import CGC, PLE
+from tfmtl.layers.structures.ppnet import PPNet
+from tfmtl.layers.structures.shared_bottom import SeparateBottoms, SharedBottom
+from tfmtl.layers.structures.sluice import Sluice
+from tfmtl.layers.structures.snr import SNR, SubNetworkRouting
 
 __all__ = [
     "AITM",

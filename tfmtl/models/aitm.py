@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfmtl.layers.aitm import AITM as AITMLayer
+from tfmtl.layers.structures.aitm import AITM as AITMLayer
 from tfmtl.models.base import MultiTaskModel
 from tfmtl.tasks import check_funnel_order
 from tfmtl.training.workers import replica_shares

@@ -2,7 +2,7 @@
 
 import keras
 
-from tfmtl.layers.private_bottoms import Asymmetric as AsymmetricLayer
+from tfmtl.layers.structures.asymmetric import Asymmetric as AsymmetricLayer
 from tfmtl.models.base import MultiTaskModel
 
 

@@ -8,11 +8,11 @@ from keras import ops
 from tfmtl import _errors
 from tfmtl.features import check_features
 from tfmtl.gate_report import gate_report
-from tfmtl.layers.embedding import FeatureEmbedding
-from tfmtl.layers.field_stack import FieldStack
-from tfmtl.layers.interaction_bottom import InteractionBottom
-from tfmtl.layers.interactions import takes_fields, without_layers
-from tfmtl.layers.towers import Tower
+from tfmtl.layers.blocks.tower import Tower
+from tfmtl.layers.embedding.feature_embedding import FeatureEmbedding
+from tfmtl.layers.embedding.field_stack import FieldStack
+from tfmtl.layers.interactions.interaction_bottom import InteractionBottom
+from tfmtl.layers.interactions.registry import takes_fields, without_layers
 from tfmtl.models.personalization import make_epnet, make_ppnet
 from tfmtl.models.trainer import MultiTaskTrainer
 from tfmtl.tasks import check_tasks

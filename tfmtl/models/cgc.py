@@ -2,7 +2,7 @@
 
 import keras
 
-from tfmtl.layers.extraction import CGC as CGCLayer
+from tfmtl.layers.structures.ple import CGC as CGCLayer
 from tfmtl.models.base import MultiTaskModel
 
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from tfmtl.layers.cross_stitch import CrossStitch as CrossStitchLayer
+from tfmtl.layers.structures.cross_stitch import CrossStitch as CrossStitchLayer
 from tfmtl.models.base import MultiTaskModel
 
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from tfmtl.layers.private_bottoms import Customized as CustomizedLayer
+from tfmtl.layers.structures.asymmetric import Customized as CustomizedLayer
 from tfmtl.models.base import MultiTaskModel
 
 

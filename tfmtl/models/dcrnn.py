@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfmtl.layers.dcrnn import DCRNN as DCRNNLayer
+from tfmtl.layers.structures.dcrnn import DCRNN as DCRNNLayer
 from tfmtl.models.base import MultiTaskModel
 from tfmtl.tasks import check_funnel_order
 

@@ -4,12 +4,12 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
-from tfmtl.layers.phn import PHN
-from tfmtl.layers.virtual_gradient import (
+from tfmtl.layers.blocks.virtual_gradient import (
     CORRELATIONS,
     batch_correlation,
     label_correlation,
 )
+from tfmtl.layers.structures.phn import PHN
 from tfmtl.models.base import MultiTaskModel
 
 
@@ -48,14 +48,15 @@ class DEPHN(MultiTaskModel):
             Defaults to 2.
         mappings: Strings out of "raw", "sin" and "cos". Defaults to ("raw", "sin").
         coefficient: String. Form of the virtual gradient, one of
-            `tfmtl.layers.virtual_gradient.COEFFICIENTS`, or None for the plain
+            `tfmtl.layers.blocks.virtual_gradient.COEFFICIENTS`, or None for the plain
             gradient. Defaults to "add_sqrt".
         correlation: "pearson" or "cosine", of the batch's labels. Defaults to
             "pearson".
         name: String. Defaults to "dephn".
         **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
-    See Also: `tfmtl.layers.PHN` for the structure, `tfmtl.layers.virtual_gradient`.
+    See Also: `tfmtl.layers.PHN` for the structure,
+    `tfmtl.layers.blocks.virtual_gradient` for the gates.
 
     References:
         - [DEPHN](https://arxiv.org/abs/2307.12519)

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
-from tfmtl.layers.sharing import SeparateBottoms
+from tfmtl.layers.structures.shared_bottom import SeparateBottoms
 from tfmtl.models.base import MultiTaskModel
 
 

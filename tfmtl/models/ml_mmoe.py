@@ -2,7 +2,7 @@
 
 import keras
 
-from tfmtl.layers.ml_mmoe import MLMMoE as MLMMoELayer
+from tfmtl.layers.structures.ml_mmoe import MLMMoE as MLMMoELayer
 from tfmtl.models.base import MultiTaskModel
 
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from tfmtl.layers.mmoe import MMoE as MMoELayer
+from tfmtl.layers.structures.mmoe import MMoE as MMoELayer
 from tfmtl.models.base import MultiTaskModel
 
 

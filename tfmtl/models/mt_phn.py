@@ -2,7 +2,7 @@
 
 import keras
 
-from tfmtl.layers.phn import PHN
+from tfmtl.layers.structures.phn import PHN
 from tfmtl.models.base import MultiTaskModel
 
 

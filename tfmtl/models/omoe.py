@@ -2,7 +2,7 @@
 
 import keras
 
-from tfmtl.layers.mmoe import OMoE as OMoELayer
+from tfmtl.layers.structures.mmoe import OMoE as OMoELayer
 from tfmtl.models.base import MultiTaskModel
 
 

@@ -4,8 +4,8 @@ import inspect
 
 from tfmtl import _errors
 from tfmtl.features import check_domain
-from tfmtl.layers.epnet import EPNet
-from tfmtl.layers.ppnet import PPNet
+from tfmtl.layers.structures.epnet import EPNet
+from tfmtl.layers.structures.ppnet import PPNet
 
 
 def make_epnet(options: dict | None, features: list) -> EPNet | None:

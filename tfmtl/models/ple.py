@@ -2,7 +2,7 @@
 
 import keras
 
-from tfmtl.layers.extraction import PLE as PLELayer
+from tfmtl.layers.structures.ple import PLE as PLELayer
 from tfmtl.models.base import MultiTaskModel
 
 

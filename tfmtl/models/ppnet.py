@@ -2,7 +2,7 @@
 
 import keras
 
-from tfmtl.layers.sharing import SharedBottom
+from tfmtl.layers.structures.shared_bottom import SharedBottom
 from tfmtl.models.base import MultiTaskModel
 from tfmtl.models.personalization import with_domain
 

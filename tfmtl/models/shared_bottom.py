@@ -2,7 +2,7 @@
 
 import keras
 
-from tfmtl.layers.sharing import SharedBottom as SharedBottomLayer
+from tfmtl.layers.structures.shared_bottom import SharedBottom as SharedBottomLayer
 from tfmtl.models.base import MultiTaskModel
 
 

@@ -3,7 +3,7 @@
 import keras
 
 from tfmtl.features import check_domain
-from tfmtl.layers.sharing import SeparateBottoms
+from tfmtl.layers.structures.shared_bottom import SeparateBottoms
 from tfmtl.models.base import MultiTaskModel
 
 

@@ -6,9 +6,9 @@ import keras
 from keras import ops
 
 from tfmtl.features import Numeric
-from tfmtl.layers.embedding import FeatureEmbedding
-from tfmtl.layers.interaction_bottom import InteractionBottom
-from tfmtl.layers.sharing import SeparateBottoms
+from tfmtl.layers.embedding.feature_embedding import FeatureEmbedding
+from tfmtl.layers.interactions.interaction_bottom import InteractionBottom
+from tfmtl.layers.structures.shared_bottom import SeparateBottoms
 from tfmtl.models.base import MultiTaskModel
 
 

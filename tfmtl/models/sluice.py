@@ -2,7 +2,7 @@
 
 import keras
 
-from tfmtl.layers.sluice import Sluice as SluiceLayer
+from tfmtl.layers.structures.sluice import Sluice as SluiceLayer
 from tfmtl.models.base import MultiTaskModel
 
 

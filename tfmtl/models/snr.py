@@ -2,7 +2,7 @@
 
 import keras
 
-from tfmtl.layers.snr import SNR as SNRLayer
+from tfmtl.layers.structures.snr import SNR as SNRLayer
 from tfmtl.models.base import MultiTaskModel
 
 

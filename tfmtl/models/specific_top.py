@@ -5,9 +5,9 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.features import check_domain
-from tfmtl.layers.domain_tower import DomainTower
-from tfmtl.layers.sharing import SharedBottom
-from tfmtl.layers.table_rows import rows_of_table
+from tfmtl.layers.embedding.table_rows import rows_of_table
+from tfmtl.layers.structures.domain_tower import DomainTower
+from tfmtl.layers.structures.shared_bottom import SharedBottom
 from tfmtl.models.base import MultiTaskModel
 
 

@@ -10,9 +10,9 @@ from keras import ops
 
 from tfmtl import _errors, optimizers
 from tfmtl.ids import as_integers, with_integer_ids
-from tfmtl.layers.table_rows import rows_of_table
-from tfmtl.optimizers.rows import FEW_ROWS, RowSparse, optimizer_of
-from tfmtl.rows import completion, labels_and_masks, weigh
+from tfmtl.layers.embedding.table_rows import rows_of_table
+from tfmtl.optimizers.row_sparse import FEW_ROWS, RowSparse, optimizer_of
+from tfmtl.sample_space import completion, labels_and_masks, weigh
 from tfmtl.training import (
     Fixed,
     GradientBalancing,

@@ -5,7 +5,7 @@ import re
 import keras
 import tensorflow as tf
 
-from tfmtl.optimizers.rows import RowSparse
+from tfmtl.optimizers.row_sparse import RowSparse
 
 TABLE = r"(.*/)?(table_\d+|embeddings)"
 

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tfmtl.optimizers.rows import RowSparse
+from tfmtl.optimizers.row_sparse import RowSparse
 
 
 @keras.saving.register_keras_serializable("tfmtl")

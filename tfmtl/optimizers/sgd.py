@@ -2,7 +2,7 @@
 
 import keras
 
-from tfmtl.optimizers.rows import RowSparse
+from tfmtl.optimizers.row_sparse import RowSparse
 
 
 @keras.saving.register_keras_serializable("tfmtl")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import keras
 import numpy as np
 
-from tfmtl.layers.embedding import FeatureEmbedding
+from tfmtl.layers.embedding.feature_embedding import FeatureEmbedding
 
 
 def warm_start(

@@ -1,0 +1,195 @@
+"""Examples as Arrow record batches, and the NumPy arrays that are read from them.
+
+The rules for missing values stand here once, for every component:
+
+| column      | array                      | missing                             |
+|-------------|----------------------------|-------------------------------------|
+| categorical | bytes  (rows,)             | b""                                 |
+| numeric     | float32 (rows,)            | NaN                                 |
+| sequence    | bytes  (rows, max_length)  | b"", at the end of a shorter list   |
+| label       | float32 (rows,)            | NaN                                 |
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.config import Task
+from pipeline.config.features import Feature, SequenceFeature
+
+BATCH_ROWS = 16_384
+
+
+def shards(split_dir: Path) -> list[Path]:
+    """The Parquet files of a split, in order."""
+    return sorted(Path(split_dir).glob("*.parquet"))
+
+
+def count_rows(split_dir: Path) -> int:
+    """The rows of a split, from the files' footers."""
+    return sum(pq.read_metadata(shard).num_rows for shard in shards(split_dir))
+
+
+def read_batches(
+    split_dir: Path,
+    batch_rows: int = BATCH_ROWS,
+    columns: Sequence[str] | None = None,
+    start: int = 0,
+    stop: int | None = None,
+    dictionaries: bool = False,
+) -> Iterator[pa.RecordBatch]:
+    """Yields the rows [start, stop) of a split, in order.
+
+    Args:
+        split_dir: A folder of Parquet shards.
+        batch_rows: The most rows of a batch.
+        columns: The columns to read. Defaults to all.
+        start: The first row, counted over all shards.
+        stop: The row to stop before. Defaults to the end.
+        dictionaries: Whether string columns come as dictionaries, as the file has them;
+            much cheaper where values repeat.
+    """
+    first = 0  # of the row group, counted over all shards
+    for shard in shards(split_dir):
+        schema = pq.read_schema(shard) if dictionaries else ()
+        texts = [field.name for field in schema if field.type == pa.string()]
+        with pq.ParquetFile(shard, read_dictionary=texts) as file:
+            for group in range(file.num_row_groups):
+                rows = file.metadata.row_group(group).num_rows
+                low = max(start - first, 0)
+                high = rows if stop is None else min(stop - first, rows)
+                first += rows
+                if low >= high:
+                    continue  # Nothing of it is wanted: do not read it.
+                done = 0
+                for batch in file.iter_batches(batch_rows, [group], columns):
+                    piece = batch[max(low - done, 0) : max(high - done, 0)]
+                    done += batch.num_rows
+                    if piece.num_rows:
+                        yield piece
+
+
+def raw_inputs(
+    batch: pa.RecordBatch, features: Sequence[Feature]
+) -> dict[str, np.ndarray]:
+    """The raw tensors of a batch, as the transform graph and a server take them.
+
+    Args:
+        batch: Examples.
+        features: The `features` section of a config.
+
+    Returns:
+        {feature name: array}: strings are object arrays of bytes.
+    """
+    return {
+        name: values if where is None else values[where]
+        for name, (values, where) in distinct_inputs(batch, features).items()
+    }
+
+
+def distinct_inputs(
+    batch: pa.RecordBatch, features: Sequence[Feature]
+) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+    """The raw tensors of a batch, with each string once.
+
+    What is done to each string by itself is cheaper here, where values repeat.
+
+    Args:
+        batch: Examples.
+        features: The `features` section of a config.
+
+    Returns:
+        {feature name: (values, where)}: `values[where]` is what `raw_inputs` gives.
+        `where` is None for numbers, which are as they are.
+    """
+    arrays: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
+    for feature in features:
+        column = batch.column(feature.name)
+        if isinstance(feature, SequenceFeature):
+            arrays[feature.name] = _latest(column, feature.max_length)
+        elif feature.kind == "numeric":
+            arrays[feature.name] = floats(column), None
+        else:
+            arrays[feature.name] = _distinct(column)
+    return arrays
+
+
+def label_columns(tasks: Sequence[Task]) -> list[str]:
+    """The columns that go with the labels, each once: spaces, weights, durations."""
+    names = {task.name for task in tasks}
+    columns = [task.label_column for task in tasks]
+    columns += [t.space for t in tasks if t.space not in names]
+    columns += [column for t in tasks for column in (t.row_weight, t.duration)]
+    return [column for column in dict.fromkeys(columns) if column]
+
+
+def labels(batch: pa.RecordBatch, tasks: Sequence[Task]) -> dict[str, np.ndarray]:
+    """The columns of `label_columns` as float32 (rows,); NaN where missing."""
+    return {name: floats(batch.column(name)) for name in label_columns(tasks)}
+
+
+def in_space(
+    values: pa.RecordBatch | Mapping[str, np.ndarray],
+    task: Task,
+    tasks: Sequence[Task],
+) -> np.ndarray:
+    """The rows that count for a task: its label is known and its space holds.
+
+    As in training, a row also needs a weight and a duration above 0 where the task has
+    such columns. A negative or infinite weight, which the Trainer refuses, is none.
+
+    Args:
+        values: Examples, or what `labels` made of them.
+        task: The task.
+        tasks: All tasks, as the space may be "that other task's label is 1, in a row
+            of its own space".
+
+    Returns:
+        bool (rows,).
+    """
+    if isinstance(values, pa.RecordBatch):
+        values = labels(values, tasks)
+    inside = ~np.isnan(values[task.label_column])
+    if task.duration:
+        inside &= values[task.duration] > 0
+    if task.row_weight:
+        weight = values[task.row_weight]
+        inside &= (weight > 0) & (weight < np.inf)
+    by_name = {t.name: t for t in tasks}
+    while task is not None and task.space is not None:
+        given = by_name.get(task.space)
+        column = given.label_column if given else task.space
+        inside &= values[column] == 1
+        task = given
+    return inside
+
+
+def floats(column: pa.Array) -> np.ndarray:
+    """A numeric column as float32 (rows,); NaN where missing."""
+    return column.cast(pa.float32()).to_numpy(zero_copy_only=False)
+
+
+def _distinct(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct bytes in a string column (and b""), and which of them a row has."""
+    encoded = column.dictionary_encode()  # as it is if it is one
+    values = encoded.dictionary.cast(pa.binary()).to_numpy(zero_copy_only=False)
+    indices = encoded.indices.cast(pa.int64()).fill_null(len(values))  # the b"" behind
+    return np.append(values, b""), indices.to_numpy(zero_copy_only=False)
+
+
+def _latest(column: pa.ListArray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct bytes in the lists, and where (rows, length) the last items are.
+
+    A list of fewer items has the last of the distinct bytes, b"", behind them.
+    """
+    ends = column.offsets.to_numpy()[1:]  # (rows,)
+    sizes = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    kept = np.minimum(sizes, length)
+    step = np.arange(length)
+    where = (ends - kept)[:, None] + step  # (rows, length)
+    where[step >= kept[:, None]] = -1
+    values, indices = _distinct(column.values)
+    return values, np.append(indices, len(values) - 1)[where]

@@ -1,0 +1,174 @@
+"""An exported model seen from outside: its signatures, its predictions for examples.
+
+Nothing here knows how the model was made; what a server can read is enough.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.artifacts import examples
+from pipeline.config.features import (
+    CategoricalFeature,
+    Feature,
+    NumericFeature,
+    SequenceFeature,
+)
+from pipeline.errors import PipelineError
+from serving.release.publish import versions
+
+DEFAULT = "serving_default"
+
+
+def served(base_path: Path) -> Path | None:
+    """The newest version under a model's base path; None where there is none."""
+    return max(versions(base_path).items(), default=(0, None))[1]
+
+
+def signatures(folder: Path) -> dict[str, Any]:
+    """Reads {name: SignatureDef} of a SavedModel without loading its weights.
+
+    Raises:
+        PipelineError: There is no SavedModel, or it has no serving_default.
+    """
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    path = Path(folder) / "saved_model.pb"
+    if not path.is_file():
+        raise PipelineError(
+            f"a SavedModel is expected. Received: {folder}, which has no "
+            "saved_model.pb. Export the model again"
+        )
+    proto = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    found = next(
+        (
+            dict(graph.signature_def)
+            for graph in proto.meta_graphs
+            if "serve" in graph.meta_info_def.tags
+        ),
+        {},
+    )
+    if DEFAULT not in found:
+        raise PipelineError(
+            f"a model to be served needs the signature {DEFAULT!r}. Received: "
+            f"{sorted(found)} in {folder}. Export the model again"
+        )
+    return found
+
+
+def features(signature: Any) -> list[Feature]:
+    """The raw features that a signature takes, told by the types of its inputs.
+
+    A string (batch,) is categorical, a string (batch, n) a sequence of n items, a
+    float (batch,) numeric.
+
+    Raises:
+        PipelineError: An input is none of these.
+    """
+    import tensorflow as tf
+
+    found: list[Feature] = []
+    for name, info in sorted(signature.inputs.items()):
+        dtype = tf.dtypes.as_dtype(info.dtype)
+        shape = [dim.size for dim in info.tensor_shape.dim]
+        if dtype == tf.string and len(shape) == 1:
+            found.append(CategoricalFeature(kind="categorical", name=name))
+        elif dtype == tf.string and len(shape) == 2 and shape[1] > 0:
+            found.append(
+                SequenceFeature(
+                    kind="sequence", name=name, of=name, max_length=shape[1]
+                )
+            )
+        elif dtype == tf.float32 and len(shape) == 1:
+            found.append(NumericFeature(kind="numeric", name=name))
+        else:
+            raise PipelineError(
+                "a raw input is a string (batch,), a string (batch, length) or a "
+                f"float32 (batch,). Received: {name!r}, {dtype.name} {tuple(shape)}"
+            )
+    return found
+
+
+def unreadable(wanted: Sequence[Feature], schema: pa.Schema) -> list[str]:
+    """Tells which features the columns of `schema` cannot feed, and why."""
+    fits = {
+        "categorical": _is_string,
+        "numeric": lambda t: pa.types.is_integer(t) or pa.types.is_floating(t),
+        "sequence": lambda t: pa.types.is_list(t) and _is_string(t.value_type),
+    }
+    problems = []
+    for feature in wanted:
+        index = schema.get_field_index(feature.name)
+        if index < 0:
+            problems.append(f"column {feature.name!r} is missing")
+        elif not fits[feature.kind](schema.types[index]):
+            problems.append(
+                f"column {feature.name!r} is {schema.types[index]}, not {feature.kind}"
+            )
+    return problems
+
+
+def requests(
+    folder: Path, raw: Mapping[str, np.ndarray], transformed: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, np.ndarray]]:
+    """A request for every signature of a SavedModel that takes the features.
+
+    Args:
+        folder: The SavedModel.
+        raw: {raw feature: (rows, ...)}, as `arrow.raw_inputs` gives them.
+        transformed: The same rows as the transform graph gives them.
+
+    Returns:
+        {signature: {input: array}}, with all rows; `rank` takes each row's user.
+    """
+    from serving.models.examples import serialized
+
+    found = {}
+    for name, signature in signatures(folder).items():
+        inputs = set(signature.inputs)
+        if len(inputs) == 1 and inputs <= {"examples", "inputs"}:
+            (key,) = inputs
+            found[name] = {key: np.array(list(serialized(raw)), object)}
+        elif name == "transformed":
+            found[name] = dict(transformed)
+        elif inputs == set(raw):
+            found[name] = dict(raw)
+    return found
+
+
+def user_features(folder: Path) -> list[str]:
+    """The raw features that `rank` takes once, as the model's card tells."""
+    from tfmtl import model_card
+
+    return model_card.read(folder).get("rank", {}).get("user_features") or []
+
+
+class Scorer:
+    """Calls a SavedModel's serving_default on batches of examples."""
+
+    def __init__(self, folder: Path) -> None:
+        import tensorflow as tf
+
+        # The variables live as long as the loaded object, so it is kept.
+        self._model = tf.saved_model.load(str(folder))
+        self._predict = self._model.signatures[DEFAULT]
+        self._features = features(signatures(folder)[DEFAULT])
+
+    def __call__(self, batch: pa.RecordBatch) -> dict[str, np.ndarray]:
+        """Returns {task: float32 (rows,)}."""
+        import tensorflow as tf
+
+        raw = examples.raw_inputs(batch, self._features)
+        tensors = {name: tf.constant(array) for name, array in raw.items()}
+        outputs = self._predict(**tensors)
+        return {
+            name: tensor.numpy().reshape(batch.num_rows)
+            for name, tensor in outputs.items()
+        }
+
+
+def _is_string(type_: pa.DataType) -> bool:
+    return pa.types.is_string(type_) or pa.types.is_large_string(type_)

@@ -1,0 +1,1 @@
+"""Evaluator: measures the exported model, and blesses or refuses it."""

@@ -1,0 +1,1 @@
+"""ExampleGen: logs -> typed examples in three splits."""

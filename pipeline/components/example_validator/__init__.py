@@ -1,0 +1,1 @@
+"""ExampleValidator: are these examples fit to train on, and like those before?"""

@@ -1,0 +1,299 @@
+"""ExampleValidator: are these examples fit to train on, and like those before?
+
+Errors stop the pipeline: the schema's columns must be there with their types, hold
+values, and hold only what the schema allows. Warnings do not: new columns, labels of
+one class, values that only valid or test have, drift from train to the other splits
+and from the previous run to this one, skew between train and the rows that a server was
+asked for (`validation.served`).
+
+Drift and skew are measured on the features of the model; see `drift`.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+
+from pipeline.components import schema_gen, statistics_gen
+from pipeline.components.example_validator import drift, served_statistics
+from pipeline.config import Config
+from pipeline.errors import PipelineError
+from pipeline.statistics.splits import ALL
+
+Info = anomalies_pb2.AnomalyInfo
+Columns = Mapping[str, statistics_pb2.FeatureNameStatistics]
+
+
+class Finding(NamedTuple):
+    """One thing that is not as expected."""
+
+    severity: int  # of AnomalyInfo
+    column: str
+    type: int  # of AnomalyInfo
+    text: str
+
+
+def example_validator(
+    config: Config, inputs: Mapping[str, Path], outputs: Mapping[str, Path]
+) -> dict:
+    """Writes what is wrong with the examples to `anomalies`.
+
+    Args:
+        config: The pipeline's config.
+        inputs: "statistics", "schema" and, if there was one, the
+            "previous_statistics" of the last successful run.
+        outputs: "anomalies".
+
+    Returns:
+        {"rows", "warnings": [text]}.
+
+    Raises:
+        PipelineError: With all errors, after they were written.
+    """
+    schema = schema_gen.read(inputs["schema"])
+    splits = {
+        split: statistics_gen.read(inputs["statistics"], split)
+        for split in statistics_gen.SPLITS
+    }
+    findings = [
+        finding
+        for split, (_, columns) in splits.items()
+        for finding in _against_schema(config, schema, split, columns)
+    ]
+    rates = json.loads((inputs["statistics"] / "label_rates.json").read_text())
+    findings += _labels(config, rates)
+    train = splits["train"][1]
+    limit = config.validation.drift
+    for split in ("valid", "test"):
+        where = f"from train to {split}"
+        findings += _drift(config, train, splits[split][1], where, limit)
+    if "previous_statistics" in inputs:
+        _, previous = statistics_gen.read(inputs["previous_statistics"], "train")
+        findings += _columns(config, _types(previous), _types(train), "previous run")
+        where = "from the previous run to this one"
+        findings += _drift(config, previous, train, where, limit)
+    if config.validation.served:
+        records = served_statistics.analyze(config, outputs["anomalies"])
+        proto = statistics_gen.feature_statistics("served", records)
+        _, asked = statistics_gen.by_column(proto)
+        where, limit = "from train to the served rows", config.validation.skew
+        findings += _drift(config, train, asked, where, limit)
+    _write(outputs["anomalies"], schema, findings)
+    errors = [f.text for f in findings if f.severity == Info.ERROR]
+    if errors:
+        raise PipelineError(
+            "\n - ".join(["The examples cannot be trained on:", *errors])
+        )
+    return {
+        "rows": sum(rows for rows, _ in splits.values()),
+        "warnings": [finding.text for finding in findings],
+    }
+
+
+def _used(config: Config) -> set[str]:
+    """The columns that a model is trained with."""
+    return {column for _, column, type_ in config.columns() if type_ != "any"}
+
+
+def _types(columns: Columns) -> dict[str, int]:
+    return {name: schema_gen.type_of(stats) for name, stats in columns.items()}
+
+
+def _columns(
+    config: Config, expected: Mapping[str, int], found: Mapping[str, int], where: str
+) -> Iterator[Finding]:
+    """Columns that went, came, or changed their type."""
+    used, name_of = _used(config), schema_pb2.FeatureType.Name
+    for column, type_ in expected.items():
+        severity = Info.ERROR if column in used else Info.WARNING
+        if column not in found:
+            yield Finding(
+                severity,
+                column,
+                Info.SCHEMA_MISSING_COLUMN,
+                f"Column {column!r} of the {where} is not in the examples.",
+            )
+        elif found[column] != type_:
+            yield Finding(
+                severity,
+                column,
+                Info.UNEXPECTED_DATA_TYPE,
+                f"Column {column!r} must be {name_of(type_)}, as in the {where}. "
+                f"Received: {name_of(found[column])}.",
+            )
+    for column in found:
+        if column not in expected:
+            yield Finding(
+                Info.WARNING,
+                column,
+                Info.SCHEMA_NEW_COLUMN,
+                f"Column {column!r} is new: the {where} does not have it.",
+            )
+
+
+def _against_schema(
+    config: Config, schema: schema_pb2.Schema, split: str, columns: Columns
+) -> Iterator[Finding]:
+    expected = {feature.name: feature.type for feature in schema.feature}
+    where = f"schema ({split} split)"
+    yield from _columns(config, expected, _types(columns), where)
+    used = _used(config)
+    for feature in schema.feature:
+        stats = columns.get(feature.name)
+        if stats is None or schema_gen.type_of(stats) != feature.type:
+            continue
+        if statistics_gen.common(stats).num_non_missing:
+            checks = (*_presence(feature, stats), *_numbers(feature, stats))
+            for severity, type_, text in (*checks, *_strings(feature, stats)):
+                text = f"Column {feature.name!r} ({split} split) {text}"
+                yield Finding(severity, feature.name, type_, text)
+        elif feature.name in used or feature.presence.min_count:
+            yield Finding(
+                Info.ERROR if feature.name in used else Info.WARNING,
+                feature.name,
+                Info.FEATURE_TYPE_NOT_PRESENT,
+                f"Column {feature.name!r} has no value in the {split} split. Mend the "
+                "logs, or leave the column out of the config.",
+            )
+
+
+def _presence(feature, stats) -> Iterator[tuple[int, int, str]]:
+    common = statistics_gen.common(stats)
+    share = common.num_non_missing / (common.num_non_missing + common.num_missing)
+    if share < feature.presence.min_fraction:
+        yield (
+            Info.WARNING,
+            Info.FEATURE_TYPE_LOW_FRACTION_PRESENT,
+            f"should have a value in {feature.presence.min_fraction:.2%} of the rows. "
+            f"Received: {common.num_missing} rows without, {share:.2%} with one.",
+        )
+    if feature.value_count.max and common.max_num_values > feature.value_count.max:
+        yield (
+            Info.ERROR,
+            Info.FEATURE_TYPE_HIGH_NUMBER_VALUES,
+            f"must have at most {feature.value_count.max} values a row. Received: "
+            f"{common.max_num_values}.",
+        )
+
+
+def _numbers(feature, stats) -> Iterator[tuple[int, int, str]]:
+    domain, number = feature.float_domain, stats.num_stats
+    received = f"Received: values from {number.min:g} to {number.max:g}"
+    if domain.disallow_inf and not np.isfinite([number.min, number.max]).all():
+        seen, buckets = _seen(number), number.histograms[0].buckets
+        infinite = seen - sum(bucket.sample_count for bucket in buckets)
+        yield (
+            Info.ERROR,
+            Info.FLOAT_TYPE_HAS_INF,
+            f"must be finite in float32. Received: {infinite:.0f} of {seen} values are "
+            "not. Mend the logs, or leave such rows out by `data.where`.",
+        )
+    low = domain.HasField("min") and number.min < domain.min
+    high = domain.HasField("max") and number.max > domain.max
+    if (domain.min, domain.max) == (0, 1):  # a binary label
+        seen = _seen(number)
+        ones = next(s.num for s in stats.custom_stats if s.name == "num_ones")
+        others = seen - number.num_zeros - int(ones)
+        rule = "must hold nothing but 0 and 1, as the label of a binary task"
+        text = (
+            f"{rule}. {received}; {others} of {seen} are neither. Mend the logs, or "
+            "declare the task with `kind: regression`."
+        )
+        broken = others > 0
+    else:
+        text = f"must lie between {domain.min:g} and {domain.max:g}. {received}."
+        broken = low or high
+    if broken:
+        small = Info.FLOAT_TYPE_SMALL_FLOAT
+        yield Info.ERROR, small if low else Info.FLOAT_TYPE_BIG_FLOAT, text
+
+
+def _seen(number) -> int:
+    """How many numbers there are, without NaN."""
+    return int(number.common_stats.tot_num_values - number.histograms[0].num_nan)
+
+
+def _strings(feature, stats) -> Iterator[tuple[int, int, str]]:
+    known, shares = set(feature.string_domain.value), drift.shares(stats)
+    new = [value for value in shares if value not in known]
+    if known and new:
+        yield (
+            Info.WARNING,
+            Info.ENUM_TYPE_UNEXPECTED_STRING_VALUES,
+            f"has values that the schema does not know: {', '.join(map(repr, new[:5]))}"
+            f"{' ...' if new[5:] else ''}, "
+            f"{sum(shares[v] for v in new):.2%} of all.",
+        )
+
+
+def _labels(config: Config, rates: Mapping) -> Iterator[Finding]:
+    """Tasks that cannot be trained or measured for want of labels."""
+    for split, domains in rates.items():
+        for task in config.tasks:
+            seen = domains[ALL][task.name]
+            where = f"Task {task.name!r} ({split} split)"
+            if not seen["rows"]:
+                yield Finding(
+                    Info.ERROR if split == "train" else Info.WARNING,
+                    task.label_column,
+                    Info.FEATURE_TYPE_NOT_PRESENT,
+                    f"{where}: no row has a label and is in the task's space "
+                    f"({task.space or 'all rows'}).",
+                )
+            elif task.kind == "binary" and seen["mean"] in (0, 1):
+                yield Finding(
+                    Info.WARNING,
+                    task.label_column,
+                    Info.FEATURE_TYPE_LOW_UNIQUE,
+                    f"{where}: the label is {seen['mean']:.0f} in all {seen['rows']} "
+                    "rows; there is nothing to tell apart.",
+                )
+
+
+def _drift(
+    config: Config, before: Columns, after: Columns, where: str, limit: float
+) -> Iterator[Finding]:
+    for feature in config.features:
+        old, new = before.get(feature.name), after.get(feature.name)
+        if old is None or new is None or old.type != new.type:
+            continue
+        for what, distance in (
+            ("share of rows without a value", drift.missing(old, new)),
+            ("distribution of values", drift.values(old, new)),
+        ):
+            if distance > limit:
+                yield Finding(
+                    Info.WARNING,
+                    feature.name,
+                    Info.COMPARATOR_L_INFTY_HIGH,
+                    f"Column {feature.name!r}: the {what} moved by {distance:.2f} "
+                    f"{where}; up to {limit} is taken for usual.",
+                )
+
+
+def _write(
+    folder: Path, schema: schema_pb2.Schema, findings: Iterable[Finding]
+) -> None:
+    anomalies = anomalies_pb2.Anomalies(baseline=schema)
+    lines = []
+    for finding in findings:
+        info = anomalies.anomaly_info[finding.column]
+        info.path.step[:] = [finding.column]
+        info.severity = max(info.severity, finding.severity)
+        info.description = f"{info.description} {finding.text}".strip()
+        info.short_description = "; ".join(
+            [r.short_description for r in info.reason] + [Info.Type.Name(finding.type)]
+        )
+        info.reason.add(
+            type=finding.type,
+            short_description=Info.Type.Name(finding.type),
+            description=finding.text,
+        )
+        lines.append(f"{Info.Severity.Name(finding.severity):7}  {finding.text}\n")
+    (folder / "anomalies.pb").write_bytes(
+        anomalies.SerializeToString(deterministic=True)
+    )
+    (folder / "anomalies.txt").write_text("".join(lines) or "No anomalies.\n")

@@ -1,0 +1,1 @@
+"""InfraValidator: asks the exported model as a server would."""

@@ -1,0 +1,210 @@
+"""InfraValidator: asks the exported model as a server would, and compares the answers.
+
+    examples, transformed_examples, model -> infra_blessing
+
+Logged rows go through every signature of the SavedModel, in a session as TF Serving
+runs it, and through the embedded server over HTTP, which replays the warm-up requests.
+The offline scores are those of the Keras model on the records that Transform wrote for
+the same rows. They must agree: then the transform that serves is the one that the model
+was trained with. Size and latency must be within `infra`.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+import pyarrow as pa
+
+import tfmtl
+from pipeline.artifacts import blessing, examples, saved_model
+from pipeline.components.evaluator.component import SERVING, SPLIT
+from pipeline.components.infra_validator import probe
+from pipeline.components.infra_validator.probe import Answer, Arrays
+from pipeline.config import Config
+from pipeline.errors import PipelineError
+from serving.models.warmup import WARMUP_FILE
+
+TOLERANCE = 1e-5
+
+
+def infra_validator(
+    config: Config, inputs: Mapping[str, Path], outputs: Mapping[str, Path]
+) -> dict:
+    """Checks that the exported model can be served, and serves the offline scores.
+
+    Args:
+        config: The pipeline's config.
+        inputs: "examples", "transformed_examples", "model".
+        outputs: "infra_blessing".
+
+    Returns:
+        {"rows", "blessed", "difference": the largest between served and offline
+        scores, "latency_ms": the median for one row over HTTP, both None where nothing
+        could be asked, "megabytes", "notes"}.
+
+    Raises:
+        PipelineError: The test splits of the two kinds of examples do not fit together.
+    """
+    path = inputs["model"] / SERVING
+    batch = _head(inputs["examples"] / SPLIT, config.infra.rows)
+    signature = saved_model.signatures(path)[saved_model.DEFAULT]
+    raw = examples.raw_inputs(batch, saved_model.features(signature))
+    transformed, offline = _offline(
+        inputs["model"] / "Format-Keras" / "model.keras",
+        inputs["transformed_examples"] / SPLIT,
+        batch.num_rows,
+    )
+    requests = saved_model.requests(path, raw, transformed)
+    files, size = _files(path), sum(file[1] for file in _files(path)) / 2**20
+    in_session = list(probe.session(path, requests))
+    over_http, latency = probe.server(path, config.name, requests)
+    reasons: list[str] = []
+    largest = None
+    for answer in (*in_session, *over_http):
+        difference, found = _judge(
+            config, answer, offline, answer.signature in requests
+        )
+        reasons += [f"{answer.where}: {reason}" for reason in found]
+        if difference is not None:
+            largest = max(difference, largest or 0.0)
+    reasons += _beyond(config, size, latency)
+    if not (path / WARMUP_FILE).is_file():
+        reasons.append(
+            f"a model to be served needs {WARMUP_FILE}: without, a server calls a "
+            "damaged version available. Export it with the Trainer, or add requests "
+            "with serving.models.warmup"
+        )
+    if _files(path) != files:
+        reasons.append(f"{path.name} was changed by serving it, which must only read")
+    blessed = blessing.write(outputs["infra_blessing"], reasons)
+    notes = [f"not blessed: {reason}" for reason in reasons]
+    if blessed:
+        notes = [
+            f"served scores are within {largest:.1e} of the offline scores; "
+            f"{size:.1f} MB, {latency:.1f} ms a row over HTTP"
+        ]
+    return {
+        "rows": batch.num_rows,
+        "blessed": blessed,
+        "difference": largest,
+        "latency_ms": latency,
+        "megabytes": size,
+        "notes": notes,
+    }
+
+
+def _head(split: Path, rows: int) -> pa.RecordBatch:
+    """The first rows of a split, as one batch."""
+    batches = list(examples.read_batches(split, stop=rows))
+    if not batches:
+        raise PipelineError(
+            f"a check of the served model needs rows. Received: none in {split}. Make "
+            "the test split larger: data.split"
+        )
+    (batch,) = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    return batch
+
+
+def _offline(model_file: Path, split: Path, rows: int) -> tuple[Arrays, Arrays]:
+    """The first rows of the transformed examples, and the Keras model's scores."""
+    model = keras.models.load_model(model_file, compile=False)
+    records = tfmtl.data.read(
+        str(split / "*.tfrecord.gz"), model.features, model.tasks, rows
+    )
+    features, _ = next(iter(records))
+    transformed = {name: tensor.numpy() for name, tensor in features.items()}
+    found = len(next(iter(transformed.values())))
+    if found != rows:
+        raise PipelineError(
+            "the test split must have the same rows before and after Transform. "
+            f"Received: {rows} and {found} in {split}. Run Transform again"
+        )
+    scores = model(features, training=False)
+    return transformed, {name: np.asarray(s)[:, 0] for name, s in scores.items()}
+
+
+def _files(path: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of every file, which tell whether one has changed."""
+    found = []
+    for parent, _, names in os.walk(path):
+        for name in names:
+            stat = os.stat(os.path.join(parent, name))
+            found.append((os.path.join(parent, name), stat.st_size, stat.st_mtime_ns))
+    return sorted(found)
+
+
+def _beyond(config: Config, size: float, latency: float | None) -> Iterator[str]:
+    """Tells which limits of `infra` are not held."""
+    for key, limit, value, unit in (
+        ("max_megabytes", config.infra.max_megabytes, size, "MB"),
+        ("max_latency_ms", config.infra.max_latency_ms, latency, "ms"),
+    ):
+        if limit is not None and value is not None and value > limit:
+            yield f"infra.{key}: at most {limit:g} {unit} allowed, found {value:.3g}"
+
+
+def _judge(
+    config: Config, answer: Answer, offline: Arrays, is_logged: bool
+) -> tuple[float | None, list[str]]:
+    """The largest difference to the offline scores, and the reasons against an answer.
+
+    Args:
+        config: The pipeline's config.
+        answer: Of one signature.
+        offline: {task: (rows,)}.
+        is_logged: Whether it was asked for the logged rows.
+    """
+    if isinstance(answer.outputs, str):
+        return None, [answer.outputs]
+    numbers = [a for a in answer.outputs.values() if a.dtype.kind == "f"]
+    if not all(np.isfinite(array).all() for array in numbers):
+        what = "logged rows" if is_logged else "empty inputs"
+        return None, [f"an output is not finite for {what}"]
+    if not is_logged:
+        return None, []
+    if answer.how == "for one user":
+        offline = {name: np.zeros_like(scores) for name, scores in offline.items()}
+    served = _by_task(config, answer)
+    missing = []
+    if answer.signature in (saved_model.DEFAULT, "examples", "transformed"):
+        missing = [t.name for t in config.tasks if t.name not in served]
+    difference, reasons = _compare(config, served, offline)
+    return difference, [f"there is no output {name!r}" for name in missing] + reasons
+
+
+def _by_task(config: Config, answer: Answer) -> Arrays:
+    """{task: scores (rows,)}, whatever the API that the signature is for."""
+    outputs = answer.outputs
+    if "classes" in outputs:
+        names = [name.decode() for name in np.asarray(outputs["classes"][0], "S")]
+        return dict(zip(names, outputs["scores"].T, strict=True))
+    if set(outputs) == {"outputs"}:
+        name = answer.signature.removeprefix("regress_")
+        if name == "regress":
+            (name,) = [task.name for task in config.tasks if task.kind != "binary"]
+        outputs = {name: outputs["outputs"]}
+    return {name: np.asarray(array).reshape(-1) for name, array in outputs.items()}
+
+
+def _compare(config: Config, served: Arrays, offline: Arrays) -> tuple[float, list]:
+    """The largest difference to the offline scores, and what is not within limits."""
+    largest, reasons = 0.0, []
+    for task in config.tasks:
+        if task.name not in served:
+            continue
+        scores = served[task.name].astype(np.float64)
+        expected = offline[task.name][: len(scores)].astype(np.float64)
+        difference = np.abs(scores - expected)
+        if task.kind != "binary":
+            difference /= np.maximum(1.0, np.abs(expected))
+        worst = int(np.argmax(difference))
+        if not difference[worst] <= TOLERANCE:
+            reasons.append(
+                f"{task.name} must be within {TOLERANCE:g} of the offline scores. Row "
+                f"{worst}: served {scores[worst]:.6g}, offline {expected[worst]:.6g}. "
+                "Export the model again with the transform it was trained with"
+            )
+        largest = max(largest, difference[worst])
+    return float(largest), reasons

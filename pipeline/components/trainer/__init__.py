@@ -1,0 +1,1 @@
+"""Trainer: fits the configured architecture and exports it with its transform."""

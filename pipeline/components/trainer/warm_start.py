@@ -1,0 +1,126 @@
+"""A training starts from a model that is served, whatever its vocabularies were.
+
+An exported SavedModel says all that is needed, wherever it is copied to: its variables,
+its vocabularies (assets/FEATURE.txt), and assets.extra/variables.json, which tells the
+variable of each weight of the model:
+
+    {path of the weight: [name in variables/, first row, row behind the last]}
+
+where the rows are those of a feature's table; null means all.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+import tfmtl
+from pipeline.artifacts import saved_model
+from pipeline.config import Config, ConfigError
+from pipeline.errors import PipelineError
+from tfmtl.training.warm_start import places
+
+SERVED = "served"
+_NAMES = "assets.extra/variables.json"
+
+
+def write_names(model: tfmtl.MultiTaskModel, exported: Path) -> None:
+    """Writes down which variable of its SavedModel is which weight of the model.
+
+    Raises:
+        PipelineError: The SavedModel does not hold the weights as expected.
+    """
+    reader = tf.train.load_checkpoint(str(exported / "variables" / "variables"))
+    numbers = {id(variable): i for i, variable in enumerate(model.variables)}
+    names = {}
+    for path, (weight, rows) in places(model).items():
+        # How keras.export.ExportArchive stores the variables that it tracks.
+        name = f"variables/{numbers[id(weight)]}/.ATTRIBUTES/VARIABLE_VALUE"
+        if not np.array_equal(reader.get_tensor(name), weight.numpy()):
+            raise PipelineError(f"the SavedModel in {exported} does not hold {path}")
+        names[path] = [name, None, None]
+        if rows is not ...:
+            names[path] = [name, rows.start, rows.stop]
+    target = exported / _NAMES
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(names, indent=1) + "\n")
+
+
+def folder(config: Config) -> Path | None:
+    """Returns the folder of the SavedModel to start from, None if there is none.
+
+    `train.warm_start` is "served", for the newest version at `push.destination`, or the
+    folder of a SavedModel or of what a Trainer wrote.
+
+    Raises:
+        ConfigError: There is no such model.
+    """
+    source = config.train.warm_start
+    if source is None:
+        return None
+    if source == SERVED:
+        found = saved_model.served(Path(config.push.destination))
+        if found is None:
+            return None
+    else:
+        found = Path(source)
+        if (found / "Format-Serving").is_dir():
+            found = found / "Format-Serving"
+    if not (found / _NAMES).is_file():
+        raise ConfigError(
+            f"train.warm_start: a model to start from needs {_NAMES}, which the "
+            f"Trainer writes. Received: {found}, which has none"
+        )
+    return found
+
+
+def apply(config: Config, model: tfmtl.MultiTaskModel, graph: Path) -> list[str]:
+    """Gives the model the weights of the one that `train.warm_start` names.
+
+    Args:
+        config: The pipeline.
+        model: The new model.
+        graph: The new transform graph.
+
+    Returns:
+        Lines that tell what was carried over.
+
+    Raises:
+        ConfigError: There is no such model.
+    """
+    source = folder(config)
+    if source is None:
+        return ["warm start: no model is served yet, so it starts anew"]
+    reader = tf.train.load_checkpoint(str(source / "variables" / "variables"))
+    names = json.loads((source / _NAMES).read_text())
+    old = {
+        path: reader.get_tensor(name)[... if start is None else slice(start, stop)]
+        for path, (name, start, stop) in names.items()
+    }
+    report = tfmtl.training.warm_start(
+        model, old, _vocabularies(graph / "transform_fn"), _vocabularies(source)
+    )
+    rows = [f"{path} {n:,} of {of:,}" for path, (n, of) in report["rows"].items()]
+    lines = [
+        f"warm start from {source}: {len(report['copied']) + len(rows)} of "
+        f"{len(places(model))} weights"
+    ]
+    if rows:
+        lines.append(f"warm start, known values: {', '.join(rows)}")
+    if report["left"]:
+        left = [f"{path} ({reason})" for path, reason in report["left"].items()]
+        lines.append(f"warm start, left as initialised: {', '.join(left)}")
+    return lines
+
+
+def _vocabularies(folder: Path) -> dict[str, list[bytes]]:
+    """{feature: its values}, from a SavedModel with a transform graph.
+
+    Values are compared as they stand in the files. So one with a backslash counts as
+    new when the first value with a line break joins its vocabulary.
+    """
+    return {
+        file.stem: file.read_bytes().split(b"\n")[:-1]
+        for file in (folder / "assets").glob("*.txt")
+    }

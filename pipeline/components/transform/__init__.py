@@ -1,0 +1,1 @@
+"""Transform: the transform graph, and the examples it makes for the Trainer."""

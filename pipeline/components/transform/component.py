@@ -1,0 +1,192 @@
+"""Transform: the transform graph, and the examples it makes for the Trainer.
+
+    examples, statistics -> transform_graph       transform_fn/  a SavedModel
+                                                  features.json  what models are made of
+                         -> transformed_examples  Split-*/*.tfrecord.gz
+                                                  summary.json   {"rows": {split: n}}
+
+A record holds the transformed features, and the labels and space columns as they are
+(NaN = missing), of one row or of `transform.rows_per_record`. The shards of a split
+hold its rows in the order of the examples.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+
+from pipeline.artifacts import examples
+from pipeline.beam import runner
+from pipeline.beam.atomic import whole
+from pipeline.components.transform import tf_example, tfrecord
+from pipeline.config import Config
+from pipeline.errors import PipelineError
+
+GRAPH = "transform_fn"
+FEATURES = "features.json"
+_SHARD_ROWS = 100_000
+_THREADS = 2  # of a worker
+_TRAIN_SHARDS = 4  # at least, as training reads several files at a time
+# Path -> the graph that has just been saved there, for workers of this process: a
+# second copy of it takes a second, and a vocabulary of millions a gigabyte.
+_loaded: dict[str, Any] = {}
+
+
+def transform(
+    config: Config, inputs: Mapping[str, Path], outputs: Mapping[str, Path]
+) -> dict:
+    """Makes the transform graph and applies it to all splits.
+
+    Args:
+        config: The pipeline's config.
+        inputs: "examples", "statistics"; others are not read.
+        outputs: "transform_graph", "transformed_examples".
+
+    Returns:
+        {"rows", "splits": {split: rows}, "ids": {categorical feature: ids}}.
+    """
+    # Late, as TensorFlow takes seconds to import.
+    from pipeline.components.transform import graph as transform_graph
+
+    ranges, rows = [], {}
+    for source in sorted(inputs["examples"].glob("Split-*")):
+        split = source.name.removeprefix("Split-")
+        target = outputs["transformed_examples"] / source.name
+        target.mkdir()
+        rows[split] = examples.count_rows(source)
+        least = _TRAIN_SHARDS if split == "train" else 1
+        ranges += _ranges(source, target, rows[split], least)
+    if not ranges:
+        raise PipelineError(
+            f"no examples: {inputs['examples']} has no folder Split-*. "
+            "Run ExampleGen again"
+        )
+
+    folder = outputs["transform_graph"]
+    with tempfile.TemporaryDirectory() as assets:
+        graph = transform_graph.build(
+            config.features,
+            inputs["statistics"],
+            Path(assets),
+            config.data.missing,
+            [f.name for f in config.features if config.missing_words(f.name) is None],
+        )
+        graph.save(folder / GRAPH)
+    described = graph.describe()
+    (folder / FEATURES).write_text(json.dumps(described, indent=1) + "\n")
+
+    _loaded[str(folder / GRAPH)] = graph
+    try:
+        with runner.pipeline(config) as job:
+            _ = (
+                job
+                | "Ranges" >> beam.Create(ranges)
+                | "Transform" >> beam.ParDo(_WriteShard(config, folder / GRAPH))
+            )
+    finally:
+        _loaded.clear()
+    lost = [target for _, target, _, _ in ranges if not Path(target).is_file()]
+    if lost:
+        raise PipelineError(
+            f"the Beam job ended without {len(lost)} of {len(ranges)} shards, such as "
+            f"{lost[0]}. Do its workers reach this folder?"
+        )
+    for half in outputs["transformed_examples"].glob("*/.*"):
+        half.unlink()  # Its worker died; another one has written the shard.
+    summary = json.dumps({"rows": rows}, indent=1) + "\n"
+    (outputs["transformed_examples"] / "summary.json").write_text(summary)
+    ids = {name: d["size"] for name, d in described.items() if "size" in d}
+    return {"rows": sum(rows.values()), "splits": rows, "ids": ids}
+
+
+def _ranges(
+    source: Path, target: Path, rows: int, least: int
+) -> Iterator[tuple[str, str, int, int]]:
+    """Cuts a split into ranges of rows of about one size, one for each shard.
+
+    Yields:
+        (folder of examples, shard to write, first row, row to stop before).
+    """
+    shards = min(max(least, -(-rows // _SHARD_ROWS)), max(rows, 1))
+    for i in range(shards):
+        shard = target / f"transformed_examples-{i:05d}-of-{shards:05d}.tfrecord.gz"
+        yield str(source), str(shard), rows * i // shards, rows * (i + 1) // shards
+
+
+class _WriteShard(beam.DoFn):
+    """Transforms a range of rows, batch by batch, into one TFRecord shard."""
+
+    def __init__(self, config: Config, graph: Path):
+        self._features, self._tasks = config.features, config.tasks
+        self._rows_per_record = config.transform.rows_per_record
+        self._graph = str(graph)
+
+    def setup(self) -> None:
+        import tensorflow as tf
+
+        # The loaded object owns the tables, so it is kept and not only its function.
+        self._module = _loaded.get(self._graph) or tf.saved_model.load(self._graph)
+
+    def start_bundle(self) -> None:
+        # A shard each; what they do is in NumPy, TensorFlow and zlib for the most part.
+        self._threads = ThreadPoolExecutor(_THREADS)
+        self._writing: list[Future] = []
+
+    def process(self, element: tuple[str, str, int, int]) -> None:
+        self._writing.append(self._threads.submit(self._write, *element))
+
+    def finish_bundle(self) -> None:
+        with self._threads:
+            for shard in self._writing:
+                shard.result()
+
+    def _write(self, source: str, target: str, start: int, stop: int) -> None:
+        with whole(Path(target)) as part:
+            tfrecord.write(part, self._blocks(Path(source), start, stop))
+
+    def _blocks(self, source: Path, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Yields serialized examples, of one batch after the other."""
+        import tensorflow as tf
+
+        names = [feature.name for feature in self._features]
+        columns = [*names, *examples.label_columns(self._tasks)]
+        rows = 0
+        for batch in examples.read_batches(
+            source, columns=columns, start=start, stop=stop, dictionaries=True
+        ):
+            raw = examples.distinct_inputs(batch, self._features)
+            # The graph treats each string by itself, so it needs to see it once only.
+            transformed = self._module.transform(
+                {name: tf.constant(_fed(*values)) for name, values in raw.items()}
+            )
+            values = {
+                name: _rows(transformed[name].numpy(), where)
+                for name, (_, where) in raw.items()
+            }
+            values |= examples.labels(batch, self._tasks)
+            yield from tf_example.blocks(values, self._rows_per_record)
+            rows += batch.num_rows
+        if rows != stop - start:
+            raise PipelineError(
+                f"{source} must hold the rows {start} to {stop}. Received: {rows} of "
+                "them. The examples have changed since the job began; run it again"
+            )
+
+
+def _fed(values: np.ndarray, where: np.ndarray | None) -> np.ndarray:
+    """Distinct values in the shape in which the graph takes the feature."""
+    if where is None or where.ndim == 1:
+        return values
+    length = where.shape[1]
+    padding = [b""] * (-len(values) % length)
+    return np.append(values, padding).reshape(-1, length)
+
+
+def _rows(transformed: np.ndarray, where: np.ndarray | None) -> np.ndarray:
+    """The feature of each row, of what the graph made of the distinct values."""
+    return transformed if where is None else transformed.reshape(-1)[where]

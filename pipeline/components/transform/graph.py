@@ -1,0 +1,210 @@
+"""The transform graph: raw features -> what a model takes in, as one SavedModel.
+
+The same graph prepares the training data and serves inside the exported model, so
+that the two cannot differ. Missing values and the number of ids:
+
+| feature                     | raw                | transformed        | ids          |
+|-----------------------------|--------------------|--------------------|--------------|
+| categorical                 | string, "" missing | int64, 0 missing   | values + 1   |
+| categorical, `hash_buckets` | string, "" missing | int64, 0 missing   | hash_buckets |
+| ... with several hashes     | string, "" missing | int64, 0 missing   | 2^62         |
+| categorical, `capacity`     | string, "" missing | int64, 0 missing   | 2^62         |
+| numeric                     | float, NaN missing | float, 0.0 missing |              |
+| numeric, `buckets`          | float, NaN missing | int64, 0 missing   | buckets + 1  |
+| sequence                    | string, "" padding | int64, 0 padding   | those of `of`|
+
+Strings are first made the texts that training knows; see `text_graph`.
+All are (batch,), a sequence is (batch, max_length). A value that the vocabulary lacks
+has id 0, like a missing one, or with `oov_buckets` an id behind the vocabulary's. Of
+2^62 ids the model makes rows of a table.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from pipeline.components.transform import text_graph, vocabulary
+from pipeline.components.transform.vocabulary import Vocabulary
+from pipeline.config.data import MISSING_WORDS
+from pipeline.config.features import CategoricalFeature, Feature, NumericFeature
+from pipeline.config.features import Vocabulary as Limits
+from pipeline.errors import PipelineError
+
+_MANY = 2**62
+
+
+class TransformGraph:
+    """One function, `transform({name: raw}) -> {name: tensor}`, and what it needs.
+
+    Args:
+        features: The `features` section of a config.
+        vocabularies: {table: vocabulary} of the categorical features that have one.
+        moments: {numeric feature: statistics of the train split}.
+        missing: The texts that stand for no value, beside the empty one.
+        verbatim: The features whose texts count as they are written.
+    """
+
+    def __init__(
+        self,
+        features: Sequence[Feature],
+        vocabularies: Mapping[str, Vocabulary],
+        moments: Mapping[str, Mapping],
+        missing: Sequence[str] = MISSING_WORDS,
+        verbatim: Collection[str] = (),
+    ):
+        self._features = {feature.name: feature for feature in features}
+        self._vocabularies = vocabularies
+        self._moments = moments
+        self._missing = missing
+        self._read = [
+            f.name for f in features if f.kind != "numeric" and f.name not in verbatim
+        ]
+        self.transform = tf.function(
+            self._transform, input_signature=[raw_specs(features)], autograph=False
+        )
+
+    def save(self, path: Path) -> None:
+        """Saves the function, and no more, as a SavedModel."""
+        module = tf.Module()
+        module.transform = self.transform
+        # Tells `tfmtl.export` that each feature is made of its own input alone.
+        module.transform_each = self.transform
+        # What a SavedModel must hold has to be reachable by attributes.
+        module.tables = [v.table for v in self._vocabularies.values()]
+        tf.saved_model.save(module, str(path))
+
+    def _transform(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        texts = {name: raw[name] for name in self._read}
+        raw = {**raw, **text_graph.canonical(texts, self._missing)}
+        outputs = {}
+        for name, feature in self._features.items():
+            if feature.kind == "numeric":
+                outputs[name] = _scale(feature, raw[name], self._moments.get(name, {}))
+            elif feature.kind == "sequence":
+                outputs[name] = self._ids(self._features[feature.of], raw[name])
+            else:
+                outputs[name] = self._ids(feature, raw[name])
+        return outputs
+
+    def _ids(self, feature: CategoricalFeature, values: tf.Tensor) -> tf.Tensor:
+        if feature.by_vocabulary:
+            known = self._vocabularies[feature.table_name]
+            ids = known.lookup(values)
+            if feature.oov_buckets:
+                others = tf.strings.to_hash_bucket_fast(values, _MANY)
+                unknown = (ids == 0) & (values != "")
+                ids = tf.where(unknown, known.size + others, ids)
+            return ids
+        one_row = feature.hash_buckets and feature.num_hashes == 1
+        buckets = feature.hash_buckets if one_row else _MANY
+        ids = 1 + tf.strings.to_hash_bucket_fast(values, buckets - 1)
+        return tf.where(values == "", tf.zeros_like(ids), ids)
+
+    def describe(self) -> dict[str, dict]:
+        """What each feature is for the model.
+
+        `size` counts the ids of a vocabulary and the rows of other tables, with 0.
+        """
+        described = {}
+        for name, feature in self._features.items():
+            if feature.kind == "sequence":
+                of, length = feature.of, feature.max_length
+                described[name] = {"kind": "sequence", "of": of, "max_length": length}
+            elif feature.kind == "numeric" and not feature.buckets:
+                described[name] = {"kind": "numeric"}
+            else:
+                if feature.kind == "numeric":
+                    size = feature.buckets + 1
+                elif feature.by_vocabulary:
+                    size = self._vocabularies[feature.table_name].size
+                else:
+                    size = feature.hash_buckets or feature.capacity + 1
+                described[name] = {"kind": "categorical", "size": size}
+        return described
+
+
+def raw_specs(features: Sequence[Feature]) -> dict[str, tf.TensorSpec]:
+    """What the graph takes in: {feature: spec}."""
+    specs = {}
+    for feature in features:
+        shape = [None, feature.max_length] if feature.kind == "sequence" else [None]
+        dtype = tf.float32 if feature.kind == "numeric" else tf.string
+        # Signatures call an input by its spec's name.
+        specs[feature.name] = tf.TensorSpec(shape, dtype, feature.name)
+    return specs
+
+
+def build(
+    features: Sequence[Feature],
+    statistics: Path,
+    assets: Path,
+    missing: Sequence[str] = MISSING_WORDS,
+    verbatim: Collection[str] = (),
+) -> TransformGraph:
+    """Makes the graph from the statistics of the train split.
+
+    Args:
+        features: The `features` section of a config.
+        statistics: A folder with `moments.json` and `vocabulary/{feature}/*.parquet`.
+        assets: A folder for vocabulary files. A saved graph has its own copies.
+        missing: See `TransformGraph`.
+        verbatim: See `TransformGraph`.
+
+    Raises:
+        PipelineError: If the train split has no values for a feature.
+    """
+    moments = json.loads((statistics / "moments.json").read_text())
+    vocabularies = {}
+    for i, feature in enumerate(features):
+        if isinstance(feature, NumericFeature):
+            scaled = feature.buckets or feature.scaling != "none"
+            if scaled and not moments[feature.name]["count"]:
+                raise PipelineError(
+                    f"features.{i}: scaling needs numbers in the train split. "
+                    f"Received: column {feature.name!r}, which has none. Leave the "
+                    "feature out, or mend the logs"
+                )
+        elif isinstance(feature, CategoricalFeature) and feature.by_vocabulary:
+            table = feature.table_name
+            if table in vocabularies:
+                continue
+            limits = feature.vocabulary or Limits()
+            counts = [
+                statistics / "vocabulary" / other.name
+                for other in features
+                if getattr(other, "table_name", None) == table
+            ]
+            values = vocabulary.read(counts, limits)
+            if not len(values):
+                raise PipelineError(
+                    f"features.{i}: a vocabulary needs a value that the train split "
+                    f"has {limits.min_count} times (min_count). Received: column "
+                    f"{feature.name!r}, which has none. Leave the feature out, lower "
+                    "min_count, or mend the logs"
+                )
+            vocabularies[table] = Vocabulary(values, assets / f"{table}.txt")
+    return TransformGraph(features, vocabularies, moments, missing, verbatim)
+
+
+def _scale(feature: NumericFeature, values: tf.Tensor, moments: Mapping) -> tf.Tensor:
+    """Standardises a numeric feature (batch,) or cuts it into buckets."""
+    known = tf.math.is_finite(values)
+    values = tf.where(known, values, tf.zeros_like(values))
+    if feature.buckets:
+        # Of the 1001 quantiles, those nearest to 1/buckets, 2/buckets, ...
+        parts = np.arange(1, feature.buckets) / feature.buckets
+        edges = np.float32(moments["quantiles"])[np.rint(parts * 1000).astype(int)]
+        ids = 1 + tf.searchsorted(edges, values, side="right", out_type=tf.int64)
+        return tf.where(known, ids, tf.zeros_like(ids))
+    if feature.scaling == "zscore":
+        mean, std = moments["mean"], moments["std"]
+    elif feature.scaling == "log1p_zscore":
+        values = tf.math.log1p(tf.maximum(values, 0.0))
+        mean, std = moments["log1p_mean"], moments["log1p_std"]
+    else:
+        mean, std = 0.0, 1.0
+    scaled = (values - mean) / (std or 1.0)
+    return tf.where(known, scaled, tf.zeros_like(scaled))

@@ -1,0 +1,63 @@
+"""The texts of values (`pipeline.logs.texts`) in TensorFlow, for the served graph.
+
+A caller of a REST API sends what stands in its own tables: "5.0" for an id, "True".
+Most texts are what they should be already, so that a request is only looked through.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+
+from pipeline.logs.texts import BOOLEANS, SCIENTIFIC, WHOLE, WHOLE_TEXT
+
+
+def canonical(
+    texts: Mapping[str, tf.Tensor], missing: Sequence[str]
+) -> dict[str, tf.Tensor]:
+    """Rewrites texts as `texts.canonical` does; what is missing becomes "".
+
+    Args:
+        texts: {name: string tensor}.
+        missing: The texts that stand for no value, beside the empty one.
+
+    Returns:
+        {name: string tensor of the same shape}.
+    """
+    if not texts:
+        return {}
+    # All together: an operation on a few strings costs more than the strings.
+    flat = tf.concat([tf.reshape(text, [-1]) for text in texts.values()], 0)
+    words = "|".join(map(re.escape, (*missing, *BOOLEANS)))
+    other = f"{WHOLE}|{SCIENTIFIC}|^(?:{words})$"
+
+    def rewritten():
+        sizes = [tf.size(text) for text in texts.values()]
+        parts = tf.split(_rewritten(flat, missing), sizes, num=len(texts))
+        return {
+            name: tf.reshape(part, tf.shape(texts[name]))
+            for name, part in zip(texts, parts, strict=True)
+        }
+
+    return tf.cond(
+        tf.reduce_any(tf.strings.regex_full_match(flat, other)),
+        rewritten,
+        lambda: dict(texts),
+    )
+
+
+def _rewritten(texts: tf.Tensor, missing: Sequence[str]) -> tf.Tensor:
+    texts = tf.strings.regex_replace(texts, WHOLE, WHOLE_TEXT)
+    for text, plain in (BOOLEANS | dict.fromkeys(missing, "")).items():
+        texts = tf.where(texts == text, plain, texts)
+    scientific = tf.strings.regex_full_match(texts, SCIENTIFIC)
+    numbers = tf.strings.to_number(tf.where(scientific, texts, "0"), tf.float64)
+    whole = (numbers == tf.floor(numbers)) & (tf.abs(numbers) < 2.0**53)
+    integers = tf.as_string(tf.cast(tf.where(whole, numbers, 0.0), tf.int64))
+    written = tf.as_string(numbers, precision=17, shortest=True)
+    for digits in (16, 15):
+        fewer = tf.as_string(numbers, precision=digits, shortest=True)
+        same = tf.strings.to_number(fewer, tf.float64) == numbers
+        written = tf.where(same, fewer, written)
+    written = tf.where(whole, integers, written)
+    return tf.where(scientific, written, texts)

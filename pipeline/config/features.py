@@ -1,0 +1,109 @@
+"""The `features` section of a config: which columns a model reads, and as what."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.config.data import Name, Section
+
+# Key of a categorical feature -> the kind of table that it belongs to.
+_NEEDS = {
+    "oov_buckets": "vocabulary",
+    "num_hashes": "hash_buckets",
+    "min_score": "capacity",
+    "decay": "capacity",
+    "pass_steps": "capacity",
+}
+
+
+class Vocabulary(Section):
+    """Values seen at least `min_count` times in the train split, at most `max_size`."""
+
+    min_count: Annotated[int, Field(ge=1)] = 1
+    max_size: Annotated[int, Field(ge=1)] | None = None
+
+
+class CategoricalFeature(Section):
+    """A column of one value a row, and which rows of a table its values have.
+
+    By `vocabulary`, the default: a value that it lacks counts as missing, or shares one
+    of `oov_buckets` rows. By `hash_buckets`: a value has `num_hashes` rows, added up.
+    By `capacity`: so many values have a row, those seen most in training; `min_score`,
+    `decay` and `pass_steps` say how, see `tfmtl.Categorical`. Features of one `table`
+    share it, and its vocabulary.
+    """
+
+    kind: Literal["categorical"]
+    name: Name
+    vocabulary: Vocabulary | None = None
+    oov_buckets: Annotated[int, Field(ge=0)] = 0
+    hash_buckets: Annotated[int, Field(ge=2)] | None = None
+    num_hashes: Annotated[int, Field(ge=1)] = 1
+    capacity: Annotated[int, Field(ge=1)] | None = None
+    min_score: Annotated[float, Field(ge=0)] = 2.0
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.99
+    pass_steps: Annotated[int, Field(ge=1)] = 1000
+    table: Name | None = None
+    embedding_dim: Annotated[int, Field(ge=1)] = 16
+
+    @property
+    def by_vocabulary(self) -> bool:
+        """Whether the values of the train split have the ids 1, 2, ..."""
+        return not (self.hash_buckets or self.capacity)
+
+    @property
+    def table_name(self) -> str:
+        """Name of the table, which other features may share."""
+        return self.table or self.name
+
+    @model_validator(mode="after")
+    def _check(self) -> "CategoricalFeature":
+        kinds = ("vocabulary", "hash_buckets", "capacity")
+        given = [f"`{kind}`" for kind in kinds if getattr(self, kind)]
+        if len(given) > 1:
+            raise ValueError(f"give one of {' and '.join(given)}, not both")
+        for key, kind in _NEEDS.items():
+            fits = self.by_vocabulary if kind == "vocabulary" else getattr(self, kind)
+            # Not `model_fields_set`: a config that was dumped and read has set all.
+            changed = getattr(self, key) != type(self).model_fields[key].default
+            if changed and not fits:
+                raise ValueError(f"`{key}` needs a table by `{kind}`")
+        return self
+
+
+class NumericFeature(Section):
+    """A column of one number a row, standardised, or cut into quantile `buckets`."""
+
+    kind: Literal["numeric"]
+    name: Name
+    scaling: Literal["zscore", "log1p_zscore", "none"] = "zscore"
+    buckets: Annotated[int, Field(ge=2, le=1000)] | None = None
+    embedding_dim: Annotated[int, Field(ge=1)] = 8
+
+
+class SequenceFeature(Section):
+    """A list of values a row, which share the vocabulary and the table of feature `of`.
+
+    The last `max_length` values count. In a CSV the values stand in one field, with
+    `separator` between them. Their embeddings become one by `pooling`; for
+    "target_attention" they are compared with feature `target`, by default `of`.
+    """
+
+    kind: Literal["sequence"]
+    name: Name
+    of: str
+    max_length: Annotated[int, Field(ge=1)] = 20
+    separator: str = "|"
+    pooling: Literal["mean", "sum", "target_attention"] = "mean"
+    target: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "SequenceFeature":
+        if self.target and self.pooling != "target_attention":
+            raise ValueError("`target` needs `pooling: target_attention`")
+        return self
+
+
+Feature = Annotated[
+    CategoricalFeature | NumericFeature | SequenceFeature, Field(discriminator="kind")
+]

@@ -1,0 +1,1 @@
+"""Logs of every format, read as Arrow record batches with the types of the config."""

@@ -1,0 +1,241 @@
+"""Columns of logs take the types that the examples have; misfits are told row by row.
+
+| type in the config | column of the examples                                    |
+|--------------------|-----------------------------------------------------------|
+| string             | string, as `pipeline.logs.texts` writes it                |
+| float              | float64: true is 1, a duration seconds; "NA", "?" are null|
+| list               | list<string>                                              |
+| any                | its own type, one value a row                             |
+| (not named)        | its own type                                              |
+
+Null is missing; so are NaN and an empty string, in every format. Each function works on
+a whole column and looks at single values only where that fails.
+"""
+
+import json
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.config.data import MISSING_WORDS
+from pipeline.logs import column_types, texts
+
+# {row: what is wrong with its value}
+Misfits = dict[int, str]
+_NOT_NUMBERS = {"", "?", *(word.lower() for word in MISSING_WORDS)}
+_BOOLEANS = {"true": 1.0, "false": 0.0}
+
+
+class Column(NamedTuple):
+    """A column of the examples.
+
+    Attributes:
+        name: Its name in the logs and in the examples.
+        kind: "string", "float", "list", "any" or "own" (the config does not name it).
+        type: The Arrow type that it gets.
+        separator: Between the values of a list that is written as one string.
+        missing: The texts that stand for no value; None where a text counts as it is
+            written.
+    """
+
+    name: str
+    kind: str
+    type: pa.DataType
+    separator: str | None = None
+    missing: tuple[str, ...] | None = MISSING_WORDS
+
+
+def cast(
+    batch: pa.RecordBatch, columns: list[Column]
+) -> tuple[pa.RecordBatch, Misfits]:
+    """Gives the columns their types; a misfit is null in the result.
+
+    Args:
+        batch: Rows as a source has them; a column that it lacks is all null.
+        columns: The columns of the result.
+    """
+    arrays, misfits = [], {}
+    for column in columns:
+        if column.name not in batch.schema.names:
+            arrays.append(pa.nulls(batch.num_rows, column.type))
+            continue
+        array, wrong = _cast(batch.column(column.name), column)
+        arrays.append(array)
+        for row, reason in wrong.items():
+            misfits.setdefault(row, f"column {column.name!r}: {reason}")
+    schema = pa.schema([(column.name, column.type) for column in columns])
+    return pa.RecordBatch.from_arrays(arrays, schema=schema), misfits
+
+
+def whole_forms(
+    batch: pa.RecordBatch, columns: list[Column]
+) -> frozenset[tuple[str, str]]:
+    """How texts write whole numbers: (column, "5" or "5.0") of what there is.
+
+    Args:
+        batch: Rows as a source has them.
+        columns: The columns of the result; those that are verbatim are left out.
+    """
+    found = set()
+    for column in columns:
+        if column.kind != "string" or column.missing is None:
+            continue
+        if column.name in batch.schema.names:
+            array = column_types.plain(batch.column(column.name))
+            if column_types.is_text(array.type):
+                forms = texts.whole_forms(_utf8(array)[0])
+                found |= {(column.name, form) for form in forms}
+    return frozenset(found)
+
+
+def own_type(array: pa.Array, kind: str) -> pa.DataType:
+    """The type of an "any" or "own" column, as far as these values tell."""
+    array = column_types.plain(array)
+    if kind == "any":
+        array, _ = _single(array)
+    if column_types.is_list(array.type):
+        return pa.list_(own_type(array.flatten(), "own"))
+    if column_types.is_text(array.type):
+        return pa.binary() if _utf8(array)[1] else pa.string()
+    return array.type
+
+
+def _cast(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
+    array = column_types.plain(array)
+    if column.kind == "list":
+        return _items(array, column)
+    if column.kind != "own":
+        array, wrong = _single(array)
+        cast_, more = _scalar(array, column)
+        return cast_, {**more, **wrong}
+    if column.type == column_types.STRINGS:
+        return _items(array, column._replace(missing=None))
+    return _scalar(array, column._replace(missing=None))
+
+
+def _scalar(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
+    if column.kind == "float":
+        return _number(array, column.missing or ())
+    if column.type == pa.string():
+        return _text(array, column.missing)
+    array = array.cast(column.type, safe=False)
+    if pa.types.is_floating(array.type):
+        array = texts.null_where(array, pc.is_nan(array))
+    return array, {}
+
+
+def _single(array: pa.Array) -> tuple[pa.Array, Misfits]:
+    """Lists of at most one item become that item."""
+    if not column_types.is_list(array.type):
+        return array, {}
+    counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+    first = np.cumsum(counts) - counts
+    where = pa.array(first, mask=counts == 0)
+    reason = "{} values where one is expected"
+    wrong = {int(i): reason.format(counts[i]) for i in np.flatnonzero(counts > 1)}
+    return array.flatten().take(where), wrong
+
+
+def _items(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
+    """Any column -> list<string>; a string is split where a separator is given."""
+    if not column_types.is_list(array.type):
+        array, wrong = _text(array, None)
+        if column.separator is None:
+            counts = pc.is_valid(array).to_numpy(zero_copy_only=False)
+            offsets = pa.array(np.append(0, np.cumsum(counts)).astype(np.int32))
+            array = pa.ListArray.from_arrays(
+                offsets, array.drop_null(), mask=pc.is_null(array)
+            )
+        else:
+            array = pc.split_pattern(array, column.separator).cast(column_types.STRINGS)
+    else:
+        wrong = {}
+    counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+    strings, more = _text(column_types.plain(array.flatten()), column.missing)
+    row = np.repeat(np.arange(len(array)), counts)
+    wrong = {**{int(row[item]): reason for item, reason in more.items()}, **wrong}
+    offsets = pa.array(np.append(0, np.cumsum(counts)).astype(np.int32))
+    items = pc.fill_null(strings, "")
+    return pa.ListArray.from_arrays(offsets, items, mask=pc.is_null(array)), wrong
+
+
+def _text(array: pa.Array, missing: tuple[str, ...] | None) -> tuple[pa.Array, Misfits]:
+    """Any column of single values -> string; an empty one is null."""
+    wrong: Misfits = {}
+    if pa.types.is_nested(array.type):
+        values = [
+            None if v is None else json.dumps(v, default=str) for v in array.to_pylist()
+        ]
+        return pa.array(values, pa.string()), wrong
+    typed = not column_types.is_text(array.type)
+    strings, wrong = (texts.of(array), {}) if typed else _utf8(array)
+    if not typed:
+        array = strings
+    if missing is None:
+        return texts.null_where(strings, pc.equal(strings, "")), wrong
+    lost = texts.lost_digits(array)
+    if not typed:
+        strings = texts.canonical(strings, missing)
+    reason = "{}: a float of this size has lost digits; write an integer or a text"
+    wrong |= {int(row): reason.format(array[int(row)].as_py()) for row in lost}
+    return strings, wrong
+
+
+def _number(array: pa.Array, missing: tuple[str, ...]) -> tuple[pa.Array, Misfits]:
+    """Any column of single values -> float64; NaN is null."""
+    wrong: Misfits = {}
+    if pa.types.is_duration(array.type):
+        array = texts.seconds(array)
+    if not column_types.is_numeric(array.type):
+        strings, wrong = _text(array, None)
+        try:
+            array = strings.cast(pa.float64())
+        except pa.ArrowInvalid:
+            array, more = _parsed(strings, missing)
+            wrong = {**more, **wrong}
+    numbers = array.cast(pa.float64(), safe=False)
+    return texts.null_where(numbers, pc.is_nan(numbers)), wrong
+
+
+def _parsed(strings: pa.Array, missing: tuple[str, ...]) -> tuple[pa.Array, Misfits]:
+    """Numbers from strings of which some are none; each distinct one is read once."""
+    encoded = strings.dictionary_encode()
+    distinct = encoded.dictionary.to_pylist()
+    numbers = [None if value in missing else _parse(value) for value in distinct]
+    bad = [number is False for number in numbers]
+    values = pa.array([None if b else n for n, b in zip(numbers, bad, strict=True)])
+    is_bad = pc.fill_null(pa.array(bad, pa.bool_()).take(encoded.indices), False)
+    rows = np.flatnonzero(is_bad.to_numpy(zero_copy_only=False))
+    wrong = {int(i): f"{strings[i].as_py()!r} is not a number" for i in rows}
+    return values.cast(pa.float64()).take(encoded.indices), wrong
+
+
+def _parse(value: str) -> float | bool | None:
+    """The number; None where the word stands for a missing one; False for no number."""
+    word = value.strip().lower()
+    if word in _NOT_NUMBERS:
+        return None
+    if word in _BOOLEANS:
+        return _BOOLEANS[word]
+    try:
+        # Python reads 1_000, which no other tool does.
+        return False if "_" in word else float(word)
+    except ValueError:
+        return False
+
+
+def _utf8(array: pa.Array) -> tuple[pa.Array, Misfits]:
+    """Bytes or strings -> string; null where the bytes are not UTF-8."""
+    try:
+        return array.cast(pa.string()), {}
+    except pa.ArrowInvalid:
+        values = array.to_pylist()
+    wrong = {}
+    for row, value in enumerate(values):
+        try:
+            values[row] = None if value is None else value.decode()
+        except UnicodeDecodeError:
+            values[row], wrong[row] = None, f"{value!r} is not UTF-8"
+    return pa.array(values, pa.string()), wrong

@@ -1,0 +1,341 @@
+"""Logs: which files there are, and their rows as Arrow record batches.
+
+A source is a file, or a part of it: some row groups of a Parquet file, or a range of a
+large CSV or JSON Lines file that starts and ends with a line. It is read as a stream of
+chunks of at most `CHUNK_ROWS` rows, so memory does not grow with the file. A record
+that cannot be parsed is handed over beside the rows; a file that cannot be read to its
+end is an error, since nobody knows how many rows are lost.
+
+Files are found and opened by Beam's file systems only, so a path may be local,
+`gs://`, `s3://`, `hdfs://` or of any scheme that a file system is registered for.
+"""
+
+import contextlib
+import glob
+import io
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
+from apache_beam.io.filesystems import FileSystems
+
+from pipeline.config.data import Reading
+from pipeline.errors import PipelineError
+from pipeline.logs import csv, formats
+from pipeline.logs.csv import Dialect, NotUtf8
+
+_EXTENSIONS = {
+    "csv": "csv|tsv",
+    "jsonl": "jsonl|ndjson|json",
+    "parquet": "parquet|pq",
+    "tfrecord": "tfrecords?",
+}
+# A ValueError or an ImportError: no file system for such paths is installed.
+_CANNOT_LIST = (BeamIOError, OSError, ValueError, ImportError)
+_COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+_NOT_READ = r"\.(xz|lzma|zip|7z|lz4|br|snappy|deflate|Z)$"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file, or a part of it.
+
+    Attributes:
+        path: Its name, as Beam's file systems take it.
+        format: "csv", "jsonl", "parquet" or "tfrecord".
+        size: Bytes.
+        split: "train", "valid" or "test" where the config gives the splits.
+        dialect: How a CSV is written.
+        row_groups: The row groups of a Parquet file that are read; None for all.
+        start: The byte at which the part of a CSV or JSON Lines file starts.
+        stop: The byte before which it ends; None for the end of the file.
+        line: The number of its first line in the file.
+    """
+
+    path: str
+    format: str
+    size: int
+    split: str | None = None
+    dialect: Dialect = Dialect()
+    row_groups: tuple[int, ...] | None = None
+    start: int = 0
+    stop: int | None = None
+    line: int = 1
+
+    @property
+    def compression(self) -> str | None:
+        """The codec of the whole file, told by its name; None if there is none."""
+        for extension, codec in _COMPRESSED.items():
+            if self.path.endswith(extension) and self.format != "parquet":
+                return codec
+        return None
+
+
+def find(
+    patterns: Iterable[tuple[str, str, str | None]], reading: Reading
+) -> list[Source]:
+    """Finds the files of glob patterns, in the order of their names.
+
+    Files whose names start with "." or "_" are not logs but marks of those that wrote
+    them, such as `_SUCCESS`.
+
+    Args:
+        patterns: (YAML path for messages, glob pattern, split or None).
+        reading: The format, where the files' names do not tell it, and how CSVs are
+            written.
+
+    Raises:
+        PipelineError: If a pattern matches nothing, or a file's format is unknown, or
+            a file is a folder, empty where its format allows no such, or belongs to two
+            splits.
+    """
+    found: dict[str, Source] = {}
+    problems = []
+    for where, pattern, split in patterns:
+        try:
+            _check_permission(pattern)
+            files = _match(pattern)
+        except _CANNOT_LIST as error:
+            problems.append(f"{where}: {pattern!r} cannot be listed: {error}")
+            continue
+        files = [f for f in files if not _name(f.path).startswith((".", "_"))]
+        if not files:
+            problems.append(
+                f"{where}: no file matches {pattern!r}. A relative path starts at the "
+                "working directory; the files of a folder are 'folder/*'"
+            )
+        for file in files:
+            kind = reading.format or _format(file.path)
+            earlier = found.get(file.path)
+            if os.path.isdir(file.path):
+                problems.append(
+                    f"{where}: {file.path} is a folder. Its files are '{file.path}/*'"
+                )
+            elif codec := re.search(_NOT_READ, file.path):
+                problems.append(
+                    f"{where}: {file.path}: {codec[0]} files are not read. Compress by "
+                    f"one of {', '.join(_COMPRESSED)}"
+                )
+            elif kind is None:
+                problems.append(
+                    f"data.format: cannot tell the format of {file.path} by its name. "
+                    f"Give one of {', '.join(_EXTENSIONS)}"
+                )
+            elif not file.size_in_bytes and not _may_be_empty(kind, file.path, reading):
+                problems.append(
+                    f"{where}: {file.path} is empty, as after an upload that failed. "
+                    "Write it anew, or keep it out of the pattern"
+                )
+            elif earlier and earlier.split != split:
+                problems.append(
+                    f"{where}: {file.path} is in the split {earlier.split!r} too"
+                )
+            else:
+                dialect = _dialect(file.path, reading)
+                source = Source(file.path, kind, file.size_in_bytes, split, dialect)
+                found[file.path] = source
+    if problems:
+        raise PipelineError("\n".join(problems))
+    return sorted(found.values(), key=lambda source: source.path)
+
+
+def versions(patterns: Iterable[str]) -> list[tuple[str, int, float | None]]:
+    """Files of glob patterns: path, size and time of the last change, where known.
+
+    Raises:
+        PipelineError: If a pattern cannot be listed.
+    """
+    found = set()
+    for pattern in patterns:
+        try:
+            files = _match(pattern)
+        except _CANNOT_LIST as error:
+            raise PipelineError(f"{pattern!r} cannot be listed: {error}") from error
+        found |= {(f.path, f.size_in_bytes, f.last_updated_in_seconds) for f in files}
+    return sorted(found)
+
+
+def listed_columns(source: Source) -> dict[str, pa.DataType] | None:
+    """The columns that a file's head or foot lists; None in formats without such.
+
+    A CSV's are all strings.
+    """
+    if source.format == "csv":
+        return dict.fromkeys(_csv_names(source), pa.string())
+    if source.format == "parquet":
+        with opened(source) as stream:
+            schema = pq.read_schema(stream)
+        return dict(zip(schema.names, schema.types, strict=True))
+    return None
+
+
+def read(source: Source, columns: list[str] | None = None) -> Iterator[formats.Chunk]:
+    """Yields the rows of a source.
+
+    Args:
+        source: What to read.
+        columns: The columns wanted; JSON Lines and TFRecord yield all the same.
+
+    Raises:
+        PipelineError: If the file cannot be read to its end.
+    """
+    if source.format == "csv":
+        yield from _read_csv(source, columns)
+        return
+    with opened(source) as stream:
+        if source.format == "parquet":
+            yield from formats.read_parquet(stream, source.row_groups, columns)
+        elif source.format == "jsonl":
+            yield from formats.read_jsonl(stream, source.line)
+        else:
+            yield from formats.read_tfrecord(stream)
+
+
+def _read_csv(source: Source, columns: list[str] | None) -> Iterator[formats.Chunk]:
+    names = _csv_names(source) if source.start else None
+    last, lost = 0, set()  # The last row and the records that are handed over.
+    for by_bytes in (False, True):
+        try:
+            with opened(source, NotUtf8) as stream:
+                for chunk in csv.read(
+                    stream, source.dialect, columns, names, source.line, by_bytes
+                ):
+                    new = chunk.positions > last
+                    if not new.all():
+                        rows = chunk.rows.filter(pa.array(new))
+                        chunk = chunk._replace(
+                            rows=rows, positions=chunk.positions[new]
+                        )
+                    unparsed = [r for r in chunk.unparsed if r.position not in lost]
+                    yield chunk._replace(unparsed=unparsed)
+                    last = max(last, chunk.positions.max(initial=0))
+                    lost |= {record.position for record in unparsed}
+            return
+        except NotUtf8:
+            continue  # once again, by bytes
+
+
+def _csv_names(source: Source) -> list[str]:
+    if source.dialect.columns:
+        return list(source.dialect.columns)
+    with opened(replace(source, start=0, stop=None)) as stream:
+        return csv.header(stream, source.dialect)
+
+
+@contextlib.contextmanager
+def opened(source: Source, *but: type[Exception]) -> Iterator[Any]:
+    """Opens a file; what goes wrong while it is read becomes an error about it.
+
+    Args:
+        source: The file.
+        but: Exceptions that are let through.
+    """
+    try:
+        with _open(source) as stream:
+            yield stream
+    except but:
+        raise
+    except (OSError, EOFError, ValueError, pa.ArrowException, BeamIOError) as error:
+        raise PipelineError(
+            f"{source.path}: cannot be read to its end as {source.format}: {error}. "
+            "Write the file anew, or keep it out of `data.logs`"
+        ) from error
+
+
+def _match(pattern: str) -> list[FileMetadata]:
+    # Beam finds nothing by a glob that names no folder.
+    pattern = pattern if "/" in pattern else f"./{pattern}"
+    return FileSystems.match([pattern])[0].metadata_list
+
+
+def _check_permission(pattern: str) -> None:
+    """Raises a PermissionError if a local folder of a glob may not be listed.
+
+    To a glob such a folder is empty, and its files would be left out in silence.
+    """
+    if "://" in pattern:
+        return
+    folder = os.path.dirname(pattern)
+    folders: Iterable[str] = [folder or "."]
+    if glob.has_magic(folder):
+        _check_permission(folder)
+        folders = glob.iglob(folder, recursive=True)
+    for path in folders:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if glob.has_magic(pattern):
+                os.scandir(path).close()
+            else:
+                os.stat(pattern)
+
+
+def _may_be_empty(format: str, path: str, reading: Reading) -> bool:
+    """Whether a file without a byte is a log without rows, as Beam and Spark write."""
+    headless = format in ("jsonl", "tfrecord") or (format == "csv" and reading.columns)
+    return bool(headless) and not path.endswith(tuple(_COMPRESSED))
+
+
+def _name(path: str) -> str:
+    return re.split(r"[/\\]", path)[-1]
+
+
+def _format(path: str) -> str | None:
+    name = _name(path).lower()
+    for format, extensions in _EXTENSIONS.items():
+        if re.search(rf"\.({extensions})(?=[.-]|$)", name):
+            return format
+    return None
+
+
+def _dialect(path: str, reading: Reading) -> Dialect:
+    tabs = re.search(r"\.tsv(?=[.-]|$)", _name(path).lower())
+    return Dialect(
+        reading.delimiter or ("\t" if tabs else ","),
+        reading.quote,
+        tuple(reading.columns) if reading.columns else None,
+        reading.strip,
+        reading.multiline,
+    )
+
+
+def _open(source: Source) -> Any:
+    # Arrow's decompressors are used, not Beam's, as those take a file that was cut off
+    # for a whole one.
+    plain = FileSystems.open(
+        source.path, compression_type=CompressionTypes.UNCOMPRESSED
+    )
+    if source.compression:
+        file = pa.PythonFile(plain, mode="r")
+        plain = pa.CompressedInputStream(file, source.compression)
+    elif source.format == "parquet":
+        return plain
+    elif source.start or source.stop is not None:
+        plain.seek(source.start)
+        plain = _Range(plain, source.stop)
+    return plain if hasattr(plain, "peek") else io.BufferedReader(plain, 1 << 20)
+
+
+class _Range(io.RawIOBase):
+    """What is left of an open file, up to a byte."""
+
+    def __init__(self, stream: Any, stop: int | None):
+        self.stream, self.stop = stream, stop
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size = len(buffer)
+        if self.stop is not None:
+            size = min(size, self.stop - self.stream.tell())
+        data = self.stream.read(size)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self.stream.close()
+        super().close()

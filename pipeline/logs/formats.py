@@ -1,0 +1,207 @@
+"""Readers of logs by format: an open file -> chunks of rows. CSV: see `csv_log`.
+
+A record that cannot be parsed is handed over beside the rows. A file that cannot be
+read to its end raises, since nobody knows how many rows are lost.
+"""
+
+import json
+import re
+import struct
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+import google_crc32c
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.logs import texts
+
+CHUNK_ROWS = 32_768
+_LONG_NUMBER = re.compile(rb"\d{19}")
+_BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Unparsed(NamedTuple):
+    """A record that is no row: where it stands, why, what it is, how many lines."""
+
+    position: int
+    reason: str
+    record: Any
+    lines: int = 1
+
+
+class Chunk(NamedTuple):
+    """At most `CHUNK_ROWS` rows.
+
+    Attributes:
+        rows: The rows, with the types that the file has; strings may be bytes.
+        positions: int64 (rows,). Where they stand in the file, counted from 1: the
+            line, or first line, of CSV (where blank ones do not count) and JSON Lines;
+            the row or record of others.
+        unparsed: Records that are no rows.
+    """
+
+    rows: pa.RecordBatch
+    positions: np.ndarray
+    unparsed: list[Unparsed]
+
+
+def check_text(stream: BinaryIO) -> None:
+    """Raises a ValueError for a file that starts as no UTF-8 text does."""
+    head = stream.peek(2)[:60]
+    # Of UTF-16, every second byte of plain text is 0.
+    if head.startswith(_BYTE_ORDER_MARKS) or 3 * head.count(0) > len(head):
+        raise ValueError(f"the file is not UTF-8 text. It starts with {head[:20]!r}")
+
+
+def read_jsonl(stream: BinaryIO, line: int = 1) -> Iterator[Chunk]:
+    """Reads JSON Lines: an object a line; a key that it lacks is null.
+
+    Args:
+        stream: The file, or a part of it that starts with a line.
+        line: The number of the stream's first line in the file.
+    """
+    check_text(stream)
+    rows, positions, unparsed = [], [], []
+    for position, text in enumerate(stream, line):
+        if not text.strip():
+            continue
+        try:
+            row = _json(text)
+            if not isinstance(row, dict):
+                raise ValueError("another value")
+        except (ValueError, RecursionError) as error:
+            record = text.decode(errors="backslashreplace").rstrip("\n")
+            unparsed.append(Unparsed(position, f"not a JSON object: {error}", record))
+            continue
+        rows.append(row)
+        positions.append(position)
+        if len(rows) == CHUNK_ROWS:
+            yield Chunk(_from_objects(rows), np.array(positions), unparsed)
+            rows, positions, unparsed = [], [], []
+    if rows or unparsed:
+        yield Chunk(_from_objects(rows), np.array(positions, np.int64), unparsed)
+
+
+def _json(text: bytes) -> Any:
+    # orjson is several times faster, but makes floats of integers of over 64 bits, and
+    # refuses NaN and halves of surrogate pairs.
+    if not _LONG_NUMBER.search(text):
+        try:
+            return orjson.loads(text)
+        except ValueError:
+            pass
+    return json.loads(text.removeprefix(b"\xef\xbb\xbf"))
+
+
+def _from_objects(rows: list[dict]) -> pa.RecordBatch:
+    try:
+        table = pa.array(rows, None if rows else pa.struct([]))
+        if not any("struct" in str(field.type) for field in table.type):
+            return pa.RecordBatch.from_struct_array(table)
+    except (ValueError, TypeError, OverflowError):
+        pass  # Some column has unlike values; one by one takes three times as long.
+    names = dict.fromkeys(name for row in rows for name in row)
+    arrays = [_from_json([row.get(name) for row in rows]) for name in names]
+    return pa.RecordBatch.from_arrays(arrays, list(names))
+
+
+def _from_json(values: list) -> pa.Array:
+    """JSON values -> a column; one of unlike or nested values becomes texts."""
+    try:
+        array = pa.array(values)
+        if "struct" not in str(array.type):
+            return array
+    except (ValueError, TypeError, OverflowError):
+        pass
+
+    def text(value: Any) -> bytes | None:
+        if value is None:
+            return None
+        if isinstance(value, float):
+            (written,) = texts.of(pa.array([value])).to_pylist()
+            return written and written.encode()
+        value = value if isinstance(value, str) else json.dumps(value)
+        # Half of a surrogate pair can stand in JSON, not in UTF-8: a misfit, later.
+        return value.encode("utf-8", "surrogatepass")
+
+    if any(isinstance(value, list) for value in values):
+        lists = [v if isinstance(v, list) or v is None else [v] for v in values]
+        lists = [None if v is None else [text(item) for item in v] for v in lists]
+        return pa.array(lists, pa.list_(pa.binary()))
+    return pa.array([text(value) for value in values], pa.binary())
+
+
+def read_parquet(
+    stream: BinaryIO, row_groups: tuple[int, ...] | None, columns: list[str] | None
+) -> Iterator[Chunk]:
+    """Reads consecutive row groups of a Parquet file; None: all of them."""
+    file = pq.ParquetFile(stream)
+    groups = row_groups or tuple(range(file.num_row_groups))
+    earlier = range(min(groups, default=0))
+    first = 1 + sum(file.metadata.row_group(i).num_rows for i in earlier)
+    for rows in file.iter_batches(CHUNK_ROWS, list(groups), columns):
+        yield Chunk(rows, np.arange(first, first + rows.num_rows), [])
+        first += rows.num_rows
+
+
+def read_tfrecord(stream: BinaryIO) -> Iterator[Chunk]:
+    """Reads a TFRecord file of tf.Example; every column is lists."""
+    records, positions, unparsed = [], [], []
+    for position, (record, whole) in enumerate(_frames(stream), 1):
+        if whole:
+            records.append(record)
+            positions.append(position)
+        else:
+            reason = "the record does not match its checksum"
+            unparsed.append(Unparsed(position, reason, record.decode("latin-1")))
+        if len(records) == CHUNK_ROWS:
+            yield from _from_examples(records, positions)
+            records, positions = [], []
+    if records:
+        yield from _from_examples(records, positions)
+    if unparsed:
+        yield without_rows(unparsed)
+
+
+def _from_examples(records: list[bytes], positions: list[int]) -> Iterator[Chunk]:
+    # tfx_bsl brings TensorFlow, which takes seconds to import.
+    from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
+
+    try:
+        rows = ExamplesToRecordBatchDecoder().DecodeBatch(records)
+    except RuntimeError as error:
+        if len(records) > 1:  # The decoder does not say which one: halve.
+            half = len(records) // 2
+            yield from _from_examples(records[:half], positions[:half])
+            yield from _from_examples(records[half:], positions[half:])
+        else:
+            reason, record = f"not a tf.Example: {error}", records[0].decode("latin-1")
+            yield without_rows([Unparsed(positions[0], reason, record)])
+    else:
+        yield Chunk(rows, np.array(positions), [])
+
+
+def _frames(stream: BinaryIO) -> Iterator[tuple[bytes, bool]]:
+    """Yields (record, whether it matches its checksum)."""
+    while head := stream.read(12):  # the length, and the checksum of the length
+        if len(head) < 12 or head[8:] != _checksum(head[:8]):
+            raise EOFError("the frame of a record is damaged or cut off")
+        length = int.from_bytes(head[:8], "little")
+        record, checksum = stream.read(length), stream.read(4)
+        if len(record) < length or len(checksum) < 4:
+            raise EOFError("a record is cut off")
+        yield record, checksum == _checksum(record)
+
+
+def _checksum(data: bytes) -> bytes:
+    crc = google_crc32c.value(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def without_rows(unparsed: list[Unparsed]) -> Chunk:
+    """A chunk of nothing but records that are no rows."""
+    rows = pa.RecordBatch.from_pydict({})
+    return Chunk(rows, np.zeros(0, np.int64), unparsed)

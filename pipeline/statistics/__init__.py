@@ -1,0 +1,1 @@
+"""What the columns of a split hold: the Beam job, and the parts that add up."""

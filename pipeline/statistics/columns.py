@@ -1,0 +1,212 @@
+"""What the values of a column tell, in parts that add up.
+
+Every class here and in `rows` has `of`, which reads a batch, and `merge`, which is
+associative and commutative without rounding: sums are fractions. So the results do not
+depend on the order in which a runner brings the parts together. `len` is a part's size
+in memory, in entries.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.logs.column_types import is_list
+from pipeline.statistics.sketch import Sketch, sketch
+from pipeline.statistics.sketch import merge as merge_sketches
+
+# What is greater is infinite as a model's float32 input.
+_LARGEST = float(np.finfo(np.float32).max)
+SPECIAL = ("nan", "inf", "-inf", "zero", "one")
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, sum and sum of squares of finite numbers; rounded within a batch only."""
+
+    count: int
+    total: Fraction
+    squares: Fraction
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Moments:
+        """Reads finite float64 values (rows,)."""
+        if not len(values):
+            return cls(0, Fraction(0), Fraction(0))
+        # Centred, since x^2 of a timestamp has no digits left for the variance.
+        centre = float(values.mean())
+        offset = values - centre
+        rows, shift = len(values), Fraction(centre)
+        rest = Fraction(float(offset.sum()))
+        squares = Fraction(float(np.square(offset).sum()))
+        return cls(
+            rows,
+            rows * shift + rest,
+            squares + 2 * shift * rest + rows * shift * shift,
+        )
+
+    @classmethod
+    def merge(cls, parts: Sequence[Moments]) -> Moments:
+        """Adds up."""
+        return cls(
+            sum(part.count for part in parts),
+            sum((part.total for part in parts), Fraction(0)),
+            sum((part.squares for part in parts), Fraction(0)),
+        )
+
+    @property
+    def mean(self) -> float:
+        """The mean; 0 of no values."""
+        return float(self.total / max(self.count, 1))
+
+    @property
+    def std(self) -> float:
+        """The population standard deviation; 0 of no values."""
+        count = max(self.count, 1)
+        return math.sqrt(max(self.squares / count - (self.total / count) ** 2, 0))
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A numeric column. Moments and quantiles are those of its finite values.
+
+    Attributes:
+        special: How many values are each of `SPECIAL`.
+        moments: Of the values.
+        log1p: Moments of log(1 + max(value, 0)).
+        sketch: For quantiles.
+    """
+
+    special: Counter[str]
+    moments: Moments
+    log1p: Moments
+    sketch: Sketch
+
+    @classmethod
+    def of(cls, column: pa.Array) -> Numbers:
+        """Reads a numeric or boolean column; nulls are left out."""
+        if pa.types.is_boolean(column.type):  # Arrow casts no boolean to float64.
+            column = column.cast(pa.int8())
+        column = column.drop_null().cast(pa.float64(), safe=False)
+        values = column.to_numpy(zero_copy_only=False)
+        finite = values[np.abs(values) <= _LARGEST]
+        special = {
+            "nan": np.isnan(values),
+            "inf": values > _LARGEST,
+            "-inf": values < -_LARGEST,
+            "zero": values == 0,
+            "one": values == 1,
+        }
+        return cls(
+            Counter({name: int(mask.sum()) for name, mask in special.items()}),
+            Moments.of(finite),
+            Moments.of(np.log1p(np.maximum(finite, 0))),
+            sketch(finite),
+        )
+
+    @classmethod
+    def merge(cls, parts: Sequence[Numbers]) -> Numbers:
+        """Adds up."""
+        return cls(
+            sum((part.special for part in parts), Counter()),
+            Moments.merge([part.moments for part in parts]),
+            Moments.merge([part.log1p for part in parts]),
+            merge_sketches([part.sketch for part in parts]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.sketch.count)
+
+
+@dataclass(frozen=True)
+class Values:
+    """Distinct values of a string column and how often each occurs.
+
+    Attributes:
+        value: Arrow binary (distinct,).
+        count: Arrow int64 (distinct,).
+    """
+
+    value: pa.Array
+    count: pa.Array
+
+    @classmethod
+    def of(cls, column: pa.Array) -> Values:
+        """Reads a string or binary column; nulls are left out."""
+        counted = column.drop_null().value_counts()
+        value = counted.field("values")
+        if isinstance(value.type, pa.DictionaryType):
+            value = value.dictionary_decode()
+        return cls(value.cast(pa.binary()), counted.field("counts"))
+
+    @classmethod
+    def merge(cls, parts: Sequence[Values]) -> Values:
+        """Adds up."""
+        table = pa.table(
+            {
+                "value": pa.chunked_array([p.value for p in parts], pa.binary()),
+                "count": pa.chunked_array([p.count for p in parts], pa.int64()),
+            }
+        )
+        grouped = table.group_by("value", use_threads=False)
+        grouped = grouped.aggregate([("count", "sum")])
+        return cls(
+            grouped["value"].combine_chunks(), grouped["count_sum"].combine_chunks()
+        )
+
+    def buckets(self, buckets: int) -> Iterator[tuple[int, Values]]:
+        """Yields (bucket, its values); the bucket of a value is the same everywhere."""
+        hashes = map(zlib.crc32, self.value.to_numpy(zero_copy_only=False))
+        bucket = np.fromiter(hashes, np.uint32, len(self.value)) % buckets
+        order = np.argsort(bucket, kind="stable")
+        ends = np.cumsum(np.bincount(bucket, minlength=buckets))
+        for index, rows in enumerate(np.split(order, ends[:-1])):
+            if len(rows):
+                # `take`, as a slice is pickled with all that it is a slice of.
+                yield index, Values(self.value.take(rows), self.count.take(rows))
+
+    def most_frequent_first(self) -> Values:
+        """The same in the one order: count descending, then value ascending."""
+        table = pa.table({"value": self.value, "count": self.count})
+        order = pc.sort_indices(
+            table, [("count", "descending"), ("value", "ascending")]
+        )
+        return Values(self.value.take(order), self.count.take(order))
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+
+def of(column: pa.Array) -> Numbers | Values | None:
+    """Reads a column, or the values in a column of lists; None of other types."""
+    while is_list(column.type):  # a list of lists, too
+        column = pc.list_flatten(column)
+    what = kind(column.type)
+    if what in ("INT", "FLOAT"):
+        if isinstance(column.type, pa.DictionaryType):
+            column = column.dictionary_decode()
+        return Numbers.of(column)
+    return Values.of(column) if what == "STRING" else None
+
+
+def kind(type_: pa.DataType) -> str:
+    """INT, FLOAT, STRING or BYTES, the last for what is neither number nor text.
+
+    Of lists and dictionaries, that of their values.
+    """
+    if is_list(type_) or isinstance(type_, pa.DictionaryType):
+        return kind(type_.value_type)
+    if pa.types.is_integer(type_) or pa.types.is_boolean(type_):
+        return "INT"
+    if pa.types.is_floating(type_) or pa.types.is_decimal(type_):
+        return "FLOAT"
+    text = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
+    return "STRING" if type_ in text else "BYTES"

@@ -1,0 +1,277 @@
+"""The Beam job that reads every split once and records what it learns of the columns.
+
+    ranges of rows -> Arrow batches -> ((split, column, bucket), part) -> merge per key
+        -> vocabulary shards, and files with one small record a key
+
+All columns share one shuffle, of the parts of whole batches, so the number of stages
+does not grow with the number of columns. The values of a string column are spread over
+keys by their hash, the more the more rows there are: no worker holds the vocabulary of
+a large log. What comes together in one place after that are the most frequent values
+and a few numbers.
+"""
+
+import json
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.artifacts import examples as arrow
+from pipeline.beam import runner
+from pipeline.beam.atomic import whole
+from pipeline.config import Config
+from pipeline.config.features import CategoricalFeature
+from pipeline.errors import PipelineError
+from pipeline.statistics import columns
+from pipeline.statistics.columns import Numbers, Values
+from pipeline.statistics.sketch import histogram, quantiles
+from pipeline.statistics.splits import Rows
+
+TOP = 100  # most frequent values that are kept of a string column
+BATCH_ROWS = 32_768
+_RANGE = 8 * BATCH_ROWS  # rows of one element of the first collection
+_BUCKET_ROWS = 250_000  # that call for one more bucket of each string column
+_MOST_BUCKETS = 32
+
+Key = tuple[str, str, int]  # split, column ("" for its rows), bucket
+
+
+def analyze(
+    config: Config, examples: Path, splits: Iterable[str], results: Path
+) -> dict[tuple[str, str], dict]:
+    """Runs the job.
+
+    Args:
+        config: The pipeline's config.
+        examples: The folder of the splits' folders.
+        splits: Names of the splits.
+        results: A folder where the job may write; a distributed runner must reach it.
+            `vocabulary/column/*.parquet`, with columns `value` and `count`, stay there
+            for every categorical feature that is not hashed.
+
+    Returns:
+        {(split, column): record} as `_numbers` and `_values` make them, and
+        {(split, ""): record} as `_rows` does.
+
+    Raises:
+        PipelineError: If the job did not see every row.
+    """
+    ranges, rows = [], {}
+    for split in splits:
+        total = rows[split] = arrow.count_rows(examples / f"Split-{split}")
+        starts = range(0, total, _RANGE)
+        ranges += [(split, at, min(at + _RANGE, total)) for at in starts]
+    with tempfile.TemporaryDirectory(prefix=".records-", dir=results) as records:
+        with runner.pipeline(config) as job:
+            build(job, config, examples, ranges, results, Path(records))
+        # By key, as a bundle that was tried twice has written its records twice.
+        found: dict[Key, dict] = {}
+        for file in Path(records).glob("*.jsonl"):
+            for line in file.read_text().splitlines():
+                key, record = json.loads(line)
+                found[tuple(key)] = record
+    merged: dict[tuple[str, str], dict] = {}
+    for (split, column, _), record in sorted(found.items()):
+        if (split, column) in merged:  # another bucket of the same values
+            record = _merge_values(merged[split, column], record)
+        merged[split, column] = record
+    for split, total in rows.items():
+        seen = merged.get((split, ""), {"rows": 0})["rows"]
+        if seen != total:
+            raise PipelineError(
+                f"the Beam job must see all {total:,} rows of the split {split}. "
+                f"Received: {seen:,}. Do its workers reach {results}?"
+            )
+    for half in results.glob("vocabulary/*/.*"):
+        half.unlink()  # Its worker died; another one has written the shard.
+    return merged
+
+
+def build(
+    job: beam.Pipeline,
+    config: Config,
+    examples: Path,
+    ranges: Sequence[tuple[str, int, int]],
+    results: Path,
+    records: Path,
+) -> None:
+    """Adds the job's transforms to a pipeline: as many for any number of columns.
+
+    Args:
+        job: The pipeline.
+        config: The pipeline's config.
+        examples: The folder of the splits' folders.
+        ranges: (split, first row, row to stop before).
+        results: Gets `vocabulary`.
+        records: A folder that gets the records, in files *.jsonl.
+    """
+    rows = sum(stop - start for _, start, stop in ranges)
+    buckets = min(1 + rows // _BUCKET_ROWS, _MOST_BUCKETS)
+    _ = (
+        job
+        | "Ranges" >> beam.Create(ranges)
+        | "Read" >> beam.ParDo(_Read(config, examples, buckets))
+        | "Merge" >> beam.CombinePerKey(_Merge())
+        | "Record" >> beam.ParDo(_Record(config, results, records, buckets))
+    )
+
+
+class _Read(beam.DoFn):
+    """(split, start, stop) -> (key, part) for each column of each batch."""
+
+    def __init__(self, config: Config, examples: Path, buckets: int):
+        self._config = config
+        self._examples = examples
+        self._buckets = buckets
+
+    def process(self, element: tuple[str, int, int]) -> Iterator[tuple[Key, Any]]:
+        split, start, stop = element
+        folder = self._examples / f"Split-{split}"
+        for batch in arrow.read_batches(
+            folder, BATCH_ROWS, start=start, stop=stop, dictionaries=True
+        ):
+            yield (split, "", 0), Rows.of(batch, self._config)
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                part = columns.of(column)
+                if isinstance(part, Numbers):
+                    yield (split, name, 0), part
+                elif part is not None:
+                    for bucket, values in part.buckets(self._buckets):
+                        yield (split, name, bucket), values
+
+
+class _Merge(beam.CombineFn):
+    """Merges the parts of a key, all of one class; see `summaries`."""
+
+    def create_accumulator(self) -> list:
+        return []
+
+    def add_input(self, parts: list, part: Any) -> list:
+        parts.append(part)
+        return self._settle(parts)
+
+    def merge_accumulators(self, accumulators: Iterable[list]) -> list:
+        return self._settle([part for parts in accumulators for part in parts])
+
+    def compact(self, parts: list) -> list:
+        return [type(parts[0]).merge(parts)] if len(parts) > 1 else parts
+
+    def extract_output(self, parts: list) -> Any:
+        return self.compact(parts)[0]
+
+    def _settle(self, parts: list) -> list:
+        # Once the new parts outweigh the first, so that each entry is merged a few
+        # times only however many parts come.
+        if len(parts) > 16 and sum(map(len, parts[1:])) > len(parts[0]):
+            return self.compact(parts)
+        return parts
+
+
+class _Record(beam.DoFn):
+    """Writes (key, merged part) as a line of JSON, [key, record], and vocabularies."""
+
+    def __init__(self, config: Config, results: Path, records: Path, buckets: int):
+        self._vocabularies = results / "vocabulary"
+        self._records = records
+        self._buckets = buckets
+        self._with_vocabulary = vocabulary_columns(config)
+
+    def start_bundle(self) -> None:
+        self._lines: list[str] = []
+
+    def finish_bundle(self) -> None:
+        # Not by Beam's sinks: their stages take longer than this, and the Dask runner
+        # has none.
+        with whole(self._records / f"{uuid.uuid4().hex}.jsonl") as part:
+            part.write_text("".join(self._lines))
+
+    def process(self, element: tuple[Key, Any]) -> None:
+        key, part = element
+        if isinstance(part, Rows):
+            record = _rows(part)
+        elif isinstance(part, Numbers):
+            record = _numbers(part)
+        else:
+            part = part.most_frequent_first()
+            record = _values(part)
+            split, column, bucket = key
+            if split == "train" and column in self._with_vocabulary:
+                name = f"values-{bucket:05d}-of-{self._buckets:05d}.parquet"
+                write_vocabulary(part, self._vocabularies / column / name)
+        self._lines.append(json.dumps([key, record], allow_nan=False) + "\n")
+
+
+def vocabulary_columns(config: Config) -> list[str]:
+    """The columns whose vocabulary Transform needs."""
+    return [
+        feature.name
+        for feature in config.features
+        if isinstance(feature, CategoricalFeature) and feature.by_vocabulary
+    ]
+
+
+def write_vocabulary(values: Values, path: Path) -> None:
+    """Writes one shard of a vocabulary."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    value = values.value.cast(pa.string())
+    with whole(path) as part:
+        pq.write_table(pa.table({"value": value, "count": values.count}), part)
+
+
+def _rows(part: Rows) -> dict:
+    return {
+        "rows": part.rows,
+        "columns": {
+            name: {"type": columns.kind(part.types[name]), **vars(presence)}
+            for name, presence in part.columns.items()
+        },
+        "labels": [
+            [domain, task, sums.rows, sums.mean]
+            for (domain, task), sums in sorted(part.labels.items())
+        ],
+        "pairs": [
+            {"tasks": tasks, "rows": pair.rows, "correlation": pair.correlation}
+            for tasks, pair in part.pairs.items()
+        ],
+    }
+
+
+def _numbers(part: Numbers) -> dict:
+    edges, counts = histogram(part.sketch, 10)
+    return {
+        "count": part.moments.count,
+        "special": {name: part.special[name] for name in columns.SPECIAL},
+        "mean": part.moments.mean,
+        "std": part.moments.std,
+        "log1p_mean": part.log1p.mean,
+        "log1p_std": part.log1p.std,
+        "quantiles": quantiles(part.sketch, 1000).tolist(),
+        "edges": edges.tolist(),
+        "histogram": counts.tolist(),
+    }
+
+
+def _values(part: Values) -> dict:
+    """`part` has its most frequent values first."""
+    value = [text.decode(errors="replace") for text in part.value[:TOP].to_pylist()]
+    length = pc.sum(pc.multiply(pc.binary_length(part.value), part.count)).as_py()
+    return {
+        "unique": len(part),
+        "bytes": length,
+        "top": list(zip(value, part.count[:TOP].to_pylist(), strict=True)),
+    }
+
+
+def _merge_values(one: dict, other: dict) -> dict:
+    top = sorted(one["top"] + other["top"], key=lambda pair: (-pair[1], pair[0]))
+    return {
+        "unique": one["unique"] + other["unique"],
+        "bytes": one["bytes"] + other["bytes"],
+        "top": top[:TOP],
+    }

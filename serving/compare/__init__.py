@@ -1,0 +1,1 @@
+"""Two versions on the same requests, or logged requests beside training rows."""

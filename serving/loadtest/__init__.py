@@ -1,0 +1,1 @@
+"""A load test with open-loop arrivals, and its report."""

@@ -1,0 +1,1 @@
+"""Models in memory: loaded, warmed up, batched, replaced; what they compute."""

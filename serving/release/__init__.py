@@ -1,0 +1,1 @@
+"""Publishing versions, labels, releases in steps, and rollbacks."""

@@ -1,0 +1,1 @@
+"""TF Serving's REST API: HTTP, routes, and JSON as TF Serving reads and writes it."""

@@ -1,0 +1,1 @@
+"""What structures are made of: dense stacks, experts, gates, towers."""

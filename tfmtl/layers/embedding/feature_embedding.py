@@ -1,0 +1,302 @@
+"""From declared features to vectors."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from tfmtl import _errors
+from tfmtl.features import Categorical, Numeric, Sequence, check_features
+from tfmtl.ids import as_integers
+from tfmtl.layers.embedding.scored_rows import ScoredRows
+from tfmtl.layers.embedding.table_rows import rows_of_table
+from tfmtl.layers.embedding.target_attention import TargetAttention
+
+MAX_ROWS = 2**31 - 1
+
+
+@keras.saving.register_keras_serializable("tfmtl")
+class FeatureEmbedding(keras.layers.Layer):
+    """Embeds every feature; a feature's vector can be found by its name.
+
+    A categorical id is looked up in its table, a sequence is pooled over the ids
+    other than 0 in the table of the feature it shares, a number stays one number, or 0
+    if it is not finite. Ids outside a table of known vocabulary are looked up as 0,
+    missing or unknown.
+
+    The tables of one embedding width are one variable, such as `tables["table_16"]`:
+    one lookup, one gradient and one update serve all of them, and each feature has rows
+    of its own in it (`place`, `table`, `set_table`).
+
+    In training, rows of a feature with a `capacity` go from id to id. Each is then set
+    anew, and `on_replaced(table, rows)` is called if it is given: a function of the
+    variable and of rows (n,) in it, for what else belongs to a row, such as an
+    optimizer's momentum.
+
+    Args:
+        features: List of `Categorical`, `Numeric` and `Sequence`.
+        initializer: String or initializer of the tables. Defaults to "uniform"
+            (between -0.05 and 0.05).
+
+    Input: dict {name: tensor}; (batch,) or (batch, 1) for categorical and numeric
+    features, (batch, max_length) for sequences. Ids and numbers may have any type, see
+    `tfmtl.features`. Keys of other names are ignored.
+
+    Output: dict {name: (batch, embedding_dim)}, in the order of the features;
+    (batch, 1) for a numeric feature.
+
+    Example:
+    >>> from tfmtl import Categorical, Numeric
+    >>> layer = FeatureEmbedding([Categorical("id", vocabulary_size=9), Numeric("x")])
+    >>> out = layer({"id": keras.ops.array([1, 2]), "x": keras.ops.array([0.5, 1.0])})
+    >>> {name: tuple(vector.shape) for name, vector in out.items()}
+    {'id': (2, 16), 'x': (2, 1)}
+    """
+
+    def __init__(self, features, initializer="uniform", **kwargs):
+        # Autocasting would make a float16 of an id or a number before it is read.
+        super().__init__(autocast=False, **kwargs)
+        check_features(features)
+        self.features = list(features)
+        self.initializer = keras.initializers.get(initializer)
+        self.on_replaced = None
+        self._categorical = {f.name: f for f in features if isinstance(f, Categorical)}
+
+    def build(self, input_shape=None):
+        """Creates one table an embedding width, with the rows of all its features."""
+        sizes = {}  # {embedding_dim: [table sizes]}
+        self._starts = {}  # {table: its first row}
+        self.scored = {}
+        for feature in self._categorical.values():
+            if feature.table_name in self._starts:
+                continue
+            before = sizes.setdefault(feature.embedding_dim, [])
+            self._starts[feature.table_name] = sum(before)
+            before.append(feature.table_size)
+            if feature.capacity is not None:
+                scored = ScoredRows(
+                    feature.capacity,
+                    feature.min_score,
+                    feature.decay,
+                    feature.pass_steps,
+                    name=feature.table_name,
+                )
+                scored.build(None)
+                self.scored[feature.table_name] = scored
+        # Counting ids is not for XLA.
+        self.supports_jit = not self.scored
+        self.tables = {}
+        for dim, rows in sizes.items():
+            if sum(rows) > MAX_ROWS:
+                raise ValueError(
+                    f"Tables of one embedding_dim hold at most {MAX_ROWS} rows, so "
+                    f"that int32 can count them. Received: {sum(rows)} rows with "
+                    f"embedding_dim={dim}."
+                )
+            self.tables[_name(dim)] = self.add_weight(
+                name=_name(dim),
+                shape=(sum(rows), dim),
+                initializer=self._initialize(rows),
+                # Autocasting would cast, and so copy, the whole table in every step.
+                autocast=False,
+            )
+        self.attentions = {}
+        for feature in self.features:
+            if getattr(feature, "target", None):
+                width = self._categorical[feature.of].embedding_dim
+                attention = TargetAttention(dtype=self.dtype_policy, name=feature.name)
+                attention.build((None, width))
+                self.attentions[feature.name] = attention
+
+    def _initialize(self, rows):
+        """Returns an initializer that treats each feature's rows as a table."""
+
+        def initialize(shape, dtype=None):
+            # An initializer object used twice gives the same numbers twice.
+            parts = [self.initializer.clone()((n, shape[1]), dtype) for n in rows]
+            return ops.concatenate(parts)
+
+        return initialize
+
+    @property
+    def owners(self):
+        """{table: a categorical feature}; a table of one feature has its name."""
+        return {f.table_name: f.name for f in self._categorical.values()}
+
+    def place(self, name):
+        """Returns the variable that holds a feature's table, and the slice of its rows.
+
+        Args:
+            name: String. A categorical feature.
+        """
+        _errors.check_choice("A feature with a table", name, self._categorical)
+        feature = self._categorical[name]
+        start = self._starts[feature.table_name]
+        rows = slice(start, start + feature.table_size)
+        return self.tables[_name(feature.embedding_dim)], rows
+
+    def table(self, name):
+        """Returns a categorical feature's table as an array (rows, embedding_dim)."""
+        variable, rows = self.place(name)
+        return variable.value[rows].numpy()
+
+    def set_table(self, name, values):
+        """Gives a categorical feature's table new values, (rows, embedding_dim)."""
+        variable, rows = self.place(name)
+        variable.value[rows].assign(ops.convert_to_tensor(values, variable.dtype))
+
+    def call(self, inputs, training=None):
+        """Maps {name: ids or numbers} to {name: (batch, dim)}."""
+        x = {f.name: self._read(f, inputs) for f in self.features}
+        if training:
+            self._admit(x)
+        vectors = self._numbers(x)
+        for dim in dict.fromkeys(f.embedding_dim for f in self._categorical.values()):
+            group = [f for f in self._categorical.values() if f.embedding_dim == dim]
+            vectors |= self._look_up_all(dim, group, x)
+        for feature in self.features:
+            if isinstance(feature, Sequence):
+                vectors[feature.name] = self._pool(feature, x[feature.name], vectors)
+        return {feature.name: vectors[feature.name] for feature in self.features}
+
+    def _read(self, feature, inputs):
+        """Returns (B,) ids, (B, 1) numbers or a (B, L) sequence."""
+        if feature.name not in inputs:
+            raise ValueError(
+                f"Feature {feature.name!r} is missing from the inputs."
+                f"{_errors.nearest(feature.name, inputs)}"
+            )
+        x = ops.convert_to_tensor(inputs[feature.name])
+        if isinstance(feature, Numeric):
+            return ops.reshape(x, (-1, 1))
+        x = as_integers(x, feature.name)
+        if isinstance(feature, Categorical):
+            return ops.reshape(x, (-1,))
+        if x.shape[-1] != feature.max_length:
+            raise ValueError(
+                f"Sequence {feature.name!r} must have shape (batch, "
+                f"{feature.max_length}). Received: {tuple(x.shape)}."
+            )
+        return x
+
+    def _numbers(self, x):
+        """Returns {name: (B, 1)} numbers, all finite."""
+        names = [f.name for f in self.features if isinstance(f, Numeric)]
+        if not names:
+            return {}
+        wide = keras.backend.result_type(self.compute_dtype, "float32")
+        # All at once: a few ops, however many the features.
+        numbers = ops.stack([ops.cast(x[name], wide) for name in names])  # (F, B, 1)
+        known = ops.isfinite(numbers)
+        numbers = ops.where(known, numbers, ops.zeros_like(numbers))
+        numbers = tf.saturate_cast(numbers, self.compute_dtype)
+        return dict(zip(names, ops.unstack(numbers), strict=True))
+
+    def _admit(self, x):
+        """Counts the batch's ids; a new owner finds its row as row 0 was."""
+        for table, scored in self.scored.items():
+            own = [f for f in self.features if self._table_of(f) == table]
+            ids = [ops.reshape(ops.cast(x[f.name], "int64"), (-1,)) for f in own]
+            rows = scored.update(ops.concatenate(ids))
+            variable, place = self.place(getattr(own[0], "of", own[0].name))
+            first = tf.fill(tf.shape(rows), place.start)
+            shared = tf.gather(variable.value, first)
+            variable.value.scatter_update(tf.IndexedSlices(shared, first + rows))
+            if self.on_replaced:
+                self.on_replaced(variable, first + rows)
+
+    def _table_of(self, feature):
+        feature = self._categorical.get(getattr(feature, "of", feature.name))
+        return feature and feature.table_name
+
+    def _look_up_all(self, dim, group, x):
+        """Returns the vectors of the features of one width by a single lookup."""
+        plain = [f for f in group if f.has_plain_ids]
+        others = [f for f in group if not f.has_plain_ids]
+        rows = [row for f in others for row in self._rows(f, x[f.name])]
+        rows = [ops.stack(rows)] if rows else []
+        if plain:
+            rows.insert(0, self._plain_rows(plain, x))
+        # Fields first: apart again without a copy, which (B, F, D) is not.
+        found = iter(ops.unstack(self._look_up(dim, ops.concatenate(rows))))
+        return {f.name: _sum(found, f.num_hashes) for f in plain + others}
+
+    def _plain_rows(self, group, x):
+        """Returns the rows (F, B) of features with a vocabulary, with a few ops."""
+        ids = [x[f.name] for f in group]
+        if any(i.dtype != "int32" for i in ids):
+            ids = [ops.cast(i, "int64") for i in ids]
+        ids = ops.stack(ids)  # (F, B)
+        sizes = ops.array([[f.vocabulary_size] for f in group], ids.dtype)
+        starts = ops.array([[self._starts[f.table_name]] for f in group], "int32")
+        known = ops.logical_and(ids >= 0, ids < sizes)
+        return starts + ops.cast(ops.where(known, ids, ops.zeros_like(ids)), "int32")
+
+    def _rows(self, feature, ids):
+        """Returns the rows of the width's table for each of the hash functions."""
+        if feature.capacity is not None:
+            rows = [self.scored[feature.table_name](ids)]
+        else:
+            rows = [rows_of_table(ids, feature, i) for i in range(feature.num_hashes)]
+        return [self._starts[feature.table_name] + r for r in rows]
+
+    def _look_up(self, dim, rows):
+        # Not `ops.take`, which reads, and after a sparse update copies, the table.
+        found = tf.gather(self.tables[_name(dim)].value, rows)
+        return ops.cast(found, self.compute_dtype)
+
+    def _pool(self, sequence, ids, vectors):
+        item = self._categorical[sequence.of]
+        rows = self._rows(item, ids)  # hashes x (B, L)
+        if item.vocabulary_size is None:  # other ids than 0 may share its row
+            present = ops.not_equal(ids, 0)
+        else:
+            present = ops.not_equal(rows[0], self._starts[item.table_name])
+        mask = ops.cast(present, self.compute_dtype)
+        found = iter([self._look_up(item.embedding_dim, r) for r in rows])
+        found = _sum(found, item.num_hashes)  # (B, L, D)
+        if sequence.pooling == "target_attention":
+            return self.attentions[sequence.name](vectors[sequence.target], found, mask)
+        # A product with the mask row is the masked sum, without a (B, L, D) temporary.
+        total = ops.squeeze(ops.matmul(ops.expand_dims(mask, 1), found), 1)  # (B, D)
+        if sequence.pooling == "sum":
+            return total
+        return total / ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1)
+
+    def compute_output_shape(self, input_shape):
+        """Returns {name: (batch, dim)}."""
+        dims = {f.name: f.embedding_dim for f in self._categorical.values()}
+        batch = next(iter(input_shape.values()))[0]
+        return {
+            f.name: (batch, dims.get(getattr(f, "of", f.name), 1))
+            for f in self.features
+        }
+
+    def get_config(self):
+        """Returns every argument."""
+        return {
+            **super().get_config(),
+            "features": [
+                keras.saving.serialize_keras_object(feature)
+                for feature in self.features
+            ],
+            "initializer": keras.initializers.serialize(self.initializer),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Builds the layer from `get_config`'s dict."""
+        features = keras.saving.deserialize_keras_object(config["features"])
+        return cls(**{**config, "features": features})
+
+
+def _name(dim):
+    """Returns the name of the table of a width; a SavedModel wants a string."""
+    return f"table_{dim}"
+
+
+def _sum(vectors, count):
+    """Returns the sum of the next `count` vectors of an iterator."""
+    total = next(vectors)
+    for _ in range(count - 1):
+        total = total + next(vectors)
+    return total

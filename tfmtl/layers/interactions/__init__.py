@@ -1,0 +1,1 @@
+"""Feature interactions, which go below any structure or serve as its experts."""

@@ -1,0 +1,1 @@
+"""Sharing structures: one vector in, one vector a task out."""

@@ -1,0 +1,102 @@
+"""Towers that every domain has for itself."""
+
+import keras
+from keras import ops
+
+from tfmtl import _errors
+from tfmtl.layers.blocks.experts import Experts
+
+
+@keras.saving.register_keras_serializable("tfmtl")
+class DomainTower(keras.layers.Layer):
+    """One tower a domain; each row gets the logit of its own domain's.
+
+        t(x, d) = w_d DNN_d(x) + b_d
+
+    The hidden layers of all domains are computed for every row, as one batched product,
+    and the row's own is picked: the cost grows with the number of domains. Only the
+    towers of the domains in a batch get gradients.
+
+    Args:
+        domains: Integer. Number of domains; ids are in [0, domains).
+        units: Tuple of integers. Hidden layers of each tower; empty for linear towers.
+        activation: String or callable of the hidden layers. Defaults to "relu".
+
+    Call arguments:
+        inputs: Tensor of shape (batch, width).
+        domain: Integer tensor of shape (batch,), the domain of each row.
+
+    Output shape: (batch, 1).
+
+    Example:
+    >>> ops = keras.ops
+    >>> DomainTower(3, (16,))(ops.ones((4, 8)), ops.array([0, 2, 1, 2])).shape
+    TensorShape([4, 1])
+
+    See Also: `tfmtl.layers.Tower`, the same for all domains.
+    """
+
+    def __init__(self, domains, units=(64,), activation="relu", **kwargs):
+        super().__init__(**kwargs)
+        _errors.check_positive("domains", domains)
+        self.domains = domains
+        self.units = _errors.check_units("units", units)
+        self.activation = keras.activations.get(activation)
+        self.hidden = None
+        if self.units:
+            self.hidden = Experts(
+                domains,
+                self.units,
+                self.activation,
+                dtype=self.dtype_policy,
+                name="hidden",
+            )
+
+    def build(self, inputs_shape, domain_shape=None):
+        """Builds the hidden layers; creates w (domains, width) and b (domains, 1)."""
+        _errors.check_rank(self, inputs_shape, 2)
+        width = inputs_shape[-1]
+        if self.hidden is not None:
+            self.hidden.build(inputs_shape)
+            width = self.units[-1]
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.domains, width),
+            # The fans of a Dense(1), whatever the number of domains.
+            initializer=keras.initializers.VarianceScaling(
+                2 / (width + 1) * self.domains, "fan_in", "uniform"
+            ),
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=(self.domains, 1), initializer="zeros"
+        )
+
+    @property
+    def output_bias(self):
+        """The variable that is added to the logits, (domains, 1)."""
+        return self.bias
+
+    def call(self, inputs, domain):
+        """Maps (batch, width) and (batch,) to (batch, 1)."""
+        chosen = ops.one_hot(domain, self.domains, dtype=self.compute_dtype)  # (B, D)
+        x = inputs
+        if self.hidden is not None:
+            x = ops.matmul(ops.expand_dims(chosen, 1), self.hidden(inputs))
+            x = ops.squeeze(x, 1)  # (B, U)
+        kernel = ops.matmul(chosen, self.kernel)  # (B, U)
+        return ops.sum(x * kernel, axis=-1, keepdims=True) + ops.matmul(
+            chosen, self.bias
+        )
+
+    def compute_output_shape(self, inputs_shape, domain_shape):
+        """Returns (batch, 1)."""
+        return (inputs_shape[0], 1)
+
+    def get_config(self):
+        """Returns every argument."""
+        return {
+            **super().get_config(),
+            "domains": self.domains,
+            "units": self.units,
+            "activation": keras.activations.serialize(self.activation),
+        }
