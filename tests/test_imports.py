@@ -3,11 +3,10 @@
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 HEAVY = {"apache_beam", "pyarrow", "tfx_bsl", "tensorflow_metadata", "pydantic"}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from paths import ROOT
 
 import serving
 import tfmtl
@@ -16,7 +17,6 @@ from pipeline import config as configs
 from pipeline.run import run
 from serving.client import Client
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 

@@ -1,13 +1,12 @@
 """Every fault of a config is named with its place and the nearest known name."""
 
-from pathlib import Path
-
 import pytest
+from paths import ROOT
 
 from pipeline import config
 from pipeline.components.trainer import component
 
-FEED = Path(__file__).parents[2] / "configs" / "feed.yaml"
+FEED = ROOT / "configs" / "feed.yaml"
 
 
 @pytest.mark.parametrize(

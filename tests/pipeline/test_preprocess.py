@@ -13,14 +13,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
+from paths import ROOT
 
 from pipeline.__main__ import main
 
-ROOT = Path(__file__).parents[2]
 ROWS = 24_000
 FILES = 6
 STAGES = ("ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform")

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from paths import ROOT
 
 from pipeline import config as configs
 from pipeline.__main__ import main
 from pipeline.errors import PipelineError
 from pipeline.run import run
 
-FEED = Path(__file__).parents[2] / "configs" / "feed.yaml"
+FEED = ROOT / "configs" / "feed.yaml"
 STAGES = [
     "LogSource",
     "ExampleGen",

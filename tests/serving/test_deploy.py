@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-from pathlib import Path
 
 import kubernetes_validate
 import promql_parser
@@ -11,6 +10,7 @@ import pytest
 import requests
 import yaml
 from google.protobuf import text_format
+from paths import ROOT
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from serving.cli.check import METRIC
@@ -19,7 +19,7 @@ from serving.config.protos import BatchingParameters, MonitoringConfig
 from serving.config.server import ModelConfig
 from serving.release import labels
 
-DEPLOY = Path(__file__).parents[2] / "serving" / "deploy"
+DEPLOY = ROOT / "serving" / "deploy"
 IMAGE = "tensorflow/serving:2.20.0"
 # What TensorFlow Serving 2.20 reports; a histogram also has _bucket, _sum and _count.
 COUNTERS = {

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 needs_tfrs = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow_recommenders") is None,
     reason="tensorflow-recommenders is not installed",

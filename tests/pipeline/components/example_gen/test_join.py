@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paths import SHARED
 
 from pipeline import config as config_
 from pipeline.artifacts import examples
@@ -15,7 +16,7 @@ from pipeline.components.example_gen import join, matching, splits
 from pipeline.components.example_gen.component import example_gen
 from pipeline.errors import PipelineError
 
-DESKDROP = Path(__file__).parents[3] / "shared/data/deskdrop/users_interactions.csv.zip"
+DESKDROP = SHARED / "data/deskdrop/users_interactions.csv.zip"
 
 
 def _config(data, features=(), tasks=("click",), rate=0.0, user="user"):

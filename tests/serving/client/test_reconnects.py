@@ -11,16 +11,16 @@ import json
 import socket
 import threading
 import time
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from serving.client import Client, RequestError
 from serving.config.server import Limits, ModelConfig
 from serving.loadtest import load
 from serving.server import Server
 
-_BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "served.py"
+_BENCHMARK = ROOT / "benchmarks" / "served.py"
 _ROW = {"user": "ab", "price": 1.5, "history": ["x", "yz"]}
 
 

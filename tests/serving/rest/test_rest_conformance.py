@@ -7,15 +7,15 @@ ground in small.
 import importlib.util
 import json
 import re
-from pathlib import Path
 
 import pytest
 import requests
+from paths import SHARED
 
 from serving.config.server import ModelConfig
 from serving.server import Server
 
-_FOLDER = Path(__file__).parents[3] / "shared" / "serving"
+_FOLDER = SHARED / "serving"
 _FLUSHED_DENORMAL = "out_f32_shortest_roundtrip"
 
 pytestmark = pytest.mark.skipif(

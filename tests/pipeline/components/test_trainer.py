@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from paths import ROOT
 
 import tfmtl
 from pipeline import config as configs
@@ -20,7 +21,7 @@ from pipeline.run import run
 from tfmtl.training import Checkpoints
 from tfmtl.training.warm_start import places
 
-FEED = Path(__file__).parents[2] / "configs" / "feed.yaml"
+FEED = ROOT / "configs" / "feed.yaml"
 
 
 @dataclasses.dataclass

@@ -1,16 +1,16 @@
 """docs/data.md: its examples are configs, and its expressions are some."""
 
 import re
-from pathlib import Path
 
 import pytest
 import yaml
+from paths import ROOT
 
 from pipeline import config
 from pipeline.config.data import Action, Data, History, Reading, Value
 from pipeline.logs import expressions
 
-PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 
 

@@ -4,15 +4,15 @@ import gzip
 import http.server
 import threading
 from functools import partial
-from pathlib import Path
 
 import pyarrow.csv as pv
 import pytest
+from paths import SHARED
 
 from pipeline.datasets import census
 from pipeline.errors import PipelineError
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "census_income"
+DATA = SHARED / "data" / "census_income"
 needs_data = pytest.mark.skipif(
     not DATA.is_dir(),
     reason="the two UCI files are not at ../shared/data/census_income",
