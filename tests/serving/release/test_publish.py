@@ -139,11 +139,11 @@ def test_a_rollback_that_was_killed_at_its_end_goes_no_further(
     def killed(note):
         raise KeyboardInterrupt
 
-    for step in ("mark", "end"):
+    for step in ("begin", "mark", "end"):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(rollbacks, step, lambda *_: killed(None))
             rollback(base)
-        assert [*versions(base)] == ([1, 2, 3] if step == "mark" else [1, 2, 3, 4])
+        assert [*versions(base)] == ([1, 2, 3] if step == "begin" else [1, 2, 3, 4])
     assert (rollback(base) / "saved_model.pb").read_bytes() == b"two"
     assert [*versions(base)] == [1, 2, 3, 4]
     assert (rollback(base) / "saved_model.pb").read_bytes() == b"one"

@@ -503,7 +503,8 @@ def test_a_version_that_comes_back_may_be_gone_back_to(shop):
     shop.start((1,), stable=1)
     assert shop.run("publish", str(shop.models[1]), "--label", "stable", *_FAST) == 0
     assert shop.run("rollback") == 0
-    assert shop.run("label", "stable=2", "--model-base-path", str(shop.base)) == 0
+    words = ["stable=2", "--model-base-path", str(shop.base), *_FAST]
+    assert shop.run("label", *words) == 0
     assert shop.run("publish", str(shop.models[2]), "--label", "stable", *_FAST) == 0
     assert shop.run("rollback") == 0
     assert shop.listed() == ((2,), {"stable": 2})
