@@ -20,7 +20,7 @@ from pathlib import Path
 
 import tfmtl
 from pipeline import config as configs
-from pipeline.artifacts import blessing
+from pipeline.artifacts import blessing, layout
 from pipeline.run import run
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +42,7 @@ def measure(name: str, args: argparse.Namespace) -> tuple[str, list[str]]:
     started = time.monotonic()
     artefacts = run(config, until="InfraValidator", report=lambda line: None)
     seconds = time.monotonic() - started
-    measured = json.loads((artefacts["evaluation"] / "metrics.json").read_text())
+    measured = json.loads((artefacts["evaluation"] / layout.METRICS).read_text())
     missed = list(blessing.read(artefacts["infra_blessing"]))
     cells = []
     for task in measured["tasks"]:

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import config as configs
-from pipeline.artifacts import examples
+from pipeline.artifacts import examples, layout
 from pipeline.run import run
 from tfmtl.metrics import exact
 
@@ -56,11 +56,13 @@ def measure(seed: int, overrides: list[str]) -> pd.DataFrame:
         ],
     )
     artefacts = run(config, until="Evaluator")
-    measured = json.loads((artefacts["evaluation"] / "metrics.json").read_text())
+    measured = json.loads((artefacts["evaluation"] / layout.METRICS).read_text())
     train, test = (
         pd.concat(
             batch.select(["user_id", "video_id", *RARE]).to_pandas()
-            for batch in examples.read_batches(artefacts["examples"] / f"Split-{split}")
+            for batch in examples.read_batches(
+                layout.split(artefacts["examples"], split)
+            )
         )
         for split in ("train", "test")
     )

@@ -25,6 +25,7 @@ import tensorflow as tf
 
 import tfmtl
 from pipeline import config as configs
+from pipeline.artifacts import layout
 from pipeline.components.trainer import component
 from pipeline.run import run
 
@@ -44,10 +45,10 @@ def load(name: str, overrides: list[str], workspace: Path) -> tuple:
         ],
     )
     artefacts = run(config, until="Transform", report=lambda line: None)
-    sizes = json.loads((artefacts["transform_graph"] / "features.json").read_text())
+    sizes = json.loads((artefacts["transform_graph"] / layout.FEATURES).read_text())
     examples = artefacts["transformed_examples"]
-    rows = json.loads((examples / "summary.json").read_text())["rows"]["train"]
-    files = sorted((examples / "Split-train").glob("*.tfrecord*"))
+    rows = json.loads((examples / layout.SUMMARY).read_text())["rows"]["train"]
+    files = sorted(layout.split(examples, "train").glob(layout.RECORD_FILES))
     return config, *component.declare(config, sizes), list(map(str, files)), rows
 
 

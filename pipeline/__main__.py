@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline import config as configs
+from pipeline.artifacts import layout
 from pipeline.errors import PipelineError
 
 
@@ -131,7 +132,7 @@ def _store(args: argparse.Namespace):
     from pipeline.metadata import Metadata
 
     config = configs.load(args.config, args.set)
-    path = Path(config.workspace) / "metadata.sqlite"
+    path = Path(config.workspace) / layout.METADATA
     if not path.is_file():
         raise PipelineError(f"nothing has run yet: {path} does not exist")
     return Metadata(path)

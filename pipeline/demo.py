@@ -9,7 +9,7 @@ import numpy as np
 
 import serving
 from pipeline.artifacts import examples as arrow
-from pipeline.artifacts import saved_model
+from pipeline.artifacts import layout, saved_model
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.run import run
@@ -27,11 +27,11 @@ def demo(config: Config) -> None:
     """
     import_tensorflow()
     artefacts = run(config)
-    pushed = json.loads((artefacts["pushed_model"] / "pushed.json").read_text())
+    pushed = json.loads((artefacts["pushed_model"] / layout.PUSHED).read_text())
     if pushed["path"] is None:
         raise PipelineError(
             "the model was not blessed, so there is none to serve; see "
-            f"{artefacts['evaluation'] / 'report.html'}"
+            f"{artefacts['evaluation'] / layout.REPORT}"
         )
     print()
     base_path = Path(pushed["path"]).parent
@@ -50,20 +50,20 @@ def demo(config: Config) -> None:
                 f"{name}: the served score must be the offline score within "
                 f"{_TOLERANCE}. Received: {served} and {score}."
             )
-    measured = json.loads((artefacts["evaluation"] / "metrics.json").read_text())
+    measured = json.loads((artefacts["evaluation"] / layout.METRICS).read_text())
     print("\n" + table(config, measured))
     port = url.split("/v1")[0].rsplit(":", 1)[1]
     print(
         "\nserve it yourself:\n  .venv/bin/python -m serving serve "
         f"--model-base-path {base_path} --model-name {config.name} --rest-port {port}\n"
         f"and ask:\n  curl -d {shlex.quote(json.dumps({'instances': request}))} {url}\n"
-        f"report: {artefacts['evaluation'] / 'report.html'}"
+        f"report: {artefacts['evaluation'] / layout.REPORT}"
     )
 
 
 def _request(config: Config, model: Path, examples: Path) -> list[dict]:
     """The first row of the test split, as a client would send it."""
-    (batch,) = arrow.read_batches(examples / "Split-test", stop=1)
+    (batch,) = arrow.read_batches(layout.split(examples, "test"), stop=1)
     signature = saved_model.signatures(model)[saved_model.DEFAULT]
     raw = arrow.raw_inputs(batch, saved_model.features(signature))
     return [{name: _plain(values[0]) for name, values in raw.items()}]
@@ -85,9 +85,11 @@ def _offline(artefacts: Mapping[str, Path]) -> dict[str, float]:
     import tfmtl
 
     model = keras.models.load_model(
-        artefacts["model"] / "Format-Keras" / "model.keras", compile=False
+        artefacts["model"] / layout.KERAS_MODEL, compile=False
     )
-    files = artefacts["transformed_examples"] / "Split-test" / "*.tfrecord.gz"
+    files = (
+        layout.split(artefacts["transformed_examples"], "test") / layout.RECORD_FILES
+    )
     records = tfmtl.data.read(str(files), model.features, model.tasks, batch_size=1)
     features, _ = next(iter(records))
     return {name: float(score[0, 0]) for name, score in model(features).items()}

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from pipeline.artifacts import layout
 from pipeline.config import Config, nearest
 from pipeline.errors import PipelineError
 from pipeline.fingerprint import fingerprint
@@ -63,7 +64,7 @@ def run(
     plan = plan[: known.index(last) + 1]
     workspace = Path(config.workspace)
     with _locked(workspace):
-        store = Metadata(workspace / "metadata.sqlite")
+        store = Metadata(workspace / layout.METADATA)
         _sweep(workspace, store)
         name = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         artefacts: dict[str, Artefact] = {}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import saved_model
+from pipeline.artifacts import layout, saved_model
 from pipeline.components.evaluator import gain
 from pipeline.config import Config
 from serving.release.rollbacks import identity
@@ -92,14 +92,14 @@ def _files(patterns: list[str]) -> list:
 
 def _is_served(config: Config, outputs: Mapping[str, Path]) -> bool:
     """Whether what was pushed is the version that is served now."""
-    record = json.loads((outputs["pushed_model"] / "pushed.json").read_text())
+    record = json.loads((outputs["pushed_model"] / layout.PUSHED).read_text())
     served = saved_model.served(Path(config.push.destination))
     return record["path"] is None or Path(record["path"]) == served
 
 
 def _is_compared(config: Config, outputs: Mapping[str, Path]) -> bool:
     """Whether the model served now is the baseline, or the model evaluated itself."""
-    measured = json.loads((outputs["evaluation"] / "metrics.json").read_text())
+    measured = json.loads((outputs["evaluation"] / layout.METRICS).read_text())
     served = saved_model.served(Path(config.push.destination))
     return served is None or identity(served) in measured["compared"]
 

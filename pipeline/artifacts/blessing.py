@@ -1,10 +1,10 @@
-"""The verdict on a model: a file BLESSED or NOT_BLESSED, with the reasons in it."""
+"""The verdict on a model: a file BLESSED or NOTBLESSED, with the reasons in it."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-_BLESSED, _REFUSED = "BLESSED", "NOT_BLESSED"
+from pipeline.artifacts.layout import BLESSED, NOT_BLESSED
 
 
 def write(folder: Path, reasons: Sequence[str]) -> bool:
@@ -13,7 +13,7 @@ def write(folder: Path, reasons: Sequence[str]) -> bool:
     Returns:
         Whether the model is blessed.
     """
-    name = _REFUSED if reasons else _BLESSED
+    name = NOT_BLESSED if reasons else BLESSED
     text = json.dumps({"blessed": not reasons, "reasons": list(reasons)}, indent=1)
     (Path(folder) / name).write_text(text + "\n")
     return not reasons
@@ -22,8 +22,8 @@ def write(folder: Path, reasons: Sequence[str]) -> bool:
 def read(folder: Path) -> list[str]:
     """The reasons against the model in `folder`; empty where it is blessed."""
     folder = Path(folder)
-    if (folder / _BLESSED).exists():
+    if (folder / BLESSED).exists():
         return []
-    if (folder / _REFUSED).exists():
-        return json.loads((folder / _REFUSED).read_text())["reasons"]
-    return [f"no verdict: neither {_BLESSED} nor {_REFUSED} is in {folder.name}"]
+    if (folder / NOT_BLESSED).exists():
+        return json.loads((folder / NOT_BLESSED).read_text())["reasons"]
+    return [f"no verdict: neither {BLESSED} nor {NOT_BLESSED} is in {folder.name}"]

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.artifacts import layout
 from pipeline.config import Task
 from pipeline.config.features import Feature, SequenceFeature
 
@@ -25,7 +26,7 @@ BATCH_ROWS = 16_384
 
 def shards(split_dir: Path) -> list[Path]:
     """The Parquet files of a split, in order."""
-    return sorted(Path(split_dir).glob("*.parquet"))
+    return sorted(Path(split_dir).glob(layout.PARQUET_FILES))
 
 
 def count_rows(split_dir: Path) -> int:

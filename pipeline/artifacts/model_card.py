@@ -23,7 +23,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import fingerprint
-from pipeline.components import statistics_gen
+from pipeline.artifacts import statistics as statistics_artifact
+from pipeline.artifacts.layout import SPLITS
 from pipeline.config import Config
 from pipeline.config.features import Feature
 from tfmtl import model_card
@@ -49,7 +50,7 @@ def extend(
         metrics: Those of the epoch that is kept.
     """
     card = model_card.read(exported)
-    rows, stats = statistics_gen.read(statistics, "train")
+    rows, stats = statistics_artifact.read(statistics, "train")
     by_name = {feature.name: feature for feature in config.features}
     for described in card["features"]:
         name = described["name"]
@@ -89,7 +90,7 @@ def with_test_metrics(card: Mapping[str, Any], measured: Mapping) -> dict[str, A
 
 def example_rows(config: Config, statistics: Path) -> pa.RecordBatch:
     """Returns two rows of raw features: the most usual values, and no values at all."""
-    _, stats = statistics_gen.read(statistics, "train")
+    _, stats = statistics_artifact.read(statistics, "train")
     usual: dict[str, Any] = {}
     for feature in config.features:
         (usual[feature.name], *_) = [*_examples(feature, stats[feature.name]), None]
@@ -100,7 +101,7 @@ def example_rows(config: Config, statistics: Path) -> pa.RecordBatch:
 
 def _feature(feature: Feature, stats: Any) -> dict[str, Any]:
     """What the statistics say of one feature."""
-    common = statistics_gen.common(stats)
+    common = statistics_artifact.common(stats)
     rows = common.num_missing + common.num_non_missing
     described: dict[str, Any] = {
         "kind": feature.kind,
@@ -126,7 +127,7 @@ def _feature(feature: Feature, stats: Any) -> dict[str, Any]:
 def _examples(feature: Feature, stats: Any) -> list[Any]:
     """The most usual values, or the median and the quartiles."""
     if feature.kind == "numeric":
-        if not statistics_gen.common(stats).num_non_missing:
+        if not statistics_artifact.common(stats).num_non_missing:
             return []
         levels = stats.num_stats.histograms[1].buckets  # deciles
         return [stats.num_stats.median, levels[1].high_value, levels[8].high_value]
@@ -143,8 +144,8 @@ def _top(stats: Any, most: int) -> list[str]:
 def _data(config: Config, statistics: Path) -> dict[str, Any]:
     """Rows and, where the split column is a time, the first and last of each split."""
     split, found = config.data.split, {}
-    for name in statistics_gen.SPLITS:
-        rows, stats = statistics_gen.read(statistics, name)
+    for name in SPLITS:
+        rows, stats = statistics_artifact.read(statistics, name)
         found[name] = {"rows": rows}
         column = stats.get(split.column) if split.by == "time" else None
         if column is not None and column.HasField("num_stats"):

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipeline.artifacts import layout
 from pipeline.errors import PipelineError
 from pipeline.metadata import Metadata
 
@@ -23,8 +24,8 @@ def summary(workspace: Path, artefacts: Mapping[str, Path]) -> str:
     Raises:
         PipelineError: If the rows do not add up.
     """
-    read = json.loads((artefacts["examples"] / "summary.json").read_text())
-    file = artefacts["transformed_examples"] / "summary.json"
+    read = json.loads((artefacts["examples"] / layout.SUMMARY).read_text())
+    file = artefacts["transformed_examples"] / layout.SUMMARY
     written = json.loads(file.read_text())
     rows_in, out = read["rows_in"], sum(written["rows"].values())
     left_out = {name: read[name] for name in _LEFT_OUT if name in read}
@@ -36,7 +37,7 @@ def summary(workspace: Path, artefacts: Mapping[str, Path]) -> str:
             "hand; run again with --no-cache"
         )
     wanted = set(artefacts.values())
-    store = Metadata(workspace / "metadata.sqlite")
+    store = Metadata(workspace / layout.METADATA)
     seconds = sum(
         execution.seconds or 0
         for execution in store.executions(state="complete")

@@ -15,8 +15,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pipeline.artifacts import blessing, model_card
-from pipeline.components.evaluator.component import SERVING
+from pipeline.artifacts import blessing, layout, model_card
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from serving.release import releases
@@ -51,7 +50,7 @@ def pusher(
     ]
     version = path = None
     steps: list[str] = []
-    model = inputs["model"] / SERVING
+    model = inputs["model"] / layout.SERVING_MODEL
     if not reasons and is_rolled_back(model, config.push.destination):
         reasons = [_rolled_back(config, model)]
     if not reasons:
@@ -68,7 +67,7 @@ def pusher(
             raise PipelineError(f"push.models_config: {error}") from error
         version = int(path.name)
     record = {"version": version, "path": str(path) if path else None}
-    (outputs["pushed_model"] / "pushed.json").write_text(json.dumps(record) + "\n")
+    (outputs["pushed_model"] / layout.PUSHED).write_text(json.dumps(record) + "\n")
     notes = reasons or [f"version {version} is published at {path}", *steps]
     return {"pushed": not reasons, "version": version, "notes": notes}
 
@@ -90,10 +89,10 @@ def _rolled_back(config: Config, model: Path) -> str:
 def _publish(
     config: Config, inputs: Mapping[str, Path], say: Callable[[str], None]
 ) -> Path:
-    model, push = inputs["model"] / SERVING, config.push
+    model, push = inputs["model"] / layout.SERVING_MODEL, config.push
     extra = {}
     if card := read_card(model):
-        measured = json.loads((inputs["evaluation"] / "metrics.json").read_text())
+        measured = json.loads((inputs["evaluation"] / layout.METRICS).read_text())
         card = model_card.with_test_metrics(card, measured)
         extra = {str(CARD): json.dumps(card, indent=1) + "\n"}
     if push.models_config is None:

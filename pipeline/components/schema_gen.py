@@ -10,7 +10,9 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from pipeline.components import statistics_gen
+from pipeline.artifacts import layout
+from pipeline.artifacts import schema as schema_artifact
+from pipeline.artifacts import statistics as statistics_artifact
 from pipeline.config import Config
 
 ENUM = 100  # A string column of at most so many values gets a domain.
@@ -29,7 +31,7 @@ def schema_gen(
     Returns:
         {"rows", "columns", "enums"}.
     """
-    rows, statistics = statistics_gen.read(inputs["statistics"], "train")
+    rows, statistics = statistics_artifact.read(inputs["statistics"], "train")
     schema = schema_pb2.Schema()
     for name, stats in statistics.items():
         schema.feature.append(_feature(name, stats))
@@ -46,7 +48,7 @@ def schema_gen(
             domain.min, domain.max = 0, 1
         elif task.kind == "count":
             domain.min = 0
-    path = outputs["schema"] / "schema.pbtxt"
+    path = outputs["schema"] / layout.SCHEMA
     path.write_text(text_format.MessageToString(schema, as_utf8=True))
     return {
         "rows": rows,
@@ -55,16 +57,11 @@ def schema_gen(
     }
 
 
-def read(schema: Path) -> schema_pb2.Schema:
-    """Returns the schema in an artefact."""
-    return text_format.Parse((schema / "schema.pbtxt").read_text(), schema_pb2.Schema())
-
-
 def _feature(
     name: str, stats: statistics_pb2.FeatureNameStatistics
 ) -> schema_pb2.Feature:
-    common = statistics_gen.common(stats)
-    feature = schema_pb2.Feature(name=name, type=type_of(stats))
+    common = statistics_artifact.common(stats)
+    feature = schema_pb2.Feature(name=name, type=schema_artifact.type_of(stats))
     if common.num_non_missing:
         feature.presence.min_count = 1
     if not common.num_missing:
@@ -77,11 +74,3 @@ def _feature(
         values = [bucket.label for bucket in strings.rank_histogram.buckets]
         feature.string_domain.value.extend(sorted(values))
     return feature
-
-
-def type_of(stats: statistics_pb2.FeatureNameStatistics) -> int:
-    """The schema's type of a column's statistics."""
-    return {
-        statistics_pb2.FeatureNameStatistics.INT: schema_pb2.INT,
-        statistics_pb2.FeatureNameStatistics.FLOAT: schema_pb2.FLOAT,
-    }.get(stats.type, schema_pb2.BYTES)

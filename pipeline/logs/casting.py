@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.config import Config
 from pipeline.config.data import MISSING_WORDS
 from pipeline.logs import column_types, texts
 
@@ -45,6 +46,19 @@ class Column(NamedTuple):
     type: pa.DataType
     separator: str | None = None
     missing: tuple[str, ...] | None = MISSING_WORDS
+
+
+def column(
+    config: Config,
+    name: str,
+    kind: str,
+    type_: pa.DataType,
+    separator: str | None = None,
+) -> Column:
+    """A column of the examples; `type_` counts where the kind leaves the type open."""
+    fixed = {"string": pa.string(), "float": pa.float64(), "list": column_types.STRINGS}
+    type_ = fixed.get(kind) or column_types.settled_type(type_)
+    return Column(name, kind, type_, separator, config.missing_words(name))
 
 
 def cast(

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.artifacts import examples as arrow
+from pipeline.artifacts import layout
 from pipeline.beam import runner
 from pipeline.beam.atomic import whole
 from pipeline.config import Config
@@ -64,7 +65,7 @@ def analyze(
     """
     ranges, rows = [], {}
     for split in splits:
-        total = rows[split] = arrow.count_rows(examples / f"Split-{split}")
+        total = rows[split] = arrow.count_rows(layout.split(examples, split))
         starts = range(0, total, _RANGE)
         ranges += [(split, at, min(at + _RANGE, total)) for at in starts]
     with tempfile.TemporaryDirectory(prefix=".records-", dir=results) as records:
@@ -88,7 +89,7 @@ def analyze(
                 f"the Beam job must see all {total:,} rows of the split {split}. "
                 f"Received: {seen:,}. Do its workers reach {results}?"
             )
-    for half in results.glob("vocabulary/*/.*"):
+    for half in results.glob(f"{layout.VOCABULARY}/*/.*"):
         half.unlink()  # Its worker died; another one has written the shard.
     return merged
 
@@ -132,7 +133,7 @@ class _Read(beam.DoFn):
 
     def process(self, element: tuple[str, int, int]) -> Iterator[tuple[Key, Any]]:
         split, start, stop = element
-        folder = self._examples / f"Split-{split}"
+        folder = layout.split(self._examples, split)
         for batch in arrow.read_batches(
             folder, BATCH_ROWS, start=start, stop=stop, dictionaries=True
         ):
@@ -177,7 +178,7 @@ class _Record(beam.DoFn):
     """Writes (key, merged part) as a line of JSON, [key, record], and vocabularies."""
 
     def __init__(self, config: Config, results: Path, records: Path, buckets: int):
-        self._vocabularies = results / "vocabulary"
+        self._results = results
         self._records = records
         self._buckets = buckets
         self._with_vocabulary = vocabulary_columns(config)
@@ -202,8 +203,10 @@ class _Record(beam.DoFn):
             record = _values(part)
             split, column, bucket = key
             if split == "train" and column in self._with_vocabulary:
-                name = f"values-{bucket:05d}-of-{self._buckets:05d}.parquet"
-                write_vocabulary(part, self._vocabularies / column / name)
+                shard = layout.vocabulary_shard(
+                    self._results, column, bucket, self._buckets
+                )
+                write_vocabulary(part, shard)
         self._lines.append(json.dumps([key, record], allow_nan=False) + "\n")
 
 

@@ -15,15 +15,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.artifacts import blessing, examples, saved_model
+from pipeline.artifacts import blessing, examples, layout, saved_model
 from pipeline.components.evaluator import gain, job, metrics
 from pipeline.config import Config, Task, nearest
 from pipeline.errors import PipelineError
 from pipeline.report import report
 from serving.release.rollbacks import identity
-
-SPLIT = "Split-test"
-SERVING = "Format-Serving"
 
 
 def check(config: Config) -> None:
@@ -49,7 +46,7 @@ def evaluator(
         PipelineError: The test split is empty, the model does not fit the config, or
             the single-task run cannot be compared with it.
     """
-    split = inputs["examples"] / SPLIT
+    split = layout.split(inputs["examples"], "test")
     rows = examples.count_rows(split)
     if not rows:
         raise PipelineError(
@@ -63,7 +60,7 @@ def evaluator(
                 f"{where}: column {column!r} is not in the examples."
                 f"{nearest(column, schema.names)}"
             )
-    model = inputs["model"] / SERVING
+    model = inputs["model"] / layout.SERVING_MODEL
     _check_model(config, model, schema)
     models = {"model": model}
     baseline = saved_model.served(Path(config.push.destination))
@@ -105,11 +102,11 @@ def evaluator(
         "results": results,
     }
     text = json.dumps(measured, indent=1, allow_nan=False)
-    (outputs["evaluation"] / "metrics.json").write_text(text + "\n")
-    history = inputs["model"] / "history.json"
+    (outputs["evaluation"] / layout.METRICS).write_text(text + "\n")
+    history = inputs["model"] / layout.HISTORY
     epochs = json.loads(history.read_text())["epochs"] if history.exists() else []
     page = report.render(measured, epochs)
-    (outputs["evaluation"] / "report.html").write_text(page)
+    (outputs["evaluation"] / layout.REPORT).write_text(page)
     return {
         "rows": rows,
         "blessed": blessing.write(outputs["blessing"], reasons),

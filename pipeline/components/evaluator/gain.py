@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipeline.artifacts import layout
 from pipeline.errors import PipelineError
 from pipeline.metadata import Metadata
 
@@ -32,15 +33,15 @@ def metrics_file(path: str) -> Path:
     """
     if Path(path).is_file():
         return Path(path)
-    store = Path(path) / "metadata.sqlite"
+    store = Path(path) / layout.METADATA
     if not store.is_file():
         raise PipelineError(
-            f"{_KEY}: must be a metrics.json or a workspace. Received: {path!r}"
+            f"{_KEY}: must be a {layout.METRICS} or a workspace. Received: {path!r}"
         )
     metadata = Metadata(store)
     for execution in metadata.executions("Evaluator", state="complete"):
         for artefact in metadata.outputs(execution.id):
-            file = artefact.path / "metrics.json"
+            file = artefact.path / layout.METRICS
             if file.is_file() and _is_alone(json.loads(file.read_text())):
                 return file
     raise PipelineError(

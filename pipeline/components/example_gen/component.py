@@ -19,13 +19,15 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.artifacts import layout
+from pipeline.artifacts.layout import SPLITS
 from pipeline.beam.results import each
 from pipeline.components.example_gen import join, partitions, splits, writer
 from pipeline.components.example_gen.dead_letters import REASONS
 from pipeline.components.example_gen.inspect import Look, Survey, missing, survey
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-from pipeline.logs import column_types
+from pipeline.logs import casting, column_types
 from pipeline.logs import files as sources
 from pipeline.logs.casting import Column
 from pipeline.logs.files import Source
@@ -88,8 +90,8 @@ def example_gen(
             result = join.Result(reports, {}, {})
     report = writer.total(result.reports)
     _check(config, report, result)
-    for name in splits.NAMES:
-        _number(folder / f"Split-{name}")
+    for name in SPLITS:
+        _number(layout.split(folder, name))
     return _summary(folder, report, result, files)
 
 
@@ -103,7 +105,7 @@ def _find(config: Config, inputs: Mapping[str, Path]) -> list[Source]:
     logs = config.data.logs
     if logs is None:
         given = config.data.split.by == "given"
-        folders = {name: f"{name}/*" for name in splits.NAMES} if given else {None: "*"}
+        folders = {name: f"{name}/*" for name in SPLITS} if given else {None: "*"}
         patterns = [
             ("data.source", f"{inputs['logs']}/{pattern}", split)
             for split, pattern in folders.items()
@@ -185,7 +187,9 @@ def _columns(config: Config, logs: Survey) -> list[Column]:
     kinds = writer.kinds_of(config)
     separators = {f.name: f.separator for f in config.features if f.kind == "sequence"}
     return [
-        writer.typed(config, name, kinds.get(name, "own"), type_, separators.get(name))
+        casting.column(
+            config, name, kinds.get(name, "own"), type_, separators.get(name)
+        )
         for name, type_ in logs.types.items()
     ]
 
@@ -215,9 +219,9 @@ def _groups(parts: Iterable[Source]) -> Iterator[tuple[Source, ...]]:
 
 def _number(folder: Path) -> None:
     """Gives the shards their final names, in the order of the sources."""
-    parts = sorted(folder.glob("part-*.parquet"))
+    parts = layout.part_shards(folder)
     for i, part in enumerate(parts):
-        part.rename(folder / f"data-{i:05d}-of-{len(parts):05d}.parquet")
+        part.rename(folder / layout.example_shard(i, len(parts)))
 
 
 def _check(config: Config, report: writer.Report, result: join.Result) -> None:
@@ -267,7 +271,7 @@ def _summary(
     counts = {"rows_in": report.rows_in, "rows": report.rows, "dead": report.dead}
     counts |= {"filtered": report.filtered, "incomplete": report.incomplete}
     summary = {**counts, "actions": actions, "unlabelled": unlabelled}
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    (folder / layout.SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
     notes, warnings = [], []
     for name, of in actions.items():
         notes.append(f"{name}: {', '.join(f'{v:,} {k}' for k, v in of.items() if v)}")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from pipeline.artifacts import layout
 from pipeline.logs.files import Source
 from pipeline.logs.formats import Unparsed
 
@@ -39,7 +40,7 @@ class DeadLetters:
     """
 
     def __init__(self, folder: Path, name: str, work: Path):
-        self.path = folder / "dead_letter" / f"{name}.jsonl"
+        self.path = layout.dead_letters(folder, name)
         self.part = work / uuid.uuid4().hex
         self.file = None
         self.count = 0

@@ -145,7 +145,7 @@ def _scan(config: Config, look: Look, index: int, source: Source) -> _Scan:
             rows = writer.select(config, look.where, rows, chunk.positions)[0]
             kind = look.kinds[look.time]
             type_ = casting.own_type(rows.column(look.time), kind)
-            column = writer.typed(config, look.time, kind, type_)
+            column = casting.column(config, look.time, kind, type_)
             values = splits.times(casting.cast(rows, [column])[0].column(0))
             times.append(sketch.sketch(values[np.isfinite(values)]))
     return _Scan(types, sketch.merge(times) if times else None)

@@ -20,8 +20,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.artifacts import layout
+from pipeline.artifacts.layout import SPLITS
 from pipeline.beam.runner import pipeline
-from pipeline.components.example_gen import matching, splits, writer
+from pipeline.components.example_gen import matching, writer
 from pipeline.components.example_gen import partitions as shuffle
 from pipeline.components.example_gen.partitions import (
     HISTORY,
@@ -139,7 +141,7 @@ def _result(folder: Path, names: list[str]) -> Result:
         raise PipelineError("\n".join(dict.fromkeys(errors)))
     impressions = total(Count, [Count(), *read[names[0]]])
     lost = writer.Report(
-        dict.fromkeys(splits.NAMES, 0),
+        dict.fromkeys(SPLITS, 0),
         impressions.dead,
         list(impressions.reasons),
         impressions.filtered,
@@ -200,7 +202,7 @@ class _Match(shuffle.Step):
         for name, column in made.items():
             examples = examples.append_column(name, column)
         kept = np.flatnonzero(~dropped)
-        with writer.Output(self.plan, f"part-{number:08d}") as output:
+        with writer.Output(self.plan, layout.part(number)) as output:
             for start in range(0, len(kept), CHUNK_ROWS):
                 chosen = kept[start : start + CHUNK_ROWS]
                 batch = examples.take(pa.array(chosen))

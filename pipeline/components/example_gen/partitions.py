@@ -283,7 +283,7 @@ def _packed(batch: pa.RecordBatch) -> bytes:
 def _typed(
     config: Config, types: dict[str, pa.DataType], name: str, column: str, kind: str
 ) -> Column:
-    typed = ingest.typed(config, column, kind, types.get(column, pa.null()))
+    typed = columns.column(config, column, kind, types.get(column, pa.null()))
     # A key is read as the column of the impressions that it is compared with, and what
     # a history lists as the feature that it becomes.
     ours = name.removeprefix(KEY).removeprefix(HISTORY)

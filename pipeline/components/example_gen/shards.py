@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.artifacts import layout
 from pipeline.beam.atomic import whole
 
 SHARD_ROWS = 32_768
@@ -46,7 +47,7 @@ class Shards:
     def _write(self) -> None:
         table = pa.Table.from_batches(self.batches)
         self._wait()
-        path = self.folder / f"{self.prefix}-{self.files:08d}.parquet"
+        path = self.folder / layout.part_shard(self.prefix, self.files)
         self.writing = self.pool.submit(self._save, table.slice(0, SHARD_ROWS), path)
         self.files += 1
         self.batches = table.slice(SHARD_ROWS).to_batches()

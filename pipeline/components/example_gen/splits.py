@@ -16,8 +16,6 @@ import pyarrow.compute as pc
 from pipeline.logs import texts
 from pipeline.statistics import sketch
 
-NAMES = ("train", "valid", "test")
-
 
 def by_hash(column: pa.Array, train: float, valid: float) -> np.ndarray:
     """Assigns rows by the value of a column.
@@ -29,7 +27,7 @@ def by_hash(column: pa.Array, train: float, valid: float) -> np.ndarray:
         valid: The share of values that validate.
 
     Returns:
-        int8 (rows,): a position in `NAMES`; -1 for null.
+        int8 (rows,): a position in `SPLITS`; -1 for null.
     """
     if not _is_bytes(column.type):  # of which some are no text
         column = texts.of(column)
@@ -114,6 +112,6 @@ def by_time(values: np.ndarray, limits: np.ndarray) -> np.ndarray:
         limits: (2,), from `boundaries`.
 
     Returns:
-        int8 (rows,): a position in `NAMES`.
+        int8 (rows,): a position in `SPLITS`.
     """
     return np.searchsorted(limits, values, side="left").astype(np.int8)

@@ -9,13 +9,15 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from pipeline.artifacts import layout
+from pipeline.artifacts.layout import SPLITS
 from pipeline.components.example_gen import splits
 from pipeline.components.example_gen.dead_letters import DeadLetters, Letter, readable
 from pipeline.components.example_gen.shards import Shards
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.logs import casting as columns
-from pipeline.logs import column_types, evaluation, expressions, files
+from pipeline.logs import evaluation, expressions, files
 from pipeline.logs.casting import Column, Misfits
 from pipeline.logs.files import Source
 
@@ -62,7 +64,7 @@ class Report(NamedTuple):
 def total(reports: Sequence[Report]) -> Report:
     """The sum of reports."""
     return Report(
-        {name: sum(report.rows[name] for report in reports) for name in splits.NAMES},
+        {name: sum(report.rows[name] for report in reports) for name in SPLITS},
         sum(report.dead for report in reports),
         [reason for report in reports for reason in report.reasons],
         sum(report.filtered for report in reports),
@@ -105,22 +107,9 @@ def kinds_of(config: Config) -> dict[str, str]:
     return kinds
 
 
-def typed(
-    config: Config,
-    name: str,
-    kind: str,
-    type_: pa.DataType,
-    separator: str | None = None,
-) -> Column:
-    """A column of the examples; `type_` counts where the kind leaves the type open."""
-    fixed = {"string": pa.string(), "float": pa.float64(), "list": column_types.STRINGS}
-    type_ = fixed.get(kind) or column_types.settled_type(type_)
-    return Column(name, kind, type_, separator, config.missing_words(name))
-
-
 def ingest(plan: Plan, index: int, group: Sequence[Source]) -> Report:
     """Reads some parts of logs and writes their rows and dead letters."""
-    with Output(plan, f"part-{index:08d}") as output:
+    with Output(plan, layout.part(index)) as output:
         filtered, forms = 0, frozenset()
         for number, source in enumerate(group):
             for chunk in files.read(source):
@@ -175,8 +164,8 @@ class Output:
         self.pool = ThreadPoolExecutor(1)
         self.letters = DeadLetters(plan.folder, name, plan.work)
         self.shards = [
-            Shards(plan.folder / f"Split-{split}", name, plan.work, self.pool)
-            for split in splits.NAMES
+            Shards(layout.split(plan.folder, split), name, plan.work, self.pool)
+            for split in SPLITS
         ]
         labels = plan.config.data.labels
         self.labels = {name: expressions.parse(text) for name, text in labels.items()}
@@ -193,7 +182,7 @@ class Output:
 
     def report(self) -> Report:
         """What has been written."""
-        rows = dict(zip(splits.NAMES, self.rows, strict=True))
+        rows = dict(zip(SPLITS, self.rows, strict=True))
         return Report(rows, self.letters.count, self.letters.reasons)
 
     def add(self, rows: Rows, misfits: Misfits) -> None:
@@ -249,10 +238,10 @@ def writing(folder: Path) -> Iterator[None]:
 def _assign(
     plan: Plan, rows: Rows, batch: pa.RecordBatch
 ) -> tuple[np.ndarray, Misfits]:
-    """The split of each row, as a position in `splits.NAMES`, and who has none."""
+    """The split of each row, as a position in `SPLITS`, and who has none."""
     split = plan.config.data.split
     if split.by == "given":
-        given = [splits.NAMES.index(part.split) for part in rows.parts]
+        given = [SPLITS.index(part.split) for part in rows.parts]
         return np.array(given, np.int8)[rows.part], {}
     column = batch.column(split.column)
     if split.by == "hash":

@@ -17,10 +17,14 @@ from typing import NamedTuple
 import numpy as np
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from pipeline.components import schema_gen, statistics_gen
+from pipeline.artifacts import layout
+from pipeline.artifacts import schema as schema_artifact
+from pipeline.artifacts import statistics as statistics_artifact
+from pipeline.artifacts.layout import SPLITS
 from pipeline.components.example_validator import drift, served_statistics
 from pipeline.config import Config
 from pipeline.errors import PipelineError
+from pipeline.statistics.protos import statistics_proto
 from pipeline.statistics.splits import ALL
 
 Info = anomalies_pb2.AnomalyInfo
@@ -53,17 +57,16 @@ def example_validator(
     Raises:
         PipelineError: With all errors, after they were written.
     """
-    schema = schema_gen.read(inputs["schema"])
+    schema = schema_artifact.read(inputs["schema"])
     splits = {
-        split: statistics_gen.read(inputs["statistics"], split)
-        for split in statistics_gen.SPLITS
+        split: statistics_artifact.read(inputs["statistics"], split) for split in SPLITS
     }
     findings = [
         finding
         for split, (_, columns) in splits.items()
         for finding in _against_schema(config, schema, split, columns)
     ]
-    rates = json.loads((inputs["statistics"] / "label_rates.json").read_text())
+    rates = json.loads((inputs["statistics"] / layout.LABEL_RATES).read_text())
     findings += _labels(config, rates)
     train = splits["train"][1]
     limit = config.validation.drift
@@ -71,14 +74,14 @@ def example_validator(
         where = f"from train to {split}"
         findings += _drift(config, train, splits[split][1], where, limit)
     if "previous_statistics" in inputs:
-        _, previous = statistics_gen.read(inputs["previous_statistics"], "train")
+        _, previous = statistics_artifact.read(inputs["previous_statistics"], "train")
         findings += _columns(config, _types(previous), _types(train), "previous run")
         where = "from the previous run to this one"
         findings += _drift(config, previous, train, where, limit)
     if config.validation.served:
         records = served_statistics.analyze(config, outputs["anomalies"])
-        proto = statistics_gen.feature_statistics("served", records)
-        _, asked = statistics_gen.by_column(proto)
+        proto = statistics_proto("served", records)
+        _, asked = statistics_artifact.by_column(proto)
         where, limit = "from train to the served rows", config.validation.skew
         findings += _drift(config, train, asked, where, limit)
     _write(outputs["anomalies"], schema, findings)
@@ -99,7 +102,7 @@ def _used(config: Config) -> set[str]:
 
 
 def _types(columns: Columns) -> dict[str, int]:
-    return {name: schema_gen.type_of(stats) for name, stats in columns.items()}
+    return {name: schema_artifact.type_of(stats) for name, stats in columns.items()}
 
 
 def _columns(
@@ -143,9 +146,9 @@ def _against_schema(
     used = _used(config)
     for feature in schema.feature:
         stats = columns.get(feature.name)
-        if stats is None or schema_gen.type_of(stats) != feature.type:
+        if stats is None or schema_artifact.type_of(stats) != feature.type:
             continue
-        if statistics_gen.common(stats).num_non_missing:
+        if statistics_artifact.common(stats).num_non_missing:
             checks = (*_presence(feature, stats), *_numbers(feature, stats))
             for severity, type_, text in (*checks, *_strings(feature, stats)):
                 text = f"Column {feature.name!r} ({split} split) {text}"
@@ -161,7 +164,7 @@ def _against_schema(
 
 
 def _presence(feature, stats) -> Iterator[tuple[int, int, str]]:
-    common = statistics_gen.common(stats)
+    common = statistics_artifact.common(stats)
     share = common.num_non_missing / (common.num_non_missing + common.num_missing)
     if share < feature.presence.min_fraction:
         yield (
@@ -293,7 +296,7 @@ def _write(
             description=finding.text,
         )
         lines.append(f"{Info.Severity.Name(finding.severity):7}  {finding.text}\n")
-    (folder / "anomalies.pb").write_bytes(
+    (folder / layout.ANOMALIES).write_bytes(
         anomalies.SerializeToString(deterministic=True)
     )
-    (folder / "anomalies.txt").write_text("".join(lines) or "No anomalies.\n")
+    (folder / layout.ANOMALIES_TEXT).write_text("".join(lines) or "No anomalies.\n")

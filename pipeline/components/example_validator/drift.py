@@ -10,7 +10,7 @@ come out near 0.
 import numpy as np
 from tensorflow_metadata.proto.v0.statistics_pb2 import FeatureNameStatistics
 
-from pipeline.components.statistics_gen import common
+from pipeline.artifacts.statistics import common
 
 
 def missing(old: FeatureNameStatistics, new: FeatureNameStatistics) -> float:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.artifacts import layout
 from pipeline.beam.atomic import whole
 from pipeline.beam.results import each
-from pipeline.components.example_gen import writer as ingest
 from pipeline.config import Config
 from pipeline.logs import casting
 from pipeline.logs import files as sources
@@ -46,7 +46,7 @@ def analyze(config: Config, work: Path) -> dict:
     features_only = config.model_copy(update={"tasks": [], "domain": None})
     with tempfile.TemporaryDirectory(prefix=".served-", dir=work) as name:
         folder = Path(name)
-        (folder / f"Split-{_SPLIT}").mkdir()
+        layout.split(folder, _SPLIT).mkdir()
         each(config, functools.partial(_write, config, folder), files, folder)
         return job.analyze(features_only, folder, [_SPLIT], folder)
 
@@ -54,13 +54,13 @@ def analyze(config: Config, work: Path) -> dict:
 def _write(config: Config, folder: Path, index: int, source: Source) -> None:
     """Writes the features of a file as the examples have them."""
     wanted = [
-        ingest.typed(
+        casting.column(
             config, f.name, _KINDS[f.kind], pa.null(), getattr(f, "separator", None)
         )
         for f in config.features
     ]
     schema = pa.schema([(column.name, column.type) for column in wanted])
-    target = folder / f"Split-{_SPLIT}" / f"part-{index:08d}.parquet"
+    target = layout.split(folder, _SPLIT) / layout.part_shard(layout.part(index), 0)
     with whole(target, folder) as part, pq.ParquetWriter(part, schema) as writer:
         for chunk in sources.read(source):
             rows, _ = casting.cast(chunk.rows, wanted)

@@ -18,8 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 import tfmtl
-from pipeline.artifacts import blessing, examples, saved_model
-from pipeline.components.evaluator.component import SERVING, SPLIT
+from pipeline.artifacts import blessing, examples, layout, saved_model
 from pipeline.components.infra_validator import probe
 from pipeline.components.infra_validator.probe import Answer, Arrays
 from pipeline.config import Config
@@ -47,13 +46,13 @@ def infra_validator(
     Raises:
         PipelineError: The test splits of the two kinds of examples do not fit together.
     """
-    path = inputs["model"] / SERVING
-    batch = _head(inputs["examples"] / SPLIT, config.infra.rows)
+    path = inputs["model"] / layout.SERVING_MODEL
+    batch = _head(layout.split(inputs["examples"], "test"), config.infra.rows)
     signature = saved_model.signatures(path)[saved_model.DEFAULT]
     raw = examples.raw_inputs(batch, saved_model.features(signature))
     transformed, offline = _offline(
-        inputs["model"] / "Format-Keras" / "model.keras",
-        inputs["transformed_examples"] / SPLIT,
+        inputs["model"] / layout.KERAS_MODEL,
+        layout.split(inputs["transformed_examples"], "test"),
         batch.num_rows,
     )
     requests = saved_model.requests(path, raw, transformed)
@@ -111,7 +110,7 @@ def _offline(model_file: Path, split: Path, rows: int) -> tuple[Arrays, Arrays]:
     """The first rows of the transformed examples, and the Keras model's scores."""
     model = keras.models.load_model(model_file, compile=False)
     records = tfmtl.data.read(
-        str(split / "*.tfrecord.gz"), model.features, model.tasks, rows
+        str(split / layout.RECORD_FILES), model.features, model.tasks, rows
     )
     features, _ = next(iter(records))
     transformed = {name: tensor.numpy() for name, tensor in features.items()}

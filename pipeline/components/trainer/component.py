@@ -11,7 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 import tfmtl
-from pipeline.artifacts import examples, model_card, saved_model
+from pipeline.artifacts import examples, layout, model_card, saved_model
 from pipeline.components.trainer import warm_start, workers
 from pipeline.config import Config, ConfigError, nearest
 from pipeline.config.features import Feature
@@ -77,12 +77,16 @@ def trainer(
     checkpoints = _checkpoints(config, outputs)
     checkpoints.resume(model)
     checkpoints.restore_best(model)
-    (outputs["model"] / "Format-Keras").mkdir()
-    model.save(outputs["model"] / "Format-Keras" / "model.keras")
-    exported = outputs["model"] / "Format-Serving"
+    keras_model = outputs["model"] / layout.KERAS_MODEL
+    keras_model.parent.mkdir()
+    model.save(keras_model)
+    exported = outputs["model"] / layout.SERVING_MODEL
     _export(config, model, exported, inputs)
-    shutil.copytree(outputs["checkpoints"] / "logs", outputs["model"] / "logs")
-    (outputs["model"] / "history.json").write_text(
+    shutil.copytree(
+        outputs["checkpoints"] / layout.TENSORBOARD,
+        outputs["model"] / layout.TENSORBOARD,
+    )
+    (outputs["model"] / layout.HISTORY).write_text(
         json.dumps({"epochs": checkpoints.history}, indent=2)
     )
     best, epochs = checkpoints.best_epoch, len(checkpoints.history)
@@ -126,7 +130,9 @@ def fit(
     steps = config.train.steps_per_epoch or math.ceil(rows["train"] / batch)
 
     def read(split, **options):
-        files = inputs["transformed_examples"] / f"Split-{split}" / "*.tfrecord.gz"
+        files = (
+            layout.split(inputs["transformed_examples"], split) / layout.RECORD_FILES
+        )
         return tfmtl.data.read(
             str(files), model.features, model.tasks, batch, rows=rows[split], **options
         )
@@ -134,7 +140,7 @@ def fit(
     # Behind the checks of an epoch, what it saves and logs is good.
     callbacks = [tfmtl.training.StopOnNaN(), checkpoints]
     if workers.is_first():
-        logs = str(outputs["checkpoints"] / "logs")
+        logs = str(outputs["checkpoints"] / layout.TENSORBOARD)
         callbacks += [
             _Progress(steps, config.train.monitor),
             keras.callbacks.TensorBoard(logs, write_graph=False),
@@ -161,9 +167,9 @@ def fit(
 
 def _model(config: Config, inputs: Mapping[str, Path]) -> tfmtl.MultiTaskModel:
     """Returns the compiled model; untrained, it predicts the mean of every task."""
-    sizes = json.loads((inputs["transform_graph"] / "features.json").read_text())
+    sizes = json.loads((inputs["transform_graph"] / layout.FEATURES).read_text())
     model = build(config, *declare(config, sizes))
-    rates = json.loads((inputs["statistics"] / "label_rates.json").read_text())
+    rates = json.loads((inputs["statistics"] / layout.LABEL_RATES).read_text())
     means = {task: rate["mean"] for task, rate in rates["train"]["all"].items()}
     for task in model.tasks:
         try:
@@ -182,7 +188,7 @@ def _checkpoints(config: Config, outputs: Mapping[str, Path]):
 
 
 def _rows(inputs: Mapping[str, Path]) -> dict[str, int]:
-    summary = (inputs["transformed_examples"] / "summary.json").read_text()
+    summary = (inputs["transformed_examples"] / layout.SUMMARY).read_text()
     return json.loads(summary)["rows"]
 
 
@@ -302,7 +308,7 @@ def _export(
     Without those, a server calls a version with damaged variables available. What a
     later model needs for a warm start goes along.
     """
-    transform = inputs["transform_graph"] / "transform_fn"
+    transform = inputs["transform_graph"] / layout.TRANSFORM_GRAPH
     score = config.export.fused_score
     tfmtl.export(
         model,

@@ -16,13 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 import tfmtl
-from pipeline.artifacts import saved_model
+from pipeline.artifacts import layout, saved_model
 from pipeline.config import Config, ConfigError
 from pipeline.errors import PipelineError
 from tfmtl.training.warm_start import places
 
 SERVED = "served"
-_NAMES = "assets.extra/variables.json"
 
 
 def write_names(model: tfmtl.MultiTaskModel, exported: Path) -> None:
@@ -42,7 +41,7 @@ def write_names(model: tfmtl.MultiTaskModel, exported: Path) -> None:
         names[path] = [name, None, None]
         if rows is not ...:
             names[path] = [name, rows.start, rows.stop]
-    target = exported / _NAMES
+    target = exported / layout.WEIGHT_NAMES
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(names, indent=1) + "\n")
 
@@ -65,12 +64,13 @@ def folder(config: Config) -> Path | None:
             return None
     else:
         found = Path(source)
-        if (found / "Format-Serving").is_dir():
-            found = found / "Format-Serving"
-    if not (found / _NAMES).is_file():
+        if (found / layout.SERVING_MODEL).is_dir():
+            found = found / layout.SERVING_MODEL
+    if not (found / layout.WEIGHT_NAMES).is_file():
         raise ConfigError(
-            f"train.warm_start: a model to start from needs {_NAMES}, which the "
-            f"Trainer writes. Received: {found}, which has none"
+            "train.warm_start: a model to start from needs "
+            f"{layout.WEIGHT_NAMES}, which the Trainer writes. Received: {found}, "
+            "which has none"
         )
     return found
 
@@ -93,13 +93,13 @@ def apply(config: Config, model: tfmtl.MultiTaskModel, graph: Path) -> list[str]
     if source is None:
         return ["warm start: no model is served yet, so it starts anew"]
     reader = tf.train.load_checkpoint(str(source / "variables" / "variables"))
-    names = json.loads((source / _NAMES).read_text())
+    names = json.loads((source / layout.WEIGHT_NAMES).read_text())
     old = {
         path: reader.get_tensor(name)[... if start is None else slice(start, stop)]
         for path, (name, start, stop) in names.items()
     }
     report = tfmtl.training.warm_start(
-        model, old, _vocabularies(graph / "transform_fn"), _vocabularies(source)
+        model, old, _vocabularies(graph / layout.TRANSFORM_GRAPH), _vocabularies(source)
     )
     rows = [f"{path} {n:,} of {of:,}" for path, (n, of) in report["rows"].items()]
     lines = [

@@ -20,15 +20,13 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-from pipeline.artifacts import examples
+from pipeline.artifacts import examples, layout
 from pipeline.beam import runner
 from pipeline.beam.atomic import whole
 from pipeline.components.transform import tf_example, tfrecord
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 
-GRAPH = "transform_fn"
-FEATURES = "features.json"
 _SHARD_ROWS = 100_000
 _THREADS = 2  # of a worker
 _TRAIN_SHARDS = 4  # at least, as training reads several files at a time
@@ -54,20 +52,19 @@ def transform(
     from pipeline.components.transform import graph as transform_graph
 
     ranges, rows = [], {}
-    for source in sorted(inputs["examples"].glob("Split-*")):
-        split = source.name.removeprefix("Split-")
-        target = outputs["transformed_examples"] / source.name
+    for split, source in layout.splits(inputs["examples"]).items():
+        target = layout.split(outputs["transformed_examples"], split)
         target.mkdir()
         rows[split] = examples.count_rows(source)
         least = _TRAIN_SHARDS if split == "train" else 1
         ranges += _ranges(source, target, rows[split], least)
     if not ranges:
         raise PipelineError(
-            f"no examples: {inputs['examples']} has no folder Split-*. "
-            "Run ExampleGen again"
+            f"no examples: {inputs['examples']} has no folder "
+            f"{layout.SPLIT_FOLDERS}. Run ExampleGen again"
         )
 
-    folder = outputs["transform_graph"]
+    saved = outputs["transform_graph"] / layout.TRANSFORM_GRAPH
     with tempfile.TemporaryDirectory() as assets:
         graph = transform_graph.build(
             config.features,
@@ -76,17 +73,19 @@ def transform(
             config.data.missing,
             [f.name for f in config.features if config.missing_words(f.name) is None],
         )
-        graph.save(folder / GRAPH)
+        graph.save(saved)
     described = graph.describe()
-    (folder / FEATURES).write_text(json.dumps(described, indent=1) + "\n")
+    (outputs["transform_graph"] / layout.FEATURES).write_text(
+        json.dumps(described, indent=1) + "\n"
+    )
 
-    _loaded[str(folder / GRAPH)] = graph
+    _loaded[str(saved)] = graph
     try:
         with runner.pipeline(config) as job:
             _ = (
                 job
                 | "Ranges" >> beam.Create(ranges)
-                | "Transform" >> beam.ParDo(_WriteShard(config, folder / GRAPH))
+                | "Transform" >> beam.ParDo(_WriteShard(config, saved))
             )
     finally:
         _loaded.clear()
@@ -99,7 +98,7 @@ def transform(
     for half in outputs["transformed_examples"].glob("*/.*"):
         half.unlink()  # Its worker died; another one has written the shard.
     summary = json.dumps({"rows": rows}, indent=1) + "\n"
-    (outputs["transformed_examples"] / "summary.json").write_text(summary)
+    (outputs["transformed_examples"] / layout.SUMMARY).write_text(summary)
     ids = {name: d["size"] for name, d in described.items() if "size" in d}
     return {"rows": sum(rows.values()), "splits": rows, "ids": ids}
 
@@ -114,7 +113,7 @@ def _ranges(
     """
     shards = min(max(least, -(-rows // _SHARD_ROWS)), max(rows, 1))
     for i in range(shards):
-        shard = target / f"transformed_examples-{i:05d}-of-{shards:05d}.tfrecord.gz"
+        shard = target / layout.transformed_shard(i, shards)
         yield str(source), str(shard), rows * i // shards, rows * (i + 1) // shards
 
 

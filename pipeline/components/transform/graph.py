@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from pipeline.artifacts import layout
 from pipeline.components.transform import text_graph, vocabulary
 from pipeline.components.transform.vocabulary import Vocabulary
 from pipeline.config.data import MISSING_WORDS
@@ -156,7 +157,7 @@ def build(
     Raises:
         PipelineError: If the train split has no values for a feature.
     """
-    moments = json.loads((statistics / "moments.json").read_text())
+    moments = json.loads((statistics / layout.MOMENTS).read_text())
     vocabularies = {}
     for i, feature in enumerate(features):
         if isinstance(feature, NumericFeature):
@@ -173,7 +174,7 @@ def build(
                 continue
             limits = feature.vocabulary or Limits()
             counts = [
-                statistics / "vocabulary" / other.name
+                layout.vocabulary(statistics, other.name)
                 for other in features
                 if getattr(other, "table_name", None) == table
             ]

@@ -9,10 +9,11 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
+from pipeline.artifacts.statistics import read
 from pipeline.components.example_validator import drift
 from pipeline.components.example_validator.component import example_validator
 from pipeline.components.schema_gen import schema_gen
-from pipeline.components.statistics_gen import read, statistics_gen
+from pipeline.components.statistics_gen import statistics_gen
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 

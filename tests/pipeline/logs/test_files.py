@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pipeline import config as config_
 from pipeline import stages
 from pipeline.artifacts import examples
-from pipeline.components.example_gen import splits
+from pipeline.artifacts.layout import SPLITS
 from pipeline.components.example_gen.component import example_gen
 from pipeline.config.data import Reading
 from pipeline.errors import PipelineError
@@ -54,7 +54,7 @@ def _run(config, folder):
     summary = example_gen(config, {}, {"examples": folder})
     rows = [
         row
-        for name in splits.NAMES
+        for name in SPLITS
         for batch in examples.read_batches(folder / f"Split-{name}")
         for row in batch.to_pylist()
     ]

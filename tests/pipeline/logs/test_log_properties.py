@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from pipeline import config as config_
 from pipeline.__main__ import main
+from pipeline.artifacts.layout import SPLITS
 from pipeline.components.example_gen import component as module
-from pipeline.components.example_gen import inspect, splits
+from pipeline.components.example_gen import inspect
 from pipeline.config.data import Reading
 from pipeline.logs import files as sources
 from pipeline.logs import formats, parts
@@ -199,7 +200,7 @@ def test_what_is_written_comes_back(format, cut, monkeypatch, no_runner):
         ]
         with tempfile.TemporaryDirectory() as name:
             logs = {}
-            for split in splits.NAMES:  # the log thrice: none may be empty
+            for split in SPLITS:  # the log thrice: none may be empty
                 (Path(name) / split).mkdir()
                 _write(Path(name) / split, format, rows)
                 logs[split] = [f"{name}/{split}/*"]
@@ -210,7 +211,7 @@ def test_what_is_written_comes_back(format, cut, monkeypatch, no_runner):
             summary = module.example_gen(config, {}, {"examples": out})
             assert summary["rows_in"] == summary["rows"] == 3 * len(rows)
             assert summary["dead"] == 0
-            for split in splits.NAMES:
+            for split in SPLITS:
                 files = sorted((out / f"Split-{split}").iterdir())
                 got = [pq.read_table(f, partitioning=None).to_pylist() for f in files]
                 got = list(itertools.chain(*got))
@@ -246,7 +247,7 @@ def test_the_whole_job_keeps_every_row(format):
         ]
         with tempfile.TemporaryDirectory() as name:
             logs = {}
-            for split in splits.NAMES:
+            for split in SPLITS:
                 (Path(name) / split).mkdir()
                 _write(Path(name) / split, format, rows)
                 logs[split] = [f"{name}/{split}/*"]
@@ -256,7 +257,7 @@ def test_the_whole_job_keeps_every_row(format):
             plain = ["--set", "features.number.scaling=none"]
             assert main(["preprocess", f"{name}/config.yaml", *plain]) == 0
             wanted = [_wanted(row, format) for row in rows]
-            for split in splits.NAMES:
+            for split in SPLITS:
                 found = _decoded(Path(name) / "work", split, wanted)
                 assert found == [_seen(row, wanted) for row in wanted]
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from pipeline import config as config_
 from pipeline.artifacts import examples
+from pipeline.artifacts.layout import SPLITS
 from pipeline.components.example_gen import splits
 from pipeline.components.example_gen.component import example_gen
 from pipeline.config import ConfigError
@@ -50,7 +51,7 @@ def _run(config, tmp_path):
             for b in examples.read_batches(out / f"Split-{name}")
             for r in b.to_pylist()
         ]
-        for name in splits.NAMES
+        for name in SPLITS
     }
     return summary, rows
 
@@ -103,7 +104,7 @@ def test_a_data_frame_is_the_same_in_every_format(format, tmp_path):
     # The split of one format is that of the others: of the text, whatever the type is.
     of_text = splits.by_hash(pa.array([str(i) for i in range(ROWS)]), 0.5, 0.25)
     for i, row in enumerate(_frame().to_dict("records")):
-        (found,) = [r for r in rows[splits.NAMES[of_text[i]]] if r["key"] == str(i)]
+        (found,) = [r for r in rows[SPLITS[of_text[i]]] if r["key"] == str(i)]
         user = row["user"]
         assert found["user"] == (None if np.isnan(user) else str(int(user)))
         assert found["vip"] == ("true" if row["vip"] else "false")
@@ -238,5 +239,5 @@ def test_times_are_ordered_to_the_nanosecond_of_the_column(tmp_path):
     summary, rows = _run(
         _config(tmp_path, split={"by": "time", "column": "time"}), tmp_path
     )
-    assert [len(rows[name]) for name in splits.NAMES] == [80, 10, 10]
+    assert [len(rows[name]) for name in SPLITS] == [80, 10, 10]
     assert max(r["time"] for r in rows["train"]) < min(r["time"] for r in rows["test"])

@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
+from pipeline.artifacts import schema as schema_artifact
+from pipeline.artifacts import statistics as statistics_artifact
 from pipeline.components import schema_gen, statistics_gen
 from pipeline.config import Config
 from pipeline.errors import PipelineError
@@ -229,11 +231,11 @@ def test_label_rates_are_weighted_like_the_loss():
 
 def test_feature_statistics_proto(examples, artefact):
     for split, table in examples[1].items():
-        count, columns = statistics_gen.read(artefact, split)
+        count, columns = statistics_artifact.read(artefact, split)
         assert count == len(table)
         assert list(columns) == table.column_names
         for name, stats in columns.items():
-            common = statistics_gen.common(stats)
+            common = statistics_artifact.common(stats)
             assert common.num_missing == table[name].null_count
             assert common.num_non_missing == len(table) - table[name].null_count
     kinds = {name: stats.WhichOneof("stats") for name, stats in columns.items()}
@@ -435,7 +437,7 @@ def test_numbers_that_are_none(examples, tmp_path):
     spend = moments["spend"]
     assert (spend["count"], spend["missing"]) == (count - 4, 1)
     assert (spend["mean"], spend["std"], spend["max"]) == (2, 0, 2)
-    stats = statistics_gen.read(tmp_path / "out", "train")[1]["spend"].num_stats
+    stats = statistics_artifact.read(tmp_path / "out", "train")[1]["spend"].num_stats
     assert (stats.min, stats.max) == (-np.inf, np.inf)
     assert stats.histograms[0].num_nan == 1
 
@@ -452,7 +454,9 @@ def test_schema(artefact, tmp_path):
         CONFIG, {"statistics": artefact}, {"schema": tmp_path}
     )
     assert summary == {"rows": 4000, "columns": 15, "enums": 3}
-    schema = {feature.name: feature for feature in schema_gen.read(tmp_path).feature}
+    schema = {
+        feature.name: feature for feature in schema_artifact.read(tmp_path).feature
+    }
     assert schema["tab"].string_domain.value == ["a", "all sorts", "b"]
     assert schema["city"].presence.min_fraction == 1
     assert schema["tab"].presence.min_fraction == 0

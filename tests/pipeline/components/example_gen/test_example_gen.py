@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import config as config_
+from pipeline.artifacts.layout import SPLITS
 from pipeline.components.example_gen import component as module
 from pipeline.components.example_gen import shards, splits
 from pipeline.components.example_gen.component import example_gen
@@ -81,7 +82,7 @@ def _run(config, folder, inputs=None):
             pq.read_table(path, partitioning=None)
             for path in sorted((folder / f"Split-{name}").glob("data-*.parquet"))
         )
-        for name in splits.NAMES
+        for name in SPLITS
     }
     return summary, tables
 
@@ -446,9 +447,9 @@ def test_split_as_given(tmp_path):
     for name, count in (("train", 30), ("valid", 20), ("test", 10)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "log.jsonl").write_text(_jsonl(_rows(count)))
-    logs = {name: [f"{tmp_path}/{name}/*"] for name in splits.NAMES}
+    logs = {name: [f"{tmp_path}/{name}/*"] for name in SPLITS}
     summary, _ = _run(_config(logs, split={"by": "given"}), tmp_path / "out")
-    assert [summary[name] for name in splits.NAMES] == [30, 20, 10]
+    assert [summary[name] for name in SPLITS] == [30, 20, 10]
 
     bundled = _config(None, source="feed", split={"by": "given"})
     again, _ = _run(bundled, tmp_path / "bundled", {"logs": tmp_path})

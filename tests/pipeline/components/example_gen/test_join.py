@@ -12,7 +12,8 @@ from paths import SHARED
 
 from pipeline import config as config_
 from pipeline.artifacts import examples
-from pipeline.components.example_gen import join, matching, splits
+from pipeline.artifacts.layout import SPLITS
+from pipeline.components.example_gen import join, matching
 from pipeline.components.example_gen.component import example_gen
 from pipeline.errors import PipelineError
 
@@ -38,7 +39,7 @@ def _run(config, folder):
     summary = example_gen(config, {}, {"examples": folder})
     rows = [
         row
-        for name in splits.NAMES
+        for name in SPLITS
         for batch in examples.read_batches(folder / f"Split-{name}")
         for row in batch.to_pylist()
     ]
@@ -361,7 +362,7 @@ def test_joined_rows_are_split_too_and_the_same_each_time(by, tmp_path):
     config = _config(data, tasks=("row",))
     summary, rows = _run(config, tmp_path / "one")
     if by == "given":
-        assert [summary[name] for name in splits.NAMES] == [200, 50, 50]
+        assert [summary[name] for name in SPLITS] == [200, 50, 50]
     else:
         train = max(int(row["time"]) for row in rows[: summary["train"]])
         assert train < min(int(row["time"]) for row in rows[summary["train"] :])

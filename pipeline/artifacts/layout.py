@@ -1,0 +1,128 @@
+"""The names of the files and folders in artifacts: here, and nowhere else.
+
+| artifact             |                                                            |
+|----------------------|------------------------------------------------------------|
+| examples             | Split-*/data-*.parquet, dead_letter/*.jsonl, summary.json  |
+| statistics           | Split-*/FeatureStats.pb, moments.json, label_rates.json,   |
+|                      | label_correlations.json, vocabulary/COLUMN/*.parquet       |
+| schema               | schema.pbtxt                                               |
+| anomalies            | anomalies.pb, anomalies.txt                                |
+| transform_graph      | transform_fn/ (a SavedModel), features.json                |
+| transformed_examples | Split-*/*.tfrecord.gz, summary.json                        |
+| model                | Format-Keras/model.keras, Format-Serving/ (a SavedModel),  |
+|                      | history.json, logs/ for TensorBoard                        |
+| evaluation           | metrics.json, report.html                                  |
+| blessing,            | BLESSED or NOT_BLESSED                                     |
+| infra_blessing       |                                                            |
+| pushed_model         | pushed.json                                                |
+
+They are TFX's wherever TFX has the artifact.
+"""
+
+from pathlib import Path
+
+METADATA = "metadata.sqlite"  # of a workspace: what ran, and its artifacts
+
+SPLITS = ("train", "valid", "test")
+SPLIT_FOLDERS = "Split-*"
+SUMMARY = "summary.json"  # of examples and of transformed examples
+
+DEAD_LETTERS = "dead_letter"
+PARQUET_FILES = "*.parquet"
+
+FEATURE_STATISTICS = "FeatureStats.pb"
+MOMENTS = "moments.json"
+LABEL_RATES = "label_rates.json"
+LABEL_CORRELATIONS = "label_correlations.json"
+VOCABULARY = "vocabulary"
+
+SCHEMA = "schema.pbtxt"
+
+ANOMALIES = "anomalies.pb"
+ANOMALIES_TEXT = "anomalies.txt"
+
+TRANSFORM_GRAPH = "transform_fn"
+FEATURES = "features.json"
+RECORD_FILES = "*.tfrecord.gz"
+
+SERVING_MODEL = "Format-Serving"
+KERAS_MODEL = "Format-Keras/model.keras"
+HISTORY = "history.json"
+TENSORBOARD = "logs"
+WEIGHT_NAMES = "assets.extra/variables.json"  # in the SavedModel, for a warm start
+
+METRICS = "metrics.json"
+REPORT = "report.html"
+
+BLESSED = "BLESSED"
+NOT_BLESSED = "NOT_BLESSED"
+
+PUSHED = "pushed.json"
+
+
+def split(artifact: Path, name: str) -> Path:
+    """The folder of a split in examples, transformed examples or statistics.
+
+    Example:
+        >>> split(Path("examples"), "train").as_posix()
+        'examples/Split-train'
+    """
+    return artifact / SPLIT_FOLDERS.replace("*", name)
+
+
+def splits(artifact: Path) -> dict[str, Path]:
+    """{split: folder} of the splits that an artifact has, by name."""
+    folders = sorted(artifact.glob(SPLIT_FOLDERS))
+    prefix = SPLIT_FOLDERS.removesuffix("*")
+    return {folder.name.removeprefix(prefix): folder for folder in folders}
+
+
+def part(number: int) -> str:
+    """The prefix of what one call of an ExampleGen worker writes.
+
+    Example:
+        >>> part(3)
+        'part-00000003'
+    """
+    return f"part-{number:08d}"
+
+
+def part_shard(prefix: str, number: int) -> str:
+    """A file of examples before `example_shard` numbers those of all workers."""
+    return f"{prefix}-{number:08d}.parquet"
+
+
+def part_shards(split: Path) -> list[Path]:
+    """The files of a split that `part_shard` named, in order."""
+    return sorted(split.glob("part-*.parquet"))
+
+
+def example_shard(number: int, of: int) -> str:
+    """A file of the examples of a split.
+
+    Example:
+        >>> example_shard(0, 2)
+        'data-00000-of-00002.parquet'
+    """
+    return f"data-{number:05d}-of-{of:05d}.parquet"
+
+
+def transformed_shard(number: int, of: int) -> str:
+    """A file of the transformed examples of a split."""
+    return f"transformed_examples-{number:05d}-of-{of:05d}.tfrecord.gz"
+
+
+def vocabulary_shard(statistics: Path, column: str, number: int, of: int) -> Path:
+    """A file with some of a column's values and their counts."""
+    name = f"values-{number:05d}-of-{of:05d}.parquet"
+    return vocabulary(statistics, column) / name
+
+
+def vocabulary(statistics: Path, column: str) -> Path:
+    """The folder with the values of a column."""
+    return statistics / VOCABULARY / column
+
+
+def dead_letters(examples: Path, prefix: str) -> Path:
+    """The file for what one call of an ExampleGen worker could not read or use."""
+    return examples / DEAD_LETTERS / f"{prefix}.jsonl"
