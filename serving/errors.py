@@ -1,6 +1,10 @@
-"""The one error type of the server: a canonical status code and a message."""
+"""The one error type of the server: a canonical status code and a message.
+
+`shape_text` words the shapes in messages.
+"""
 
 import enum
+from collections.abc import Sequence
 
 
 class Code(enum.IntEnum):
@@ -74,3 +78,8 @@ def invalid(message: str) -> ServingError:
 def servable_not_found(request: str) -> ServingError:
     """Makes the error for a model or version that is not being served."""
     return ServingError(Code.NOT_FOUND, f"Servable not found for request: {request}")
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """Writes a shape as TF Serving does: "[3,2]"."""
+    return "[" + ",".join(map(str, shape)) + "]"

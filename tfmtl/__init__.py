@@ -5,12 +5,11 @@
 """
 
 from tfmtl import data, layers, metrics, models, optimizers, training
+from tfmtl._version import __version__ as __version__
 from tfmtl.export import export
 from tfmtl.features import Categorical, Numeric, Sequence
 from tfmtl.models import MultiTaskModel
 from tfmtl.tasks import Task
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Categorical",

@@ -25,6 +25,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfmtl._version import __version__
+
 CARD = Path("assets.extra") / "model_card.json"
 
 _RANGES = {"binary": [0.0, 1.0], "count": [0.0, None], "regression": [None, None]}
@@ -66,8 +68,6 @@ def describe(
         missing: {dtype: what stands for a missing value}; 0 for others.
         endpoints: {signature: (function, its input signature, if not its own)}.
     """
-    from tfmtl import __version__
-
     return {
         "model": {
             "architecture": type(model).__name__,

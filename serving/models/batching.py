@@ -10,9 +10,9 @@ batching has the same limits; it is better found out here than there.
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +20,7 @@ from serving import metrics
 from serving.config.batching import BatchingConfig
 from serving.errors import Code, ServingError, invalid
 
-if TYPE_CHECKING:
-    from serving.models.servable import Servable, Signature
+Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass
@@ -40,8 +39,7 @@ class _Task:
 class _Queue:
     """The requests that may run together."""
 
-    servable: "Servable"
-    signature: "Signature"
+    function: Callable[[Arrays], dict[str, np.ndarray]]
     tasks: deque[_Task] = field(default_factory=deque)
     size: int = 0
 
@@ -67,15 +65,16 @@ class Batcher:
 
     def run(
         self,
-        servable: "Servable",
-        signature: "Signature",
-        inputs: Mapping[str, np.ndarray],
+        function: Callable[[Arrays], dict[str, np.ndarray]],
+        key: Hashable,
+        inputs: Arrays,
     ) -> dict[str, np.ndarray]:
-        """Runs a signature in a batch, and waits for its part of the outputs.
+        """Runs a function in a batch, and waits for its part of the outputs.
 
         Args:
-            servable: Servable. The version to ask; the caller holds it meanwhile.
-            signature: Signature. One of its own.
+            function: function. Takes and gives dicts of arrays, such as one signature
+                of one version; the caller keeps it usable meanwhile.
+            key: hashable. Names the function: calls with the same key run together.
             inputs: dict. One array for each input, all with the same number of rows.
 
         Returns:
@@ -87,11 +86,11 @@ class Batcher:
         """
         task = _Task(inputs, self._rows(inputs))
         shapes = tuple((value.dtype.str, value.shape[1:]) for value in inputs.values())
-        key = (id(servable), signature.name, tuple(inputs), shapes)
+        key = (key, tuple(inputs), shapes)
         with self._changed:
             queue = self._queues.get(key)
             if queue is None:
-                queue = self._queues[key] = _Queue(servable, signature)
+                queue = self._queues[key] = _Queue(function)
             limit = self._config.max_enqueued_batches * self._config.max_batch_size
             if self._closed or queue.size + task.size > limit:
                 raise ServingError(
@@ -190,7 +189,7 @@ class Batcher:
     def _run(self, queue: _Queue, tasks: list[_Task]) -> None:
         inputs = {
             name: _concatenate([task.inputs[name] for task in tasks])
-            for name in queue.signature.inputs
+            for name in tasks[0].inputs
         }
         total, step = sum(task.size for task in tasks), self._config.largest
         parts = [
@@ -218,7 +217,7 @@ class Batcher:
                 for name, value in inputs.items()
             }
         metrics.PROCESSED_BATCH_SIZE.observe(padded, self._config.thread_pool_name)
-        outputs = queue.servable.run_alone(queue.signature, inputs)
+        outputs = queue.function(inputs)
         for value in outputs.values():
             if value.ndim == 0:
                 raise ServingError(

@@ -10,20 +10,11 @@ from tensorflow.core.framework.types_pb2 import DataType
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from serving import metrics
-from serving.errors import Code, ServingError, invalid
+from serving.errors import Code, ServingError, invalid, shape_text
 from serving.models.servable import DEFAULT_SIGNATURE, Servable
-from serving.rest.json_tensor import shape_text
-from serving.rest.json_writer import decimals, object_text, quote
-from serving.rest.predict_response import open_array
 
 EXAMPLES_INPUT = "inputs"
 _CLASSIFIED = {"classes": "DT_STRING", "scores": "DT_FLOAT"}
-
-
-def regress_text(servable: Servable, signature_name: str, examples: list[bytes]) -> str:
-    """Runs a regression and writes `{"results": [1.5, ...]}`."""
-    values = regress(servable, signature_name, examples)
-    return object_text([("results", "[" + ", ".join(decimals(values)) + "]")])
 
 
 def regress(
@@ -57,23 +48,6 @@ def regress(
     if values.dtype != np.float32:
         raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {_type_name(values)}")
     return values.ravel()
-
-
-def classify_text(
-    servable: Servable, signature_name: str, examples: list[bytes]
-) -> str:
-    """Runs a classification and writes `{"results": [[["label", 0.5], ...]]}`."""
-    labels, scores = classify(servable, signature_name, examples)
-    rows = [
-        "["
-        + ", ".join(
-            f"[{quote(label.decode('utf-8', 'surrogateescape'))}, {score}]"
-            for label, score in zip(row, decimals(scores[index]), strict=True)
-        )
-        + "]"
-        for index, row in enumerate(labels)
-    ]
-    return object_text([("results", open_array(rows))])
 
 
 def classify(

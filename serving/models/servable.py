@@ -5,6 +5,7 @@ Python objects. A model that only works while its Python objects are there (a Ke
 model wrapped in a bare `tf.Module`, say) fails here as it fails in TF Serving.
 """
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -145,7 +146,10 @@ class Servable:
                 f"Received: {sorted(inputs)}"
             )
         if self.batcher is not None:
-            return self.batcher.run(self, signature, inputs)
+            run = functools.partial(self.run_alone, signature)
+            # In one order, so that requests meet whatever theirs is.
+            inputs = {name: inputs[name] for name in signature.inputs}
+            return self.batcher.run(run, (id(self), signature.name), inputs)
         return self.run_alone(signature, inputs)
 
     def run_alone(

@@ -6,7 +6,7 @@ more, leaf by leaf in the order of TF Serving, to say what is wrong with it.
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -139,11 +139,6 @@ def leading_shape(value: Any) -> list[int]:
             f"A tensor has at most {_MAX_RANK} dimensions. Received: {len(shape)}"
         )
     return shape
-
-
-def shape_text(shape: Sequence[int]) -> str:
-    """Writes a shape as TF Serving does: "[3,2]"."""
-    return "[" + ",".join(map(str, shape)) + "]"
 
 
 def format_error(value: Any, what: str) -> ServingError:

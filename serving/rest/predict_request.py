@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from serving.errors import ServingError, invalid
+from serving.errors import ServingError, invalid, shape_text
 from serving.rest.json_tensor import (
     check_value,
     convert,
     format_error,
     is_base64,
     leading_shape,
-    shape_text,
     to_tensor,
 )
 from serving.rest.json_writer import value_text

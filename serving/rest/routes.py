@@ -15,10 +15,10 @@ from google.protobuf import json_format
 
 from serving import metrics
 from serving.errors import Code, ServingError, invalid
-from serving.models.examples import read_examples
-from serving.models.inference import classify_text, regress_text
 from serving.models.manager import ServedModels
 from serving.models.servable import DEFAULT_SIGNATURE, Servable
+from serving.rest.examples_request import read_examples
+from serving.rest.inference_response import classify_text, regress_text
 from serving.rest.json_reader import parse
 from serving.rest.json_tensor import format_error
 from serving.rest.json_writer import object_text, quote

@@ -32,7 +32,7 @@ def analyze(config: Config, work: Path) -> dict:
         work: A folder that all workers see; it is left as it was.
 
     Returns:
-        The records of the split "served", as `analysis.analyze` makes them.
+        The records of the split "served", as `job.analyze` makes them.
 
     Raises:
         PipelineError: If a file is not there or cannot be read to its end.
