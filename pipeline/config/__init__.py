@@ -15,10 +15,10 @@ import pydantic
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from pipeline.config import expressions
 from pipeline.config.data import Data, Name, Section
 from pipeline.config.features import CategoricalFeature, Feature
 from pipeline.errors import PipelineError
-from pipeline.logs import expressions
 
 
 class ConfigError(PipelineError):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from pipeline.logs import expressions
+from pipeline.config import expressions
 
 
 class Section(pydantic.BaseModel):

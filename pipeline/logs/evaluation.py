@@ -1,4 +1,4 @@
-"""The values of expressions (`pipeline.logs.expressions`) on Arrow batches.
+"""The values of expressions (`pipeline.config.expressions`) on Arrow batches.
 
 Everything is float64 on the way: 1 and 0 for true and false, NaN for null.
 """
@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.config import expressions
 from pipeline.config.data import MISSING_WORDS
-from pipeline.logs import casting, expressions
+from pipeline.logs import casting
 from pipeline.logs.casting import Column, Misfits
 from pipeline.logs.texts import canonical
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from pipeline.beam.results import each
 from pipeline.components.example_gen import splits, writer
-from pipeline.config import Config, nearest
-from pipeline.logs import casting, column_types, expressions
+from pipeline.config import Config, expressions, nearest
+from pipeline.logs import casting, column_types
 from pipeline.logs import files as sources
 from pipeline.logs import parts as ranges
 from pipeline.logs.files import Source

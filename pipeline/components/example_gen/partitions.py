@@ -19,11 +19,11 @@ from pipeline.beam.atomic import whole
 from pipeline.components.example_gen import splits
 from pipeline.components.example_gen import writer as ingest
 from pipeline.components.example_gen.dead_letters import DeadLetters
-from pipeline.config import Config
+from pipeline.config import Config, expressions
 from pipeline.config.data import Action, Data, History
 from pipeline.errors import PipelineError
 from pipeline.logs import casting as columns
-from pipeline.logs import evaluation, expressions, files
+from pipeline.logs import evaluation, files
 from pipeline.logs.casting import Column, Misfits
 from pipeline.logs.files import Source
 

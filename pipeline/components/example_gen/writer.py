@@ -14,10 +14,10 @@ from pipeline.artifacts.layout import SPLITS
 from pipeline.components.example_gen import splits
 from pipeline.components.example_gen.dead_letters import DeadLetters, Letter, readable
 from pipeline.components.example_gen.shards import Shards
-from pipeline.config import Config
+from pipeline.config import Config, expressions
 from pipeline.errors import PipelineError
 from pipeline.logs import casting as columns
-from pipeline.logs import evaluation, expressions, files
+from pipeline.logs import evaluation, files
 from pipeline.logs.casting import Column, Misfits
 from pipeline.logs.files import Source
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import config
-from pipeline.logs import evaluation, expressions
+from pipeline.config import expressions
+from pipeline.logs import evaluation
 
 _BATCH = pa.RecordBatch.from_pydict(
     {

@@ -7,8 +7,8 @@ import yaml
 from paths import ROOT
 
 from pipeline import config
+from pipeline.config import expressions
 from pipeline.config.data import Action, Data, History, Reading, Value
-from pipeline.logs import expressions
 
 PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
