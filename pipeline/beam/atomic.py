@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def whole(path: Path, work: Path | None = None) -> Iterator[Path]:
+def atomic_write(path: Path, work: Path | None = None) -> Iterator[Path]:
     """Yields where to write; the file gets its name when the block has been left.
 
     A runner may try an element twice, even at a time. Each try writes a file of its

@@ -1,23 +1,58 @@
-"""A Beam job that maps a function over items and brings back what it returns.
+"""The one way in which a Beam job hands back results to the process that started it.
 
-Results come back through files: only the local runner shares memory with its caller.
+Results go through files, by key: only the local runner shares memory with its caller,
+and not every runner has Beam's sinks. A bundle that is tried twice writes its results
+twice, under the same keys.
 """
 
 import pickle
 import tempfile
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 
-from pipeline.beam.atomic import whole
+from pipeline.beam.atomic import atomic_write
 from pipeline.beam.runner import pipeline
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 
+_SUFFIX = ".results"
 
-def each(
+
+def run(
+    config: Config, items: Iterable[Any], transform: beam.PTransform, work: Path
+) -> dict[Any, Any]:
+    """Runs a Beam job and returns its results.
+
+    Args:
+        config: Its `beam` section says which workers.
+        items: What the job begins with; picklable.
+        transform: From the items to pairs (key, result). Keys can be sorted. A
+            `PipelineError` as a result is raised here; raised by a worker, its runner
+            would try again and wrap it.
+        work: A folder that all workers see; it is left as it was.
+
+    Returns:
+        {key: result}, sorted by key.
+
+    Raises:
+        PipelineError: If any result is one, with the messages of all.
+    """
+    with tempfile.TemporaryDirectory(prefix=".results-", dir=work) as folder:
+        with pipeline(config) as job:
+            _ = (
+                job
+                | "Items" >> beam.Create(items)
+                | transform
+                | "Results" >> beam.ParDo(_Write(Path(folder)))
+            )
+        return read(Path(folder))
+
+
+def parallel_map(
     config: Config,
     function: Callable[[int, Any], Any],
     items: Sequence[Any],
@@ -35,32 +70,65 @@ def each(
     Raises:
         PipelineError: If any call raised one, with the messages of all.
     """
-    with tempfile.TemporaryDirectory(dir=work) as folder:
-        with pipeline(config) as p:
-            _ = (
-                p
-                | beam.Create(list(enumerate(items)))
-                | beam.ParDo(_Call(function, folder))
-            )
-        results = [
-            pickle.loads(Path(folder, str(i)).read_bytes()) for i in range(len(items))
-        ]
-    errors = [str(result) for result in results if isinstance(result, PipelineError)]
+    call = beam.ParDo(_Call(function))
+    found = run(config, enumerate(items), "Call" >> call, work)
+    if len(found) < len(items):
+        raise PipelineError(
+            f"the Beam job ended with {len(found)} of {len(items)} results. Do its "
+            f"workers reach {work}?"
+        )
+    return list(found.values())
+
+
+def write(folder: Path, results: Sequence[tuple[Any, Any]]) -> None:
+    """Writes pairs (key, result), for `read`; called by a worker."""
+    with atomic_write(folder / f"{uuid.uuid4().hex}{_SUFFIX}") as part:
+        part.write_bytes(pickle.dumps(results))
+
+
+def read(folder: Path) -> dict[Any, Any]:
+    """Returns what was written to a folder: {key: result}, sorted by key.
+
+    Raises:
+        PipelineError: If any result is one, with the messages of all.
+    """
+    found: dict[Any, Any] = {}
+    for file in folder.glob(f"*{_SUFFIX}"):
+        found.update(pickle.loads(file.read_bytes()))
+    found = dict(sorted(found.items(), key=lambda pair: pair[0]))
+    errors = [str(r) for r in found.values() if isinstance(r, PipelineError)]
     if errors:
-        raise PipelineError("\n".join(errors))
-    return results
+        raise PipelineError("\n".join(dict.fromkeys(errors)))
+    return found
 
 
 class _Call(beam.DoFn):
-    def __init__(self, function: Callable[[int, Any], Any], folder: str):
-        self.function = function
-        self.folder = folder
+    """(index, item) -> (index, what the function returns)."""
 
-    def process(self, numbered: tuple[int, Any]) -> None:
+    def __init__(self, function: Callable[[int, Any], Any]):
+        self._function = function
+
+    def process(self, numbered: tuple[int, Any]) -> Iterator[tuple[int, Any]]:
         index, item = numbered
         try:
-            result = self.function(index, item)
+            result = self._function(index, item)
         except PipelineError as error:
-            result = error  # Raised here, a runner would try again and wrap it.
-        with whole(Path(self.folder, str(index))) as part:
-            part.write_bytes(pickle.dumps(result))
+            result = error
+        yield index, result
+
+
+class _Write(beam.DoFn):
+    """Writes the pairs (key, result) of a bundle."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def start_bundle(self) -> None:
+        self._results: list[tuple[Any, Any]] = []
+
+    def process(self, result: tuple[Any, Any]) -> None:
+        self._results.append(result)
+
+    def finish_bundle(self) -> None:
+        if self._results:
+            write(self._folder, self._results)

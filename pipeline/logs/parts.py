@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipeline.beam.results import each
+from pipeline.beam.results import parallel_map
 from pipeline.config import Config
 from pipeline.logs import files as sources
 from pipeline.logs.files import Source
@@ -56,7 +56,7 @@ def divide(config: Config, files: Sequence[Source], work: Path) -> list[Source]:
     with ThreadPoolExecutor(THREADS) as pool:
         plans = list(pool.map(_plan, files))
     cuts = [part for parts in plans if _is_cut(parts) for part in parts]
-    counted = iter(each(config, count, cuts, work) if cuts else ())
+    counted = iter(parallel_map(config, count, cuts, work) if cuts else ())
     result = []
     for file, parts in zip(files, plans, strict=True):
         if _is_cut(parts):

@@ -1,7 +1,7 @@
 """The Beam job that reads every split once and records what it learns of the columns.
 
     ranges of rows -> Arrow batches -> ((split, column, bucket), part) -> merge per key
-        -> vocabulary shards, and files with one small record a key
+        -> vocabulary shards, and one small record a key
 
 All columns share one shuffle, of the parts of whole batches, so the number of stages
 does not grow with the number of columns. The values of a string column are spread over
@@ -10,10 +10,7 @@ a large log. What comes together in one place after that are the most frequent v
 and a few numbers.
 """
 
-import json
-import tempfile
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +21,8 @@ import pyarrow.parquet as pq
 
 from pipeline.artifacts import examples as arrow
 from pipeline.artifacts import layout
-from pipeline.beam import runner
-from pipeline.beam.atomic import whole
+from pipeline.beam import results
+from pipeline.beam.atomic import atomic_write
 from pipeline.config import Config
 from pipeline.config.features import CategoricalFeature
 from pipeline.errors import PipelineError
@@ -44,7 +41,7 @@ Key = tuple[str, str, int]  # split, column ("" for its rows), bucket
 
 
 def analyze(
-    config: Config, examples: Path, splits: Iterable[str], results: Path
+    config: Config, examples: Path, splits: Iterable[str], folder: Path
 ) -> dict[tuple[str, str], dict]:
     """Runs the job.
 
@@ -52,7 +49,7 @@ def analyze(
         config: The pipeline's config.
         examples: The folder of the splits' folders.
         splits: Names of the splits.
-        results: A folder where the job may write; a distributed runner must reach it.
+        folder: Where the job may write; a distributed runner must reach it.
             `vocabulary/column/*.parquet`, with columns `value` and `count`, stay there
             for every categorical feature that is not hashed.
 
@@ -68,17 +65,10 @@ def analyze(
         total = rows[split] = arrow.count_rows(layout.split(examples, split))
         starts = range(0, total, _RANGE)
         ranges += [(split, at, min(at + _RANGE, total)) for at in starts]
-    with tempfile.TemporaryDirectory(prefix=".records-", dir=results) as records:
-        with runner.pipeline(config) as job:
-            build(job, config, examples, ranges, results, Path(records))
-        # By key, as a bundle that was tried twice has written its records twice.
-        found: dict[Key, dict] = {}
-        for file in Path(records).glob("*.jsonl"):
-            for line in file.read_text().splitlines():
-                key, record = json.loads(line)
-                found[tuple(key)] = record
+    columns_of = ColumnStatistics(config, examples, sum(rows.values()), folder)
+    found: dict[Key, dict] = results.run(config, ranges, columns_of, folder)
     merged: dict[tuple[str, str], dict] = {}
-    for (split, column, _), record in sorted(found.items()):
+    for (split, column, _), record in found.items():
         if (split, column) in merged:  # another bucket of the same values
             record = _merge_values(merged[split, column], record)
         merged[split, column] = record
@@ -87,40 +77,36 @@ def analyze(
         if seen != total:
             raise PipelineError(
                 f"the Beam job must see all {total:,} rows of the split {split}. "
-                f"Received: {seen:,}. Do its workers reach {results}?"
+                f"Received: {seen:,}. Do its workers reach {folder}?"
             )
-    for half in results.glob(f"{layout.VOCABULARY}/*/.*"):
+    for half in folder.glob(f"{layout.VOCABULARY}/*/.*"):
         half.unlink()  # Its worker died; another one has written the shard.
     return merged
 
 
-def build(
-    job: beam.Pipeline,
-    config: Config,
-    examples: Path,
-    ranges: Sequence[tuple[str, int, int]],
-    results: Path,
-    records: Path,
-) -> None:
-    """Adds the job's transforms to a pipeline: as many for any number of columns.
+class ColumnStatistics(beam.PTransform):
+    """(split, start, stop) -> (key, record): as many stages for any number of columns.
 
     Args:
-        job: The pipeline.
         config: The pipeline's config.
         examples: The folder of the splits' folders.
-        ranges: (split, first row, row to stop before).
-        results: Gets `vocabulary`.
-        records: A folder that gets the records, in files *.jsonl.
+        rows: Of all ranges.
+        folder: Gets the vocabularies.
     """
-    rows = sum(stop - start for _, start, stop in ranges)
-    buckets = min(1 + rows // _BUCKET_ROWS, _MOST_BUCKETS)
-    _ = (
-        job
-        | "Ranges" >> beam.Create(ranges)
-        | "Read" >> beam.ParDo(_Read(config, examples, buckets))
-        | "Merge" >> beam.CombinePerKey(_Merge())
-        | "Record" >> beam.ParDo(_Record(config, results, records, buckets))
-    )
+
+    def __init__(self, config: Config, examples: Path, rows: int, folder: Path):
+        super().__init__()
+        self._config, self._examples, self._folder = config, examples, folder
+        self._buckets = min(1 + rows // _BUCKET_ROWS, _MOST_BUCKETS)
+
+    def expand(self, ranges: beam.PCollection) -> beam.PCollection:
+        """Adds the transforms."""
+        return (
+            ranges
+            | "Read" >> beam.ParDo(_Read(self._config, self._examples, self._buckets))
+            | "Merge" >> beam.CombinePerKey(_Merge())
+            | "Record" >> beam.ParDo(_Record(self._config, self._folder, self._buckets))
+        )
 
 
 class _Read(beam.DoFn):
@@ -175,24 +161,14 @@ class _Merge(beam.CombineFn):
 
 
 class _Record(beam.DoFn):
-    """Writes (key, merged part) as a line of JSON, [key, record], and vocabularies."""
+    """(key, merged part) -> (key, record); writes the vocabularies."""
 
-    def __init__(self, config: Config, results: Path, records: Path, buckets: int):
-        self._results = results
-        self._records = records
+    def __init__(self, config: Config, folder: Path, buckets: int):
+        self._folder = folder
         self._buckets = buckets
         self._with_vocabulary = vocabulary_columns(config)
 
-    def start_bundle(self) -> None:
-        self._lines: list[str] = []
-
-    def finish_bundle(self) -> None:
-        # Not by Beam's sinks: their stages take longer than this, and the Dask runner
-        # has none.
-        with whole(self._records / f"{uuid.uuid4().hex}.jsonl") as part:
-            part.write_text("".join(self._lines))
-
-    def process(self, element: tuple[Key, Any]) -> None:
+    def process(self, element: tuple[Key, Any]) -> Iterator[tuple[Key, dict]]:
         key, part = element
         if isinstance(part, Rows):
             record = _rows(part)
@@ -204,10 +180,10 @@ class _Record(beam.DoFn):
             split, column, bucket = key
             if split == "train" and column in self._with_vocabulary:
                 shard = layout.vocabulary_shard(
-                    self._results, column, bucket, self._buckets
+                    self._folder, column, bucket, self._buckets
                 )
                 write_vocabulary(part, shard)
-        self._lines.append(json.dumps([key, record], allow_nan=False) + "\n")
+        yield key, record
 
 
 def vocabulary_columns(config: Config) -> list[str]:
@@ -223,7 +199,7 @@ def write_vocabulary(values: Values, path: Path) -> None:
     """Writes one shard of a vocabulary."""
     path.parent.mkdir(parents=True, exist_ok=True)
     value = values.value.cast(pa.string())
-    with whole(path) as part:
+    with atomic_write(path) as part:
         pq.write_table(pa.table({"value": value, "count": values.count}), part)
 
 

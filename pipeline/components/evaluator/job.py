@@ -10,7 +10,6 @@ rows. Tasks and slices are measured in parallel. With `evaluate.group`, the rows
 of that column go along with binary tasks; where they are counted each is but a code.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.artifacts import examples
-from pipeline.beam import runner
+from pipeline.beam import results
 from pipeline.components.evaluator import metrics
 from pipeline.config import Config
 from pipeline.logs import texts
@@ -40,7 +39,7 @@ def evaluate(
     split: Path,
     models: Mapping[str, Path],
     sources: Mapping[str, list[str]],
-    results: Path,
+    work: Path,
 ) -> list[dict]:
     """Runs the job and returns one record per task, slice column and value.
 
@@ -50,7 +49,7 @@ def evaluate(
         models: {source: SavedModel}, such as "model" and "baseline".
         sources: {task: which models predict it, and "best_reachable" if a column
             of the examples holds the best possible prediction}.
-        results: A folder where the job may write; a distributed runner must reach it.
+        work: A folder where the job may write; a distributed runner must reach it.
 
     Returns:
         Records {"task", "slice", "value", "rows", "mean_label", source: metrics...},
@@ -59,21 +58,10 @@ def evaluate(
     """
     rows = examples.count_rows(split)
     ranges = [(at, min(at + _ROWS, rows)) for at in range(0, rows, _ROWS)]
-    path = results / "groups"
-    with runner.pipeline(config) as job:
-        _ = (
-            job
-            | "Ranges" >> beam.Create(ranges)
-            | "Score" >> beam.ParDo(_Score(config, split, models, sources))
-            | "Group" >> beam.GroupByKey()
-            | "Measure" >> beam.ParDo(_Measure(config, sources))
-            | "Write" >> beam.io.WriteToText(str(path), append_trailing_newlines=True)
-        )
-    files = sorted(results.glob("groups-*"))
-    lines = [line for file in files for line in file.read_text().splitlines()]
-    records = [json.loads(line) for line in lines]
-    for file in files:
-        file.unlink()
+    measured = results.run(
+        config, ranges, MeasureModels(config, split, models, sources), work
+    )
+    records = list(measured.values())
     tasks = [task.name for task in config.tasks]
     columns = [ALL, *slice_columns(config)]
     return sorted(
@@ -91,6 +79,37 @@ def slice_columns(config: Config) -> list[str]:
     """The columns whose values are measured apart: the domain first."""
     domain = [config.domain] if config.domain else []
     return list(dict.fromkeys(domain + config.evaluate.slices))
+
+
+class MeasureModels(beam.PTransform):
+    """(first row, row to stop before) -> ((task, column, value), record).
+
+    Args:
+        config: The pipeline's config.
+        split: The folder of the examples to measure on.
+        models: {source: SavedModel}.
+        sources: {task: which of them predict it}, as for `evaluate`.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        split: Path,
+        models: Mapping[str, Path],
+        sources: Mapping[str, list[str]],
+    ) -> None:
+        super().__init__()
+        self._score = _Score(config, split, models, sources)
+        self._measure = _Measure(config, sources)
+
+    def expand(self, ranges: beam.PCollection) -> beam.PCollection:
+        """Adds the transforms."""
+        return (
+            ranges
+            | "Score" >> beam.ParDo(self._score)
+            | "Group" >> beam.GroupByKey()
+            | "Measure" >> beam.ParDo(self._measure)
+        )
 
 
 class _Score(beam.DoFn):
@@ -150,14 +169,17 @@ class _Score(beam.DoFn):
 
 
 class _Measure(beam.DoFn):
-    """((task, column, value), pieces) -> a record as JSON."""
+    """(key, pieces) -> (key, record)."""
 
     def __init__(self, config: Config, sources: Mapping[str, list[str]]) -> None:
         self._tasks = {task.name: task for task in config.tasks}
         self._sources = sources
 
-    def process(self, element: tuple[Key, Iterable[Piece]]) -> Iterator[str]:
-        (task, column, value), pieces = element
+    def process(
+        self, element: tuple[Key, Iterable[Piece]]
+    ) -> Iterator[tuple[Key, dict]]:
+        key, pieces = element
+        task, column, value = key
         arrays, groups = zip(*pieces, strict=True)
         label, *scores = np.concatenate(arrays, axis=1)
         weight = scores.pop(0) if self._tasks[task].row_weight else None
@@ -180,7 +202,7 @@ class _Measure(beam.DoFn):
                 )
                 if kind == "binary":
                     curves["roc"] = exact.roc(label, score, weight=weight)
-        yield json.dumps(record, allow_nan=False)
+        yield key, record
 
 
 def _values(column: pa.Array) -> Iterator[tuple[str, np.ndarray]]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from pipeline.artifacts import layout
 from pipeline.artifacts.layout import SPLITS
-from pipeline.beam.results import each
+from pipeline.beam.results import parallel_map
 from pipeline.components.example_gen import join, partitions, splits, writer
 from pipeline.components.example_gen.dead_letters import REASONS
 from pipeline.components.example_gen.inspect import Look, Survey, missing, survey
@@ -86,7 +86,9 @@ def example_gen(
                 ],
             )
         else:
-            reports = each(config, functools.partial(writer.ingest, plan), groups, work)
+            reports = parallel_map(
+                config, functools.partial(writer.ingest, plan), groups, work
+            )
             result = join.Result(reports, {}, {})
     report = writer.total(result.reports)
     _check(config, report, result)

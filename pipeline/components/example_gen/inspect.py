@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipeline.beam.results import each
+from pipeline.beam.results import parallel_map
 from pipeline.components.example_gen import splits, writer
 from pipeline.config import Config, expressions, nearest
 from pipeline.logs import casting, column_types
@@ -73,7 +73,7 @@ def survey(config: Config, look: Look, files: list[Source], work: Path) -> Surve
         with ThreadPoolExecutor(ranges.THREADS) as pool:
             scans = list(pool.map(scan, range(len(files)), files))
     else:
-        looked_at, scans = parts, each(config, scan, parts, work)
+        looked_at, scans = parts, parallel_map(config, scan, parts, work)
     found: dict[str, dict[str, pa.DataType]] = {file.path: {} for file in files}
     types: dict[str, pa.DataType] = {}
     for source, (of_part, _) in zip(looked_at, scans, strict=True):

@@ -10,7 +10,6 @@ All that belongs together meets in one partition after one shuffle, whatever the
 of logs. `pipeline.components.example_gen.matching` has the rules.
 """
 
-import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ import pyarrow.compute as pc
 
 from pipeline.artifacts import layout
 from pipeline.artifacts.layout import SPLITS
+from pipeline.beam import results
 from pipeline.beam.runner import pipeline
 from pipeline.components.example_gen import matching, writer
 from pipeline.components.example_gen import partitions as shuffle
@@ -35,12 +35,12 @@ from pipeline.components.example_gen.partitions import (
     Log,
 )
 from pipeline.config.data import Action, History
-from pipeline.errors import PipelineError
 from pipeline.logs.files import Source
 from pipeline.logs.formats import CHUNK_ROWS
 
 # What a compressed log holds is taken for four times its size.
 _PARTITION_BYTES, _EXPANSION = 32 << 20, 4
+_MATCH = ""  # the step's name; those that read have their log's
 
 
 class Matches(NamedTuple):
@@ -124,21 +124,18 @@ def _latest(times: Iterable[float]) -> float:
 
 
 def _result(folder: Path, names: list[str]) -> Result:
-    def load(name: str) -> list[Any]:
-        files = sorted(folder.glob(f"{name}-????????.report"))
-        return [pickle.loads(file.read_bytes()) for file in files]
+    reports = results.read(folder)
+
+    def of_step(name: str) -> list[Any]:
+        return [report for (step, _), report in reports.items() if step == name]
 
     def total(of: type, parts: list[Any]) -> Any:
         return of(
             *(sum(column, type(column[0])()) for column in zip(*parts, strict=True))
         )
 
-    read = {name: load(f"read-{name}") for name in names}
-    partitions = load("match")
-    every = [*partitions, *(part for parts in read.values() for part in parts)]
-    errors = [str(part) for part in every if isinstance(part, PipelineError)]
-    if errors:
-        raise PipelineError("\n".join(dict.fromkeys(errors)))
+    read = {name: of_step(name) for name in names}
+    partitions = of_step(_MATCH)
     impressions = total(Count, [Count(), *read[names[0]]])
     lost = writer.Report(
         dict.fromkeys(SPLITS, 0),
@@ -163,7 +160,7 @@ class _Match(shuffle.Step):
     def __init__(
         self, plan: writer.Plan, impressions: Log, logs: Sequence[Log], reports: Path
     ):
-        super().__init__(reports, "match")
+        super().__init__(reports, _MATCH)
         self.plan, self.impressions, self.logs = plan, impressions, logs
 
     def run(

@@ -4,7 +4,6 @@ A partition is a hash of the key column that all `data.actions` and `data.histor
 share. An element is (partition, some thousand rows in Arrow's IPC format).
 """
 
-import pickle
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.beam.atomic import whole
+from pipeline.beam import results
 from pipeline.components.example_gen import splits
 from pipeline.components.example_gen import writer as ingest
 from pipeline.components.example_gen.dead_letters import DeadLetters
@@ -156,8 +155,7 @@ class Step(beam.DoFn):
             report = yield from self.run(element, *side)
         except PipelineError as error:
             report = error
-        with whole(self.reports / f"{self.name}-{element[0]:08d}.report") as part:
-            part.write_bytes(pickle.dumps(report))
+        results.write(self.reports, [((self.name, element[0]), report)])
 
 
 class Read(Step):
@@ -171,7 +169,7 @@ class Read(Step):
     """
 
     def __init__(self, plan: ingest.Plan, log: Log, partitions: int, reports: Path):
-        super().__init__(reports, f"read-{log.name}")
+        super().__init__(reports, log.name)
         self.plan, self.log, self.partitions = plan, log, partitions
 
     def run(self, element: tuple[int, list[tuple[int, Source]]]) -> Iterator[Any]:

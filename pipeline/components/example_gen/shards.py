@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.artifacts import layout
-from pipeline.beam.atomic import whole
+from pipeline.beam.atomic import atomic_write
 
 SHARD_ROWS = 32_768
 
@@ -59,5 +59,5 @@ class Shards:
             self.writing = None
 
     def _save(self, table: pa.Table, path: Path) -> None:
-        with whole(path, self.work) as part:
+        with atomic_write(path, self.work) as part:
             pq.write_table(table, part, compression="zstd")

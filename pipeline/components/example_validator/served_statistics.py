@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.artifacts import layout
-from pipeline.beam.atomic import whole
-from pipeline.beam.results import each
+from pipeline.beam.atomic import atomic_write
+from pipeline.beam.results import parallel_map
 from pipeline.config import Config
 from pipeline.logs import casting
 from pipeline.logs import files as sources
@@ -47,7 +47,7 @@ def analyze(config: Config, work: Path) -> dict:
     with tempfile.TemporaryDirectory(prefix=".served-", dir=work) as name:
         folder = Path(name)
         layout.split(folder, _SPLIT).mkdir()
-        each(config, functools.partial(_write, config, folder), files, folder)
+        parallel_map(config, functools.partial(_write, config, folder), files, folder)
         return job.analyze(features_only, folder, [_SPLIT], folder)
 
 
@@ -61,7 +61,7 @@ def _write(config: Config, folder: Path, index: int, source: Source) -> None:
     ]
     schema = pa.schema([(column.name, column.type) for column in wanted])
     target = layout.split(folder, _SPLIT) / layout.part_shard(layout.part(index), 0)
-    with whole(target, folder) as part, pq.ParquetWriter(part, schema) as writer:
+    with atomic_write(target, folder) as part, pq.ParquetWriter(part, schema) as writer:
         for chunk in sources.read(source):
             rows, _ = casting.cast(chunk.rows, wanted)
             writer.write_batch(rows)

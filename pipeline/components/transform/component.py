@@ -22,7 +22,7 @@ import numpy as np
 
 from pipeline.artifacts import examples, layout
 from pipeline.beam import runner
-from pipeline.beam.atomic import whole
+from pipeline.beam.atomic import atomic_write
 from pipeline.components.transform import tf_example, tfrecord
 from pipeline.config import Config
 from pipeline.errors import PipelineError
@@ -145,7 +145,7 @@ class _WriteShard(beam.DoFn):
                 shard.result()
 
     def _write(self, source: str, target: str, start: int, stop: int) -> None:
-        with whole(Path(target)) as part:
+        with atomic_write(Path(target)) as part:
             tfrecord.write(part, self._blocks(Path(source), start, stop))
 
     def _blocks(self, source: Path, start: int, stop: int) -> Iterator[np.ndarray]:

@@ -164,11 +164,11 @@ def _text(value):
 def no_runner(monkeypatch):
     """Calls the workers' functions; that Beam does so is tested below."""
 
-    def each(config, function, items, work):
+    def parallel_map(config, function, items, work):
         return [function(i, item) for i, item in enumerate(items)]
 
     for user in (module, inspect, parts):
-        monkeypatch.setattr(user, "each", each)
+        monkeypatch.setattr(user, "parallel_map", parallel_map)
 
 
 @pytest.mark.parametrize(
