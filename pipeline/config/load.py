@@ -1,0 +1,135 @@
+"""Reading a config's YAML file, overriding its values and explaining its faults.
+
+Every error names the YAML path, what was received and, for a misspelt name, the
+nearest known one.
+"""
+
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+
+from pipeline.config.data import Section
+from pipeline.config.schema import Config
+from pipeline.errors import ConfigError, nearest
+
+_KINDS = ("categorical", "numeric", "sequence")
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Reads and checks a pipeline's YAML file.
+
+    Args:
+        path: The YAML file.
+        overrides: "path.to.key=value" strings; a value is read as YAML, and items of
+            a list are named by position or by their `name`.
+
+    Raises:
+        ConfigError: With one line for each thing that is wrong.
+    """
+    try:
+        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML in UTF-8: {error}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: a mapping is expected. Received: {raw!r}")
+    for override in overrides:
+        _override(raw, override)
+    try:
+        config = Config.model_validate(raw)
+        problems = list(config.problems())
+    except pydantic.ValidationError as error:
+        problems = list(dict.fromkeys(_explain(e) for e in error.errors()))
+    if problems:
+        raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
+    return config
+
+
+def _override(raw: dict, override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals:
+        raise ConfigError(f"--set: expected path.to.key=value. Received: {override!r}")
+    *parents, last = key.split(".")
+    node: Any = raw
+    for step in parents:
+        if isinstance(node, dict):
+            if node.get(step) is None:
+                node[step] = {}
+            node = node[step]
+        else:
+            node = node[_position(node, step, key)]
+    try:
+        value = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {key}: not valid YAML: {error}") from None
+    if isinstance(node, dict):
+        node[last] = value
+    else:
+        node[_position(node, last, key)] = value
+
+
+def _position(node: Any, step: str, key: str) -> int:
+    if isinstance(node, list):
+        names = [str(n.get("name")) for n in node if isinstance(n, dict)]
+        if step.isdigit() and int(step) < len(node):
+            return int(step)
+        if step in names:
+            return names.index(step)
+        raise ConfigError(f"--set {key}: no item {step!r}.{nearest(step, names)}")
+    raise ConfigError(f"--set {key}: {step!r} is below a value, not a section")
+
+
+def _explain(error: Any) -> str:
+    """One line for a pydantic error: YAML path, rule, what was received."""
+    # A union adds the kind, or type, that it tried to the path; the YAML has no such
+    # key.
+    path = [s for s in error["loc"] if s not in _KINDS and not _is_type(str(s))]
+    where = ".".join(str(step) for step in path) or "(top level)"
+    if error["type"] == "extra_forbidden":
+        known = _keys_at(error["loc"][:-1])
+        hint = nearest(str(path[-1]), known)
+        return f"{where}: unknown key.{hint} Known: {', '.join(sorted(known))}"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "missing":
+        return f"{where}: this key is required"
+    if error["type"] == "value_error":
+        return f"{where}: {message}"
+    return f"{where}: {message}. Received: {error['input']!r}"
+
+
+def _is_type(step: str) -> bool:
+    return "[" in step or "-" in step
+
+
+def _keys_at(loc: tuple) -> list[str]:
+    """The keys that the section at `loc` may have."""
+    section: Any = Config
+    for step in loc:
+        if isinstance(step, int):
+            continue
+        if isinstance(section, type) and step in section.model_fields:
+            section = section.model_fields[step].annotation
+        models = list(_models(section))
+        if step in _KINDS:
+            models = [
+                m
+                for m in models
+                if step in typing.get_args(m.model_fields["kind"].annotation)
+            ]
+        section = models[0] if len(models) == 1 else section
+    return list(section.model_fields)
+
+
+def _models(annotation: Any) -> Iterator[type[Section]]:
+    """The section classes inside an annotation such as list[Annotated[A | B, ...]]."""
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        if issubclass(annotation, Section):
+            yield annotation
+    for argument in typing.get_args(annotation):
+        yield from _models(argument)

@@ -1,0 +1,226 @@
+"""The whole config, and what its sections must be for each other."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.config import expressions
+from pipeline.config.data import Data, Section
+from pipeline.config.features import CategoricalFeature, Feature
+from pipeline.config.sections import (
+    Beam,
+    Evaluate,
+    Export,
+    Infra,
+    Model,
+    Push,
+    Task,
+    Train,
+    Transform,
+    Validation,
+)
+from pipeline.errors import nearest
+
+
+class Config(Section):
+    """A whole pipeline.
+
+    `workspace`: a folder of this machine, which all workers see under the same path.
+    Without `push.destination`, models go to `workspace`/serving_models/`name`.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+    workspace: str
+    data: Data
+    features: Annotated[list[Feature], Field(min_length=1)]
+    domain: str | None = None
+    tasks: Annotated[list[Task], Field(min_length=1)]
+    model: Model = Model()
+    validation: Validation = Validation()
+    transform: Transform = Transform()
+    train: Train = Train()
+    export: Export = Export()
+    evaluate: Evaluate = Evaluate()
+    infra: Infra = Infra()
+    push: Push
+    beam: Beam = Beam()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _beside_the_rest(cls, raw: Any) -> Any:
+        push = raw.get("push") or {}
+        if not isinstance(push, dict):
+            return raw
+        folder = f"{raw.get('workspace')}/serving_models/{raw.get('name')}"
+        return {**raw, "push": {"destination": folder, **push}}
+
+    @field_validator("workspace")
+    @classmethod
+    def _is_mounted(cls, workspace: str) -> str:
+        if "://" in workspace:
+            raise ValueError(
+                "a folder is needed that this machine and all workers mount; only logs "
+                f"may be elsewhere. Received: {workspace!r}"
+            )
+        return workspace
+
+    def columns(self) -> Iterator[tuple[str, str, str]]:
+        """Yields (YAML path, column, type) for every column the logs must have.
+
+        Types: "string" (categorical), "float" (numeric, label, space), "list"
+        (sequence), "any" (split, slice and group columns, which keep their own type).
+        """
+        types_ = {"categorical": "string", "numeric": "float", "sequence": "list"}
+        tasks = {task.name for task in self.tasks}
+        for i, feature in enumerate(self.features):
+            yield f"features.{i}.name", feature.name, types_[feature.kind]
+        for i, task in enumerate(self.tasks):
+            key = "label" if task.label else "name"
+            yield f"tasks.{i}.{key}", task.label_column, "float"
+            if task.space and task.space not in tasks:
+                yield f"tasks.{i}.space", task.space, "float"
+            for key in ("row_weight", "duration"):
+                if column := getattr(task, key):
+                    yield f"tasks.{i}.{key}", column, "float"
+        for name, column in self.evaluate.best_reachable.items():
+            yield f"evaluate.best_reachable.{name}", column, "float"
+        for i, column in enumerate(self.evaluate.slices):
+            yield f"evaluate.slices.{i}", column, "any"
+        if self.evaluate.group:
+            yield "evaluate.group", self.evaluate.group, "any"
+        if self.data.split.column:
+            yield "data.split.column", self.data.split.column, "any"
+
+    def missing_words(self, column: str) -> tuple[str, ...] | None:
+        """The texts of a column that stand for no value; None if it is verbatim.
+
+        A sequence is read as the feature whose values it lists.
+        """
+        names = {column, *(f.of for f in self.features if _is_sequence(f, column))}
+        return None if names & set(self.data.verbatim) else tuple(self.data.missing)
+
+    def problems(self) -> Iterator[str]:
+        """Yields what the sections, each valid by itself, have wrong between them."""
+        features = {f.name: f for f in self.features}
+        tasks = {t.name: t for t in self.tasks}
+        labels = {t.label_column for t in self.tasks}
+        spaces = {t.space for t in self.tasks}
+        categorical = [n for n, f in features.items() if f.kind == "categorical"]
+        histories = [history.name for history in self.data.history]
+        later = [name for name in self.data.made() if name not in histories]
+        for i, feature in enumerate(self.features):
+            if feature.name in labels | spaces | set(later):
+                yield (
+                    f"features.{i}.name: {feature.name!r} is the label or the sample "
+                    "space of a task, or made from later actions; a model must not see "
+                    "what is known only later"
+                )
+            for key in ("of", "target") if feature.kind == "sequence" else ():
+                name = getattr(feature, key)
+                if name not in categorical and (key == "of" or name):
+                    yield (
+                        f"features.{i}.{key}: must name a categorical feature. "
+                        f"Received: {name!r}.{nearest(name, categorical)}"
+                    )
+        yield from self._table_problems()
+        for i, task in enumerate(self.tasks):
+            for key in ("row_weight", "duration"):
+                if getattr(task, key) in features:
+                    yield (
+                        f"tasks.{i}.{key}: {getattr(task, key)!r} is a feature, which "
+                        "the model sees transformed; give the logs a column with the "
+                        "plain numbers beside it"
+                    )
+        for what, items in (("features", self.features), ("tasks", self.tasks)):
+            names = [item.name for item in items]
+            for i, name in enumerate(names):
+                if name in names[:i]:
+                    yield f"{what}.{i}.name: {name!r} is already taken"
+        for i, task in enumerate(self.tasks):
+            if task.space == task.name:
+                yield f"tasks.{i}.space: a task cannot be its own sample space"
+            elif task.space in tasks and tasks[task.space].kind != "binary":
+                yield f"tasks.{i}.space: {task.space!r} is not a binary task"
+            elif _is_circular(task, tasks):
+                yield (
+                    f"tasks.{i}.space: {task.space!r} leads back to {task.name!r}; a "
+                    "chain of spaces must end at a task without one, or in a column"
+                )
+        if self.data.split.column in self.data.made():
+            yield (
+                f"data.split.column: {self.data.split.column!r} is made from the rows, "
+                "which are split by a column of the logs, such as the user or the time"
+            )
+        if self.domain and self.domain not in categorical:
+            yield (
+                f"domain: must name a categorical feature. Received: {self.domain!r}."
+                f"{nearest(self.domain, categorical)}"
+            )
+        for path, expression in self.data.expressions():
+            for column, text in expressions.texts_of(expression):
+                if text in (self.missing_words(column) or ()):
+                    yield (
+                        f"{path}: {text!r} stands for no value (data.missing). Write "
+                        f"is_null({column}), or name the column in data.verbatim"
+                    )
+        yield from self._export_problems()
+        for section in ("best_reachable", "minimum", "max_drop"):
+            value = getattr(self.evaluate, section)
+            for name in value if isinstance(value, dict) else ():
+                if name not in tasks:
+                    yield (
+                        f"evaluate.{section}.{name}: no such task."
+                        f"{nearest(name, tasks)}"
+                    )
+
+    def _table_problems(self) -> Iterator[str]:
+        first: dict[str, CategoricalFeature] = {}
+        for i, feature in enumerate(self.features):
+            if feature.kind != "categorical":
+                continue
+            if feature.capacity and self.train.workers != 1:
+                yield (
+                    f"features.{i}.capacity: one process alone can count ids; leave "
+                    "train.workers at 1, or take hash_buckets"
+                )
+            other = first.setdefault(feature.table_name, feature)
+            same = {"name": other.name, "table": other.table}
+            if feature.model_copy(update=same) != other:
+                yield (
+                    f"features.{i}.table: features of one table must be alike but for "
+                    f"their names. Received: {feature.name!r} and {other.name!r}, "
+                    "which differ"
+                )
+
+    def _export_problems(self) -> Iterator[str]:
+        features = [feature.name for feature in self.features]
+        tasks = [task.name for task in self.tasks]
+        score = self.export.fused_score
+        outputs = [*tasks, "score"] if score else tasks
+        for key, names, known, what in (
+            ("user_features", self.export.user_features, features, "feature"),
+            ("rank_outputs", self.export.rank_outputs, outputs, "output"),
+            ("fused_score.weights", score and score.weights, tasks, "task"),
+        ):
+            for name in names or ():
+                if name not in known:
+                    yield f"export.{key}: no {what} {name!r}.{nearest(name, known)}"
+        if score and "score" in tasks:
+            yield (
+                "export.fused_score: it is the output 'score'; the task of that name "
+                "needs another"
+            )
+
+
+def _is_sequence(feature: Feature, column: str) -> bool:
+    return feature.kind == "sequence" and feature.name == column
+
+
+def _is_circular(task: Task, tasks: dict[str, Task]) -> bool:
+    seen = set()
+    space = task.space
+    while space in tasks and space not in seen:
+        seen.add(space)
+        space = tasks[space].space
+    return task.name in seen
