@@ -233,10 +233,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--soak", type=float, metavar="MINUTES")
     parser.add_argument("--saved-model", type=Path, metavar="DIR")
     args = parser.parse_args(argv)
-    from serving.quiet import import_tensorflow
+    from serving.quiet import import_tensorflow_quietly
     from serving.release.publish import publish
 
-    import_tensorflow()
+    import_tensorflow_quietly()
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
         if args.saved_model:
             return int(rank_of(args.saved_model, Path(folder), args.turns))

@@ -14,7 +14,7 @@ from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.run import run
 from serving.client.rest import model_url
-from serving.quiet import import_tensorflow
+from serving.quiet import import_tensorflow_quietly
 
 _TOLERANCE = 1e-5
 
@@ -25,7 +25,7 @@ def demo(config: Config) -> None:
     Raises:
         PipelineError: If no model was pushed, or the answer is not the offline score.
     """
-    import_tensorflow()
+    import_tensorflow_quietly()
     artefacts = run(config)
     pushed = json.loads((artefacts["pushed_model"] / layout.PUSHED).read_text())
     if pushed["path"] is None:

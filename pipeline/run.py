@@ -24,7 +24,7 @@ from pipeline.errors import PipelineError
 from pipeline.fingerprint import fingerprint
 from pipeline.metadata import Artefact, Execution, Metadata
 from pipeline.stages import Stage, stages
-from serving.quiet import import_tensorflow
+from serving.quiet import import_tensorflow_quietly
 
 # By their text, which is what is left of an error of a Beam worker or of TensorFlow.
 _REFUSALS = [
@@ -79,7 +79,7 @@ def run(
             found = _find(stage, key, store, config) if cache or only else None
             if stage.component in wanted and not (found and cache):
                 if not checked:  # before hours of work, not after
-                    import_tensorflow()
+                    import_tensorflow_quietly()
                     for later in plan:
                         if later.component in wanted:
                             later.check(config)

@@ -4,7 +4,7 @@ import os
 import sys
 
 
-def import_tensorflow() -> None:
+def import_tensorflow_quietly() -> None:
     """Imports TensorFlow and keeps what its C++ side prints meanwhile off the screen.
 
     The notes on missing GPUs and instruction sets come before TensorFlow's own log

@@ -20,7 +20,7 @@ from pipeline.artifacts.layout import SPLITS
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.statistics import job
-from pipeline.statistics.columns import Values
+from pipeline.statistics.columns import StringStatistics
 from pipeline.statistics.protos import statistics_proto
 
 
@@ -70,7 +70,7 @@ def statistics_gen(
         record = records.get(("train", name), {"unique": 0})
         vocabulary[name] = record["unique"]
         if not record["unique"]:
-            none = Values(pa.array([], pa.binary()), pa.array([], pa.int64()))
+            none = StringStatistics(pa.array([], pa.binary()), pa.array([], pa.int64()))
             job.write_vocabulary(none, layout.vocabulary_shard(statistics, name, 0, 1))
     return {
         "rows": sum(records[split, ""]["rows"] for split in SPLITS),

@@ -16,7 +16,7 @@ _NEEDS = {
 }
 
 
-class Vocabulary(Section):
+class VocabularyConfig(Section):
     """Values seen at least `min_count` times in the train split, at most `max_size`."""
 
     min_count: Annotated[int, Field(ge=1)] = 1
@@ -35,7 +35,7 @@ class CategoricalFeature(Section):
 
     kind: Literal["categorical"]
     name: Name
-    vocabulary: Vocabulary | None = None
+    vocabulary: VocabularyConfig | None = None
     oov_buckets: Annotated[int, Field(ge=0)] = 0
     hash_buckets: Annotated[int, Field(ge=2)] | None = None
     num_hashes: Annotated[int, Field(ge=1)] = 1

@@ -51,10 +51,10 @@ def values(
         float64 (rows,), NaN for null; and the rows in which a column is to be a number
         and is none, null in the result.
     """
-    return _Rows(batch, missing).run(tree)
+    return _Evaluator(batch, missing).run(tree)
 
 
-class _Rows:
+class _Evaluator:
     """The rows of one batch, and the misfits found in them so far."""
 
     def __init__(self, batch: pa.RecordBatch, missing: Missing):

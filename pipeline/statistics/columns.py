@@ -75,7 +75,7 @@ class Moments:
 
 
 @dataclass(frozen=True)
-class Numbers:
+class NumericStatistics:
     """A numeric column. Moments and quantiles are those of its finite values.
 
     Attributes:
@@ -91,7 +91,7 @@ class Numbers:
     sketch: Sketch
 
     @classmethod
-    def of(cls, column: pa.Array) -> Numbers:
+    def of(cls, column: pa.Array) -> NumericStatistics:
         """Reads a numeric or boolean column; nulls are left out."""
         if pa.types.is_boolean(column.type):  # Arrow casts no boolean to float64.
             column = column.cast(pa.int8())
@@ -113,7 +113,7 @@ class Numbers:
         )
 
     @classmethod
-    def merge(cls, parts: Sequence[Numbers]) -> Numbers:
+    def merge(cls, parts: Sequence[NumericStatistics]) -> NumericStatistics:
         """Adds up."""
         return cls(
             sum((part.special for part in parts), Counter()),
@@ -127,7 +127,7 @@ class Numbers:
 
 
 @dataclass(frozen=True)
-class Values:
+class StringStatistics:
     """Distinct values of a string column and how often each occurs.
 
     Attributes:
@@ -139,7 +139,7 @@ class Values:
     count: pa.Array
 
     @classmethod
-    def of(cls, column: pa.Array) -> Values:
+    def of(cls, column: pa.Array) -> StringStatistics:
         """Reads a string or binary column; nulls are left out."""
         counted = column.drop_null().value_counts()
         value = counted.field("values")
@@ -148,7 +148,7 @@ class Values:
         return cls(value.cast(pa.binary()), counted.field("counts"))
 
     @classmethod
-    def merge(cls, parts: Sequence[Values]) -> Values:
+    def merge(cls, parts: Sequence[StringStatistics]) -> StringStatistics:
         """Adds up."""
         table = pa.table(
             {
@@ -162,7 +162,7 @@ class Values:
             grouped["value"].combine_chunks(), grouped["count_sum"].combine_chunks()
         )
 
-    def buckets(self, buckets: int) -> Iterator[tuple[int, Values]]:
+    def buckets(self, buckets: int) -> Iterator[tuple[int, StringStatistics]]:
         """Yields (bucket, its values); the bucket of a value is the same everywhere."""
         hashes = map(zlib.crc32, self.value.to_numpy(zero_copy_only=False))
         bucket = np.fromiter(hashes, np.uint32, len(self.value)) % buckets
@@ -171,21 +171,24 @@ class Values:
         for index, rows in enumerate(np.split(order, ends[:-1])):
             if len(rows):
                 # `take`, as a slice is pickled with all that it is a slice of.
-                yield index, Values(self.value.take(rows), self.count.take(rows))
+                yield (
+                    index,
+                    StringStatistics(self.value.take(rows), self.count.take(rows)),
+                )
 
-    def most_frequent_first(self) -> Values:
+    def most_frequent_first(self) -> StringStatistics:
         """The same in the one order: count descending, then value ascending."""
         table = pa.table({"value": self.value, "count": self.count})
         order = pc.sort_indices(
             table, [("count", "descending"), ("value", "ascending")]
         )
-        return Values(self.value.take(order), self.count.take(order))
+        return StringStatistics(self.value.take(order), self.count.take(order))
 
     def __len__(self) -> int:
         return len(self.value)
 
 
-def of(column: pa.Array) -> Numbers | Values | None:
+def summarize(column: pa.Array) -> NumericStatistics | StringStatistics | None:
     """Reads a column, or the values in a column of lists; None of other types."""
     while is_list(column.type):  # a list of lists, too
         column = pc.list_flatten(column)
@@ -193,8 +196,8 @@ def of(column: pa.Array) -> Numbers | Values | None:
     if what in ("INT", "FLOAT"):
         if isinstance(column.type, pa.DictionaryType):
             column = column.dictionary_decode()
-        return Numbers.of(column)
-    return Values.of(column) if what == "STRING" else None
+        return NumericStatistics.of(column)
+    return StringStatistics.of(column) if what == "STRING" else None
 
 
 def kind(type_: pa.DataType) -> str:

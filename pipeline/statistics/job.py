@@ -27,9 +27,9 @@ from pipeline.config import Config
 from pipeline.config.features import CategoricalFeature
 from pipeline.errors import PipelineError
 from pipeline.statistics import columns
-from pipeline.statistics.columns import Numbers, Values
+from pipeline.statistics.columns import NumericStatistics, StringStatistics
 from pipeline.statistics.sketch import histogram, quantiles
-from pipeline.statistics.splits import Rows
+from pipeline.statistics.splits import SplitStatistics
 
 TOP = 100  # most frequent values that are kept of a string column
 BATCH_ROWS = 32_768
@@ -123,10 +123,10 @@ class _Read(beam.DoFn):
         for batch in arrow.read_batches(
             folder, BATCH_ROWS, start=start, stop=stop, dictionaries=True
         ):
-            yield (split, "", 0), Rows.of(batch, self._config)
+            yield (split, "", 0), SplitStatistics.of(batch, self._config)
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                part = columns.of(column)
-                if isinstance(part, Numbers):
+                part = columns.summarize(column)
+                if isinstance(part, NumericStatistics):
                     yield (split, name, 0), part
                 elif part is not None:
                     for bucket, values in part.buckets(self._buckets):
@@ -134,7 +134,7 @@ class _Read(beam.DoFn):
 
 
 class _Merge(beam.CombineFn):
-    """Merges the parts of a key, all of one class; see `summaries`."""
+    """Merges the parts of a key, all of one class; see `columns`."""
 
     def create_accumulator(self) -> list:
         return []
@@ -170,9 +170,9 @@ class _Record(beam.DoFn):
 
     def process(self, element: tuple[Key, Any]) -> Iterator[tuple[Key, dict]]:
         key, part = element
-        if isinstance(part, Rows):
+        if isinstance(part, SplitStatistics):
             record = _rows(part)
-        elif isinstance(part, Numbers):
+        elif isinstance(part, NumericStatistics):
             record = _numbers(part)
         else:
             part = part.most_frequent_first()
@@ -195,7 +195,7 @@ def vocabulary_columns(config: Config) -> list[str]:
     ]
 
 
-def write_vocabulary(values: Values, path: Path) -> None:
+def write_vocabulary(values: StringStatistics, path: Path) -> None:
     """Writes one shard of a vocabulary."""
     path.parent.mkdir(parents=True, exist_ok=True)
     value = values.value.cast(pa.string())
@@ -203,7 +203,7 @@ def write_vocabulary(values: Values, path: Path) -> None:
         pq.write_table(pa.table({"value": value, "count": values.count}), part)
 
 
-def _rows(part: Rows) -> dict:
+def _rows(part: SplitStatistics) -> dict:
     return {
         "rows": part.rows,
         "columns": {
@@ -221,7 +221,7 @@ def _rows(part: Rows) -> dict:
     }
 
 
-def _numbers(part: Numbers) -> dict:
+def _numbers(part: NumericStatistics) -> dict:
     edges, counts = histogram(part.sketch, 10)
     return {
         "count": part.moments.count,
@@ -236,7 +236,7 @@ def _numbers(part: Numbers) -> dict:
     }
 
 
-def _values(part: Values) -> dict:
+def _values(part: StringStatistics) -> dict:
     """`part` has its most frequent values first."""
     value = [text.decode(errors="replace") for text in part.value[:TOP].to_pylist()]
     length = pc.sum(pc.multiply(pc.binary_length(part.value), part.count)).as_py()

@@ -90,7 +90,7 @@ class LabelSum:
 
 
 @dataclass(frozen=True)
-class Rows:
+class SplitStatistics:
     """The rows of a batch or, merged, of a split.
 
     Attributes:
@@ -108,7 +108,7 @@ class Rows:
     pairs: dict[tuple[str, str], LabelPair]
 
     @classmethod
-    def of(cls, batch: pa.RecordBatch, config: Config) -> Rows:
+    def of(cls, batch: pa.RecordBatch, config: Config) -> SplitStatistics:
         """Reads a batch of examples."""
         names = batch.schema.names
         values = labels(batch, config.tasks)
@@ -121,7 +121,7 @@ class Rows:
         )
 
     @classmethod
-    def merge(cls, parts: Sequence[Rows]) -> Rows:
+    def merge(cls, parts: Sequence[SplitStatistics]) -> SplitStatistics:
         """Adds up."""
         return cls(
             sum(part.rows for part in parts),

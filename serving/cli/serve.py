@@ -10,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-from serving.quiet import import_tensorflow
+from serving.quiet import import_tensorflow_quietly
 from serving.workers.supervisor import Worker, run_workers
 
 
@@ -170,7 +170,7 @@ def _serve(args: argparse.Namespace, worker: Worker | None = None) -> int:
     # Else TensorFlow keeps the memory of an unloaded version for itself; if the next
     # one does not fit into it, there are three.
     os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
-    import_tensorflow()
+    import_tensorflow_quietly()
     _log_to_stderr(f"worker {worker.index}: " if worker else "")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from serving.config.batching import read_batching_file

@@ -26,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes the requests and replays them; prints what was written."""
     from serving.client.logged_rows import read
-    from serving.quiet import import_tensorflow
+    from serving.quiet import import_tensorflow_quietly
 
-    import_tensorflow()
+    import_tensorflow_quietly()
     from serving.errors import ServingError
     from serving.models.servable import Servable
     from serving.models.warmup import WARMUP_FILE, replay_warmup, write_warmup

@@ -24,7 +24,12 @@ from pipeline.artifacts.layout import SPLITS
 from pipeline.beam.results import parallel_map
 from pipeline.components.example_gen import join, partitions, splits, writer
 from pipeline.components.example_gen.dead_letters import REASONS
-from pipeline.components.example_gen.inspect import Look, Survey, missing, survey
+from pipeline.components.example_gen.inspect import (
+    InspectionSpec,
+    LogSchema,
+    inspect,
+    missing,
+)
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.logs import casting, column_types
@@ -68,9 +73,11 @@ def example_gen(
     with tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as name:
         work = Path(name)
         by_time = data.split.column if data.split.by == "time" else None
-        look = Look(writer.kinds_of(config), by_time, data.where)
-        logs = survey(config, look, files, work)
-        actions = [survey(config, Look({}), files, work) for files in action_files]
+        spec = InspectionSpec(writer.kinds_of(config), by_time, data.where)
+        logs = inspect(config, spec, files, work)
+        actions = [
+            inspect(config, InspectionSpec({}), files, work) for files in action_files
+        ]
         _check_columns(config, logs, actions)
         schema = _columns(config, logs)
         plan = writer.Plan(config, schema, _limits(config, logs), folder, work)
@@ -123,7 +130,9 @@ def _find(config: Config, inputs: Mapping[str, Path]) -> list[Source]:
     return sources.find(patterns, config.data)
 
 
-def _check_columns(config: Config, logs: Survey, actions: Sequence[Survey]) -> None:
+def _check_columns(
+    config: Config, logs: LogSchema, actions: Sequence[LogSchema]
+) -> None:
     """Raises a PipelineError for all columns that the logs lack."""
     made = config.data.made()
     needed = [(path, name) for path, name, _ in config.columns() if name not in made]
@@ -149,7 +158,9 @@ def _check_columns(config: Config, logs: Survey, actions: Sequence[Survey]) -> N
         raise PipelineError("\n".join(problems))
 
 
-def _misfits(config: Config, logs: Survey, actions: Sequence[Survey]) -> Iterator[str]:
+def _misfits(
+    config: Config, logs: LogSchema, actions: Sequence[LogSchema]
+) -> Iterator[str]:
     """Yields what is to be said of columns whose types can hold nothing of use."""
     data = config.data
     wanted = [(logs, *column) for column in config.columns()]
@@ -173,7 +184,7 @@ def _misfits(config: Config, logs: Survey, actions: Sequence[Survey]) -> Iterato
                 break
 
 
-def _unread(where: str, log: Survey) -> list[str]:
+def _unread(where: str, log: LogSchema) -> list[str]:
     """What is to be said of a log in which no column was found."""
     if log.types:
         return []
@@ -184,7 +195,7 @@ def _unread(where: str, log: Survey) -> list[str]:
     ]
 
 
-def _columns(config: Config, logs: Survey) -> list[Column]:
+def _columns(config: Config, logs: LogSchema) -> list[Column]:
     """The columns of the examples: all that the logs have, in their order."""
     kinds = writer.kinds_of(config)
     separators = {f.name: f.separator for f in config.features if f.kind == "sequence"}
@@ -196,7 +207,7 @@ def _columns(config: Config, logs: Survey) -> list[Column]:
     ]
 
 
-def _limits(config: Config, logs: Survey) -> np.ndarray | None:
+def _limits(config: Config, logs: LogSchema) -> np.ndarray | None:
     split = config.data.split
     if split.by != "time":
         return None

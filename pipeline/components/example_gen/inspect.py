@@ -21,7 +21,7 @@ from pipeline.statistics import sketch
 _LISTS_COLUMNS = ("csv", "parquet")
 
 
-class Look(NamedTuple):
+class InspectionSpec(NamedTuple):
     """What is looked for in a log.
 
     Attributes:
@@ -35,7 +35,7 @@ class Look(NamedTuple):
     where: str | None = None
 
 
-class Survey(NamedTuple):
+class LogSchema(NamedTuple):
     """What there is in a log.
 
     Attributes:
@@ -53,12 +53,14 @@ class Survey(NamedTuple):
     times: list[sketch.Sketch]
 
 
-def survey(config: Config, look: Look, files: list[Source], work: Path) -> Survey:
+def inspect(
+    config: Config, spec: InspectionSpec, files: list[Source], work: Path
+) -> LogSchema:
     """Looks at a log; reads no more of it than needed.
 
     Args:
         config: Its `beam` section says which workers read.
-        look: What is looked for.
+        spec: What is looked for.
         files: The files.
         work: A folder that all workers see.
 
@@ -66,8 +68,8 @@ def survey(config: Config, look: Look, files: list[Source], work: Path) -> Surve
         PipelineError: If a file cannot be read.
     """
     parts = ranges.divide(config, files, work)
-    scan = functools.partial(_scan, config, look)
-    if look.time is None and all(file.format in _LISTS_COLUMNS for file in files):
+    scan = functools.partial(_scan, config, spec)
+    if spec.time is None and all(file.format in _LISTS_COLUMNS for file in files):
         # Heads of files only: not worth a job.
         looked_at = files
         with ThreadPoolExecutor(ranges.THREADS) as pool:
@@ -81,11 +83,11 @@ def survey(config: Config, look: Look, files: list[Source], work: Path) -> Surve
             for name, type_ in of_part.items():
                 known[name] = column_types.common_type(known.get(name, type_), type_)
     times = [times for _, times in scans if times is not None and times.rows]
-    return Survey(files, found, parts, types, times)
+    return LogSchema(files, found, parts, types, times)
 
 
 def missing(
-    log: Survey, needed: Iterable[tuple[str, str]], others: Mapping[str, str]
+    log: LogSchema, needed: Iterable[tuple[str, str]], others: Mapping[str, str]
 ) -> list[str]:
     """What is to be said of columns that a log lacks.
 
@@ -125,27 +127,27 @@ class _Scan(NamedTuple):
     times: sketch.Sketch | None = None
 
 
-def _scan(config: Config, look: Look, index: int, source: Source) -> _Scan:
+def _scan(config: Config, spec: InspectionSpec, index: int, source: Source) -> _Scan:
     """Looks at a part of a log; reads no more of it than needed."""
     types, times = sources.listed_columns(source), []
     known = types is not None
     types = types or {}
-    by_time = look.time is not None and (look.time in types or not known)
+    by_time = spec.time is not None and (spec.time in types or not known)
     if known and not by_time:
         return _Scan(types)
-    wanted = [look.time, *(expressions.columns_of(look.where) if look.where else [])]
+    wanted = [spec.time, *(expressions.columns_of(spec.where) if spec.where else [])]
     wanted = [name for name in dict.fromkeys(wanted) if name in types]
     for chunk in sources.read(source, wanted if known else None):
         rows = chunk.rows
         for name, array in zip(rows.schema.names, rows.columns, strict=True):
             if not known:
-                type_ = casting.own_type(array, look.kinds.get(name, "own"))
+                type_ = casting.own_type(array, spec.kinds.get(name, "own"))
                 types[name] = column_types.common_type(types.get(name, type_), type_)
-        if by_time and look.time in rows.schema.names:
-            rows = writer.select(config, look.where, rows, chunk.positions)[0]
-            kind = look.kinds[look.time]
-            type_ = casting.own_type(rows.column(look.time), kind)
-            column = casting.column(config, look.time, kind, type_)
+        if by_time and spec.time in rows.schema.names:
+            rows = writer.select(config, spec.where, rows, chunk.positions)[0]
+            kind = spec.kinds[spec.time]
+            type_ = casting.own_type(rows.column(spec.time), kind)
+            column = casting.column(config, spec.time, kind, type_)
             values = splits.times(casting.cast(rows, [column])[0].column(0))
             times.append(sketch.sketch(values[np.isfinite(values)]))
     return _Scan(types, sketch.merge(times) if times else None)

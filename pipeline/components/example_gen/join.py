@@ -208,7 +208,7 @@ class _Match(shuffle.Step):
                     for name in (PART, POSITION)
                 )
                 parts = self.impressions.parts
-                output.add(writer.Rows(batch, parts, part, position, batch), {})
+                output.add(writer.SourcedRows(batch, parts, part, position, batch), {})
         report = output.report()._replace(incomplete=int(np.sum(dropped)))
         return report, counts
 

@@ -73,7 +73,7 @@ def total(reports: Sequence[Report]) -> Report:
     )
 
 
-class Rows(NamedTuple):
+class SourcedRows(NamedTuple):
     """Rows with the types of examples, and where each is from.
 
     Attributes:
@@ -121,7 +121,7 @@ def ingest(plan: Plan, index: int, group: Sequence[Source]) -> Report:
                 batch, misfits = columns.cast(raw, plan.columns)
                 forms |= columns.whole_forms(raw, plan.columns)
                 part = np.full(raw.num_rows, number)
-                rows = Rows(batch, group, part, positions, raw)
+                rows = SourcedRows(batch, group, part, positions, raw)
                 output.add(rows, {**misfits, **wrong})
     return output.report()._replace(filtered=filtered, forms=forms)
 
@@ -185,7 +185,7 @@ class Output:
         rows = dict(zip(SPLITS, self.rows, strict=True))
         return Report(rows, self.letters.count, self.letters.reasons)
 
-    def add(self, rows: Rows, misfits: Misfits) -> None:
+    def add(self, rows: SourcedRows, misfits: Misfits) -> None:
         """Computes the labels, splits the rows and writes them.
 
         Args:
@@ -217,7 +217,7 @@ def letters(
     raw: pa.RecordBatch,
     misfits: Misfits,
 ) -> Iterator[Letter]:
-    """Dead letters of the rows that do not fit; the arguments are those of `Rows`."""
+    """Dead letters of the rows that do not fit; arguments as of `SourcedRows`."""
     for row, reason in misfits.items():
         source = parts[part if isinstance(part, int) else part[row]]
         yield Letter(source, int(positions[row]), reason, readable(raw, row))
@@ -236,7 +236,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def _assign(
-    plan: Plan, rows: Rows, batch: pa.RecordBatch
+    plan: Plan, rows: SourcedRows, batch: pa.RecordBatch
 ) -> tuple[np.ndarray, Misfits]:
     """The split of each row, as a position in `SPLITS`, and who has none."""
     split = plan.config.data.split

@@ -30,8 +30,12 @@ from pipeline.artifacts import layout
 from pipeline.components.transform import text_graph, vocabulary
 from pipeline.components.transform.vocabulary import Vocabulary
 from pipeline.config.data import MISSING_WORDS
-from pipeline.config.features import CategoricalFeature, Feature, NumericFeature
-from pipeline.config.features import Vocabulary as Limits
+from pipeline.config.features import (
+    CategoricalFeature,
+    Feature,
+    NumericFeature,
+    VocabularyConfig,
+)
 from pipeline.errors import PipelineError
 
 _MANY = 2**62
@@ -172,7 +176,7 @@ def build(
             table = feature.table_name
             if table in vocabularies:
                 continue
-            limits = feature.vocabulary or Limits()
+            limits = feature.vocabulary or VocabularyConfig()
             counts = [
                 layout.vocabulary(statistics, other.name)
                 for other in features

@@ -12,14 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from pipeline.config.features import Vocabulary as Limits
+from pipeline.config.features import VocabularyConfig
 
 # A vocabulary file has one value a line, and TensorFlow drops "\r" as it reads one.
 # The backslash comes first, as the others bring new ones.
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
 
 
-def read(counts: Sequence[Path], limits: Limits) -> pa.BinaryArray:
+def read(counts: Sequence[Path], limits: VocabularyConfig) -> pa.BinaryArray:
     """Reads counted values and returns those that get an id, in order of the ids.
 
     Args:

@@ -22,8 +22,8 @@ from pipeline.errors import PipelineError
 from pipeline.run import run
 from pipeline.statistics import job as analysis
 from pipeline.statistics import sketch as quantiles
-from pipeline.statistics.columns import Moments, Values
-from pipeline.statistics.splits import Rows
+from pipeline.statistics.columns import Moments, StringStatistics
+from pipeline.statistics.splits import SplitStatistics
 
 RAW = {
     "name": "test",
@@ -216,10 +216,10 @@ def test_label_rates_are_weighted_like_the_loss():
             "w": [3.0, 1.0, 0.5, 9.0, None],
         }
     )
-    parts = [Rows.of(batch, config) for batch in table.to_batches(2)]
+    parts = [SplitStatistics.of(batch, config) for batch in table.to_batches(2)]
     found = {
         domain: (labels.rows, labels.mean)
-        for (domain, _), labels in Rows.merge(parts).labels.items()
+        for (domain, _), labels in SplitStatistics.merge(parts).labels.items()
     }
     assert found == {
         "all": (3, 3.5 / 4.5),
@@ -334,7 +334,7 @@ def test_stages_do_not_grow_with_the_features(tmp_path, monkeypatch):
 
 
 def test_a_worker_holds_a_part_of_a_vocabulary():
-    values = Values.of(pa.array([f"user-{i}" for i in range(40_000)]))
+    values = StringStatistics.of(pa.array([f"user-{i}" for i in range(40_000)]))
     parts = dict(values.buckets(32))
     assert sum(map(len, parts.values())) == 40_000
     assert max(map(len, parts.values())) < 1.2 * 40_000 / 32

@@ -72,7 +72,7 @@ def test_vocabularies(name, limits, frame, statistics):
     counts = counts[counts["count"] >= limits.get("min_count", 1)]
     want = counts["bytes"].tolist()[: limits.get("max_size")]
     found = vocabulary.read(
-        [statistics / "vocabulary" / name], vocabulary.Limits(**limits)
+        [statistics / "vocabulary" / name], vocabulary.VocabularyConfig(**limits)
     )
     assert found.to_pylist() == want
     assert len(want) == (4 if limits.get("max_size") else len(counts)) > 3

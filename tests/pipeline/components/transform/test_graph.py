@@ -11,8 +11,12 @@ import tensorflow as tf
 from pipeline.components.transform import graph as transform_graph
 from pipeline.components.transform import tf_example, vocabulary
 from pipeline.components.transform.vocabulary import Vocabulary
-from pipeline.config.features import CategoricalFeature, NumericFeature, SequenceFeature
-from pipeline.config.features import Vocabulary as Limits
+from pipeline.config.features import (
+    CategoricalFeature,
+    NumericFeature,
+    SequenceFeature,
+    VocabularyConfig,
+)
 from pipeline.errors import PipelineError
 
 ODD_VALUES = [
@@ -179,7 +183,7 @@ def test_numeric_without_values_is_refused(tmp_path):
 def test_vocabulary_without_values_is_refused(tmp_path):
     (tmp_path / "moments.json").write_text("{}")
     write_counts(tmp_path / "vocabulary" / "city", {b"rare": 2, b"": 9})
-    limits = Limits(min_count=3)
+    limits = VocabularyConfig(min_count=3)
     feature = CategoricalFeature(kind="categorical", name="city", vocabulary=limits)
     with pytest.raises(PipelineError, match="features.0: .*3 times .*'city', which"):
         transform_graph.build([feature], tmp_path, tmp_path)
@@ -190,7 +194,9 @@ def test_vocabulary_order_and_limits(tmp_path):
     write_counts(tmp_path / "counts", counts)
 
     def read(**limits):
-        return vocabulary.read([tmp_path / "counts"], Limits(**limits)).to_pylist()
+        return vocabulary.read(
+            [tmp_path / "counts"], VocabularyConfig(**limits)
+        ).to_pylist()
 
     assert read() == [b"top", b"B", b"a", b"b", b"two", b"rare"]
     assert read(min_count=2) == [b"top", b"B", b"a", b"b", b"two"]
