@@ -40,10 +40,10 @@ def measure(name: str, args: argparse.Namespace) -> tuple[str, list[str]]:
         ],
     )
     started = time.monotonic()
-    artefacts = run(config, until="InfraValidator", report=lambda line: None)
+    artifacts = run(config, until="InfraValidator", report=lambda line: None)
     seconds = time.monotonic() - started
-    measured = json.loads((artefacts["evaluation"] / layout.METRICS).read_text())
-    missed = list(blessing.read(artefacts["infra_blessing"]))
+    measured = json.loads((artifacts["evaluation"] / layout.METRICS).read_text())
+    missed = list(blessing.read(artifacts["infra_blessing"]))
     cells = []
     for task in measured["tasks"]:
         (record,) = (

@@ -55,13 +55,13 @@ def measure(seed: int, overrides: list[str]) -> pd.DataFrame:
             *overrides,
         ],
     )
-    artefacts = run(config, until="Evaluator")
-    measured = json.loads((artefacts["evaluation"] / layout.METRICS).read_text())
+    artifacts = run(config, until="Evaluator")
+    measured = json.loads((artifacts["evaluation"] / layout.METRICS).read_text())
     train, test = (
         pd.concat(
             batch.select(["user_id", "video_id", *RARE]).to_pandas()
             for batch in examples.read_batches(
-                layout.split(artefacts["examples"], split)
+                layout.split(artifacts["examples"], split)
             )
         )
         for split in ("train", "test")

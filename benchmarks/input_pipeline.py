@@ -44,9 +44,9 @@ def load(name: str, overrides: list[str], workspace: Path) -> tuple:
             *overrides,
         ],
     )
-    artefacts = run(config, until="Transform", report=lambda line: None)
-    sizes = json.loads((artefacts["transform_graph"] / layout.FEATURES).read_text())
-    examples = artefacts["transformed_examples"]
+    artifacts = run(config, until="Transform", report=lambda line: None)
+    sizes = json.loads((artifacts["transform_graph"] / layout.FEATURES).read_text())
+    examples = artifacts["transformed_examples"]
     rows = json.loads((examples / layout.SUMMARY).read_text())["rows"]["train"]
     files = sorted(layout.split(examples, "train").glob(layout.RECORD_FILES))
     return config, *component.declare(config, sizes), list(map(str, files)), rows

@@ -76,8 +76,8 @@ def _preprocess(args: argparse.Namespace) -> None:
     if args.runner:
         overrides.append(f"beam.runner={args.runner}")
     config = configs.load(args.config, overrides)
-    artefacts = run(config, until="Transform", cache=not args.no_cache)
-    print(row_counts.summary(Path(config.workspace), artefacts))
+    artifacts = run(config, until="Transform", cache=not args.no_cache)
+    print(row_counts.summary(Path(config.workspace), artifacts))
 
 
 def _demo(args: argparse.Namespace) -> None:
@@ -100,28 +100,28 @@ def _runs(args: argparse.Namespace) -> None:
 def _lineage(args: argparse.Namespace) -> None:
     store = _store(args)
     producers = {
-        artefact.id: execution
+        artifact.id: execution
         for execution in store.executions(state="complete")
-        for artefact in store.outputs(execution.id)
+        for artifact in store.outputs(execution.id)
     }
-    path = str(Path(args.artefact))
+    path = str(Path(args.artifact))
     found = [
-        artefact
+        artifact
         for execution in producers.values()
-        for artefact in store.outputs(execution.id)
-        if str(artefact.path) == path
+        for artifact in store.outputs(execution.id)
+        if str(artifact.path) == path
     ]
     if not found:
         known = sorted(
             str(a.path) for e in producers.values() for a in store.outputs(e.id)
         )
         raise PipelineError(
-            f"{path} is no artefact of this workspace.{configs.nearest(path, known)}"
+            f"{path} is no artifact of this workspace.{configs.nearest(path, known)}"
         )
 
-    def show(artefact, depth):
-        execution = producers[artefact.id]
-        print(f"{'  ' * depth}{artefact.path}  <- {execution.component}")
+    def show(artifact, depth):
+        execution = producers[artifact.id]
+        print(f"{'  ' * depth}{artifact.path}  <- {execution.component}")
         for source in store.inputs(execution.id):
             show(source, depth + 1)
 
@@ -181,8 +181,8 @@ def _parser() -> argparse.ArgumentParser:
         )
     command("demo", _demo, "run all stages, serve the model and ask it once")
     command("runs", _runs, "list the executions of a workspace")
-    lineage = command("lineage", _lineage, "show what an artefact was made from")
-    lineage.add_argument("artefact", help="its directory, as `run` printed it")
+    lineage = command("lineage", _lineage, "show what an artifact was made from")
+    lineage.add_argument("artifact", help="its directory, as `run` printed it")
     return parser
 
 

@@ -26,21 +26,21 @@ def demo(config: Config) -> None:
         PipelineError: If no model was pushed, or the answer is not the offline score.
     """
     import_tensorflow_quietly()
-    artefacts = run(config)
-    pushed = json.loads((artefacts["pushed_model"] / layout.PUSHED).read_text())
+    artifacts = run(config)
+    pushed = json.loads((artifacts["pushed_model"] / layout.PUSHED).read_text())
     if pushed["path"] is None:
         raise PipelineError(
             "the model was not blessed, so there is none to serve; see "
-            f"{artefacts['evaluation'] / layout.REPORT}"
+            f"{artifacts['evaluation'] / layout.REPORT}"
         )
     print()
     base_path = Path(pushed["path"]).parent
-    request = _request(config, Path(pushed["path"]), artefacts["examples"])
+    request = _request(config, Path(pushed["path"]), artifacts["examples"])
     version = int(Path(pushed["path"]).name)
     with serving.start(base_path, config.name, versions=(version,)) as server:
         answer = serving.Client(server.url, config.name).predict(request)
         url = model_url(server.url, config.name) + ":predict"
-    offline = _offline(artefacts)
+    offline = _offline(artifacts)
     print(f"one logged row, asked over REST from version {version}:")
     for name, score in offline.items():
         served = float(np.asarray(answer[name]).reshape(-1)[0])
@@ -50,14 +50,14 @@ def demo(config: Config) -> None:
                 f"{name}: the served score must be the offline score within "
                 f"{_TOLERANCE}. Received: {served} and {score}."
             )
-    measured = json.loads((artefacts["evaluation"] / layout.METRICS).read_text())
+    measured = json.loads((artifacts["evaluation"] / layout.METRICS).read_text())
     print("\n" + table(config, measured))
     port = url.split("/v1")[0].rsplit(":", 1)[1]
     print(
         "\nserve it yourself:\n  .venv/bin/python -m serving serve "
         f"--model-base-path {base_path} --model-name {config.name} --rest-port {port}\n"
         f"and ask:\n  curl -d {shlex.quote(json.dumps({'instances': request}))} {url}\n"
-        f"report: {artefacts['evaluation'] / layout.REPORT}"
+        f"report: {artifacts['evaluation'] / layout.REPORT}"
     )
 
 
@@ -78,17 +78,17 @@ def _plain(value):
     return float(value)
 
 
-def _offline(artefacts: Mapping[str, Path]) -> dict[str, float]:
+def _offline(artifacts: Mapping[str, Path]) -> dict[str, float]:
     """The Keras model's scores for the transformed record of the same row."""
     import keras
 
     import tfmtl
 
     model = keras.models.load_model(
-        artefacts["model"] / layout.KERAS_MODEL, compile=False
+        artifacts["model"] / layout.KERAS_MODEL, compile=False
     )
     files = (
-        layout.split(artefacts["transformed_examples"], "test") / layout.RECORD_FILES
+        layout.split(artifacts["transformed_examples"], "test") / layout.RECORD_FILES
     )
     records = tfmtl.data.read(str(files), model.features, model.tasks, batch_size=1)
     features, _ = next(iter(records))

@@ -24,7 +24,7 @@ def fingerprint(modules: Iterable[str], depends: Any, inputs: Iterable[str]) -> 
         modules: The component's modules; they and what they import of this project
             count.
         depends: The part of the config that the outputs depend on.
-        inputs: Names of the executions whose artefacts are read.
+        inputs: Names of the executions whose artifacts are read.
     """
     versions = [importlib.metadata.version(library) for library in _LIBRARIES]
     parts = [[_code(module) for module in modules], versions, depends, list(inputs)]

@@ -1,4 +1,4 @@
-"""Executions, artefacts and their lineage, in one SQLite file."""
+"""Executions, artifacts and their lineage, in one SQLite file."""
 
 import contextlib
 import dataclasses
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.errors import PipelineError
 
+# The spelling of tables and columns is that of stores that exist.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS executions (
     id INTEGER PRIMARY KEY,
@@ -35,7 +36,7 @@ CREATE TABLE IF NOT EXISTS inputs (
 
 
 @dataclasses.dataclass(frozen=True)
-class Artefact:
+class Artifact:
     """A directory that an execution has written."""
 
     id: int
@@ -99,10 +100,10 @@ class Metadata:
         self,
         execution: int,
         summary: dict,
-        inputs: list[Artefact],
+        inputs: list[Artifact],
         outputs: dict[str, Path],
-    ) -> list[Artefact]:
-        """Records, in one transaction, that an execution has written its artefacts."""
+    ) -> list[Artifact]:
+        """Records, in one transaction, that an execution has written its artifacts."""
         with self._connect() as db:
             db.execute(
                 "UPDATE executions SET state = 'complete', summary = ?, "
@@ -111,10 +112,10 @@ class Metadata:
             )
             db.executemany(
                 "INSERT INTO inputs (execution, artefact) VALUES (?, ?)",
-                [(execution, artefact.id) for artefact in inputs],
+                [(execution, artifact.id) for artifact in inputs],
             )
             return [
-                Artefact(
+                Artifact(
                     db.execute(
                         "INSERT INTO artefacts (execution, name, path) "
                         "VALUES (?, ?, ?)",
@@ -127,7 +128,7 @@ class Metadata:
             ]
 
     def fail(self, execution: int, reason: str) -> None:
-        """Records that an execution has ended without artefacts."""
+        """Records that an execution has ended without artifacts."""
         with self._connect() as db:
             db.execute(
                 "UPDATE executions SET state = 'failed', summary = ?, "
@@ -137,13 +138,13 @@ class Metadata:
 
     def find(
         self, component: str, fingerprint: str
-    ) -> tuple[Execution, list[Artefact]] | None:
+    ) -> tuple[Execution, list[Artifact]] | None:
         """Returns the newest complete execution of a fingerprint whose files exist."""
         for execution in self.executions(component=component, state="complete"):
             if execution.fingerprint == fingerprint:
-                artefacts = self.outputs(execution.id)
-                if all(artefact.path.is_dir() for artefact in artefacts):
-                    return execution, artefacts
+                artifacts = self.outputs(execution.id)
+                if all(artifact.path.is_dir() for artifact in artifacts):
+                    return execution, artifacts
         return None
 
     def executions(
@@ -164,20 +165,20 @@ class Metadata:
             ).fetchall()
         return [Execution(*row[:-1], json.loads(row[-1] or "{}")) for row in rows]
 
-    def outputs(self, execution: int) -> list[Artefact]:
+    def outputs(self, execution: int) -> list[Artifact]:
         """Returns what an execution wrote."""
-        return self._artefacts("execution = ?", execution)
+        return self._artifacts("execution = ?", execution)
 
-    def inputs(self, execution: int) -> list[Artefact]:
+    def inputs(self, execution: int) -> list[Artifact]:
         """Returns what an execution read."""
-        return self._artefacts(
+        return self._artifacts(
             "id IN (SELECT artefact FROM inputs WHERE execution = ?)", execution
         )
 
-    def _artefacts(self, where: str, value: int) -> list[Artefact]:
+    def _artifacts(self, where: str, value: int) -> list[Artifact]:
         with self._connect() as db:
             rows = db.execute(
                 f"SELECT id, name, path FROM artefacts WHERE {where} ORDER BY id",
                 (value,),
             ).fetchall()
-        return [Artefact(id_, name, Path(path)) for id_, name, path in rows]
+        return [Artifact(id_, name, Path(path)) for id_, name, path in rows]

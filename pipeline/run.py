@@ -1,6 +1,6 @@
 """Runs the stages of a pipeline: cached where nothing has changed, one after the other.
 
-An artefact stands at WORKSPACE/COMPONENT/ARTEFACT/EXECUTION. It is written under a
+An artifact stands at WORKSPACE/COMPONENT/ARTIFACT/EXECUTION. It is written under a
 temporary name and renamed when its component is done, so what stands there is whole. A
 run that was killed goes on where it stopped: complete stages are found in the cache.
 """
@@ -22,7 +22,7 @@ from pipeline.artifacts import layout
 from pipeline.config import Config, nearest
 from pipeline.errors import PipelineError
 from pipeline.fingerprint import fingerprint
-from pipeline.metadata import Artefact, Execution, Metadata
+from pipeline.metadata import Artifact, Execution, Metadata
 from pipeline.stages import Stage, stages
 from serving.quiet import import_tensorflow_quietly
 
@@ -50,7 +50,7 @@ def run(
         report: Takes one line a stage.
 
     Returns:
-        {artefact name: directory} of all stages.
+        {artifact name: directory} of all stages.
 
     Raises:
         PipelineError: If a stage fails; what is done stays done.
@@ -67,14 +67,14 @@ def run(
         store = Metadata(workspace / layout.METADATA)
         _sweep(workspace, store)
         name = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-        artefacts: dict[str, Artefact] = {}
+        artifacts: dict[str, Artifact] = {}
         checked = False
         for stage in plan:
-            inputs = _inputs(stage, artefacts, store)
+            inputs = _inputs(stage, artifacts, store)
             key = fingerprint(
                 (stage.module, *stage.code),
                 stage.depends(config),
-                [f"{artefact.name}/{artefact.path.name}" for artefact in inputs],
+                [f"{artifact.name}/{artifact.path.name}" for artifact in inputs],
             )
             found = _find(stage, key, store, config) if cache or only else None
             if stage.component in wanted and not (found and cache):
@@ -95,7 +95,7 @@ def run(
                     f"without `only`, or with --only {stage.component} first."
                 )
             execution, outputs = found
-            artefacts.update({artefact.name: artefact for artefact in outputs})
+            artifacts.update({artifact.name: artifact for artifact in outputs})
             rows = execution.summary.get("rows")
             size = f"{rows:>12,} rows" if rows is not None else " " * 17
             report(f"{stage.component:<17}{size} {how}  {outputs[0].path}")
@@ -103,7 +103,7 @@ def run(
                 report(f"{'':<17}  {note}")
             for warning in execution.summary.get("warnings", []):
                 report(f"{'':<17}  warning: {warning}")
-    return {name: artefact.path for name, artefact in artefacts.items()}
+    return {name: artifact.path for name, artifact in artifacts.items()}
 
 
 def _component(name: str, known: list[str]) -> str:
@@ -147,15 +147,15 @@ def _sweep(workspace: Path, store: Metadata) -> None:
 
 
 def _inputs(
-    stage: Stage, artefacts: dict[str, Artefact], store: Metadata
-) -> list[Artefact]:
-    inputs = [artefacts[n] for n in stage.inputs if n != "previous_statistics"]
+    stage: Stage, artifacts: dict[str, Artifact], store: Metadata
+) -> list[Artifact]:
+    inputs = [artifacts[n] for n in stage.inputs if n != "previous_statistics"]
     if "previous_statistics" in stage.inputs:
         for execution in store.executions("StatisticsGen", state="complete"):
             previous = store.outputs(execution.id)[0]
-            if previous.id < artefacts["statistics"].id and previous.path.is_dir():
+            if previous.id < artifacts["statistics"].id and previous.path.is_dir():
                 inputs.append(
-                    Artefact(previous.id, "previous_statistics", previous.path)
+                    Artifact(previous.id, "previous_statistics", previous.path)
                 )
                 break
     return inputs
@@ -163,7 +163,7 @@ def _inputs(
 
 def _find(
     stage: Stage, key: str, store: Metadata, config: Config
-) -> tuple[Execution, list[Artefact]] | None:
+) -> tuple[Execution, list[Artifact]] | None:
     found = store.find(stage.component, key)
     if found and stage.holds(config, {a.name: a.path for a in found[1]}):
         return found
@@ -173,12 +173,12 @@ def _find(
 def _execute(
     stage: Stage,
     config: Config,
-    inputs: list[Artefact],
+    inputs: list[Artifact],
     key: str,
     run_name: str,
     store: Metadata,
     workspace: Path,
-) -> tuple[Execution, list[Artefact]]:
+) -> tuple[Execution, list[Artifact]]:
     execution = store.begin(run_name, stage.component, key)
     final = {
         name: workspace / stage.component / name / str(execution)
@@ -194,7 +194,7 @@ def _execute(
         with _clock(stage.component):
             summary = stage.function()(
                 config,
-                {artefact.name: artefact.path for artefact in inputs},
+                {artifact.name: artifact.path for artifact in inputs},
                 {**staging, **scratch},
             )
     except BaseException as error:

@@ -20,13 +20,13 @@ class Stage:
 
     Args:
         component: Its name, as in TFX.
-        inputs: Artefacts it reads, by name.
-        outputs: Artefacts it writes, by name.
+        inputs: Artifacts it reads, by name.
+        outputs: Artifacts it writes, by name.
         depends: The part of the config that its outputs depend on; anything that JSON
             can hold.
         code: Further modules that its outputs depend on.
         scratch: Directories that outlive a killed execution, for checkpoints.
-        holds: (config, outputs) -> whether artefacts from an earlier execution still
+        holds: (config, outputs) -> whether artifacts from an earlier execution still
             count, where that depends on more than what the stage reads.
     """
 

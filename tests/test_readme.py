@@ -71,8 +71,8 @@ def test_the_config_of_own_logs_makes_a_served_model(tmp_path, monkeypatch):
     _write_logs(tmp_path / "logs")
     Path("shop.yaml").write_text(text)
     config = configs.load("shop.yaml", ["train.epochs=2", "train.batch_size=32"])
-    artefacts = run(config)
-    pushed = json.loads((artefacts["pushed_model"] / "pushed.json").read_text())
+    artifacts = run(config)
+    pushed = json.loads((artifacts["pushed_model"] / "pushed.json").read_text())
     assert pushed["version"] == 1
     (body,) = (
         re.search(r"-d '(.*?)'", block).group(1)

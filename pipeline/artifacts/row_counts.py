@@ -12,20 +12,20 @@ from pipeline.metadata import Metadata
 _LEFT_OUT = ("dead", "filtered", "incomplete")
 
 
-def summary(workspace: Path, artefacts: Mapping[str, Path]) -> str:
+def summary(workspace: Path, artifacts: Mapping[str, Path]) -> str:
     """Returns a line: rows in, out and dead-lettered, and rows a second.
 
     The seconds are those that the stages took when they ran, cached by now or not.
 
     Args:
         workspace: Of the run.
-        artefacts: {name: folder} of a run up to Transform.
+        artifacts: {name: folder} of a run up to Transform.
 
     Raises:
         PipelineError: If the rows do not add up.
     """
-    read = json.loads((artefacts["examples"] / layout.SUMMARY).read_text())
-    file = artefacts["transformed_examples"] / layout.SUMMARY
+    read = json.loads((artifacts["examples"] / layout.SUMMARY).read_text())
+    file = artifacts["transformed_examples"] / layout.SUMMARY
     written = json.loads(file.read_text())
     rows_in, out = read["rows_in"], sum(written["rows"].values())
     left_out = {name: read[name] for name in _LEFT_OUT if name in read}
@@ -33,10 +33,10 @@ def summary(workspace: Path, artefacts: Mapping[str, Path]) -> str:
         parts = ", ".join(f"{count:,} {name}" for name, count in left_out.items())
         raise PipelineError(
             "rows in must be rows out and those that were left out. Received: "
-            f"{rows_in:,} rows in, {out:,} out, {parts}. An artefact was changed by "
+            f"{rows_in:,} rows in, {out:,} out, {parts}. An artifact was changed by "
             "hand; run again with --no-cache"
         )
-    wanted = set(artefacts.values())
+    wanted = set(artifacts.values())
     store = Metadata(workspace / layout.METADATA)
     seconds = sum(
         execution.seconds or 0

@@ -1,6 +1,6 @@
 """The whole of `preprocess` in processes of their own: killed, and on two Dask workers.
 
-What is compared are the bytes of every file of every artefact.
+What is compared are the bytes of every file of every artifact.
 """
 
 import contextlib
@@ -64,18 +64,18 @@ def config(tmp_path_factory):
 
 
 def hashes(workspace):
-    """{artefact and file: hash} of the newest execution of each component."""
+    """{artifact and file: hash} of the newest execution of each component."""
     found = {}
     for stage in STAGES:
-        for artefact in sorted((workspace / stage).iterdir()):
+        for artifact in sorted((workspace / stage).iterdir()):
             done = [
-                p for p in artefact.iterdir() if p.suffix not in (".tmp", ".failed")
+                p for p in artifact.iterdir() if p.suffix not in (".tmp", ".failed")
             ]
             newest = max(done, key=lambda path: int(path.name))
             for file in sorted(newest.rglob("*")):
                 # The graph's file lists its nodes in an order of TensorFlow's own.
                 if file.is_file() and "transform_fn" not in file.parts:
-                    name = f"{stage}/{artefact.name}/{file.relative_to(newest)}"
+                    name = f"{stage}/{artifact.name}/{file.relative_to(newest)}"
                     found[name] = hashlib.md5(file.read_bytes()).hexdigest()
     return found
 
@@ -138,8 +138,8 @@ def test_a_killed_job_leaves_no_half_shard(config, undisturbed, tmp_path, first)
     job.send_signal(signal.SIGKILL)
     assert job.wait() == -signal.SIGKILL  # and has not come to its end before
     stage = first.partition("/")[0]
-    for artefact in (tmp_path / stage).iterdir():
-        assert all(path.suffix == ".tmp" for path in artefact.iterdir())
+    for artifact in (tmp_path / stage).iterdir():
+        assert all(path.suffix == ".tmp" for path in artifact.iterdir())
     for shard in tmp_path.glob("Transform/*/*/*/*.tfrecord.gz"):
         with gzip.open(shard) as file:
             assert file.read()  # raises if the file was cut off

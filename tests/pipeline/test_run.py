@@ -53,42 +53,42 @@ def _config(folder, **more):
 
 @pytest.fixture(scope="module")
 def road(tmp_path_factory):
-    """One whole run; its artefacts and the lines it reported."""
+    """One whole run; its artifacts and the lines it reported."""
     folder = tmp_path_factory.mktemp("road")
     lines = []
-    artefacts = run(_config(folder), report=lines.append)
-    return folder, artefacts, lines
+    artifacts = run(_config(folder), report=lines.append)
+    return folder, artifacts, lines
 
 
 def _stages(lines):
     return [line.split()[0] for line in lines if not line.startswith(" ")]
 
 
-def test_every_stage_runs_and_writes_its_artefact(road):
-    folder, artefacts, lines = road
+def test_every_stage_runs_and_writes_its_artifact(road):
+    folder, artifacts, lines = road
     assert _stages(lines) == STAGES
     assert not any("cached" in line for line in lines)
-    assert all(path.is_dir() for path in artefacts.values())
-    summary = json.loads((artefacts["examples"] / "summary.json").read_text())
+    assert all(path.is_dir() for path in artifacts.values())
+    summary = json.loads((artifacts["examples"] / "summary.json").read_text())
     assert summary["rows_in"] == 6000 == sum(summary["rows"].values())
-    pushed = json.loads((artefacts["pushed_model"] / "pushed.json").read_text())
+    pushed = json.loads((artifacts["pushed_model"] / "pushed.json").read_text())
     assert pushed["version"] == 1
     served = folder / "served" / "1"
     assert served == Path(pushed["path"])
     assert (served / "assets.extra" / "tf_serving_warmup_requests").is_file()
     assert not list(folder.rglob("*.tmp"))
-    report = (artefacts["evaluation"] / "report.html").read_text()
+    report = (artifacts["evaluation"] / "report.html").read_text()
     assert "long_view" in report
 
 
 def test_the_demo_serves_the_offline_score_from_the_cache(road, capsys):
-    folder, artefacts, _ = road
+    folder, artifacts, _ = road
     arguments = [part for o in _overrides(folder) for part in ("--set", o)]
     assert main(["demo", str(FEED), *arguments]) == 0
     out = capsys.readouterr().out
     assert out.count("cached") == len(STAGES)
     assert "click auc" in out and "best reachable" in out and "curl -d" in out
-    assert str(artefacts["evaluation"] / "report.html") in out
+    assert str(artifacts["evaluation"] / "report.html") in out
 
 
 def test_a_changed_option_runs_only_what_depends_on_it(road):
@@ -108,12 +108,12 @@ def test_a_changed_option_runs_only_what_depends_on_it(road):
 
 
 def test_one_component_alone(road):
-    folder, artefacts, _ = road
+    folder, artifacts, _ = road
     lines = []
     again = run(_config(folder), only=["transform"], cache=False, report=lines.append)
     ran = [line.split()[0] for line in lines if line[0] != " " and "cached" not in line]
     assert ran == ["Transform"]
-    assert again["transform_graph"] != artefacts["transform_graph"]
+    assert again["transform_graph"] != artifacts["transform_graph"]
     config = _config(folder, **{"data.options.seed": 1})
     with pytest.raises(PipelineError, match="need what LogSource writes"):
         run(config, only=["Transform"])
@@ -200,21 +200,21 @@ def test_a_killed_training_goes_on_where_it_stopped(road, tmp_path):
     assert 2 <= done < 8
     lines = []
     config = configs.load(FEED, overrides)
-    artefacts = run(config, until="Trainer", report=lines.append)
+    artifacts = run(config, until="Trainer", report=lines.append)
     assert all("cached" in line for line in lines[:6] if line[0] != " ")
-    history = json.loads((artefacts["model"] / "history.json").read_text())["epochs"]
+    history = json.loads((artifacts["model"] / "history.json").read_text())["epochs"]
     assert len(history) == 8
     assert not histories[0].exists()
     assert not list(folder.rglob("*.tmp"))
 
 
 def test_runs_and_lineage_are_listed(road, capsys):
-    folder, artefacts, _ = road
+    folder, artifacts, _ = road
     arguments = [str(FEED), "--set", f"workspace={folder}"]
     assert main(["runs", *arguments]) == 0
     out = capsys.readouterr().out
     assert all(stage in out for stage in STAGES) and "complete" in out
-    model = str(artefacts["model"])
+    model = str(artifacts["model"])
     assert main(["lineage", *arguments, model]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"{model}  <- Trainer") and "<- ExampleGen" in out
@@ -246,7 +246,7 @@ def test_what_is_served_decides_what_is_cached(road, tmp_path):
     """A model that is not the served one is compared again, and pushed again."""
     from serving.release.publish import publish
 
-    folder, artefacts, _ = road
+    folder, artifacts, _ = road
     destination = tmp_path / "served"
     config = _config(folder, **{"push.destination": destination})
 
@@ -259,7 +259,7 @@ def test_what_is_served_decides_what_is_cached(road, tmp_path):
     assert {"Evaluator", "Pusher"} <= set(ran())
     assert ran() == []
     other = tmp_path / "other"
-    shutil.copytree(artefacts["model"] / "Format-Serving", other)
+    shutil.copytree(artifacts["model"] / "Format-Serving", other)
     with open(other / "saved_model.pb", "ab") as file:
         file.write(b"\xa0\x06\x01")  # an unknown field: other bytes, the same model
     assert publish(other, destination).name == "2"

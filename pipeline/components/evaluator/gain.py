@@ -40,8 +40,8 @@ def metrics_file(path: str) -> Path:
         )
     metadata = Metadata(store)
     for execution in metadata.executions("Evaluator", state="complete"):
-        for artefact in metadata.outputs(execution.id):
-            file = artefact.path / layout.METRICS
+        for artifact in metadata.outputs(execution.id):
+            file = artifact.path / layout.METRICS
             if file.is_file() and _is_alone(json.loads(file.read_text())):
                 return file
     raise PipelineError(

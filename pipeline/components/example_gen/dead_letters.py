@@ -30,7 +30,7 @@ class DeadLetters:
     """Writes `dead_letter/NAME.jsonl`, if there are any. A context manager.
 
     Args:
-        folder: The artefact's folder.
+        folder: The artifact's folder.
         name: Of the file.
         work: A folder for the file until it is whole, on the same disk.
 

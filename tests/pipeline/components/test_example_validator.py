@@ -52,7 +52,7 @@ def rows(seed):
     }
 
 
-class Artefacts:
+class Artifacts:
     """Statistics and schema of examples, made by the real components."""
 
     def __init__(self, folder, change):
@@ -86,7 +86,7 @@ class Artefacts:
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
-    return Artefacts(tmp_path_factory.mktemp("clean"), lambda split, data: None)
+    return Artifacts(tmp_path_factory.mktemp("clean"), lambda split, data: None)
 
 
 def test_clean_examples_pass(clean):
@@ -104,9 +104,9 @@ def test_errors_are_written_and_then_raised_together(tmp_path):
         data["spend"][3] = np.inf
         data["click"][:] = 0  # so that `like` has no row in its space
 
-    artefacts = Artefacts(tmp_path, change)
+    artifacts = Artifacts(tmp_path, change)
     with pytest.raises(PipelineError) as error:
-        artefacts.validate()
+        artifacts.validate()
     wrong = int((rows(0)["like"] == 1).sum())
     for text in (
         "Column 'like' (train split) must hold nothing but 0 and 1, as the label of a "
@@ -120,7 +120,7 @@ def test_errors_are_written_and_then_raised_together(tmp_path):
         assert text in str(error.value)
     assert "the label is 0 in all" not in str(error.value)  # a warning
 
-    anomalies = artefacts.anomalies
+    anomalies = artifacts.anomalies
     assert set(anomalies) == {"like", "age", "spend", "click"}
     assert anomalies["age"].severity == anomalies_pb2.AnomalyInfo.ERROR
     assert anomalies["click"].severity == anomalies_pb2.AnomalyInfo.WARNING
@@ -140,7 +140,7 @@ def test_infinite_regression_label_is_an_error(tmp_path):
     with pytest.raises(
         PipelineError, match=r"'seconds' \(valid split\) must be finite"
     ):
-        Artefacts(tmp_path, change).validate()
+        Artifacts(tmp_path, change).validate()
 
 
 def test_drift_and_unknown_values_are_warnings(tmp_path, clean):
@@ -150,8 +150,8 @@ def test_drift_and_unknown_values_are_warnings(tmp_path, clean):
             data["spend"] *= 3.0
             data["age"] = pa.array(data["age"], mask=np.arange(ROWS) % 2 == 0)
 
-    artefacts = Artefacts(tmp_path / "one", change)
-    summary = artefacts.validate()
+    artifacts = Artifacts(tmp_path / "one", change)
+    summary = artifacts.validate()
     assert summary["warnings"] == [
         "Column 'tab' (test split) has values that the schema does not know: "
         "'new tab', 50.00% of all.",
@@ -172,7 +172,7 @@ def test_drift_and_unknown_values_are_warnings(tmp_path, clean):
         data["tab"][:] = "home"
 
     previous = clean.folder / "statistics"
-    warnings = Artefacts(tmp_path / "two", later).validate(previous_statistics=previous)
+    warnings = Artifacts(tmp_path / "two", later).validate(previous_statistics=previous)
     (warning,) = warnings["warnings"]
     assert "'tab'" in warning
     assert "from the previous run to this one" in warning

@@ -62,8 +62,8 @@ def write_split(folder, split, rows):
 
 
 @pytest.fixture(scope="module")
-def artefacts(tmp_path_factory):
-    root = tmp_path_factory.mktemp("artefacts")
+def artifacts(tmp_path_factory):
+    root = tmp_path_factory.mktemp("artifacts")
     names = (
         *("examples", "statistics", "transform_graph", "transformed_examples"),
         "model",
@@ -85,14 +85,14 @@ def artefacts(tmp_path_factory):
 
 
 @pytest.fixture
-def validate(artefacts, tmp_path):
+def validate(artifacts, tmp_path):
     """Runs the InfraValidator on a copy of the model that a test may damage."""
 
     def validate(damage=lambda model: None, config=CONFIG, **inputs):
-        shutil.copytree(artefacts["model"], tmp_path / "model")
+        shutil.copytree(artifacts["model"], tmp_path / "model")
         damage(tmp_path / "model")
         (tmp_path / "infra_blessing").mkdir()
-        inputs = artefacts | {"model": tmp_path / "model"} | inputs
+        inputs = artifacts | {"model": tmp_path / "model"} | inputs
         outputs = {"infra_blessing": tmp_path / "infra_blessing"}
         summary = infra_validator(config, inputs, outputs)
         return summary, blessing.read(outputs["infra_blessing"])
@@ -108,9 +108,9 @@ def test_a_sound_export_is_blessed(validate):
     assert summary["latency_ms"] > 0 and 0.01 < summary["megabytes"] < 10
 
 
-def test_every_signature_is_asked_in_both_ways(artefacts):
-    path = artefacts["model"] / "Format-Serving"
-    batch = next(examples.read_batches(artefacts["examples"] / "Split-test", stop=2))
+def test_every_signature_is_asked_in_both_ways(artifacts):
+    path = artifacts["model"] / "Format-Serving"
+    batch = next(examples.read_batches(artifacts["examples"] / "Split-test", stop=2))
     raw = examples.raw_inputs(batch, CONFIG.features)
     requests = saved_model.requests(path, raw, {})
     names = [
@@ -167,15 +167,15 @@ def test_a_model_without_warm_up_requests(validate):
     assert "needs assets.extra/tf_serving_warmup_requests" in reason
 
 
-def test_the_scorer_of_the_evaluator_takes_the_same_inputs(artefacts):
-    scorer = saved_model.Scorer(artefacts["model"] / "Format-Serving")
-    batches = list(examples.read_batches(artefacts["examples"] / "Split-test"))
+def test_the_scorer_of_the_evaluator_takes_the_same_inputs(artifacts):
+    scorer = saved_model.Scorer(artifacts["model"] / "Format-Serving")
+    batches = list(examples.read_batches(artifacts["examples"] / "Split-test"))
     scores = np.concatenate([scorer(batch)["minutes"] for batch in batches])
     model = keras.models.load_model(
-        artefacts["model"] / "Format-Keras" / "model.keras", compile=False
+        artifacts["model"] / "Format-Keras" / "model.keras", compile=False
     )
     records = tfmtl.data.read(
-        str(artefacts["transformed_examples"] / "Split-test" / "*"),
+        str(artifacts["transformed_examples"] / "Split-test" / "*"),
         model.features,
         model.tasks,
         batch_size=1000,
@@ -203,10 +203,10 @@ def test_other_weights_than_the_offline_ones(validate):
     assert 0.1 < summary["difference"] <= 0.2501
 
 
-def test_rows_whose_transform_has_changed(validate, artefacts, tmp_path):
+def test_rows_whose_transform_has_changed(validate, artifacts, tmp_path):
     # Other rows stand in for those that another transform would have made.
     wrong = tmp_path / "wrong" / "Split-test"
-    shutil.copytree(artefacts["transformed_examples"] / "Split-train", wrong)
+    shutil.copytree(artifacts["transformed_examples"] / "Split-train", wrong)
     summary, reasons = validate(transformed_examples=wrong.parent)
     assert not summary["blessed"]
     # `transformed` takes the records themselves: there, nothing is wrong.
@@ -268,9 +268,9 @@ def test_a_signature_that_fails_is_named(validate):
     )
 
 
-def test_splits_of_different_length(validate, artefacts, tmp_path):
+def test_splits_of_different_length(validate, artifacts, tmp_path):
     shutil.copytree(
-        artefacts["transformed_examples"] / "Split-valid", tmp_path / "w" / "Split-test"
+        artifacts["transformed_examples"] / "Split-valid", tmp_path / "w" / "Split-test"
     )
     with pytest.raises(PipelineError, match="Received: 120 and 20"):
         validate(transformed_examples=tmp_path / "w")

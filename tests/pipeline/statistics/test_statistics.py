@@ -108,7 +108,7 @@ def generate(config, folder, output):
 
 
 @pytest.fixture(scope="module")
-def artefact(examples, tmp_path_factory):
+def artifact(examples, tmp_path_factory):
     output = tmp_path_factory.mktemp("output") / "statistics"
     summary = generate(CONFIG, examples[0], output)
     users = len(examples[1]["train"]["user"].drop_null().unique())
@@ -124,8 +124,8 @@ def numbers(table, name):
     return table[name].drop_null().to_numpy().astype(np.float64)
 
 
-def test_moments_are_those_of_the_train_split(examples, artefact):
-    moments = json.loads((artefact / "moments.json").read_text())
+def test_moments_are_those_of_the_train_split(examples, artifact):
+    moments = json.loads((artifact / "moments.json").read_text())
     assert list(moments) == ["age", "spend"]
     for name, got in moments.items():
         column = examples[1]["train"][name]
@@ -147,11 +147,11 @@ def test_moments_are_those_of_the_train_split(examples, artefact):
             np.testing.assert_allclose(got[key], value, rtol=1e-12, err_msg=key)
 
 
-def test_vocabulary_counts_the_train_split_and_nothing_else(examples, artefact):
-    names = {path.name for path in (artefact / "vocabulary").iterdir()}
+def test_vocabulary_counts_the_train_split_and_nothing_else(examples, artifact):
+    names = {path.name for path in (artifact / "vocabulary").iterdir()}
     assert names == {"user", "tab", "never"}  # `city` is hashed
     for name in names:
-        table = pq.read_table(artefact / "vocabulary" / name)
+        table = pq.read_table(artifact / "vocabulary" / name)
         assert table.schema.types == [pa.string(), pa.int64()]
         got = dict(zip(*table.to_pydict().values(), strict=True))
         assert len(got) == len(table)  # each value once
@@ -159,8 +159,8 @@ def test_vocabulary_counts_the_train_split_and_nothing_else(examples, artefact):
         assert got == {pair["values"]: pair["counts"] for pair in counted}
 
 
-def test_label_rates_count_rows_in_the_space_only(examples, artefact):
-    rates = json.loads((artefact / "label_rates.json").read_text())
+def test_label_rates_count_rows_in_the_space_only(examples, artifact):
+    rates = json.loads((artifact / "label_rates.json").read_text())
     for split, table in examples[1].items():
         data = {name: table[name].to_pylist() for name in table.column_names}
         in_space = {
@@ -183,8 +183,8 @@ def test_label_rates_count_rows_in_the_space_only(examples, artefact):
                 assert tasks[task]["mean"] == pytest.approx(np.mean(labels), rel=1e-6)
 
 
-def test_label_correlations_are_those_of_rows_that_count_for_both(examples, artefact):
-    found = json.loads((artefact / "label_correlations.json").read_text())
+def test_label_correlations_are_those_of_rows_that_count_for_both(examples, artifact):
+    found = json.loads((artifact / "label_correlations.json").read_text())
     for split, table in examples[1].items():
         data = table.select(["click", "bought", "seconds", "played"]).to_pandas()
         # Labels are read as float32, and count in their space only.
@@ -229,9 +229,9 @@ def test_label_rates_are_weighted_like_the_loss():
     }
 
 
-def test_feature_statistics_proto(examples, artefact):
+def test_feature_statistics_proto(examples, artifact):
     for split, table in examples[1].items():
-        count, columns = statistics_artifact.read(artefact, split)
+        count, columns = statistics_artifact.read(artifact, split)
         assert count == len(table)
         assert list(columns) == table.column_names
         for name, stats in columns.items():
@@ -449,9 +449,9 @@ def test_a_split_without_rows_is_an_error(examples, tmp_path):
         generate(CONFIG, tmp_path / "examples", tmp_path / "out")
 
 
-def test_schema(artefact, tmp_path):
+def test_schema(artifact, tmp_path):
     summary = schema_gen.schema_gen(
-        CONFIG, {"statistics": artefact}, {"schema": tmp_path}
+        CONFIG, {"statistics": artifact}, {"schema": tmp_path}
     )
     assert summary == {"rows": 4000, "columns": 15, "enums": 3}
     schema = {

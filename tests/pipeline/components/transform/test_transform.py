@@ -76,7 +76,7 @@ def ages():
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """The artefacts `examples` and `statistics`."""
+    """The artifacts `examples` and `statistics`."""
     root = tmp_path_factory.mktemp("inputs")
     for split in ROWS:
         folder = root / "examples" / f"Split-{split}"
