@@ -9,11 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+from dask_cluster import cluster
 
 from pipeline.artifacts import blessing, saved_model
-from pipeline.components.evaluator import gain, job
+from pipeline.components.evaluator import gain, job, metrics
 from pipeline.components.evaluator.component import check, evaluator
 from pipeline.config import Config
+from pipeline.config.sections import Beam
 from pipeline.errors import PipelineError
 from pipeline.metadata import Metadata
 
@@ -408,3 +410,33 @@ def test_served_ignores_what_is_no_version(tmp_path):
         (tmp_path / name).mkdir()
     (tmp_path / "13").write_text("a file")
     assert saved_model.served(tmp_path) == tmp_path / "10"
+
+
+@pytest.mark.slow
+def test_two_dask_workers_measure_what_the_local_runner_does(
+    examples, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(job, "_ROWS", 100)
+    save_model(tmp_path / "model")
+    sources = dict.fromkeys(["click", "buy", "minutes"], ["model"])
+
+    def measure(beam):
+        config = make_config(tmp_path).model_copy(update={"beam": Beam(**beam)})
+        split = examples[0] / "Split-test"
+        return job.evaluate(
+            config, split, {"model": tmp_path / "model"}, sources, tmp_path
+        )
+
+    local = measure({})
+    with cluster(tmp_path) as address:
+        flags = [f"--dask_client_address={address}"]
+        far = measure({"runner": "DaskRunner", "flags": flags})
+    assert len(local) > 10
+    assert [_key(record) for record in far] == [_key(record) for record in local]
+    for one, other in zip(local, far, strict=True):
+        metric = metrics.PRIMARY["regression" if one["task"] == "minutes" else "binary"]
+        assert other["model"][metric] == pytest.approx(one["model"][metric])
+
+
+def _key(record):
+    return record["task"], record["slice"], record["value"], record["rows"]
