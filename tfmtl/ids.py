@@ -58,10 +58,23 @@ def as_integers(ids, name: str):
     return tf.cast(tf.where(is_id, ids, tf.zeros_like(ids)), tf.int64)
 
 
+def filled(column, missing: float):
+    """Returns a masked array with a number where it is masked; all else as it is.
+
+    Keras takes what is under the mask.
+    """
+    if not isinstance(column, np.ma.MaskedArray):
+        return column
+    if isinstance(missing, float) and column.dtype.kind != "f":
+        column = column.astype("float64")
+    return column.filled(missing)
+
+
 def with_integer_ids(inputs, features: list):
     """Returns inputs of `fit` in which arrays of float ids are integers.
 
-    Keras makes float32 of every array of floats, and so one id of many.
+    Keras makes float32 of every array of floats, and so one id of many. What is masked
+    is missing.
 
     Args:
         inputs: Dict {feature: array}; whatever else Keras takes is returned as it is.
@@ -74,7 +87,10 @@ def with_integer_ids(inputs, features: list):
         return inputs
     inputs = dict(inputs)
     for feature in features:
-        column = inputs.get(feature.name)
+        missing = 0 if feature.dtype == "int64" else np.nan
+        column = inputs[feature.name] = filled(inputs.get(feature.name), missing)
+        if column is None:
+            del inputs[feature.name]
         if feature.dtype == "int64" and hasattr(column, "__array__"):
             ids = np.asarray(column)
             if ids.dtype.kind == "f":

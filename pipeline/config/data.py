@@ -3,6 +3,7 @@
 docs/data.md says what each key does, with examples.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -191,6 +192,16 @@ class History(Section):
     min_delay: Duration = 0.0
 
 
+def _is_value(word: str) -> bool:
+    """Whether a word is the text of a number or a boolean."""
+    if word.lower() in ("true", "false"):
+        return True
+    try:
+        return not math.isnan(float(word))
+    except ValueError:
+        return False
+
+
 class Data(Reading):
     """Where the logs come from: own files (`logs`) or a bundled dataset (`source`).
 
@@ -219,6 +230,20 @@ class Data(Reading):
     @classmethod
     def _one_pattern(cls, logs: Any) -> Any:
         return _one(logs)
+
+    @field_validator("missing")
+    @classmethod
+    def _words(cls, missing: list[str]) -> list[str]:
+        values = [word for word in missing if _is_value(word)]
+        if values:
+            # A typed column has the value and not the word: -999 would be missing in a
+            # CSV, and a number in Parquet and at serving.
+            raise ValueError(
+                f"a number or a boolean is no missing word. Received: {values}. Write "
+                "null, an empty text or a word in the logs instead, or leave such rows "
+                "out by `where`"
+            )
+        return missing
 
     @model_validator(mode="after")
     def _check(self) -> "Data":

@@ -100,6 +100,31 @@ class Config(Section):
         names = {column, *(f.of for f in self.features if _is_sequence(f, column))}
         return None if names & set(self.data.verbatim) else tuple(self.data.missing)
 
+    def _verbatim_problems(self) -> Iterator[str]:
+        named = {name for _, name, _ in self.columns()}
+        named |= {name for _, name in self.data.needed()}
+        for i in range(len(self.data.actions)):
+            named |= {name for _, name in self.data.needed_of(i)}
+        tables: dict[str, set[str]] = {}
+        for feature in self.features:
+            if isinstance(feature, CategoricalFeature):
+                tables.setdefault(feature.table_name, set()).add(feature.name)
+        for name in self.data.verbatim:
+            of = next((f.of for f in self.features if _is_sequence(f, name)), None)
+            if of:
+                yield f"data.verbatim: {name!r} lists values of {of!r}; name that one"
+            elif name not in named:
+                yield (
+                    f"data.verbatim: the config names no column {name!r}."
+                    f"{nearest(name, sorted(named))}"
+                )
+        for table, features in tables.items():
+            if features & {*self.data.verbatim} and features - {*self.data.verbatim}:
+                yield (
+                    f"data.verbatim: all features of the table {table!r} or none. "
+                    f"Left out: {sorted(features - {*self.data.verbatim})}"
+                )
+
     def problems(self) -> Iterator[str]:
         """Yields what the sections, each valid by itself, have wrong between them."""
         features = {f.name: f for f in self.features}
@@ -157,6 +182,7 @@ class Config(Section):
                 f"domain: must name a categorical feature. Received: {self.domain!r}."
                 f"{nearest(self.domain, categorical)}"
             )
+        yield from self._verbatim_problems()
         for path, expression in self.data.expressions():
             for column, text in expressions.texts_of(expression):
                 if text in (self.missing_words(column) or ()):

@@ -134,10 +134,23 @@ def _scalar(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
         return _number(array, column.missing or ())
     if column.type == pa.string():
         return _text(array, column.missing)
+    wrong = _cut(array) if pa.types.is_floating(column.type) else {}
     array = array.cast(column.type, safe=False)
     if pa.types.is_floating(array.type):
         array = texts.null_where(array, pc.is_nan(array))
-    return array, {}
+    return array, wrong
+
+
+def _cut(array: pa.Array) -> Misfits:
+    """Integers that lose digits as float64, which other files make of them."""
+    if not pa.types.is_integer(array.type):
+        return {}
+    large = np.abs(array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+    return {
+        int(row): f"{array[int(row)].as_py()}: other files have floats in this column, "
+        "which would lose its digits; write integers or texts there"
+        for row in np.flatnonzero(large >= 2.0**53)
+    }
 
 
 def _single(array: pa.Array) -> tuple[pa.Array, Misfits]:

@@ -119,6 +119,14 @@ def _column(data: Any, name: str) -> Any:
 
 def _to_json(value: Any, dtype: str, name: str, exact: float = 2.0**53) -> Any:
     """A value as JSON; of a float, integers below `exact` are told apart."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    if kind == "m":  # ExampleGen writes durations in seconds
+        value = np.asarray(value) / np.timedelta64(1, "s")
+    elif kind == "M":  # tolist would give nanoseconds
+        raise ValueError(
+            f"The input {name!r} is of type {dtype}. Received: times of type "
+            f"{value.dtype}; give them as the texts that the training data has"
+        )
     if hasattr(value, "tolist"):  # an array, a NumPy scalar, a pandas Series
         small = _small_float(value)
         value, exact = value.tolist(), _EXACT.get(small, exact)

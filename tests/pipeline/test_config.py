@@ -35,6 +35,12 @@ def test_every_config_of_ours_is_valid(path):
         ),
         ("export.fused_score.form=mean", "export.fused_score.form: Input should be"),
         ("tasks.like.name=score", "export.fused_score: it is the output 'score'"),
+        (
+            "data.missing=['NA','-999']",
+            "data: a number or a boolean is no missing word",
+        ),
+        ("data.missing=['True']", "no missing word. Received: ['True']"),
+        ("data.verbatim=[usr_id]", "the config names no column 'usr_id'. Did you mean"),
         ("push.labels=[canary]", "push: `labels` go with a file; give `models_config"),
         ("tasks.click.kind=foo", "tasks.0.kind: Input should be 'binary', 'regress"),
         ("tasks.click.label=''", "tasks.0.label: String should have at least 1"),

@@ -192,3 +192,29 @@ def test_mixed_precision_reads_ids_as_they_are():
     finally:
         keras.config.set_dtype_policy("float32")
     np.testing.assert_array_equal(*found)
+
+
+def test_what_is_masked_is_missing():
+    rng = np.random.default_rng(0)
+    ids, x = rng.integers(1, 9, 64), rng.normal(size=64).astype("float32")
+    click, mask = (rng.random(64) < 0.5).astype("int64"), np.arange(64) % 4 == 0
+    losses = []
+    for masked in (True, False):
+        keras.utils.set_random_seed(0)
+        model = tfmtl.models.get("shared_bottom")(
+            features=[tfmtl.Categorical("id", vocabulary_size=9), tfmtl.Numeric("x")],
+            tasks=[tfmtl.Task("click")],
+        )
+        model.compile()
+        if masked:
+            inputs = {n: np.ma.array(v, mask=mask) for n, v in (("id", ids), ("x", x))}
+            labels = {"click": np.ma.array(click, mask=mask[::-1])}
+            weight = np.ma.array(np.ones(64), mask=np.roll(mask, 1))
+        else:
+            inputs = {"id": np.where(mask, 0, ids), "x": np.where(mask, np.nan, x)}
+            labels = {"click": np.where(mask[::-1], np.nan, click)}
+            weight = np.where(np.roll(mask, 1), 0.0, 1.0)
+        history = model.fit(inputs, labels, sample_weight=weight, shuffle=False)
+        losses.append(history.history["loss"])
+        losses.append(model.predict(inputs)["click"].tolist())
+    assert losses[:2] == losses[2:]

@@ -5,11 +5,12 @@ import functools
 import inspect
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from tfmtl import _errors, optimizers
-from tfmtl.ids import as_integers, with_integer_ids
+from tfmtl.ids import as_integers, filled, with_integer_ids
 from tfmtl.layers.embedding.table_rows import rows_of_table
 from tfmtl.optimizers.row_sparse import FEW_ROWS, RowSparse, optimizer_of
 from tfmtl.sample_space import completion, labels_and_masks, weigh
@@ -142,9 +143,12 @@ class MultiTaskTrainer(keras.Model):
         """Trains, as `keras.Model.fit`; a loss weighting is told of every epoch."""
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
         given["x"] = with_integer_ids(given.get("x"), self.features)
+        for name, missing in (("y", np.nan), ("sample_weight", 0.0)):
+            given[name] = _filled(given.get(name), missing)
         if isinstance(given.get("validation_data"), tuple | list):
             x, *labels = given["validation_data"]
             x = with_integer_ids(x, self.features)
+            labels = map(_filled, labels, (np.nan, 0.0))
             given["validation_data"] = (x, *labels)
         if isinstance(self.loss_weighting, Fixed):
             return super().fit(**given)
@@ -157,9 +161,10 @@ class MultiTaskTrainer(keras.Model):
             callbacks = [epochs, *keras.tree.flatten(callbacks or [])]
         return super().fit(**{**given, "callbacks": callbacks})
 
-    def evaluate(self, x=None, *args, **kwargs):
+    def evaluate(self, x=None, y=None, *args, **kwargs):
         """Measures losses and metrics, as `keras.Model.evaluate`."""
-        return super().evaluate(with_integer_ids(x, self.features), *args, **kwargs)
+        x, y = with_integer_ids(x, self.features), _filled(y, np.nan)
+        return super().evaluate(x, y, *args, **kwargs)
 
     def predict(self, x, *args, **kwargs):
         """Returns {task: (rows, 1)}, as `keras.Model.predict`."""
@@ -327,3 +332,10 @@ def _optimizer(given):
             f"{given!r}.{_errors.nearest(given, optimizers.names())}"
         )
     return found
+
+
+def _filled(arrays, missing):
+    """Labels or weights in which what is masked is a number."""
+    if isinstance(arrays, dict):
+        return {name: filled(array, missing) for name, array in arrays.items()}
+    return filled(arrays, missing)

@@ -263,3 +263,11 @@ def test_equal_values_are_on_one_side_of_a_split_whatever_their_type():
         no_text = pa.array([b"\xff", b"\xfe", None], type_)
         known = splits.by_hash(no_text, 0.5, 0.2) >= 0
         assert known.tolist() == [True, True, False]
+
+
+def test_integers_that_another_file_makes_floats_lose_no_digits_in_silence():
+    column = Column("user", "any", pa.float64())
+    batch = pa.RecordBatch.from_pydict({"user": [1, 2**53 + 1]})
+    found, wrong = casting.cast(batch, [column])
+    assert found.column(0)[0].as_py() == 1.0
+    assert [*wrong] == [1] and "would lose its digits" in wrong[1]

@@ -368,3 +368,14 @@ def test_grpc_gives_what_rest_gives(base_path):
         with pytest.raises(RequestError) as caught:
             Client(url, "toy", retries=1).status()
         assert caught.value.status == 503
+
+
+def test_durations_are_seconds_and_times_of_numpy_are_refused():
+    hours = np.array([7, "NaT"], "timedelta64[h]").astype("timedelta64[ns]")
+    for dtype, written in (("DT_STRING", ["25200", ""]), ("DT_FLOAT", [25200.0])):
+        found = input_columns({"x": hours}, {"x": {"dtype": dtype}})["x"]
+        assert found[: len(written)] == written
+    times = np.array(["2024-01-01"], "datetime64[ns]")
+    for dtype in ("DT_STRING", "DT_FLOAT", "DT_INT64"):
+        with pytest.raises(ValueError, match="times of type datetime64"):
+            input_columns({"x": times}, {"x": {"dtype": dtype}})

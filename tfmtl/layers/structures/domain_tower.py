@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
+from tfmtl.ids import as_integers
 from tfmtl.layers.blocks.experts import Experts
 
 
@@ -24,7 +25,8 @@ class DomainTower(keras.layers.Layer):
 
     Call arguments:
         inputs: Tensor of shape (batch, width).
-        domain: Integer tensor of shape (batch,), the domain of each row.
+        domain: Integer tensor of shape (batch,), the domain of each row. A row of no
+            domain, such as -1, gets the logit 0.
 
     Output shape: (batch, 1).
 
@@ -37,7 +39,8 @@ class DomainTower(keras.layers.Layer):
     """
 
     def __init__(self, domains, units=(64,), activation="relu", **kwargs):
-        super().__init__(**kwargs)
+        # A domain's id above 256 is another one in bfloat16.
+        super().__init__(**{"autocast": False, **kwargs})
         _errors.check_positive("domains", domains)
         self.domains = domains
         self.units = _errors.check_units("units", units)
@@ -78,8 +81,9 @@ class DomainTower(keras.layers.Layer):
 
     def call(self, inputs, domain):
         """Maps (batch, width) and (batch,) to (batch, 1)."""
+        domain = as_integers(domain, "domain")
         chosen = ops.one_hot(domain, self.domains, dtype=self.compute_dtype)  # (B, D)
-        x = inputs
+        inputs = x = ops.cast(inputs, self.compute_dtype)
         if self.hidden is not None:
             x = ops.matmul(ops.expand_dims(chosen, 1), self.hidden(inputs))
             x = ops.squeeze(x, 1)  # (B, U)

@@ -82,3 +82,13 @@ def test_domain_must_be_a_categorical_feature():
             tfmtl.models.get(name)(features, [tfmtl.Task("click")], domain="tap")
         with pytest.raises(ValueError, match="must be the name of a Categorical"):
             tfmtl.models.get(name)(features, [tfmtl.Task("click")], domain="x")
+
+
+def test_ids_of_domains_are_exact_in_half_precision():
+    layer = DomainTower(300, units=(), dtype="mixed_bfloat16")
+    x, domain = np.ones((4, 2)), np.array([256, 257, 258, 299])
+    layer.build((4, 2), (4,))
+    layer.kernel.assign(np.arange(600.0).reshape(300, 2) % 17)
+    expected = layer(x, domain)
+    np.testing.assert_array_equal(layer(x, domain.astype("float32")), expected)
+    assert np.ptp(expected) > 0
