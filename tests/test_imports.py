@@ -7,7 +7,7 @@ import sys
 import pytest
 from paths import ROOT
 
-HEAVY = {"apache_beam", "pyarrow", "tfx_bsl", "tensorflow_metadata", "pydantic"}
+HEAVY = {"apache_beam", "pyarrow", "tensorflow_metadata", "pydantic"}
 
 
 def _imports(package):

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.csv
-from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
+
+from pipeline.logs import tf_examples
 
 TOLERANCE = 1e-4  # of a z-score; float32, and TFT sums in float32
 
@@ -101,11 +102,11 @@ def against_tft(job: dict, workspace: Path) -> list[str]:
 
 
 def _columns(folder: Path) -> dict[str, np.ndarray]:
-    decoder = ExamplesToRecordBatchDecoder()
     batches = [
-        decoder.DecodeBatch(list(_records(file)))
+        batch
         for file in sorted(folder.glob("records-*.gz"))
         if file.stat().st_size > 20  # of no record
+        for _, batch in tf_examples.decode(list(_records(file))).batches
     ]
     return {
         name: np.concatenate(

@@ -167,21 +167,22 @@ def read_tfrecord(stream: BinaryIO) -> Iterator[Chunk]:
 
 
 def _from_examples(records: list[bytes], positions: list[int]) -> Iterator[Chunk]:
-    # tfx_bsl brings TensorFlow, which takes seconds to import.
-    from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
+    # It imports TensorFlow, which takes seconds.
+    from pipeline.logs import tf_examples
 
-    try:
-        rows = ExamplesToRecordBatchDecoder().DecodeBatch(records)
-    except RuntimeError as error:
-        if len(records) > 1:  # The decoder does not say which one: halve.
-            half = len(records) // 2
-            yield from _from_examples(records[:half], positions[:half])
-            yield from _from_examples(records[half:], positions[half:])
-        else:
-            reason, record = f"not a tf.Example: {error}", records[0].decode("latin-1")
-            yield without_rows([Unparsed(positions[0], reason, record)])
-    else:
-        yield Chunk(rows, np.array(positions), [])
+    decoded = tf_examples.decode(records)
+    for places, rows in decoded.batches:
+        yield Chunk(rows, np.array(positions)[places], [])
+    if decoded.errors:
+        unparsed = [
+            Unparsed(
+                positions[place],
+                f"not a tf.Example: {error}",
+                records[place].decode("latin-1"),
+            )
+            for place, error in decoded.errors.items()
+        ]
+        yield without_rows(unparsed)
 
 
 def _frames(stream: BinaryIO) -> Iterator[tuple[bytes, bool]]:

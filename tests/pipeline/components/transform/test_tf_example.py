@@ -10,13 +10,13 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from pipeline.artifacts import examples
 from pipeline.components.transform import tf_example
 from pipeline.components.transform.graph import TransformGraph
 from pipeline.components.transform.vocabulary import Vocabulary
 from pipeline.config.features import CategoricalFeature, NumericFeature, SequenceFeature
+from pipeline.logs import tf_examples
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 FLOATS = st.floats(width=32)
@@ -52,8 +52,8 @@ def test_numbers_come_back(table, rows_per_record):
         assert set(features) == set(table)
         for name, feature in features.items():
             found[name] += getattr(feature, feature.WhichOneof("kind")).value
-    # A second parser, which is tfx-bsl's in C++.
-    batch = ExamplesToRecordBatchDecoder().DecodeBatch(records)
+    # A second parser, which is TensorFlow's in C++.
+    ((_, batch),), _ = tf_examples.decode(records)
     for name, values in table.items():
         flat = np.array(found[name], values.dtype)
         np.testing.assert_array_equal(flat, values.ravel())
