@@ -1,22 +1,23 @@
-# `make demo` and `make test` need nothing but Python 3.10-3.13; they install into .venv.
+# `make demo` and `make test` need nothing but Python 3.10-3.13. They install into .venv
+# what requirements.txt locks; the tests need requirements-dev.txt besides.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 CONFIG ?= configs/feed.yaml
 DATA ?=
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint lock clean
 
 demo: $(VENV)/installed  ## logs -> TFRecords -> model -> served; CONFIG=..., DATA=...
 	$(RUN) -m pipeline demo $(CONFIG) $(if $(DATA),--set data.options.data=$(DATA))
 
-test: $(VENV)/installed  ## the fast tests
+test: $(VENV)/installed-dev  ## the fast tests
 	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
 
-test-all: $(VENV)/installed  ## all tests
+test-all: $(VENV)/installed-dev  ## all tests
 	$(RUN) -m pytest -n 2 --dist loadfile
 
-lint: $(VENV)/installed
+lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
@@ -26,6 +27,26 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+# Changes no more than pyproject.toml asks for; LOCK_FLAGS=--upgrade: the newest of all.
+# uv must be installed. Every line would say that it is for CPython on Linux.
+UV ?= uv
+LOCK_FLAGS ?=
+LOCK = $(UV) pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header $(LOCK_FLAGS)
+PLAIN = sed -i -E "s/ and (platform_python_implementation == 'CPython'|sys_platform == 'linux'|python_full_version < '3.14')//g; s/ ; python_full_version < '3.14'$$//"
+DEV = --extra pipeline --extra dask --extra tfrs --extra dev
+
+lock:  ## pyproject.toml -> requirements.txt, requirements-dev.txt
+	$(LOCK) --extra pipeline pyproject.toml -o requirements.txt
+	$(PLAIN) requirements.txt
+	$(LOCK) $(DEV) -c requirements.txt pyproject.toml -o requirements-dev.txt
+	$(PLAIN) requirements-dev.txt
+	(echo "-r requirements.txt"; grep -vxFf requirements.txt requirements-dev.txt) > requirements-dev.tmp
+	mv requirements-dev.tmp requirements-dev.txt
 
 clean:
 	rm -rf $(VENV) workspace
