@@ -9,21 +9,29 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline import config as configs
 from pipeline.artifacts import layout
 from pipeline.errors import PipelineError
+from serving.cli import installation
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+    from pipeline.metadata import Metadata
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; what the user can mend ends in a message and status 2."""
     args, unknown = _parser().parse_known_args(argv)
-    if unknown and args.command is not _preprocess:
+    if unknown and args.command not in (_run, _preprocess):
         _parser().error(f"unknown arguments: {' '.join(unknown)}")
     args.beam_flags = unknown
     _quiet()
     try:
         args.command(args)
+    except ModuleNotFoundError as error:
+        print(f"error: {installation.missing(error, 'pipeline')}", file=sys.stderr)
+        return 2
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -54,7 +62,7 @@ def _quiet() -> None:
 def _run(args: argparse.Namespace) -> None:
     from pipeline.run import run
 
-    config = configs.load(args.config, args.set)
+    config = _load(args, _beam(args))
     run(config, only=args.only, until=args.until, cache=not args.no_cache)
 
 
@@ -62,12 +70,20 @@ def _preprocess(args: argparse.Namespace) -> None:
     from pipeline.artifacts import row_counts
     from pipeline.run import run
 
-    overrides = list(args.set)
+    overrides = _beam(args)
     if args.input:
         # As JSON, which is YAML too: a path may have commas, colons or brackets.
         overrides += ["data.source=null", f"data.logs={json.dumps(args.input)}"]
     if args.output:
         overrides.append(f"workspace={json.dumps(args.output)}")
+    config = _load(args, overrides)
+    artifacts = run(config, until="Transform", cache=not args.no_cache)
+    print(row_counts.summary(Path(config.workspace), artifacts))
+
+
+def _beam(args: argparse.Namespace) -> list[str]:
+    """Overrides of the section `beam`, from the command line."""
+    overrides = []
     if args.beam_flags:
         from pipeline.beam.runner import check_flags
 
@@ -75,15 +91,19 @@ def _preprocess(args: argparse.Namespace) -> None:
         overrides.append(f"beam.flags={json.dumps(args.beam_flags)}")
     if args.runner:
         overrides.append(f"beam.runner={args.runner}")
-    config = configs.load(args.config, overrides)
-    artifacts = run(config, until="Transform", cache=not args.no_cache)
-    print(row_counts.summary(Path(config.workspace), artifacts))
+    return overrides
+
+
+def _load(args: argparse.Namespace, overrides: Sequence[str] = ()) -> "Config":
+    from pipeline import config
+
+    return config.load(args.config, [*args.set, *overrides])
 
 
 def _demo(args: argparse.Namespace) -> None:
     from pipeline.demo import demo
 
-    demo(configs.load(args.config, args.set))
+    demo(_load(args))
 
 
 def _runs(args: argparse.Namespace) -> None:
@@ -98,6 +118,8 @@ def _runs(args: argparse.Namespace) -> None:
 
 
 def _lineage(args: argparse.Namespace) -> None:
+    from pipeline.config import nearest
+
     store = _store(args)
     producers = {
         artifact.id: execution
@@ -116,7 +138,7 @@ def _lineage(args: argparse.Namespace) -> None:
             str(a.path) for e in producers.values() for a in store.outputs(e.id)
         )
         raise PipelineError(
-            f"{path} is no artifact of this workspace.{configs.nearest(path, known)}"
+            f"{path} is no artifact of this workspace.{nearest(path, known)}"
         )
 
     def show(artifact, depth):
@@ -128,11 +150,10 @@ def _lineage(args: argparse.Namespace) -> None:
     show(found[0], 0)
 
 
-def _store(args: argparse.Namespace):
+def _store(args: argparse.Namespace) -> "Metadata":
     from pipeline.metadata import Metadata
 
-    config = configs.load(args.config, args.set)
-    path = Path(config.workspace) / layout.METADATA
+    path = Path(_load(args).workspace) / layout.METADATA
     if not path.is_file():
         raise PipelineError(f"nothing has run yet: {path} does not exist")
     return Metadata(path)
@@ -143,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m pipeline",
         description="From behaviour logs to a served multi-task model.",
     )
+    parser.add_argument("--version", action="version", version=installation.version())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name, function, help_):
@@ -158,7 +180,11 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=function)
         return sub
 
-    run = command("run", _run, "run all stages, from the cache where nothing changed")
+    run = command(
+        "run",
+        _run,
+        "run all stages, from the cache where nothing changed; other flags go to Beam",
+    )
     run.add_argument(
         "--only",
         action="append",
@@ -174,8 +200,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     preprocess.add_argument("--input", nargs="+", help="log files, globs allowed")
     preprocess.add_argument("--output", help="the workspace to write to")
-    preprocess.add_argument("--runner", help="a Beam runner; defaults to this process")
     for sub in (run, preprocess):
+        sub.add_argument("--runner", help="a Beam runner; defaults to this process")
         sub.add_argument(
             "--no-cache", action="store_true", help="run again what has not changed"
         )

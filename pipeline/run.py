@@ -219,6 +219,9 @@ def _execute(
         raise PipelineError(f"{stage.component}: {reason}{wrote}") from error
     for name, path in staging.items():
         path.rename(final[name])
+        if notes := summary.get("notes"):  # they may say where something stands
+            moved = [note.replace(str(path), str(final[name])) for note in notes]
+            summary = {**summary, "notes": moved}
     outputs = store.complete(execution, summary, inputs, final)
     shutil.rmtree(scratch_root, ignore_errors=True)
     seconds = time.monotonic() - started

@@ -19,12 +19,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from serving.cli import check as check_command
-from serving.cli import compare as compare_command
-from serving.cli import loadtest as loadtest_command
-from serving.cli import release
-from serving.cli import serve as serve_command
-from serving.cli import warmup as warmup_command
+from serving.cli import installation
 
 _Command = Callable[[argparse.Namespace], int]
 
@@ -32,9 +27,15 @@ _Command = Callable[[argparse.Namespace], int]
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; a mistake of the caller ends in one line and status 2."""
     words = sys.argv[1:] if argv is None else argv
-    args = _parser().parse_args([serve_command.own_spelling(word) for word in words])
-    command: _Command = args.command
-    return command(args)
+    try:
+        parser = _parser()
+        from serving.cli.serve import own_spelling
+
+        args = parser.parse_args([own_spelling(word) for word in words])
+        command: _Command = args.command
+        return command(args)
+    except ModuleNotFoundError as error:
+        return _fail(installation.missing(error, "serving"))
 
 
 def _predict(args: argparse.Namespace) -> int:
@@ -79,15 +80,24 @@ def _guarded(work: Callable[[argparse.Namespace], int]) -> _Command:
     return command
 
 
-def _fail(error: Exception, status: int = 2) -> int:
+def _fail(error: Exception | str, status: int = 2) -> int:
     print("error: " + " ".join(str(error).split()), file=sys.stderr)
     return status
 
 
 def _parser() -> argparse.ArgumentParser:
+    # Here, so that `main` can say what is missing.
+    from serving.cli import check as check_command
+    from serving.cli import compare as compare_command
+    from serving.cli import loadtest as loadtest_command
+    from serving.cli import release
+    from serving.cli import serve as serve_command
+    from serving.cli import warmup as warmup_command
+
     parser = argparse.ArgumentParser(
         prog="python -m serving", description="Serve exported models, and ask them."
     )
+    parser.add_argument("--version", action="version", version=installation.version())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = _add(commands, "serve", serve_command.run, "run the embedded REST server")

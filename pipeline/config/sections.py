@@ -110,6 +110,10 @@ class Train(Section):
     `warm_start`: "served", or a folder of a model, to start from. `workers`: a number
     of processes on this machine, or the host:port of each worker, over which every
     batch is spread. See `pipeline.components.trainer`.
+
+    `callbacks`: Keras callbacks that watch the training, such as
+    [mlflow.keras:MlflowCallback]. Each is a class, or a function that makes one, and is
+    called without arguments whenever a training starts or goes on, on the first worker.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 3
@@ -126,6 +130,7 @@ class Train(Section):
     deterministic: bool = False
     warm_start: str | None = None
     workers: Annotated[int, Field(ge=1)] | list[str] = 1
+    callbacks: list[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:\w+$")]] = []
 
 
 class FusedScore(Section):

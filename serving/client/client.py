@@ -33,8 +33,10 @@ class Client:
             newest version.
         timeout: float. Seconds to wait for an answer. Defaults to 10.
         retries: int. How often to try again when the server cannot be reached or
-            is too busy (503, UNAVAILABLE), after 0.1 to 0.2 s, then twice as long ...
-            Any other error is raised at once. Defaults to 3.
+            is too busy (503, UNAVAILABLE): after as long as its `Retry-After` says, or
+            else at once, then after 0.4 to 0.6 s, then twice as long ... Any other
+            error is raised at once. gRPC waits 0.2 s before the first, and tries at
+            most 4 times. Defaults to 3.
 
     Raises:
         ValueError: the url is of another kind.

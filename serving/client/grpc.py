@@ -4,6 +4,7 @@ Faster than REST where answers are large, and floats arrive bit for bit. The stu
 import TensorFlow, which takes seconds, once.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,9 +21,11 @@ from tensorflow_serving.apis import (
 )
 
 from serving.client.encoding import from_json
-from serving.client.retry import RequestError, retry
+from serving.client.retry import RequestError, grpc_service_config
 from serving.errors import HTTP_STATUS, Code
 
+# What is longer than this is not kept, and so not tried again.
+_RETRY_BYTES = 64 << 20
 _STATE = get_model_status_pb2.ModelVersionStatus.State
 
 
@@ -33,8 +36,8 @@ class GrpcChannel:
         address: str. The server, such as "127.0.0.1:8500".
         model_name: str. The model's name.
         version: int, str or None. A version, a label, or whatever is the newest.
-        timeout: float. Seconds to wait for an answer.
-        retries: int. How often to try again.
+        timeout: float. Seconds to wait for an answer, all tries together.
+        retries: int. How often to try again; gRPC does so at most 4 times.
     """
 
     reconnects = 0  # what no server has seen gRPC sends again itself
@@ -48,9 +51,13 @@ class GrpcChannel:
         retries: int,
     ):
         self._name, self._version = model_name, version
-        self._timeout, self._retries = timeout, retries
-        unlimited = ("grpc.max_receive_message_length", -1)
-        self._channel = grpc.insecure_channel(address, options=[unlimited])
+        self._timeout = timeout
+        options = [
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.per_rpc_retry_buffer_size", _RETRY_BYTES),
+            ("grpc.service_config", json.dumps(grpc_service_config(retries))),
+        ]
+        self._channel = grpc.insecure_channel(address, options=options)
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(
             self._channel
         )
@@ -107,18 +114,12 @@ class GrpcChannel:
         return request
 
     def _ask(self, call: Callable[..., Any], request: Any) -> Any:
-        def attempt() -> Any:
-            try:
-                return call(request, timeout=self._timeout)
-            except grpc.RpcError as error:
-                code = Code(error.code().value[0])
-                raise RequestError(
-                    error.details() or code.name,
-                    HTTP_STATUS[code],
-                    is_passing=code == Code.UNAVAILABLE,
-                ) from error
-
-        return retry(attempt, self._retries)
+        try:
+            return call(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            code = Code(error.code().value[0])
+            message = error.details() or code.name
+            raise RequestError(message, HTTP_STATUS[code]) from error
 
 
 def _to_dict(message: Any) -> dict[str, Any]:

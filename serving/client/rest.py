@@ -1,6 +1,5 @@
 """The client's way to a server over REST."""
 
-import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,10 +7,10 @@ from urllib.parse import quote
 
 import numpy as np
 import requests
-from urllib3.exceptions import ProtocolError
+from requests.adapters import HTTPAdapter
 
 from serving.client.encoding import from_json
-from serving.client.retry import RequestError, retry
+from serving.client.retry import HttpRetry, RequestError
 
 
 def model_url(url: str, model_name: str) -> str:
@@ -52,9 +51,12 @@ class RestChannel:
         if version is not None:
             kind = "versions" if isinstance(version, int) else "labels"
             self._version = f"/{kind}/{quote(str(version), safe='')}"
-        self._timeout, self._retries = timeout, retries
+        self._timeout = timeout
         self._session = requests.Session()
-        self._is_reused = False
+        policy = HttpRetry.of(retries, self._was_idle)
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(max_retries=policy))
+        self._is_open = False  # The connection is, as far as this side knows.
         self.reconnects = 0
 
     def close(self) -> None:
@@ -96,40 +98,26 @@ class RestChannel:
         }
 
     def _ask(self, method: str, suffix: str, body: str | None = None) -> Any:
-        return retry(lambda: self._try(method, suffix, body), self._retries)
-
-    def _try(self, method: str, suffix: str, body: str | None) -> Any:
         url = self._model_url + suffix
         try:
-            response = self._send(method, url, body)
-        except requests.ConnectionError as error:
-            raise RequestError(
-                f"Cannot reach {url}: {error}", is_passing=True
-            ) from error
+            response = self._session.request(
+                method, url, data=body, timeout=self._timeout
+            )
         except requests.RequestException as error:
+            self._is_open = False
+            if isinstance(error, requests.ConnectionError):
+                raise RequestError(f"Cannot reach {url}: {error}") from error
             raise RequestError(f"{method} {url} failed: {error}") from error
-        self._is_reused = True
+        self._is_open = True
         if response.ok:
             return response.json()
-        status = response.status_code
-        raise RequestError(_message(response), status, is_passing=status == 503)
+        raise RequestError(_message(response), response.status_code)
 
-    def _send(self, method: str, url: str, body: str | None) -> requests.Response:
-        """Sends a request; once more if an idle connection was closed meanwhile."""
-        ask = functools.partial(
-            self._session.request, method, url, data=body, timeout=self._timeout
-        )
-        reused, self._is_reused = self._is_reused, False
-        try:
-            return ask()
-        except requests.ConnectionError as error:
-            # "Connection aborted", before a byte of the answer.
-            aborted = error.args and isinstance(error.args[0], ProtocolError)
-            if not (reused and aborted):
-                raise
-        self._session.close()
-        self.reconnects += 1
-        return ask()
+    def _was_idle(self) -> bool:
+        """Whether the connection that is closed had answered before; counts those."""
+        was_open, self._is_open = self._is_open, False
+        self.reconnects += was_open
+        return was_open
 
 
 def _message(response: requests.Response) -> str:

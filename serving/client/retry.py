@@ -1,13 +1,16 @@
 """Trying again: only what did not reach a server, or what it was too busy for."""
 
-import random
-import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
-_BACKOFF_SECONDS = 0.1
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
+from urllib3.util.retry import Retry
 
-_T = TypeVar("_T")
+# Seconds: the second retry, then twice as long; each longer by up to the jitter, so
+# clients that failed together do not come back together. The first is at once.
+_BACKOFF = 0.2
+_JITTER = 0.2
+_LONGEST = 60  # seconds that a server may have a client wait by Retry-After
 
 
 class RequestError(RuntimeError):
@@ -16,38 +19,68 @@ class RequestError(RuntimeError):
     Args:
         message: str. The server's own message where there is one.
         status: int. The HTTP status, or None if there was no answer.
-        is_passing: bool. Whether another try may succeed. Defaults to False.
     """
 
-    def __init__(
-        self, message: str, status: int | None = None, is_passing: bool = False
-    ):
+    def __init__(self, message: str, status: int | None = None):
         super().__init__(message)
         self.status = status
-        self.is_passing = is_passing
 
 
-def retry(attempt: Callable[[], _T], retries: int) -> _T:
-    """Calls a function until it succeeds or fails for good.
-
-    The pauses double from 0.1 s on, each drawn out by up to as much again: clients
-    that failed together do not come back together.
+class HttpRetry(Retry):
+    """Tries again after a failure to connect and after a 503, as its Retry-After says.
 
     Args:
-        attempt: function. One try.
-        retries: int. How often to try again after a RequestError that may pass.
-
-    Returns:
-        What the function gives.
-
-    Raises:
-        RequestError: the last one.
+        is_reused: function. Told of a connection that was closed before an answer,
+            says whether the server had closed it as idle. Then the request is sent
+            once more at once, which is none of the retries.
+        retries: as of urllib3's `Retry`, `total` above all.
     """
-    for number in range(retries):
-        try:
-            return attempt()
-        except RequestError as error:
-            if not error.is_passing:
-                raise
-        time.sleep(_BACKOFF_SECONDS * 2**number * (1 + random.random()))
-    return attempt()
+
+    def __init__(self, *retries: Any, is_reused: Callable[[], bool], **options: Any):
+        super().__init__(*retries, **options)
+        self._is_reused = is_reused
+
+    @classmethod
+    def of(cls, retries: int, is_reused: Callable[[], bool]) -> "HttpRetry":
+        """The policy of a client with so many retries."""
+        return cls(
+            retries,
+            is_reused=is_reused,
+            allowed_methods=None,  # A prediction changes nothing: POST too.
+            status_forcelist=[503],
+            raise_on_status=False,
+            backoff_factor=_BACKOFF,
+            backoff_jitter=_JITTER,
+            retry_after_max=_LONGEST,
+        )
+
+    def new(self, **options: Any) -> "HttpRetry":
+        """As `Retry.new`, which knows of its own arguments only."""
+        return super().new(is_reused=self._is_reused, **options)
+
+    def increment(
+        self, *request: Any, error: Exception | None = None, **options: Any
+    ) -> "HttpRetry":
+        """As `Retry.increment`, but an answer that took too long is not asked again."""
+        if isinstance(error, ReadTimeoutError):
+            raise error
+        if isinstance(error, ProtocolError) and self._is_reused():
+            return self.new(history=())
+        return super().increment(*request, error=error, **options)
+
+
+def grpc_service_config(retries: int) -> dict[str, Any]:
+    """The service config by which calls are tried again while a server is UNAVAILABLE.
+
+    gRPC itself allows at most 4 retries.
+    """
+    if not retries:
+        return {}
+    policy = {
+        "maxAttempts": retries + 1,
+        "initialBackoff": f"{_BACKOFF}s",
+        "maxBackoff": "10s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    return {"methodConfig": [{"name": [{}], "retryPolicy": policy}]}

@@ -77,6 +77,8 @@ def test_every_stage_runs_and_writes_its_artifact(road):
     assert served == Path(pushed["path"])
     assert (served / "assets.extra" / "tf_serving_warmup_requests").is_file()
     assert not list(folder.rglob("*.tmp"))
+    (curves,) = [line.split()[-1] for line in lines if "tensorboard --logdir" in line]
+    assert (Path(curves) / "train").is_dir()
     report = (artifacts["evaluation"] / "report.html").read_text()
     assert "long_view" in report
 
@@ -231,7 +233,7 @@ def test_two_runs_do_not_share_a_workspace(tmp_path):
 
 
 def test_wrong_flags(capsys, tmp_path):
-    for arguments in (["run"], ["run", str(FEED), "--frobnicate"], ["jump"]):
+    for arguments in (["run"], ["runs", str(FEED), "--frobnicate"], ["jump"]):
         with pytest.raises(SystemExit) as error:
             main(arguments)
         assert error.value.code == 2
@@ -266,6 +268,28 @@ def test_what_is_served_decides_what_is_cached(road, tmp_path):
     assert ran() == ["Evaluator", "Pusher"]
     assert (destination / "3").is_dir()
     assert ran() == []
+
+
+@pytest.mark.parametrize("command", ["run", "preprocess"])
+def test_flags_for_beam(command, monkeypatch, tmp_path):
+    seen = []
+
+    def run_(config, **options):
+        seen.append(config.beam)
+        raise PipelineError("seen")
+
+    monkeypatch.setattr("pipeline.run.run", run_)
+    arguments = [command, str(FEED), "--set", f"workspace={tmp_path}"]
+    assert main([*arguments, "--runner=Foo", "--direct_num_workers=2"]) == 2
+    assert main(arguments) == 2
+    assert [beam.runner for beam in seen] == ["Foo", "local"]
+    assert [beam.flags for beam in seen] == [["--direct_num_workers=2"], []]
+
+
+def test_run_refuses_a_flag_that_nobody_knows(capsys, tmp_path):
+    arguments = ["run", str(FEED), "--set", f"workspace={tmp_path}"]
+    assert main([*arguments, "--direct_num_wrokers=2"]) == 2
+    assert "Did you mean '--direct_num_workers'" in capsys.readouterr().err
 
 
 def test_flags_that_nobody_knows(capsys, tmp_path):

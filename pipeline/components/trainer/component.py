@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 import tfmtl
 from pipeline.artifacts import examples, layout, model_card, saved_model
+from pipeline.components.trainer import callbacks as own_callbacks
 from pipeline.components.trainer import warm_start, workers
 from pipeline.config import Config, ConfigError, nearest
 from pipeline.config.features import Feature
@@ -31,6 +32,7 @@ def check(config: Config) -> None:
         )
     _check_options(config)
     warm_start.folder(config)
+    own_callbacks.check(config)
     features, tasks = declare(config, _smallest(config))
     build(config, features, tasks)
     ends = ["loss"] + [
@@ -103,6 +105,7 @@ def trainer(
             *notes,
             f"{config.model.architecture} with {model.count_params():,} parameters, "
             f"epoch {best} of {epochs}: {config.train.monitor} {value:.4f}",
+            f"its curves: tensorboard --logdir {outputs['model'] / 'logs'}",
         ],
     }
 
@@ -144,6 +147,7 @@ def fit(
         callbacks += [
             _Progress(steps, config.train.monitor),
             keras.callbacks.TensorBoard(logs, write_graph=False),
+            *own_callbacks.make(config),
         ]
     try:
         model.fit(

@@ -1,8 +1,10 @@
 """The Trainer on a small feed: resume, warm start, workers, determinism, faults."""
 
 import dataclasses
+import importlib
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import keras
@@ -132,6 +134,79 @@ def test_a_training_that_stopped_goes_on_to_the_same_end(road, trained, monkeypa
 def test_the_same_seed_gives_the_same_bits(road, trained):
     again, _ = road.fit("again", steps_per_epoch=3)
     _equal(again, _weights(trained[0]), rtol=0, atol=0)
+
+
+_OWN = """
+import keras
+
+seen = []
+
+
+class Watch(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        seen.append((epoch, logs["val_loss"]))
+
+
+def make():
+    return Watch()
+
+
+number = 3
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A module with callbacks."""
+    (tmp_path / "own_callbacks_of_a_test.py").write_text(_OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    name = "own_callbacks_of_a_test"
+    yield importlib.import_module(name)
+    del sys.modules[name]
+
+
+def test_callbacks_see_every_epoch(road, own):
+    name = own.__name__
+    callbacks = [f"{name}:Watch", f"{name}:make"]
+    road.fit("watched", steps_per_epoch=1, callbacks=callbacks)
+    history = Checkpoints(road.folder / "watched").history
+    wanted = [(epoch, history[epoch]["val_loss"]) for epoch in (0, 1)]
+    assert own.seen == [wanted[0], wanted[0], wanted[1], wanted[1]]
+
+
+@pytest.mark.parametrize(
+    ("callback", "message"),
+    [
+        ("no_such_package:A", "train.callbacks.0: .* cannot be imported: No module"),
+        ("own_callbacks_of_a_test:A", "cannot be imported: .* has no attribute 'A'"),
+        ("own_callbacks_of_a_test:number", "must be a class, .* Received: a int"),
+    ],
+)
+def test_callbacks_that_are_none_are_refused_before_any_work(
+    callback, message, road, own
+):
+    with pytest.raises(ConfigError, match=message):
+        component.check(road.config(callbacks=[callback]))
+
+
+def test_what_gives_no_callback_is_refused(road):
+    with pytest.raises(ConfigError, match="must give a keras.* It gave a dict"):
+        road.fit("none", callbacks=["builtins:dict"])
+
+
+@pytest.mark.slow
+def test_mlflow_records_every_epoch(road, tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
+    with mlflow.start_run() as started:
+        callbacks = ["mlflow.keras:MlflowCallback"]
+        road.fit("mlflow", steps_per_epoch=1, callbacks=callbacks)
+        mlflow.flush_async_logging()
+    client = mlflow.MlflowClient()
+    found = client.get_metric_history(started.info.run_id, "val_loss")
+    history = Checkpoints(road.folder / "mlflow").history
+    assert [m.value for m in found] == [epoch["val_loss"] for epoch in history]
 
 
 def test_warm_start_from_what_is_served(road, trained, tmp_path):

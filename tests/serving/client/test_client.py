@@ -3,12 +3,15 @@
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
+import grpc
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 from serving.client import Client, RequestError
 from serving.client.encoding import input_columns
@@ -147,6 +150,70 @@ def test_ids_that_have_lost_digits_are_refused(value):
             input_columns({"id": [value]}, {"id": {"dtype": dtype}})
 
 
+def test_a_server_says_when_to_come_back(monkeypatch):
+    monkeypatch.setattr("urllib3.util.retry.time.sleep", (slept := []).append)
+    heads = [
+        "503 Busy\r\nRetry-After: 7",
+        "503 Busy\r\nRetry-After: 86400",  # a client does not wait for a day
+        "200 OK",
+    ]
+
+    def answer(listener):
+        for head in heads:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                body = b'{"model_version_status": []}'
+                head += f"\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+                connection.sendall(f"HTTP/1.1 {head}".encode() + body)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        with Client(f"http://127.0.0.1:{listener.getsockname()[1]}", "toy") as client:
+            assert client.status() == {}
+        thread.join()
+    assert slept == [7, 60]
+
+
+def test_an_answer_that_takes_too_long_is_asked_for_once():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with Client(url, "toy", timeout=0.05) as client:
+            with pytest.raises(RequestError, match="Read timed out"):
+                client.status()
+        listener.accept()[0].close()
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
+@pytest.mark.parametrize("retries", [1, 2])
+def test_grpc_tries_again_while_a_server_is_unavailable(retries):
+    calls = []
+
+    class Busy(model_service_pb2_grpc.ModelServiceServicer):
+        def GetModelStatus(self, request, context):
+            calls.append(request.model_spec.name)
+            if len(calls) < 3:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "busy")
+            return get_model_status_pb2.GetModelStatusResponse()
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(Busy(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with Client(f"grpc://127.0.0.1:{port}", "toy", retries=retries) as client:
+        if retries == 2:
+            assert client.status() == {}
+        else:
+            with pytest.raises(RequestError, match="busy") as caught:
+                client.status()
+            assert caught.value.status == 503
+    server.stop(None).wait()
+    assert len(calls) == retries + 1
+
+
 def test_status_and_metadata(client):
     assert client.status() == {2: "AVAILABLE", 1: "AVAILABLE"}
     assert client.metadata()["model_spec"]["version"] == "2"
@@ -170,7 +237,7 @@ def test_an_unreachable_server_is_tried_again_then_reported():
         start = time.monotonic()
         with pytest.raises(RequestError, match="Cannot reach"):
             Client(url, "toy", retries=2).status()
-    assert time.monotonic() - start >= 0.3  # 0.1 s, then 0.2 s
+    assert time.monotonic() - start >= 0.3  # at once, then after 0.4 s
 
 
 def test_503_is_tried_again_and_other_errors_are_not():
