@@ -8,7 +8,7 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl._declaration import Declaration
-from tfmtl.metrics.metric_spec import OF_KIND, Form
+from tfmtl.metrics.metric_spec import OF_KIND, MetricSpec
 
 _LOSSES = {
     "binary": ("bce",),
@@ -155,13 +155,13 @@ class Task(Declaration):
                 f"{self.metrics!r}."
             )
         object.__setattr__(self, "metrics", tuple(self.metrics))
-        keys = [form.key for form in self.metric_forms]
+        keys = [spec.key for spec in self.metric_specs]
         _errors.check_unique(f"Metrics of task {self.name!r}", keys)
 
     @property
-    def metric_forms(self) -> list[Form]:
+    def metric_specs(self) -> list[MetricSpec]:
         """The metrics, read from their names."""
-        return [Form.parse(text, self.kind) for text in self.metrics]
+        return [MetricSpec.parse(text, self.kind) for text in self.metrics]
 
     def activate(self, logits):
         """Maps logits to predictions: probabilities, or values of a regression.

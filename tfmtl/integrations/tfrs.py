@@ -315,8 +315,8 @@ def _plain_metrics(model, task):
     """Returns the task's metrics but for those by user or domain, which need ids."""
     return [
         KerasMetric(metric)
-        for form, metric in zip(
-            task.metric_forms, model.task_metrics[task.name], strict=True
+        for spec, metric in zip(
+            task.metric_specs, model.task_metrics[task.name], strict=True
         )
-        if not form.group and not form.domain
+        if not spec.group and not spec.domain
     ]

@@ -38,7 +38,7 @@ _MOST_DOMAINS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
-class Form:
+class MetricSpec:
     """A metric by name, with the features whose ids it needs.
 
     Args:
@@ -47,8 +47,8 @@ class Form:
         domain: String. The feature for each of whose ids the metric is wanted.
 
     Example:
-    >>> Form.parse("gauc:user_id/tab", kind="binary")
-    Form(name='gauc', group='user_id', domain='tab')
+    >>> MetricSpec.parse("gauc:user_id/tab", kind="binary")
+    MetricSpec(name='gauc', group='user_id', domain='tab')
     """
 
     name: str
@@ -56,7 +56,7 @@ class Form:
     domain: str | None = None
 
     @classmethod
-    def parse(cls, text: str, kind: str) -> "Form":
+    def parse(cls, text: str, kind: str) -> "MetricSpec":
         """Reads "name", "name:group", "name/domain" or "name:group/domain".
 
         Raises:

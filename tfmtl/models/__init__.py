@@ -2,52 +2,57 @@
 
 from tfmtl import _errors
 from tfmtl.models.aitm import AITM
-from tfmtl.models.asymmetric import Asymmetric
+from tfmtl.models.architectures import (
+    CGC,
+    PLE,
+    SNR,
+    Asymmetric,
+    CrossStitch,
+    Customized,
+    MLMMoE,
+    MMoE,
+    OMoE,
+    SharedBottom,
+    Sluice,
+)
 from tfmtl.models.base import MultiTaskModel
-from tfmtl.models.cgc import CGC
-from tfmtl.models.cross_stitch import CrossStitch
-from tfmtl.models.customized import Customized
 from tfmtl.models.dcrnn import DCRNN
 from tfmtl.models.dephn import DEPHN
 from tfmtl.models.epnet import EPNet
 from tfmtl.models.esmm import ESMM
-from tfmtl.models.ml_mmoe import MLMMoE
-from tfmtl.models.mmoe import MMoE
 from tfmtl.models.mt_phn import MTPHN
-from tfmtl.models.omoe import OMoE
 from tfmtl.models.pepnet import PEPNet
-from tfmtl.models.ple import PLE
 from tfmtl.models.ppnet import PPNet
-from tfmtl.models.shared_bottom import SharedBottom
 from tfmtl.models.shared_top import SharedTop
 from tfmtl.models.single_task import SingleTask
-from tfmtl.models.sluice import Sluice
-from tfmtl.models.snr import SNR
 from tfmtl.models.specific_top import SpecificTop
 
 _REGISTRY = {
-    "single_task": SingleTask,
-    "shared_bottom": SharedBottom,
-    "asymmetric": Asymmetric,
-    "customized": Customized,
-    "cross_stitch": CrossStitch,
-    "sluice": Sluice,
-    "snr": SNR,
-    "omoe": OMoE,
-    "mmoe": MMoE,
-    "ml_mmoe": MLMMoE,
-    "cgc": CGC,
-    "ple": PLE,
-    "esmm": ESMM,
-    "aitm": AITM,
-    "dcrnn": DCRNN,
-    "dephn": DEPHN,
-    "mt_phn": MTPHN,
-    "epnet": EPNet,
-    "ppnet": PPNet,
-    "pepnet": PEPNet,
-    "shared_top": SharedTop,
-    "specific_top": SpecificTop,
+    model.architecture: model
+    for model in (
+        SingleTask,
+        SharedBottom,
+        Asymmetric,
+        Customized,
+        CrossStitch,
+        Sluice,
+        SNR,
+        OMoE,
+        MMoE,
+        MLMMoE,
+        CGC,
+        PLE,
+        ESMM,
+        AITM,
+        DCRNN,
+        DEPHN,
+        MTPHN,
+        EPNet,
+        PPNet,
+        PEPNet,
+        SharedTop,
+        SpecificTop,
+    )
 }
 
 __all__ = [
@@ -120,5 +125,4 @@ def options(name: str) -> list[str]:
     >>> options("shared_bottom")
     ['units', 'activation', 'dropout', 'name', 'epnet', 'ppnet', 'interactions']
     """
-    given = ("features", "tasks")
-    return [key for key in get(name).arguments() if key not in given]
+    return [k for k in get(name).arguments() if k not in ("features", "tasks")]

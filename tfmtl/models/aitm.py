@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfmtl.layers.structures.aitm import AITM as AITMLayer
+from tfmtl import layers
 from tfmtl.models.base import MultiTaskModel
 from tfmtl.tasks import check_funnel_order
 from tfmtl.training.workers import replica_shares
@@ -25,16 +25,9 @@ class AITM(MultiTaskModel):
     (`Task(tower=...)`; one hidden layer by default) above the transfer.
 
     Args:
-        features: List of `Categorical`, `Numeric` and `Sequence`.
         tasks: List of `Task`, in funnel order: click before purchase. A task given
             another must stand behind it.
-        units: Tuple of integers. Layer widths of each task's network; the last is the
-            width of the transfer, the paper's k. Defaults to (128, 64, 32).
         calibrator: Float. alpha, 0 for none. Defaults to 0.6.
-        activation: String or callable. Defaults to "relu".
-        dropout: Float. Rate of dropout after each layer. Defaults to 0.
-        name: String. Defaults to "aitm".
-        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.AITM` for the equations of the transfer.
 
@@ -42,23 +35,14 @@ class AITM(MultiTaskModel):
         - [AITM](https://arxiv.org/abs/2105.08489)
     """
 
-    def __init__(
-        self,
-        features,
-        tasks,
-        units=(128, 64, 32),
-        calibrator=0.6,
-        activation="relu",
-        dropout=0.0,
-        name="aitm",
-        **kwargs,
-    ):
+    architecture = "aitm"
+    structure = layers.AITM
+
+    def __init__(self, features, tasks, *, calibrator=0.6, **options):
         if not calibrator >= 0:
             raise ValueError(f"calibrator must be >= 0. Received: {calibrator!r}.")
         check_funnel_order(tasks)
-        names = [task.name for task in tasks]
-        sharing = AITMLayer(names, units, activation, dropout, name="sharing")
-        super().__init__(features, tasks, sharing, name=name, **kwargs)
+        super().__init__(features, tasks, **options)
         self.calibrator = calibrator
         self.ordered = _ordered_pairs(self.tasks)
 

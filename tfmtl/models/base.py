@@ -13,6 +13,7 @@ from tfmtl.layers.embedding.feature_embedding import FeatureEmbedding
 from tfmtl.layers.embedding.field_stack import FieldStack
 from tfmtl.layers.interactions.interaction_bottom import InteractionBottom
 from tfmtl.layers.interactions.registry import takes_fields, without_layers
+from tfmtl.models.arguments import OfTheClass, docstring_of
 from tfmtl.models.personalization import make_epnet, make_ppnet
 from tfmtl.models.trainer import MultiTaskTrainer
 from tfmtl.tasks import check_tasks
@@ -31,9 +32,10 @@ class MultiTaskModel(MultiTaskTrainer):
         outputs {task: (batch, 1)} probabilities, or values of regressions
 
     An ordinary `keras.Model`: `compile`, `fit`, `evaluate`, `predict` and `save` work
-    as usual. The architectures are subclasses that bring their sharing structure, but
-    any layer that maps (batch, width) to {task: (batch, units)} will do, or, if it has
-    the attribute `takes_fields = True`, one that maps (batch, fields, dim). The loss is
+    as usual. An architecture is a subclass that names its sharing structure, the layer
+    `structure`, and takes that layer's arguments as options. But any layer that maps
+    (batch, width) to {task: (batch, units)} will do, or, if it has the attribute
+    `takes_fields = True`, one that maps (batch, fields, dim). The loss is
     sum_k weight_k L_k, PLE's eq. 8; see `tfmtl.Task` for L_k, and `compile` for other
     ways to weigh the tasks.
 
@@ -41,7 +43,7 @@ class MultiTaskModel(MultiTaskTrainer):
         features: List of `Categorical`, `Numeric` and `Sequence`.
         tasks: List of `Task`.
         sharing: Layer. Maps (batch, width) to {task: (batch, units)}.
-        name: String. Defaults to the class's name.
+        name: String. Defaults to the architecture's name, or else the class's.
         epnet: Dict of options of `tfmtl.layers.EPNet`, which then scales the embedding
             by the domain. Defaults to none.
         ppnet: Dict of options of `tfmtl.layers.PPNet`, which then scales the hidden
@@ -73,49 +75,62 @@ class MultiTaskModel(MultiTaskTrainer):
     (8, 1)
     """
 
-    given = ()  # Names of arguments of this class that a subclass gives itself.
+    architecture = None  # The name of an architecture.
+    structure = None  # The layer of an architecture, whose arguments are its options.
+    given = ()  # Names of arguments that an architecture gives itself.
+    __signature__ = OfTheClass()  # what `inspect.signature` and `help` show
+
+    def __init_subclass__(cls, **kwargs):
+        """Describes all arguments in the docstring."""
+        super().__init_subclass__(**kwargs)
+        cls.__doc__ = docstring_of(cls)
 
     def __new__(cls, *args, **kwargs):
         """Keeps the arguments for `get_config`, so that no subclass needs its own."""
-        model = super().__new__(cls, *args, **kwargs)
         for key in kwargs:
             _errors.check_choice(f"An argument of {cls.__name__}", key, cls.arguments())
-        bound = inspect.signature(cls.__init__).bind(model, *args, **kwargs)
-        arguments = dict(list(bound.arguments.items())[1:])
-        arguments.update(arguments.pop("kwargs", {}))
-        check_features(arguments["features"])
-        check_tasks(arguments["tasks"])
+        try:
+            bound = inspect.signature(cls).bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(
+                f"{cls.__name__}: {error}. Options are given by name, as in "
+                f"{cls.__name__}(features, tasks, option=...)."
+            ) from error
+        bound.apply_defaults()
+        check_features(bound.arguments["features"])
+        check_tasks(bound.arguments["tasks"])
+        model = super().__new__(cls, *args, **kwargs)
         # Layers inside of lists are patterns, and no part of the model.
         model._arguments = {
             key: value
             if isinstance(value, keras.layers.Layer)
             else without_layers(value)
-            for key, value in arguments.items()
+            for key, value in bound.arguments.items()
         }
         return model
 
     @classmethod
     def arguments(cls) -> list[str]:
         """Returns the names of the arguments that the model is built with."""
-        parameters = dict(inspect.signature(cls.__init__).parameters)
-        if parameters.pop("kwargs", None):  # which go to the base
-            base = dict(inspect.signature(MultiTaskModel.__init__).parameters)
-            for name in ("sharing", *cls.given):
-                del base[name]
-            parameters.update(base)
-        return [name for name in parameters if name != "self"]
+        return list(inspect.signature(cls).parameters)
 
     def __init__(
         self,
         features,
         tasks,
-        sharing,
+        sharing=None,
         name=None,
         epnet=None,
         ppnet=None,
         interactions=None,
+        **options,
     ):
-        super().__init__(features, tasks, name=name)
+        super().__init__(features, tasks, name=name or self.architecture)
+        if sharing is None:
+            if self.structure is None:
+                raise ValueError("sharing must be a layer. Received: None.")
+            names = [task.name for task in tasks]
+            sharing = self.structure(names, **options, name="sharing")
         self.embedding = self.make_embedding()
         self.sharing = sharing
         self.bottom = self.make_bottom(interactions)
@@ -228,10 +243,10 @@ class MultiTaskModel(MultiTaskTrainer):
         return gate_report(self, data, domain)
 
     def get_config(self):
-        """Returns every argument that was given."""
+        """Returns every argument."""
         return {
             key: keras.saving.serialize_keras_object(value)
-            for key, value in self._arguments.items()
+            for key, value in {**self._arguments, "name": self.name}.items()
         }
 
     @classmethod

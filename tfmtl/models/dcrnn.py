@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfmtl.layers.structures.dcrnn import DCRNN as DCRNNLayer
+from tfmtl import layers
 from tfmtl.models.base import MultiTaskModel
 from tfmtl.tasks import check_funnel_order
 
@@ -16,33 +16,12 @@ class DCRNN(MultiTaskModel):
     says what is read into it, and why. No number of the paper can be a target.
 
     Args:
-        features: List of `Categorical`, `Numeric` and `Sequence`.
         tasks: List of `Task`, in the order of the funnel: a click before the purchase.
-        cross: "steps", a recurrent cross of all features, or "fields", a recurrent
-            network over the features one by one. Defaults to "steps".
-        steps: Integer >= 0. Steps of the recurrent cross (cross="steps" only). Defaults
-            to 3.
-        state_units: Integer. Width of its state; None is the input's width
-            (cross="steps" only). Defaults to 64.
-        cell: "gru", "lstm" or "simple". Defaults to "gru".
-        rank: Integer. Rank of the cross matrix (cross="steps" only). Defaults to the
-            full matrix.
-        bidirectional: Boolean. Whether fields are read backwards too (cross="fields"
-            only). Defaults to False.
-        units: Tuple of integers. Dense layers after the cross. Defaults to (128,).
-        shared_ratio: Float in [0, 1]. 1 is hard sharing, 0 separate networks. Defaults
-            to 0.5.
-        share_mode: "unit" or "layer": whether a part of the units of every layer is
-            shared, or the first layers. Defaults to "unit".
-        task_recurrence: Boolean. Whether a recurrent cell runs over the tasks. Defaults
-            to True.
         product_head: Boolean. Whether a binary task's probability is multiplied with
             that of the binary task before it, as in ESMM: p_k = p_{k-1} sigma(logit_k).
             The labels must follow the funnel (a purchase is a click too), and all
             impressions are learnt from. Regression tasks stand apart. Defaults to
             False, which lets `Task(space="click")` choose the rows of a task.
-        name: String. Defaults to "dcrnn".
-        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     Raises:
         ValueError: If `product_head` is asked for and a task has a sample space, or a
@@ -54,23 +33,11 @@ class DCRNN(MultiTaskModel):
         - [DCRNN](https://arxiv.org/abs/2310.11777) (abstract)
     """
 
+    architecture = "dcrnn"
+    structure = layers.DCRNN
+
     def __init__(
-        self,
-        features,
-        tasks,
-        cross="steps",
-        steps=3,
-        state_units=64,
-        cell="gru",
-        rank=None,
-        bidirectional=False,
-        units=(128,),
-        shared_ratio=0.5,
-        share_mode="unit",
-        task_recurrence=True,
-        product_head=False,
-        name="dcrnn",
-        **kwargs,
+        self, features, tasks, *, task_recurrence=True, product_head=False, **options
     ):
         if task_recurrence:
             check_funnel_order(tasks)
@@ -82,21 +49,7 @@ class DCRNN(MultiTaskModel):
                     f"{task.space!r}; leave it out, or set product_head=False."
                 )
         self.product_head = product_head
-        sharing = DCRNNLayer(
-            [task.name for task in tasks],
-            cross,
-            steps,
-            state_units,
-            cell,
-            rank,
-            bidirectional,
-            units,
-            shared_ratio,
-            share_mode,
-            task_recurrence,
-            name="sharing",
-        )
-        super().__init__(features, tasks, sharing, name=name, **kwargs)
+        super().__init__(features, tasks, task_recurrence=task_recurrence, **options)
 
     def predict_tasks(self, logits):
         """Maps logits to predictions, binary ones to products if asked for."""

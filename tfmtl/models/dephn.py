@@ -3,13 +3,12 @@
 import keras
 from keras import ops
 
-from tfmtl import _errors
+from tfmtl import _errors, layers
 from tfmtl.layers.blocks.virtual_gradient import (
     CORRELATIONS,
     batch_correlation,
     label_correlation,
 )
-from tfmtl.layers.structures.phn import PHN
 from tfmtl.models.base import MultiTaskModel
 
 
@@ -33,27 +32,11 @@ class DEPHN(MultiTaskModel):
     constant there ("given click", clicks are all 1) correlates with nothing.
 
     Args:
-        features: List of `Categorical`, `Numeric` and `Sequence`.
-        tasks: List of `Task`.
-        public: List of the experts that all tasks share: names of interactions, see
-            `tfmtl.layers.interaction`, or dicts {"name": name, **options}. Defaults to
-            three DNNs.
-        private: List of the experts that each task has for itself; may be empty.
-            Defaults to ("parallel_cross", "field_interaction").
-        units: Tuple of integers. Layer widths of a "dnn" without options of its own.
-            Defaults to (256, 128).
-        depth: Integer. Layers of a "parallel_cross" or "field_interaction" without
-            options of its own. Defaults to 3.
-        heads: Integer. Attention heads of the soft selections, or 0 for no selection.
-            Defaults to 2.
-        mappings: Strings out of "raw", "sin" and "cos". Defaults to ("raw", "sin").
         coefficient: String. Form of the virtual gradient, one of
             `tfmtl.layers.blocks.virtual_gradient.COEFFICIENTS`, or None for the plain
             gradient. Defaults to "add_sqrt".
         correlation: "pearson" or "cosine", of the batch's labels. Defaults to
             "pearson".
-        name: String. Defaults to "dephn".
-        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.PHN` for the structure,
     `tfmtl.layers.blocks.virtual_gradient` for the gates.
@@ -62,36 +45,14 @@ class DEPHN(MultiTaskModel):
         - [DEPHN](https://arxiv.org/abs/2307.12519)
     """
 
-    def __init__(
-        self,
-        features,
-        tasks,
-        public=("dnn", "dnn", "dnn"),
-        private=("parallel_cross", "field_interaction"),
-        units=(256, 128),
-        depth=3,
-        heads=2,
-        mappings=("raw", "sin"),
-        coefficient="add_sqrt",
-        correlation="pearson",
-        name="dephn",
-        **kwargs,
-    ):
+    architecture = "dephn"
+    structure = layers.PHN
+    given = ("gates", "fields")
+
+    def __init__(self, features, tasks, *, correlation="pearson", **options):
         _errors.check_choice("correlation", correlation, CORRELATIONS)
-        sharing = PHN(
-            [task.name for task in tasks],
-            public,
-            private,
-            units,
-            depth,
-            heads,
-            mappings,
-            gates="global",
-            coefficient=coefficient,
-            fields=[feature.name for feature in features],
-            name="sharing",
-        )
-        super().__init__(features, tasks, sharing, name=name, **kwargs)
+        fields = [feature.name for feature in features]
+        super().__init__(features, tasks, gates="global", fields=fields, **options)
         self.correlation = correlation
 
     def training_scope(self, x, y, sample_weight=None):

@@ -14,8 +14,6 @@ class EPNet(MultiTaskModel):
     Any other architecture takes it too: `get("ple")(features, tasks, epnet={...})`.
 
     Args:
-        features: List of `Categorical`, `Numeric` and `Sequence`.
-        tasks: List of `Task`.
         domain: String. The categorical feature that tells the domain. Defaults to a
             single domain.
         domain_features: List of strings. Further features that EPNet's gate reads,
@@ -30,9 +28,6 @@ class EPNet(MultiTaskModel):
             False.
         embedding_input: String. How the gate reads the embedding: "stop_gradient",
             "gradient" or "none". Defaults to "stop_gradient".
-        activation: String or callable of the networks. Defaults to "relu".
-        name: String. Defaults to "epnet".
-        **kwargs: `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.EPNet` for the equations.
 
@@ -40,12 +35,15 @@ class EPNet(MultiTaskModel):
         - [PEPNet](https://arxiv.org/abs/2302.01115)
     """
 
+    architecture = "epnet"
+    structure = SeparateBottoms
     given = ("epnet",)
 
     def __init__(
         self,
         features,
         tasks,
+        *,
         domain=None,
         domain_features=(),
         units=(100,),
@@ -53,11 +51,8 @@ class EPNet(MultiTaskModel):
         hidden_units=None,
         field_wise=False,
         embedding_input="stop_gradient",
-        activation="relu",
-        name="epnet",
-        **kwargs,
+        **options,
     ):
-        names = [task.name for task in tasks]
         epnet = {
             "domain_features": with_domain(features, domain, domain_features),
             "gamma": gamma,
@@ -65,5 +60,4 @@ class EPNet(MultiTaskModel):
             "field_wise": field_wise,
             "embedding_input": embedding_input,
         }
-        sharing = SeparateBottoms(names, units, activation, name="sharing")
-        super().__init__(features, tasks, sharing, name=name, epnet=epnet, **kwargs)
+        super().__init__(features, tasks, units=units, epnet=epnet, **options)

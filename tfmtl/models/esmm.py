@@ -3,8 +3,7 @@
 import keras
 from keras import ops
 
-from tfmtl import _errors
-from tfmtl.layers.structures.shared_bottom import SeparateBottoms
+from tfmtl import _errors, layers
 from tfmtl.models.base import MultiTaskModel
 
 
@@ -29,16 +28,9 @@ class ESMM(MultiTaskModel):
     means, with the tasks' weights, instead of over rows.
 
     Args:
-        features: List of `Categorical`, `Numeric` and `Sequence`.
         tasks: List of `Task`, in funnel order: click before purchase.
-        units: Tuple of integers. Layer widths of each task's network above the shared
-            embedding. Defaults to (256, 128).
         chain: List of strings. Tasks each of which implies the one before; others must
             be left out. Defaults to all binary tasks without a space, as ordered.
-        activation: String or callable. Defaults to "relu".
-        dropout: Float. Rate of dropout after each layer. Defaults to 0.
-        name: String. Defaults to "esmm".
-        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     Raises:
         ValueError: If `chain` names another kind of task, or a task twice.
@@ -54,18 +46,10 @@ class ESMM(MultiTaskModel):
         - [ESMM](https://arxiv.org/abs/1804.07931)
     """
 
-    def __init__(
-        self,
-        features,
-        tasks,
-        units=(256, 128),
-        chain=None,
-        activation="relu",
-        dropout=0.0,
-        name="esmm",
-        **kwargs,
-    ):
-        names = [task.name for task in tasks]
+    architecture = "esmm"
+    structure = layers.SeparateBottoms
+
+    def __init__(self, features, tasks, *, chain=None, **options):
         free = [t.name for t in tasks if t.kind == "binary" and t.space is None]
         if isinstance(chain, str):
             raise ValueError(f"chain must be a list of tasks. Received: {chain!r}.")
@@ -73,8 +57,7 @@ class ESMM(MultiTaskModel):
         for task in chain or ():
             _errors.check_choice("Each task of `chain`", task, free)
         self.chain = tuple(free if chain is None else chain)
-        sharing = SeparateBottoms(names, units, activation, dropout, name="sharing")
-        super().__init__(features, tasks, sharing, name=name, **kwargs)
+        super().__init__(features, tasks, **options)
 
     @property
     def parents(self) -> dict[str, str | None]:

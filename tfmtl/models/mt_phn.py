@@ -2,7 +2,7 @@
 
 import keras
 
-from tfmtl.layers.structures.phn import PHN
+from tfmtl import layers
 from tfmtl.models.base import MultiTaskModel
 
 
@@ -19,23 +19,7 @@ class MTPHN(MultiTaskModel):
     Tower, sizes and the sum of logits are as in `DEPHN`.
 
     Args:
-        features: List of `Categorical`, `Numeric` and `Sequence`.
-        tasks: List of `Task`.
-        public: List of the experts that all tasks share: names of interactions, see
-            `tfmtl.layers.interaction`, or dicts {"name": name, **options}. Defaults to
-            three DNNs.
-        private: List of the experts that each task has for itself; may be empty.
-            Defaults to ("parallel_cross", "field_interaction"), the paper's
-            choice.
-        units: Tuple of integers. Layer widths of a "dnn" without options of its own.
-            Defaults to (256, 128).
-        depth: Integer. Layers of a "parallel_cross" or "field_interaction" without
-            options of its own. Defaults to 3.
-        heads: Integer. Attention heads of the soft selections, or 0 for no selection.
-            Defaults to 2.
         mappings: Strings out of "raw", "sin" and "cos". Defaults to ("raw",).
-        name: String. Defaults to "mt_phn".
-        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.PHN` for the structure.
 
@@ -43,30 +27,17 @@ class MTPHN(MultiTaskModel):
         - [DEPHN](https://arxiv.org/abs/2307.12519), table I.
     """
 
-    def __init__(
-        self,
-        features,
-        tasks,
-        public=("dnn", "dnn", "dnn"),
-        private=("parallel_cross", "field_interaction"),
-        units=(256, 128),
-        depth=3,
-        heads=2,
-        mappings=("raw",),
-        name="mt_phn",
-        **kwargs,
-    ):
-        sharing = PHN(
-            [task.name for task in tasks],
-            public,
-            private,
-            units,
-            depth,
-            heads,
-            mappings,
+    architecture = "mt_phn"
+    structure = layers.PHN
+    given = ("gates", "coefficient", "fields")
+
+    def __init__(self, features, tasks, *, mappings=("raw",), **options):
+        super().__init__(
+            features,
+            tasks,
+            mappings=mappings,
             gates="input",
             coefficient=None,
             fields=[feature.name for feature in features],
-            name="sharing",
+            **options,
         )
-        super().__init__(features, tasks, sharing, name=name, **kwargs)

@@ -21,8 +21,6 @@ class PEPNet(MultiTaskModel):
     `tfmtl.layers.GateNU` says what we take.
 
     Args:
-        features: List of `Categorical`, `Numeric` and `Sequence`.
-        tasks: List of `Task`.
         domain: String. The categorical feature that tells the domain. Defaults to a
             single domain.
         domain_features: List of strings. Further features that EPNet's gate reads,
@@ -41,9 +39,6 @@ class PEPNet(MultiTaskModel):
         embedding_input: String. How the gates read the embedding: "stop_gradient",
             "gradient" or "none". Defaults to "stop_gradient".
         activation: String or callable of the networks. Defaults to "relu".
-        interactions: List of feature interactions between the embedding and the
-            networks, see `MultiTaskModel`. Defaults to none.
-        name: String. Defaults to "pepnet".
 
     See Also: `tfmtl.layers.EPNet` and `tfmtl.layers.PPNet` for the equations.
 
@@ -51,10 +46,14 @@ class PEPNet(MultiTaskModel):
         - [PEPNet](https://arxiv.org/abs/2302.01115)
     """
 
+    architecture = "pepnet"
+    given = ("epnet", "ppnet")
+
     def __init__(
         self,
         features,
         tasks,
+        *,
         domain=None,
         domain_features=(),
         prior_features=(),
@@ -64,8 +63,7 @@ class PEPNet(MultiTaskModel):
         field_wise=False,
         embedding_input="stop_gradient",
         activation="relu",
-        interactions=None,
-        name="pepnet",
+        **options,
     ):
         names = [task.name for task in tasks]
         gates = {
@@ -86,12 +84,4 @@ class PEPNet(MultiTaskModel):
         }
         # Each task's network reads the scaled embedding itself.
         sharing = SharedBottom(names, units=(), name="sharing")
-        super().__init__(
-            features,
-            tasks,
-            sharing,
-            name=name,
-            epnet=epnet,
-            ppnet=ppnet,
-            interactions=interactions,
-        )
+        super().__init__(features, tasks, sharing, epnet=epnet, ppnet=ppnet, **options)

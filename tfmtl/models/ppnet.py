@@ -14,8 +14,6 @@ class PPNet(MultiTaskModel):
     Any other architecture takes it too: `get("ple")(features, tasks, ppnet={...})`.
 
     Args:
-        features: List of `Categorical`, `Numeric` and `Sequence`.
-        tasks: List of `Task`.
         domain: String. A categorical feature that PPNet's gates read beside the prior
             features. The paper leaves the domain to EPNet; without EPNet it has to be
             named here if the scales shall depend on it. Defaults to a single domain.
@@ -30,8 +28,6 @@ class PPNet(MultiTaskModel):
         embedding_input: String. How the gates read the embedding: "stop_gradient",
             "gradient" or "none". Defaults to "stop_gradient".
         activation: String or callable of the networks. Defaults to "relu".
-        name: String. Defaults to "ppnet".
-        **kwargs: `epnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `tfmtl.layers.PPNet` for the equations.
 
@@ -39,12 +35,14 @@ class PPNet(MultiTaskModel):
         - [PEPNet](https://arxiv.org/abs/2302.01115)
     """
 
+    architecture = "ppnet"
     given = ("ppnet",)
 
     def __init__(
         self,
         features,
         tasks,
+        *,
         domain=None,
         prior_features=(),
         units=(100,),
@@ -52,8 +50,7 @@ class PPNet(MultiTaskModel):
         hidden_units=None,
         embedding_input="stop_gradient",
         activation="relu",
-        name="ppnet",
-        **kwargs,
+        **options,
     ):
         names = [task.name for task in tasks]
         ppnet = {
@@ -66,4 +63,4 @@ class PPNet(MultiTaskModel):
         }
         # Each task's network reads the embedding itself.
         sharing = SharedBottom(names, units=(), name="sharing")
-        super().__init__(features, tasks, sharing, name=name, ppnet=ppnet, **kwargs)
+        super().__init__(features, tasks, sharing, ppnet=ppnet, **options)

@@ -19,16 +19,11 @@ class SharedTop(MultiTaskModel):
     shared is our reading.
 
     Args:
-        features: List of `Categorical`, `Numeric` and `Sequence`.
-        tasks: List of `Task`.
         domain: String. The categorical feature that tells the domain, an input like
             any other here. Defaults to a single domain.
         units: Tuple of integers. Hidden layers of each task's network below its
             tower's; with the default tower, (64,), the default gives the paper's
             [100, 64]. Defaults to (100,).
-        activation: String or callable of these layers. Defaults to "relu".
-        name: String. Defaults to "shared_top".
-        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
 
     See Also: `SpecificTop`, whose towers belong to one domain each.
 
@@ -36,17 +31,9 @@ class SharedTop(MultiTaskModel):
         - [PEPNet](https://arxiv.org/abs/2302.01115), table 2.
     """
 
-    def __init__(
-        self,
-        features,
-        tasks,
-        domain=None,
-        units=(100,),
-        activation="relu",
-        name="shared_top",
-        **kwargs,
-    ):
+    architecture = "shared_top"
+    structure = SeparateBottoms
+
+    def __init__(self, features, tasks, *, domain=None, units=(100,), **options):
         check_domain(features, domain)
-        names = [task.name for task in tasks]
-        sharing = SeparateBottoms(names, units, activation, name="sharing")
-        super().__init__(features, tasks, sharing, name=name, **kwargs)
+        super().__init__(features, tasks, units=units, **options)

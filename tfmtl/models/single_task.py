@@ -23,31 +23,11 @@ class SingleTask(MultiTaskModel):
     serves all; a task reads, and its loss moves, only its own columns. An optimizer
     that keeps one number a row of a table (`RowwiseAdagrad`) couples the tasks there.
 
-    Args:
-        features: List of `Categorical`, `Numeric` and `Sequence`.
-        tasks: List of `Task`.
-        units: Tuple of integers. Layer widths of each f_k. Defaults to (256, 128).
-        activation: String or callable. Defaults to "relu".
-        dropout: Float. Rate of dropout after each layer. Defaults to 0.
-        name: String. Defaults to "single_task".
-        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`.
-
     See Also: `tfmtl.layers.SeparateBottoms`.
     """
 
-    def __init__(
-        self,
-        features,
-        tasks,
-        units=(256, 128),
-        activation="relu",
-        dropout=0.0,
-        name="single_task",
-        **kwargs,
-    ):
-        names = [task.name for task in tasks]
-        sharing = SeparateBottoms(names, units, activation, dropout, name="sharing")
-        super().__init__(features, tasks, sharing, name=name, **kwargs)
+    architecture = "single_task"
+    structure = SeparateBottoms
 
     def make_embedding(self):
         """Returns an embedding with room for every task's rows."""

@@ -24,18 +24,15 @@ class SpecificTop(MultiTaskModel):
     two hidden layers of [100, 64] for all models; the rest is our reading.
 
     Args:
-        features: List of `Categorical`, `Numeric` and `Sequence`.
-        tasks: List of `Task`.
         domain: String. The categorical feature that tells the domain; each row of its
             table has towers. Defaults to a single domain.
         units: Tuple of integers. Hidden layers of each tower below those that the task
             declares; with its default, (64,), the default gives the paper's [100, 64].
             Defaults to (100,).
         activation: String or callable of the hidden layers. Defaults to "relu".
-        name: String. Defaults to "specific_top".
-        **kwargs: `epnet`, `ppnet` and `interactions`, see `MultiTaskModel`. PPNet takes
-            over the layers that the task declares, for all domains, below those of
-            `units`.
+        ppnet: Dict of options of `tfmtl.layers.PPNet`, which takes over the layers that
+            the task declares, for all domains, below those of `units`. Defaults to
+            none.
 
     See Also: `tfmtl.layers.DomainTower`; `SharedTop`, whose towers all domains share.
 
@@ -43,15 +40,17 @@ class SpecificTop(MultiTaskModel):
         - [PEPNet](https://arxiv.org/abs/2302.01115), table 2.
     """
 
+    architecture = "specific_top"
+
     def __init__(
         self,
         features,
         tasks,
+        *,
         domain=None,
         units=(100,),
         activation="relu",
-        name="specific_top",
-        **kwargs,
+        **options,
     ):
         # The base builds the towers and calls the model, so these come first.
         self.domain = check_domain(features, domain)
@@ -59,7 +58,7 @@ class SpecificTop(MultiTaskModel):
         self.activation = activation
         names = [task.name for task in tasks]
         sharing = SharedBottom(names, units=(), name="sharing")
-        super().__init__(features, tasks, sharing, name=name, **kwargs)
+        super().__init__(features, tasks, sharing, **options)
 
     def make_tower(self, task, units):
         """Returns the towers of a task, one a domain."""

@@ -52,7 +52,7 @@ class MultiTaskTrainer(keras.Model):
             task.name: keras.metrics.Mean(name=f"{task.name}_loss") for task in tasks
         }
         self.task_metrics = {
-            task.name: [form.metric(task.name, features) for form in task.metric_forms]
+            task.name: [spec.metric(task.name, features) for spec in task.metric_specs]
             for task in tasks
         }
 
@@ -260,15 +260,15 @@ class MultiTaskTrainer(keras.Model):
         by_name = {feature.name: feature for feature in self.features}
         for task in self.tasks:
             metrics = self.task_metrics[task.name]
-            for form, metric in zip(task.metric_forms, metrics, strict=True):
+            for spec, metric in zip(task.metric_specs, metrics, strict=True):
                 label, weight = rows[task.name]
                 ids = {}
-                if form.domain:
-                    domain = by_name[form.domain]
-                    ids["domain"] = rows_of_table(x[form.domain], domain)
-                if form.group:
+                if spec.domain:
+                    domain = by_name[spec.domain]
+                    ids["domain"] = rows_of_table(x[spec.domain], domain)
+                if spec.group:
                     # Id 0, missing or unknown, is many users and not one.
-                    group = as_integers(x[form.group], form.group)
+                    group = as_integers(x[spec.group], spec.group)
                     ids["group"] = ops.reshape(group, (-1,))
                     weight = ops.where(ids["group"] != 0, weight, 0.0)
                 metric.update_state(label, y_pred[task.name], weight, **ids)

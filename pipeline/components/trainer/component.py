@@ -38,7 +38,7 @@ def check(config: Config) -> None:
     ends = ["loss"] + [
         f"{task.name}_{metric}"
         for task in tasks
-        for metric in ("loss", *(form.key for form in task.metric_forms))
+        for metric in ("loss", *(spec.key for spec in task.metric_specs))
     ]
     if config.train.mode is None:
         try:

@@ -15,6 +15,7 @@ X = _random(6, 5)
 VECTORS = {"user": _random(6, 4), "tab": _random(6, 3), "x": _random(6, 1)}
 CROSS_AND_FIELD = ("parallel_cross", "field_interaction")
 WEIGHTLESS = ["FactorizationMachine"]
+NOISY = ["SNR", "SubNetworkRouting"]  # in training, without any dropout
 
 # name -> (function that makes the layer, positional inputs of 6 rows)
 CASES = {

@@ -1,15 +1,20 @@
 """The contract that every public layer keeps."""
 
+import inspect
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from layer_cases import CASES, WEIGHTLESS, X
+from effects import change, effects, fingerprint, randomise, run
+from layer_cases import CASES, NOISY, WEIGHTLESS, X
+from other_arguments import other
 
 from tfmtl import layers
 
+FINGERPRINTS = Path(__file__).with_name("fingerprints.json")
 every_layer = pytest.mark.parametrize("name", CASES)
 
 
@@ -41,6 +46,7 @@ def test_config_round_trip(name):
     make, inputs = CASES[name]
     layer = make()
     layer(*inputs)
+    randomise(layer)
     config = keras.saving.serialize_keras_object(layer)
     again = keras.saving.deserialize_keras_object(json.loads(json.dumps(config)))
     again(*inputs)
@@ -79,6 +85,8 @@ def test_saved_in_a_functional_model(name, tmp_path):
 def test_rows_do_not_depend_on_each_other(name):
     make, inputs = CASES[name]
     layer = make()
+    layer(*inputs)
+    randomise(layer)
     whole = layer(*inputs)
     half = layer(*tf.nest.map_structure(lambda x: x[3:], inputs))
     _same(tf.nest.map_structure(lambda x: x[3:], whole), half)
@@ -100,6 +108,57 @@ def test_every_weight_learns(name):
         assert gradient is not None, weight.path
         gradient = tf.convert_to_tensor(gradient).numpy()
         assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0, weight.path
+
+
+def _arguments(layer):
+    """Returns the names of the layer's own arguments, not those of every layer."""
+    init = vars(type(layer)).get("__init__") or type(layer).__base__.__init__
+    of_all = inspect.signature(keras.layers.Layer.__init__).parameters
+    return [name for name in inspect.signature(init).parameters if name not in of_all]
+
+
+@every_layer
+def test_every_argument_matters(name):
+    make, inputs = CASES[name]
+    layer, inputs = make(), _tensors(inputs)
+    plain = list(effects(make, inputs))
+    for argument in _arguments(layer):
+        value = other(name, argument)
+        if value is None:
+            continue
+        config = {**make().get_config(), argument: value}
+        changed = effects(lambda c=config: type(layer).from_config(c), inputs)
+        assert change(plain, changed), argument
+
+
+@every_layer
+def test_training_differs_where_there_is_noise_and_only_there(name):
+    make, inputs = CASES[name]
+    layer = make()
+    layer(*inputs)
+    randomise(layer)
+    inference, training = run(layer, inputs, False), run(layer, inputs, True)
+    for x, y in zip(inference, training, strict=True):
+        assert np.allclose(x, y, rtol=1e-5, atol=1e-6) == (name not in NOISY)
+    _same(inference, layer(*inputs))
+    if "dropout" not in _arguments(layer):
+        return
+    layer = type(layer).from_config({**layer.get_config(), "dropout": 0.5})
+    layer(*inputs)
+    randomise(layer)
+    _same(inference, run(layer, inputs, False))
+    for x, y in zip(inference, run(layer, inputs, True), strict=True):
+        assert not np.allclose(x, y), "one task has no dropout"
+
+
+@every_layer
+def test_the_formula_is_the_one_recorded(name):
+    # Equations have tests of their own; this sees a sign, a bias or an axis that none
+    # of them does. Where a formula is meant to change, record its new numbers.
+    make, inputs = CASES[name]
+    recorded = json.loads(FINGERPRINTS.read_text())[name]
+    found = fingerprint(make(), _tensors(inputs))
+    np.testing.assert_allclose(found, recorded, rtol=1e-3, atol=1e-4)
 
 
 @every_layer

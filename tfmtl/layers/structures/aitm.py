@@ -93,7 +93,8 @@ class AITM(keras.layers.Layer):
 
     Args:
         tasks: List of strings. Names of the tasks, in funnel order.
-        units: Tuple of integers. Layer widths of each f_t. Defaults to (128, 64, 32).
+        units: Tuple of integers. Layer widths of each f_t; the last is k, the width of
+            the transfer. Defaults to (128, 64, 32).
         activation: String or callable of f_t. Defaults to "relu".
         dropout: Float. Rate of dropout after each layer of f_t. Defaults to 0.
 

@@ -371,3 +371,8 @@ def test_recurrent_crosses_refuse_bad_options_at_once():
             layer(cell="grru")
         with pytest.raises(ValueError, match=r"shared_ratio must be in \[0, 1\]"):
             layer(shared_ratio=3)
+
+
+def test_the_cell_is_that_of_both_recurrences():
+    layer = layers.DCRNN(["click", "buy"], cell="lstm")
+    assert layer.recurrent.cell == layer.cross.cell == "lstm"

@@ -1,0 +1,98 @@
+"""Another value of every argument of every layer, for the contract battery."""
+
+from keras.saving import serialize_keras_object as serialize
+from layer_cases import TASKS
+
+from tfmtl import Categorical
+
+# {argument: another value}, and {layer: {argument: another value}} where it is not fit.
+ANY_LAYER = {
+    "tasks": [*TASKS, "share"],
+    "units": (6, 4),
+    "activation": "sigmoid",
+    "dropout": 0.5,
+    "experts": 2,
+    "depth": 1,
+    "heads": 1,
+    "rank": 1,
+    "labels": ["a", "b", "c"],
+    "expert_units": (6,),
+    "own_weight": 0.6,
+    "penalty": 0.5,
+    "cell": "simple",
+    "copies": 2,
+    "gamma": 3.0,
+    "hidden_units": 3,
+    "shared_ratio": 0.25,
+    "embedding_input": "none",
+}
+LAYERS = {
+    "FeatureEmbedding": {
+        "features": [
+            serialize(Categorical(name, num_buckets=9, embedding_dim=2))
+            for name in ("user", "item", "owner")
+        ],
+        "initializer": "ones",
+    },
+    "TargetAttention": {"units": 4},
+    "SoftmaxGate": {"experts": None},  # must be as many as the input has
+    "CGC": {
+        "tasks": None,  # task_experts names them too
+        "shared_experts": 1,
+        "task_experts": {"click": 2, "like": 3},
+        "shared_gate": False,
+    },
+    "PLE": {
+        "shared_experts": 1,
+        "task_experts": 2,
+        "tasks": ["click", "share"],
+        "expert_units": ((8,),),
+    },
+    "GlobalGates": {"coefficient": "mul_abs", "experts": None, "labels": ["a", "b"]},
+    "InputGates": {"experts": None, "labels": ["a", "b"]},
+    "SoftSelection": {"labels": ["a", "b", "c"]},
+    "PHN": {
+        "public": ["dnn"],
+        "private": ["cin"],
+        "mappings": ["raw"],
+        "gates": None,  # another kind takes no coefficient
+        "coefficient": "mul_abs",
+        "fields": ["a", "b", "c"],
+        "depth": 3,
+    },
+    "Asymmetric": {"source": "click", "fuse": "sum"},
+    "Sluice": {"units": (4, 4)},
+    "SubNetworkRouting": {"receivers": ["a"], "connection": "aver"},
+    "SNR": {"subnetworks": 2, "units": ((6,), (6,)), "connection": "trans"},
+    "MLMMoE": {"expert_units": ((8,),)},
+    "InformationTransfer": {"labels": ["a", "b"]},
+    # Without copies there is nothing to share.
+    "RecurrentCross": {"steps": 1, "units": 3, "shared_ratio": None},
+    "FieldRecurrentCross": {"units": 3, "shared_ratio": None, "bidirectional": False},
+    "FieldStack": {"dim": 5},
+    "CIN": {"units": (3,)},
+    "FieldAttention": {"units": 2},
+    "HeterogeneousExperts": {"interactions": ["cin"], "units": 3},
+    "InteractionBottom": {"interactions": ["cin"]},
+    "DCRNN": {
+        "cross": None,  # the other cross reads fields
+        "bidirectional": None,  # an option of the other cross
+        "steps": 1,
+        "state_units": 5,
+        "share_mode": "layer",
+        "task_recurrence": False,
+    },
+    "GateNU": {"units": 5},
+    "EPNet": {"domain_features": ["x"], "field_wise": True},
+    "PPNet": {
+        "tasks": None,  # units names them too
+        "units": {"click": (8, 5), "like": (6,)},
+        "prior_features": ["tab"],
+    },
+    "DomainTower": {"domains": 4},
+}
+
+
+def other(layer, argument):
+    """Returns another value of an argument of a layer, or None if there is none."""
+    return {**ANY_LAYER, **LAYERS.get(layer, {})}[argument]
