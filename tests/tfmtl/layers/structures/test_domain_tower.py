@@ -85,7 +85,7 @@ def test_domain_must_be_a_categorical_feature():
 
 
 def test_ids_of_domains_are_exact_in_half_precision():
-    layer = DomainTower(300, units=(), dtype="mixed_bfloat16")
+    layer = layers.DomainTower(300, units=(), dtype="mixed_bfloat16")
     x, domain = np.ones((4, 2)), np.array([256, 257, 258, 299])
     layer.build((4, 2), (4,))
     layer.kernel.assign(np.arange(600.0).reshape(300, 2) % 17)
