@@ -37,7 +37,7 @@ def test_every_config_of_ours_is_valid(path):
         ("tasks.like.name=score", "export.fused_score: it is the output 'score'"),
         (
             "data.missing=['NA','-999']",
-            "data: a number or a boolean is no missing word",
+            "data.missing: a number or a boolean is no missing",
         ),
         ("data.missing=['True']", "no missing word. Received: ['True']"),
         ("data.verbatim=[usr_id]", "the config names no column 'usr_id'. Did you mean"),

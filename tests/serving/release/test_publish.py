@@ -175,23 +175,23 @@ def test_what_a_killed_publisher_left_is_removed(saved_model, tmp_path):
 
 _ENDLESS = """
 import itertools, pathlib, sys
-from serving import release, release_servers
+from serving.release import releases, servers
 source, base, config = map(pathlib.Path, sys.argv[1:])
 print("ready", flush=True)
 for number in itertools.count():
     (source / "saved_model.pb").write_text(str(number))
-    shop = release.Release(
-        config, "shop", release_servers.Servers((), "shop"), base, unchecked=True
+    shop = releases.Release(
+        config, "shop", servers.Servers((), "shop"), base, unchecked=True
     )
     for labels in (["canary"], ["stable", "canary"]):
         try:
-            release.publish(shop, source, labels, keep=2)
-        except release.UnfinishedError:
+            releases.publish(shop, source, labels, keep=2)
+        except releases.UnfinishedError:
             pass
     if number % 7 == 6:
         try:
-            release.roll_back(shop)
-        except release.UnfinishedError:
+            releases.roll_back(shop)
+        except releases.UnfinishedError:
             pass
 """
 

@@ -146,7 +146,7 @@ def test_a_release_and_its_rollback_under_load(shop, capsys):
 # what makes a version appear.
 _KILLED = """
 import os, signal, sys
-from serving import labels, publish
+from serving.release import labels, publish
 from serving.__main__ import main
 when, number = sys.argv[1], int(sys.argv[2])
 count = 0

@@ -107,7 +107,7 @@ def train(folder, name, seed, *callbacks):
 def train_on_workers(folder, name):
     """Fits, evaluates and saves what came out, under the strategy in scope."""
     keras.utils.set_random_seed(1)
-    model = tfmtl.models.get("snr")(FEATURES, TASKS, 2, ((8,), (4,)))
+    model = tfmtl.models.get("snr")(FEATURES, TASKS, subnetworks=2, units=((8,), (4,)))
     # XLA would take longer to compile than this to run.
     model.compile(keras.optimizers.Adam(0.01), jit_compile=False)
     data = records(folder)

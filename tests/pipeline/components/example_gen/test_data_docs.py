@@ -21,7 +21,10 @@ def test_examples_are_configs(number, tmp_path):
     rest = {
         "name": "docs",
         "workspace": "unused",
-        "features": [{"name": "other", "kind": "categorical"}],
+        "features": [
+            {"name": name, "kind": "categorical"}
+            for name in ("other", "country", "app_version")
+        ],
         "tasks": [{"name": "label"}],
         "push": {"destination": "unused"},
     }
