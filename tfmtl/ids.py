@@ -87,12 +87,13 @@ def with_integer_ids(inputs, features: list):
         return inputs
     inputs = dict(inputs)
     for feature in features:
-        missing = 0 if feature.dtype == "int64" else np.nan
-        column = inputs[feature.name] = filled(inputs.get(feature.name), missing)
-        if column is None:
-            del inputs[feature.name]
-        if feature.dtype == "int64" and hasattr(column, "__array__"):
+        name = feature.name
+        if name not in inputs:
+            continue
+        has_ids = feature.dtype == "int64"
+        column = inputs[name] = filled(inputs[name], 0 if has_ids else np.nan)
+        if has_ids and hasattr(column, "__array__"):
             ids = np.asarray(column)
             if ids.dtype.kind == "f":
-                inputs[feature.name] = as_integers(ids, feature.name).numpy()
+                inputs[name] = as_integers(ids, name).numpy()
     return inputs

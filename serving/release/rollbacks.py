@@ -63,9 +63,7 @@ def unmark(base_path: str | Path, saved_model_dir: str | Path) -> None:
 
 def begin(note: Path, record: dict[str, Any]) -> None:
     """Notes where a rollback goes to, before it does anything."""
-    new = note.with_name(note.name + ".new")
-    new.write_text(json.dumps(record) + "\n")
-    os.replace(new, note)
+    _replace(note, json.dumps(record) + "\n")
 
 
 def begun(note: Path) -> dict[str, Any] | None:
@@ -87,6 +85,11 @@ def _read(base: Path) -> set[str]:
 
 
 def _write(base: Path, identities: set[str]) -> None:
-    new = base / f"{_FILE}.new"
-    new.write_text("".join(f"{line}\n" for line in sorted(identities)))
-    os.replace(new, base / _FILE)
+    _replace(base / _FILE, "".join(f"{line}\n" for line in sorted(identities)))
+
+
+def _replace(file: Path, text: str) -> None:
+    """Writes a file that is never half there."""
+    new = file.with_name(f"{file.name}.new")
+    new.write_text(text)
+    os.replace(new, file)

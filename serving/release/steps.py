@@ -297,12 +297,9 @@ def _mended(release: Release, now: ModelConfig, seen: Sequence[Served]) -> Model
             )
     if labels == now.labels:
         return now
-    listed = now.versions
-    if isinstance(listed, tuple):
-        available = set.union(*(served.available for served in seen))
-        listed = ({*listed} & alive) | {*labels.values()} | available
-    else:
-        listed = set.union(*(served.available for served in seen))
+    listed = set.union(*(served.available for served in seen))
+    if isinstance(now.versions, tuple):
+        listed |= ({*now.versions} & alive) | {*labels.values()}
     return write(release, now, listed, labels)
 
 
