@@ -2,7 +2,6 @@
 
 import argparse
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,19 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{option.replace('_', '-')}", type=float, metavar="LIMIT",
             help=f"exit with status 1 where {figure} of a {of} is above",
         )  # fmt: skip
+    parser.set_defaults(status_if_refused=2)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints what differs; status 1 if something is above a limit."""
-    from serving.client.retry import RequestError
-
-    try:
-        tables = list(_tables(args))
-    except (ValueError, OSError, RequestError) as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        return 2
     above = []
-    for title, table in tables:
+    for title, table in list(_tables(args)):
         print(_text(title, table))
         for option, (figure, _) in _LIMITS.items():
             limit = getattr(args, option)
@@ -129,10 +122,7 @@ class _Model:
             signature_name=signature_name,
             version=unquote(version) if isinstance(version, str) else version,
         )
-        known = self._client.metadata()["metadata"]["signature_def"]["signature_def"]
-        if signature_name not in known:
-            raise ValueError(f"{url} has no signature {signature_name!r}")
-        self.inputs = known[signature_name]["inputs"]
+        self.inputs = self._client.signature(signature_name)["inputs"]
 
     def score(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Gives {output: array} of all rows."""

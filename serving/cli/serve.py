@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+from serving.cli.errors import fail
 from serving.quiet import import_tensorflow_quietly
 from serving.workers.supervisor import Worker, run_workers
 
@@ -54,96 +55,62 @@ def add_arguments(serve: argparse.ArgumentParser) -> None:
         "--model-name", default="model", help="name in the URL (default: model)"
     )
     serve.add_argument(
-        "--rest-port",
-        "--rest-api-port",
-        type=int,
-        default=8501,
-        metavar="PORT",
+        "--rest-port", "--rest-api-port", type=int, default=8501, metavar="PORT",
         help="TCP port of REST (default: 8501; 0 takes a free one)",
-    )
+    )  # fmt: skip
     serve.add_argument(
-        "--port",
-        "--grpc-port",
-        type=int,
-        metavar="PORT",
+        "--port", "--grpc-port", type=int, metavar="PORT",
         help="TCP port of gRPC, such as 8500 (default: no gRPC; 0 takes a free one)",
-    )
+    )  # fmt: skip
     serve.add_argument(
         "--host", default="127.0.0.1", help="address (default: loopback only)"
     )
     serve.add_argument(
-        "--poll-seconds",
-        "--file-system-poll-wait-seconds",
-        type=float,
-        default=1.0,
+        "--poll-seconds", "--file-system-poll-wait-seconds", type=float, default=1.0,
         metavar="S",
         help="how often to look for new versions (default: 1)",
-    )
+    )  # fmt: skip
     serve.add_argument(
-        "--config-poll-seconds",
-        "--model-config-file-poll-wait-seconds",
-        type=float,
-        default=0.0,
-        metavar="S",
+        "--config-poll-seconds", "--model-config-file-poll-wait-seconds", type=float,
+        default=0.0, metavar="S",
         help="how often to look whether the config file changed (default: 0, never)",
-    )
+    )  # fmt: skip
     serve.add_argument(
-        "--enable-batching",
-        **_SWITCH,
+        "--enable-batching", **_SWITCH,
         help="run requests that arrive together together",
-    )
+    )  # fmt: skip
     serve.add_argument(
-        "--batching-parameters-file",
-        type=Path,
-        metavar="FILE",
+        "--batching-parameters-file", type=Path, metavar="FILE",
         help="TF Serving's BatchingParameters (default: its defaults)",
-    )
+    )  # fmt: skip
     serve.add_argument(
-        "--monitoring-config-file",
-        type=Path,
-        metavar="FILE",
+        "--monitoring-config-file", type=Path, metavar="FILE",
         help="TF Serving's MonitoringConfig (default: metrics at its default path)",
-    )
+    )  # fmt: skip
     serve.add_argument(
-        "--rest-api-timeout-in-ms",
-        type=float,
-        default=30_000,
-        metavar="MS",
+        "--rest-api-timeout-in-ms", type=float, default=30_000, metavar="MS",
         help="longest time for an answer; above, 504 (default: 30000)",
-    )
+    )  # fmt: skip
     serve.add_argument(
-        "--rest-api-enable-cors-support",
-        **_SWITCH,
+        "--rest-api-enable-cors-support", **_SWITCH,
         help="allow scripts of other origins to ask",
-    )
+    )  # fmt: skip
     serve.add_argument(
-        "--workers",
-        type=_positive,
-        default=1,
-        metavar="N",
+        "--workers", type=_positive, default=1, metavar="N",
         help="processes that answer, each with the models in its memory (default: 1)",
-    )
+    )  # fmt: skip
     serve.add_argument(
-        "--max-body-mb",
-        type=float,
-        default=32.0,
-        metavar="MIB",
+        "--max-body-mb", type=float, default=32.0, metavar="MIB",
         help="longest request body; above, 413 (default: 32)",
-    )
+    )  # fmt: skip
     serve.add_argument(
-        "--max-in-flight",
-        type=int,
-        default=128,
-        metavar="N",
+        "--max-in-flight", type=int, default=128, metavar="N",
         help="requests at work or waiting; above, 503 (default: 128)",
-    )
+    )  # fmt: skip
     serve.add_argument(
-        "--max-connections",
-        type=int,
-        default=1000,
-        metavar="N",
+        "--max-connections", type=int, default=1000, metavar="N",
         help="open connections; above, the longest idle is closed (default: 1000)",
-    )
+    )  # fmt: skip
     serve.add_argument(
         "--allow-version-labels-for-unavailable-models", **_SWITCH,
         help="give labels that are not in use to versions that are not available, as "
@@ -229,8 +196,7 @@ def _serve(args: argparse.Namespace, worker: Worker | None = None) -> int:
             ),
         )
     except (StartError, ValueError, OSError) as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        return 2
+        return fail(error)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -184,18 +184,25 @@ class Client:
         """Gives name, version and signatures as the server tells them."""
         return self._channel.metadata()
 
-    def _ask(
-        self, signature_name: str, data: _Data, outputs: Sequence[str] | None
-    ) -> dict[str, np.ndarray]:
+    def signature(self, name: str) -> dict[str, Any]:
+        """Gives the inputs and outputs of a signature, as the metadata has them.
+
+        Raises:
+            ValueError: the model has no such signature.
+            RequestError: the server refused the request or could not be reached.
+        """
         if not self._signatures:
             found = self.metadata()["metadata"]["signature_def"]["signature_def"]
             self._signatures = found
-        if signature_name not in self._signatures:
+        if name not in self._signatures:
             known = sorted(n for n in self._signatures if not n.startswith("__"))
-            raise ValueError(
-                f"The model has no signature {signature_name!r}. It has: {known}"
-            )
-        signature = self._signatures[signature_name]
+            raise ValueError(f"The model has no signature {name!r}. It has: {known}")
+        return self._signatures[name]
+
+    def _ask(
+        self, signature_name: str, data: _Data, outputs: Sequence[str] | None
+    ) -> dict[str, np.ndarray]:
+        signature = self.signature(signature_name)
         known = sorted(signature["outputs"])
         if unknown := sorted(set(outputs or ()) - set(known)):
             raise ValueError(f"There is no output {unknown[0]!r}. There are: {known}")

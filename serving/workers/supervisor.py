@@ -79,20 +79,19 @@ def run_workers(args: argparse.Namespace, serve: _Serve) -> int:
 
     Returns:
         int, the exit status: 0 after a signal, 2 if a worker cannot start.
+
+    Raises:
+        OSError: a port is taken.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with contextlib.ExitStack() as stack:
-        try:
-            listener = stack.enter_context(reserve(args.host, args.rest_port))
-            args.rest_port = listener.getsockname()[1]
-            if args.port is not None:
-                grpc_listener = stack.enter_context(reserve(args.host, args.port))
-                args.port = grpc_listener.getsockname()[1]
-        except OSError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+        listener = stack.enter_context(reserve(args.host, args.rest_port))
+        args.rest_port = listener.getsockname()[1]
+        if args.port is not None:
+            grpc_listener = stack.enter_context(reserve(args.host, args.port))
+            args.port = grpc_listener.getsockname()[1]
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="serving-"))
         key = secrets.token_bytes()
         workers = [_Watched() for _ in range(args.workers)]
