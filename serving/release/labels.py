@@ -10,15 +10,13 @@ A server does not take every change: see `serving.release.steps`, which makes th
 steps that it takes.
 """
 
-import contextlib
-import fcntl
 import os
-import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from serving.config.server import ModelConfig, model_configs, parse_text_file
+from serving.release.files import alone, replace
 
 STABLE = "stable"
 
@@ -76,8 +74,13 @@ def write(
         ValueError: the file is not of its format.
         ChangedMeanwhileError: it does not say `before`.
     """
+    from google.protobuf import text_format
+
     name = (before or after).name
-    with _changing(Path(os.path.realpath(config_file))) as config:
+    file = Path(os.path.realpath(config_file))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with alone(file.parent):
+        config = _parse(file)
         found = _find(config, name)
         if found == after:
             return
@@ -87,25 +90,9 @@ def write(
             kept = [model for model in models if model.name != name]
             del models[:]
             models.extend(kept)
-            return
-        for model in models:
-            if model.name == after.name:
-                break
         else:
-            path = str(after.base_path.resolve())
-            model = models.add(
-                name=after.name, base_path=path, model_platform="tensorflow"
-            )
-        policy = model.model_version_policy
-        policy.Clear()
-        if isinstance(after.versions, tuple):
-            policy.specific.versions.extend(after.versions)
-        elif after.versions == "all":
-            policy.all.SetInParent()
-        else:
-            policy.latest.num_versions = after.versions
-        model.version_labels.clear()
-        model.version_labels.update(after.labels)
+            _set(models, after)
+        replace(file, text_format.MessageToString(config))
 
 
 def check_unchanged(config_file: str | Path, model: ModelConfig) -> None:
@@ -147,6 +134,24 @@ def _check(
         )
 
 
+def _set(models: Any, after: ModelConfig) -> None:
+    """Has the repeated message of the file's models say this of one."""
+    model = next((model for model in models if model.name == after.name), None)
+    if model is None:
+        path = str(after.base_path.resolve())
+        model = models.add(name=after.name, base_path=path, model_platform="tensorflow")
+    policy = model.model_version_policy
+    policy.Clear()
+    if isinstance(after.versions, tuple):
+        policy.specific.versions.extend(after.versions)
+    elif after.versions == "all":
+        policy.all.SetInParent()
+    else:
+        policy.latest.num_versions = after.versions
+    model.version_labels.clear()
+    model.version_labels.update(after.labels)
+
+
 def _parse(file: Path) -> Any:
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
@@ -156,37 +161,3 @@ def _parse(file: Path) -> Any:
 
 def _find(config: Any, name: str) -> ModelConfig | None:
     return next((model for model in model_configs(config) if model.name == name), None)
-
-
-@contextlib.contextmanager
-def _changing(file: Path) -> Iterator[Any]:
-    """Gives the parsed file to change, and replaces it; one process at a time."""
-    from google.protobuf import text_format
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(file.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        config = _parse(file)
-        yield config
-        replace(file, text_format.MessageToString(config))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def replace(file: Path, text: str) -> None:
-    """Writes a file that is whole or as it was, whenever the process is killed."""
-    for left in file.parent.glob(f".{file.name}-*"):  # by one that was killed
-        left.unlink()
-    number, path = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
-    try:
-        with open(number, "w") as new:
-            new.write(text)
-            new.flush()
-            os.fsync(new.fileno())
-        os.chmod(path, file.stat().st_mode & 0o777 if file.exists() else 0o644)
-        os.replace(path, file)
-    except BaseException:
-        os.unlink(path)
-        raise

@@ -6,17 +6,16 @@ whole; old versions leave the same way: renamed, then deleted. Whoever is killed
 way leaves a name that is no number behind, which the next one removes.
 """
 
-import contextlib
-import fcntl
 import filecmp
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from serving.models.version_folders import all_folders, on_disk
 from serving.release import rollbacks
+from serving.release.files import alone, flush
 
 _PUBLISHING, _DELETING = ".publishing-", ".deleting-"
 _ROLLBACK = ".rollback"
@@ -60,7 +59,7 @@ def publish(
     source, base = Path(saved_model_dir), Path(base_path)
     check(source, keep, version)
     base.mkdir(parents=True, exist_ok=True)
-    with _alone(base):
+    with alone(base):
         _sweep(base)
         *_, newest = [None, *versions(base).values()]
         if (
@@ -84,7 +83,7 @@ def publish(
             shutil.rmtree(staging, ignore_errors=True)
             raise
         rollbacks.unmark(base, target)
-        flush_one(base)
+        flush(base)
         _prune(base, keep, [int(target.name)])
     return target
 
@@ -98,13 +97,13 @@ def prune(base_path: str | Path, keep: int, protect: Collection[int]) -> None:
         protect: collection of int. Versions that stay though they are older.
     """
     base = Path(base_path)
-    with _alone(base):
+    with alone(base):
         _prune(base, keep, protect)
 
 
 def remove(version: Path) -> None:
     """Removes a version; no server sees half of it."""
-    with _alone(version.parent):
+    with alone(version.parent):
         _remove(version)
 
 
@@ -193,15 +192,6 @@ def versions(base_path: str | Path) -> dict[int, Path]:
     return on_disk(base) if base.is_dir() else {}
 
 
-def flush_one(path: Path) -> None:
-    """Makes a file's content, or a directory's names, outlive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def check(saved_model_dir: str | Path, keep: int, version: int | None = None) -> None:
     """Raises a PublishError if this cannot be published."""
     source = Path(saved_model_dir)
@@ -215,17 +205,6 @@ def check(saved_model_dir: str | Path, keep: int, version: int | None = None) ->
         raise PublishError(f"A version is not negative. Received: {version}")
     if keep < 1:
         raise PublishError(f"keep must be at least 1. Received: {keep}")
-
-
-@contextlib.contextmanager
-def _alone(base: Path) -> Iterator[None]:
-    """Holds the base path; the kernel lets go of it when the process dies."""
-    descriptor = os.open(base, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _sweep(base: Path) -> None:
@@ -265,5 +244,5 @@ def _remove(version: Path) -> None:
 def _flush(directory: Path) -> None:
     for parent, _, files in os.walk(directory):
         for name in files:
-            flush_one(Path(parent, name))
-        flush_one(Path(parent))
+            flush(Path(parent, name))
+        flush(Path(parent))

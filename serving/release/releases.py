@@ -15,6 +15,7 @@ from serving.release import rollbacks
 from serving.release.labels import STABLE
 from serving.release.servers import NotServedError
 from serving.release.steps import (
+    Goal,
     Release,
     Start,
     UnfinishedError,
@@ -82,7 +83,8 @@ def publish(
     else:
         then = release.command("publish", str(target), with_base=True)
     try:
-        carry_out(release, start, first, labels, {*labels.values(), version}, then)
+        goal = Goal({*labels.values(), version}, labels, first, then)
+        carry_out(release, start, goal)
     except UnfinishedError as error:
         copies.prune(base, keep, {*_protected(release), *start.served})
         raise UnfinishedError(str(error), target) from error
@@ -124,7 +126,7 @@ def move_labels(release: Release, wanted: Mapping[str, int | None]) -> dict[str,
         versions.add(highest)
     pairs = [f"{k}={'' if n is None else n}" for k, n in wanted.items()]
     then = release.command("label", *pairs)
-    carry_out(release, start, first, labels, versions, then)
+    carry_out(release, start, Goal(versions, labels, first, then))
     for base in _bases(release, start.now):
         folders = copies.versions(base)
         for number in {*given.values()} & folders.keys():
@@ -166,7 +168,8 @@ def roll_back(release: Release, to: int | None = None) -> int:
     then = release.command("rollback", "--to", str(to), with_base=True)
     at_once = dataclasses.replace(release, drain_seconds=0.0)
     try:
-        carry_out(at_once, start, now.labels, labels, {*labels.values(), to}, then)
+        goal = Goal({*labels.values(), to}, labels, now.labels, then)
+        carry_out(at_once, start, goal)
     except NotServedError as error:
         if file_labels.find(file, name) == now:  # nothing has happened
             rollbacks.end(note)

@@ -12,11 +12,11 @@ further back.
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from serving.models.version_folders import on_disk
+from serving.release.files import replace
 
 _FILE = ".rolled-back"
 
@@ -63,7 +63,7 @@ def unmark(base_path: str | Path, saved_model_dir: str | Path) -> None:
 
 def begin(note: Path, record: dict[str, Any]) -> None:
     """Notes where a rollback goes to, before it does anything."""
-    _replace(note, json.dumps(record) + "\n")
+    replace(note, json.dumps(record) + "\n")
 
 
 def begun(note: Path) -> dict[str, Any] | None:
@@ -85,11 +85,4 @@ def _read(base: Path) -> set[str]:
 
 
 def _write(base: Path, identities: set[str]) -> None:
-    _replace(base / _FILE, "".join(f"{line}\n" for line in sorted(identities)))
-
-
-def _replace(file: Path, text: str) -> None:
-    """Writes a file that is never half there."""
-    new = file.with_name(f"{file.name}.new")
-    new.write_text(text)
-    os.replace(new, file)
+    replace(base / _FILE, "".join(f"{line}\n" for line in sorted(identities)))

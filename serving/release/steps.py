@@ -104,6 +104,23 @@ class Start:
     ended: Collection[tuple[str, int]] = ()
 
 
+@dataclass(frozen=True)
+class Goal:
+    """What a release takes the file to.
+
+    Args:
+        versions: set of int. The versions listed at the end.
+        labels: dict. The labels at the end.
+        first: dict. The labels of the first step, to versions that are served.
+        then: str. The command that goes on from the first step, but for `--url`.
+    """
+
+    versions: set[int]
+    labels: Mapping[str, int]
+    first: Mapping[str, int]
+    then: str
+
+
 def begin(release: Release) -> Start:
     """Finds out what is served, and mends a file that servers refuse.
 
@@ -159,23 +176,8 @@ def pin(release: Release, start: Start, first: Mapping[str, int]) -> Start:
     return replace(start, now=now)
 
 
-def carry_out(
-    release: Release,
-    start: Start,
-    first: Mapping[str, int],
-    labels: Mapping[str, int],
-    wanted: set[int],
-    then: str,
-) -> None:
-    """Takes the file from what it says now to these labels and versions.
-
-    Args:
-        release: Release.
-        start: Start. What there is.
-        first: dict. The labels of the first step, to versions that are served.
-        labels: dict. The labels at the end.
-        wanted: set of int. The versions listed at the end.
-        then: str. The command that goes on from the first step, but for `--url`.
+def carry_out(release: Release, start: Start, goal: Goal) -> None:
+    """Takes the file from what it says now to what it is to say, step by step.
 
     Raises:
         NotServedError: a server does not serve what it should.
@@ -183,41 +185,37 @@ def carry_out(
     """
     while True:
         try:
-            return _carry_out(release, start, first, labels, wanted, then)
+            return _take_steps(release, start, goal)
         except file_labels.ChangedMeanwhileError:
             now = file_labels.find(release.config_file, release.name)
-            is_on_the_way = _is_past_first_step(now, wanted, first)
-            if not is_on_the_way or without_marker(now.labels) not in (first, labels):
+            on_the_way = (goal.first, goal.labels)
+            if not _is_past_first_step(now, goal):
+                raise
+            if without_marker(now.labels) not in on_the_way:
                 raise
             start = replace(start, now=now)  # somebody else does the same
 
 
-def _carry_out(
-    release: Release,
-    start: Start,
-    first: Mapping[str, int],
-    labels: Mapping[str, int],
-    wanted: set[int],
-    then: str,
-) -> None:
+def _take_steps(release: Release, start: Start, goal: Goal) -> None:
     now, servers = start.now, release.servers
-    moved = {label: n for label, n in labels.items() if first.get(label) != n}
-    if not _is_past_first_step(now, wanted, first):
-        now = write(release, now, wanted | _asked_for(release, start), first)
+    labels, wanted = goal.labels, goal.versions
+    moved = {label: n for label, n in labels.items() if goal.first.get(label) != n}
+    if not _is_past_first_step(now, goal):
+        now = write(release, now, wanted | _asked_for(release, start), goal.first)
     is_done = now.labels == labels and {*now.versions} == wanted
     if not is_done and release.asks:
         with undone(release, start.now, now):
             needed = {*moved.values(), max(wanted)}
             servers.wait_for_versions(needed, start.ended, _still(release, now))
     elif not is_done and (not release.unchecked or now != start.now):
-        raise UnfinishedError(_next(release, now, then))
+        raise UnfinishedError(_next(release, now, goal))
     if now.labels != labels:
         now = write(release, now, now.versions, labels)
         if release.asks:
             still = _still(release, now)
             servers.wait_for({max(wanted)}, moved, exactly=False, still=still)
         elif {*now.versions} != wanted:
-            raise UnfinishedError(_next(release, now, then))
+            raise UnfinishedError(_next(release, now, goal))
     if {*now.versions} != wanted:
         if release.asks:
             time.sleep(release.drain_seconds)
@@ -259,7 +257,7 @@ def undone(
                 file_labels.write(release.config_file, now, before)
             release.say(
                 f"{release.config_file}: {file_labels.describe(before)} as before; "
-                "there is nothing to roll back"
+                "nothing has changed"
             )
             release.servers.written()
         raise
@@ -303,14 +301,12 @@ def _mended(release: Release, now: ModelConfig, seen: Sequence[Served]) -> Model
     return write(release, now, listed, labels)
 
 
-def _is_past_first_step(
-    now: ModelConfig | None, wanted: set[int], first: Mapping[str, int]
-) -> bool:
+def _is_past_first_step(now: ModelConfig | None, goal: Goal) -> bool:
     return (
         now is not None
         and isinstance(now.versions, tuple)
-        and wanted <= {*now.versions}
-        and first.keys() <= now.labels.keys()
+        and goal.versions <= {*now.versions}
+        and goal.first.keys() <= now.labels.keys()
     )
 
 
@@ -347,9 +343,9 @@ def _still(release: Release, now: ModelConfig) -> Callable[[], None]:
     return lambda: file_labels.check_unchanged(release.config_file, now)
 
 
-def _next(release: Release, now: ModelConfig, then: str) -> str:
+def _next(release: Release, now: ModelConfig, goal: Goal) -> str:
     return (
         f"{release.config_file} is one step on: {file_labels.describe(now)}. When "
-        f"that is served: {then} --url URL, of every server, which waits for it; or "
-        "with --unchecked, once you have seen it"
+        f"that is served: {goal.then} --url URL, of every server, which waits for it; "
+        "or with --unchecked, once you have seen it"
     )

@@ -220,7 +220,7 @@ def test_a_version_that_does_not_load_leaves_the_file_as_it_was(shop, tmp_path, 
             shop.run("publish", str(broken), "--label", "canary", *patience),
         )
         assert status == 2 and "version 2 is in state END: " in errors
-        assert shop.file.read_text() == text and "nothing to roll back" in errors
+        assert shop.file.read_text() == text and "nothing has changed" in errors
         assert [*versions(shop.base)] == [1]  # nor is there anything to go back to
     assert shop.version() == shop.version("stable") == 1
     # It is left again where somebody listed it by hand.
