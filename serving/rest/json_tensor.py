@@ -1,12 +1,13 @@
 """One JSON value, a number, text, or nested lists of them, as a tensor.
 
-Values are converted a column at a time. A value that does not fit is walked once
-more, leaf by leaf in the order of TF Serving, to say what is wrong with it.
+Values are converted a column at a time. One that does not fit is looked through, leaf
+by leaf in the order of TF Serving, to say what is wrong with it.
 """
 
 import base64
 import binascii
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -28,25 +29,60 @@ _JSON_TYPES = {
 }  # fmt: skip
 
 
-def to_tensor(value: Any, dtype: str) -> np.ndarray | None:
-    """Converts nested lists to an array; None if they are ragged or ill-typed."""
-    shape: list[int] = []
-    flat = [value]
-    while flat and type(flat[0]) is list:
-        size = len(flat[0])
-        if any(type(item) is not list or len(item) != size for item in flat):
-            return None
-        shape.append(size)
-        flat = [leaf for item in flat for leaf in item]
-    if len(shape) > _MAX_RANK:
-        raise invalid(
-            f"A tensor has at most {_MAX_RANK} dimensions. Received: {len(shape)}"
-        )
-    array = convert(flat, dtype)
+def to_tensors(
+    columns: Mapping[str, Any], dtypes: Mapping[str, str]
+) -> dict[str, np.ndarray]:
+    """Converts the values of several inputs; those that do not fit are left out.
+
+    Plain lists of one type are converted together: a request for one row has dozens of
+    them, and each conversion costs as much as that of hundreds of numbers.
+    """
+    plain: dict[str, list[str]] = {}  # {dtype: names}
+    tensors = {}
+    for name, column in columns.items():
+        if type(column) is list and column and type(column[0]) is not list:
+            plain.setdefault(dtypes[name], []).append(name)
+        else:
+            tensors[name] = _fit(column, dtypes[name])
+    for dtype, names in plain.items():
+        found = _fit(list(chain.from_iterable(columns[n] for n in names)), dtype)
+        end = 0
+        for name in names if found is not None else ():
+            start, end = end, end + len(columns[name])
+            tensors[name] = found[start:end]
+    return {name: tensor for name, tensor in tensors.items() if tensor is not None}
+
+
+def to_tensor(value: Any, dtype: str) -> np.ndarray:
+    """Converts nested lists to an array.
+
+    Raises:
+        ServingError: they are ragged or ill-typed; says what is wrong with the first
+            leaf, in the order of TF Serving, that does not fit.
+    """
+    array = _fit(value, dtype)
+    if array is None:
+        _check_value(value, 0, _leading_shape(value), dtype)
+        raise invalid(f"Cannot make a tensor of type {dtype} from {value_text(value)}")
+    return array
+
+
+def _fit(value: Any, dtype: str) -> np.ndarray | None:
+    """Converts nested lists to an array; None if they do not fit."""
+    try:
+        shape = _leading_shape(value)
+        flat = value if shape else [value]
+        for size in shape[1:]:
+            if any(type(item) is not list or len(item) != size for item in flat):
+                return None
+            flat = [leaf for item in flat for leaf in item]
+        array = _convert(flat, dtype)
+    except ServingError:
+        return None
     return None if array is None else array.reshape(shape)
 
 
-def convert(flat: list[Any], dtype: str) -> np.ndarray | None:
+def _convert(flat: list[Any], dtype: str) -> np.ndarray | None:
     """Converts a list of plain values to an array; None if one is ill-typed."""
     types = set(map(type, flat))
     if dtype in _INT_RANGES:
@@ -89,8 +125,8 @@ def convert(flat: list[Any], dtype: str) -> np.ndarray | None:
     return None
 
 
-def check_value(value: Any, level: int, shape: list[int], dtype: str) -> int:
-    """Counts the values below `value`, or raises on the first that does not fit."""
+def _check_value(value: Any, level: int, shape: list[int], dtype: str) -> None:
+    """Raises on the first value below `value` that does not fit."""
     if not isinstance(value, list):
         if level != len(shape):
             raise format_error(
@@ -99,7 +135,7 @@ def check_value(value: Any, level: int, shape: list[int], dtype: str) -> int:
                 f"Expected at level: {len(shape)}",
             )
         _check_leaf(value, dtype)
-        return 1
+        return
     if level >= len(shape):
         raise invalid(
             f"Encountered list at unexpected level: {level} expected < {len(shape)}"
@@ -109,11 +145,12 @@ def check_value(value: Any, level: int, shape: list[int], dtype: str) -> int:
             f"Encountered list at unexpected size: {len(value)} at level: {level} "
             f"expected size: {shape[level]}"
         )
-    return sum(check_value(item, level + 1, shape, dtype) for item in value)
+    for item in value:
+        _check_value(item, level + 1, shape, dtype)
 
 
 def _check_leaf(value: Any, dtype: str) -> None:
-    if convert([value], dtype) is not None:
+    if _convert([value], dtype) is not None:
         return
     name = dtype_name(dtype)
     if dtype == "string" and isinstance(value, dict):
@@ -128,7 +165,7 @@ def _check_leaf(value: Any, dtype: str) -> None:
     )
 
 
-def leading_shape(value: Any) -> list[int]:
+def _leading_shape(value: Any) -> list[int]:
     """Gives the shape a value claims: the lengths on the way to its first leaf."""
     shape: list[int] = []
     while isinstance(value, list):

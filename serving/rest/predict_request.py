@@ -6,21 +6,13 @@ input. An unnamed value serves a signature with one input.
 """
 
 from collections.abc import Mapping
-from itertools import chain
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from serving.errors import ServingError, invalid, shape_text
-from serving.rest.json_tensor import (
-    check_value,
-    convert,
-    format_error,
-    is_base64,
-    leading_shape,
-    to_tensor,
-)
+from serving.rest.json_tensor import format_error, is_base64, to_tensor, to_tensors
 from serving.rest.json_writer import value_text
 
 
@@ -70,10 +62,9 @@ def _from_rows(
             "instances is a plain list, but expecting list of objects as multiple "
             "input tensors required as per tensorinfo_map"
         )
-    columns = _columns(instances, named, tuple(dtypes))
-    tensors = _convert(columns, dtypes) if columns else None
-    if tensors is None:
-        raise _row_fault(instances, named, dtypes)
+    tensors = to_tensors(_columns(instances, named, tuple(dtypes)), dtypes)
+    if tensors.keys() != dtypes.keys():
+        return _row_by_row(instances, named, dtypes)
     return tensors
 
 
@@ -93,35 +84,6 @@ def _columns(
     return dict(zip(names, columns, strict=True))
 
 
-def _convert(
-    columns: Mapping[str, Any], dtypes: Mapping[str, str]
-) -> dict[str, np.ndarray] | None:
-    """Converts the value of each input; None if one does not fit.
-
-    Plain lists of one type are converted together: a request for one row has dozens of
-    them, and each conversion costs as much as that of hundreds of numbers.
-    """
-    plain: dict[str, list[str]] = {}  # {dtype: names}
-    tensors = {}
-    try:
-        for name, column in columns.items():
-            if type(column) is list and column and type(column[0]) is not list:
-                plain.setdefault(dtypes[name], []).append(name)
-            else:
-                tensors[name] = to_tensor(column, dtypes[name])
-        for dtype, names in plain.items():
-            together = list(chain.from_iterable(columns[name] for name in names))
-            found, end = convert(together, dtype), 0
-            if found is None:
-                return None
-            for name in names:
-                start, end = end, end + len(columns[name])
-                tensors[name] = found[start:end]
-    except ServingError:
-        return None  # the search for the fault names where it is
-    return None if any(t is None for t in tensors.values()) else tensors
-
-
 def _from_columns(inputs: Any, dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
     if not _is_named(inputs):
         if len(dtypes) > 1:
@@ -130,19 +92,13 @@ def _from_columns(inputs: Any, dtypes: Mapping[str, str]) -> dict[str, np.ndarra
                 "input tensors required as per tensorinfo_map"
             )
         inputs = {next(iter(dtypes)): inputs}
-    if dtypes.keys() <= inputs.keys():
-        tensors = _convert({name: inputs[name] for name in dtypes}, dtypes)
-        if tensors is not None:
-            return tensors
-    tensors = {}
+    given = {name: inputs[name] for name in dtypes if name in inputs}
+    tensors = to_tensors(given, dtypes)
     for name, dtype in dtypes.items():
         if name not in inputs:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
-        tensor = to_tensor(inputs[name], dtype)
-        if tensor is None:
-            check_value(inputs[name], 0, leading_shape(inputs[name]), dtype)
-            raise _unexplained(inputs[name], dtype)
-        tensors[name] = tensor
+        if name not in tensors:
+            tensors[name] = to_tensor(inputs[name], dtype)
     return tensors
 
 
@@ -150,50 +106,47 @@ def _is_named(value: Any) -> bool:
     return type(value) is dict and not is_base64(value)
 
 
-def _row_fault(
+def _row_by_row(
     instances: list[Any], named: bool, dtypes: Mapping[str, str]
-) -> ServingError:
-    """Finds the first fault of a request in row form."""
-    first: dict[str, tuple[int, list[int]]] = {}  # name -> (size, shape) of row 0
+) -> dict[str, np.ndarray]:
+    """Converts each value of each row, to find the first that does not fit.
+
+    Raises:
+        ServingError: it is at fault.
+    """
+    tensors: dict[str, list[np.ndarray]] = {name: [] for name in dtypes}
     for index, row in enumerate(instances):
         if named != _is_named(row):
             found, wanted = ("list", "object") if named else ("object", "value/list")
-            return invalid(
+            raise invalid(
                 f"Expecting {wanted} but got {found} at item {index} of input list"
             )
-        for name, value in row.items() if named else [(next(iter(dtypes)), row)]:
+        for name, value in row.items() if named else [(*dtypes, row)]:
             try:
-                _check_row_value(name, value, dtypes, first)
+                if name not in dtypes:
+                    raise invalid(f"JSON object: does not have named input: {name}")
+                tensors[name].append(to_tensor(value, dtypes[name]))
+                _check_alike(tensors[name][0], tensors[name][-1])
             except ServingError as error:
                 key = f" key: {name}" if named else ""
-                return invalid(
+                raise invalid(
                     f"Failed to process element: {index}{key} of 'instances' list. "
                     f"Error: {error.code.name}: {error.message}"
-                )
+                ) from error
         if named and row.keys() != dtypes.keys():
-            return invalid(
+            raise invalid(
                 f"Failed to process element: {index} of 'instances' list. JSON "
                 f"object: {value_text(row)} keys must be equal to: "
                 + ",".join(sorted(dtypes))
             )
-    return _unexplained(instances, ",".join(dtypes.values()))
+    return {name: np.stack(rows) for name, rows in tensors.items()}
 
 
-def _check_row_value(
-    name: str, value: Any, dtypes: Mapping[str, str], first: dict[str, Any]
-) -> None:
-    if name not in dtypes:
-        raise invalid(f"JSON object: does not have named input: {name}")
-    shape = leading_shape(value)
-    size = check_value(value, 0, shape, dtypes[name])
-    first_size, first_shape = first.setdefault(name, (size, shape))
-    if size != first_size:
-        raise invalid(f"Expecting tensor size: {first_size} but got: {size}")
-    if shape != first_shape:
+def _check_alike(first: np.ndarray, tensor: np.ndarray) -> None:
+    if tensor.size != first.size:
+        raise invalid(f"Expecting tensor size: {first.size} but got: {tensor.size}")
+    if tensor.shape != first.shape:
         raise invalid(
-            f"Expecting shape {shape_text(first_shape)} but got: {shape_text(shape)}"
+            f"Expecting shape {shape_text(first.shape)} but got: "
+            f"{shape_text(tensor.shape)}"
         )
-
-
-def _unexplained(value: Any, dtype: str) -> ServingError:
-    return invalid(f"Cannot make a tensor of type {dtype} from {value_text(value)}")

@@ -58,6 +58,7 @@ def test_values_become_tensors_of_the_input_type(value, dtype, expected):
         ([1, [2]], "int32", "Encountered list at unexpected level: 1 expected < 1"),
         ([1.0], "bfloat16", "Conversion of JSON Value: 1.0 to type: bfloat16"),
         (["\ud800"], "string", "The surrogate pair in string is invalid."),
+        ([], "float16", "Cannot make a tensor of type float16 from []"),
     ],
 )
 def test_value_faults_are_explained(value, dtype, message):
