@@ -32,18 +32,19 @@ _JSON_TYPES = {
 def to_tensors(
     columns: Mapping[str, Any], dtypes: Mapping[str, str]
 ) -> dict[str, np.ndarray]:
-    """Converts the values of several inputs; those that do not fit are left out.
+    """Converts the values of inputs; leaves out what is missing or does not fit.
 
     Plain lists of one type are converted together: a request for one row has dozens of
     them, and each conversion costs as much as that of hundreds of numbers.
     """
     plain: dict[str, list[str]] = {}  # {dtype: names}
     tensors = {}
-    for name, column in columns.items():
+    for name, dtype in dtypes.items():
+        column = columns.get(name)
         if type(column) is list and column and type(column[0]) is not list:
-            plain.setdefault(dtypes[name], []).append(name)
+            plain.setdefault(dtype, []).append(name)
         else:
-            tensors[name] = _fit(column, dtypes[name])
+            tensors[name] = _fit(column, dtype)
     for dtype, names in plain.items():
         found = _fit(list(chain.from_iterable(columns[n] for n in names)), dtype)
         end = 0

@@ -35,44 +35,46 @@ def read_predict(
         >>> read_predict({"instances": [{"x": 1}, {"x": 2}]}, {"x": "float32"})
         ({'x': array([1., 2.], dtype=float32)}, True)
     """
-    if "instances" in document and "inputs" in document:
+    is_rows = "instances" in document
+    if is_rows and "inputs" in document:
         raise format_error(
             document,
             "Not formatted correctly expecting only one of 'inputs' or 'instances' "
             "keys to exist ",
         )
-    if "instances" in document:
-        instances = document["instances"]
-        if not isinstance(instances, list):
-            raise format_error(document, "Expecting 'instances' to be an list/array")
-        if not instances:
-            raise format_error(document, "No values in 'instances' array")
-        return _from_rows(instances, dtypes), True
-    if "inputs" in document:
-        return _from_columns(document["inputs"], dtypes), False
-    raise invalid("Missing 'inputs' or 'instances' key")
+    if is_rows:
+        instances = _instances(document, dtypes)
+        columns = _columns(instances, tuple(dtypes))
+    elif "inputs" in document:
+        columns = _inputs(document["inputs"], dtypes)
+    else:
+        raise invalid("Missing 'inputs' or 'instances' key")
+    tensors = to_tensors(columns, dtypes)
+    if tensors.keys() != dtypes.keys():
+        if is_rows:
+            tensors = _row_by_row(instances, dtypes)
+        else:
+            tensors = _one_by_one(columns, dtypes)
+    return tensors, is_rows
 
 
-def _from_rows(
-    instances: list[Any], dtypes: Mapping[str, str]
-) -> dict[str, np.ndarray]:
-    named = _is_named(instances[0])
-    if not named and len(dtypes) > 1:
+def _instances(document: Mapping[str, Any], dtypes: Mapping[str, str]) -> list[Any]:
+    instances = document["instances"]
+    if not isinstance(instances, list):
+        raise format_error(document, "Expecting 'instances' to be an list/array")
+    if not instances:
+        raise format_error(document, "No values in 'instances' array")
+    if len(dtypes) > 1 and not _is_named(instances[0]):
         raise invalid(
             "instances is a plain list, but expecting list of objects as multiple "
             "input tensors required as per tensorinfo_map"
         )
-    tensors = to_tensors(_columns(instances, named, tuple(dtypes)), dtypes)
-    if tensors.keys() != dtypes.keys():
-        return _row_by_row(instances, named, dtypes)
-    return tensors
+    return instances
 
 
-def _columns(
-    instances: list[Any], named: bool, names: tuple[str, ...]
-) -> dict[str, Any]:
+def _columns(instances: list[Any], names: tuple[str, ...]) -> dict[str, Any]:
     """The values of each input over the rows; nothing if a row is not like others."""
-    if not named:
+    if not _is_named(instances[0]):
         return {} if any(map(_is_named, instances)) else {names[0]: instances}
     if {len(row) if type(row) is dict else -1 for row in instances} != {len(names)}:
         return {}
@@ -84,36 +86,46 @@ def _columns(
     return dict(zip(names, columns, strict=True))
 
 
-def _from_columns(inputs: Any, dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
-    if not _is_named(inputs):
-        if len(dtypes) > 1:
-            raise invalid(
-                "inputs is a plain value/list, but expecting an object as multiple "
-                "input tensors required as per tensorinfo_map"
-            )
-        inputs = {next(iter(dtypes)): inputs}
-    given = {name: inputs[name] for name in dtypes if name in inputs}
-    tensors = to_tensors(given, dtypes)
-    for name, dtype in dtypes.items():
-        if name not in inputs:
-            raise invalid(f"Missing named input: {name} in 'inputs' object.")
-        if name not in tensors:
-            tensors[name] = to_tensor(inputs[name], dtype)
-    return tensors
+def _inputs(inputs: Any, dtypes: Mapping[str, str]) -> Mapping[str, Any]:
+    if _is_named(inputs):
+        return inputs
+    if len(dtypes) > 1:
+        raise invalid(
+            "inputs is a plain value/list, but expecting an object as multiple "
+            "input tensors required as per tensorinfo_map"
+        )
+    return {next(iter(dtypes)): inputs}
 
 
 def _is_named(value: Any) -> bool:
     return type(value) is dict and not is_base64(value)
 
 
+def _one_by_one(
+    columns: Mapping[str, Any], dtypes: Mapping[str, str]
+) -> dict[str, np.ndarray]:
+    """Converts each input, to find the first that is missing or does not fit.
+
+    Raises:
+        ServingError: it is at fault.
+    """
+    tensors = {}
+    for name, dtype in dtypes.items():
+        if name not in columns:
+            raise invalid(f"Missing named input: {name} in 'inputs' object.")
+        tensors[name] = to_tensor(columns[name], dtype)
+    return tensors
+
+
 def _row_by_row(
-    instances: list[Any], named: bool, dtypes: Mapping[str, str]
+    instances: list[Any], dtypes: Mapping[str, str]
 ) -> dict[str, np.ndarray]:
     """Converts each value of each row, to find the first that does not fit.
 
     Raises:
         ServingError: it is at fault.
     """
+    named = _is_named(instances[0])
     tensors: dict[str, list[np.ndarray]] = {name: [] for name in dtypes}
     for index, row in enumerate(instances):
         if named != _is_named(row):

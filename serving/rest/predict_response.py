@@ -33,10 +33,30 @@ def write_predict(outputs: Mapping[str, np.ndarray], rows: bool) -> str:
             ]
         }
     """
-    return _rows(outputs) if rows else _columns(outputs)
+    if rows:
+        _check_batch(outputs)
+    named, numbers = len(outputs) > 1, _numbers(outputs)
+    texts = {
+        name: tensor_texts(
+            output, level=1 + rows + named, keep=int(rows), one_line=rows,
+            as_bytes=output.dtype == object and name.endswith("_bytes"),
+            numbers=numbers.get(name),
+        )
+        for name, output in outputs.items()
+    }  # fmt: skip
+    if not rows:
+        whole = {name: text for name, (text,) in texts.items()}
+        value = object_text(whole.items(), 1) if named else next(iter(whole.values()))
+        return object_text([("outputs", value)])
+    if not named:
+        return object_text([("predictions", open_array(*texts.values()))])
+    keys = ((name.replace("%", "%%"), "%s") for name in texts)
+    row_form = object_text(keys, level=2)
+    items = [row_form % row for row in zip(*texts.values(), strict=True)]
+    return object_text([("predictions", array_text(items, 1, one_line=False))])
 
 
-def _rows(outputs: Mapping[str, np.ndarray]) -> str:
+def _check_batch(outputs: Mapping[str, np.ndarray]) -> None:
     batch_size = None
     for name, output in outputs.items():
         if output.ndim == 0:
@@ -49,40 +69,11 @@ def _rows(outputs: Mapping[str, np.ndarray]) -> str:
                 f"expecting: {batch_size}"
             )
         batch_size = len(output)
-    named = len(outputs) > 1
-    numbers = _numbers(outputs)
-    texts = {
-        name: tensor_texts(
-            output, level=2 + named, keep=1, as_bytes=_holds_bytes(name, output),
-            numbers=numbers.get(name),
-        )
-        for name, output in outputs.items()
-    }  # fmt: skip
-    if named:
-        keys = ((name.replace("%", "%%"), "%s") for name in texts)
-        row_form = object_text(keys, level=2)
-        rows = [row_form % row for row in zip(*texts.values(), strict=True)]
-        return object_text([("predictions", array_text(rows, 1, one_line=False))])
-    return object_text([("predictions", open_array(*texts.values()))])
 
 
 def open_array(rows: list[str]) -> str:
     """Writes rows on one line and the closing bracket on the next, as the server."""
     return "[" + ", ".join(rows) + "\n    ]" if rows else "[]"
-
-
-def _columns(outputs: Mapping[str, np.ndarray]) -> str:
-    named = len(outputs) > 1
-    numbers = _numbers(outputs)
-    texts = {
-        name: tensor_texts(
-            output, level=1 + named, one_line=False,
-            as_bytes=_holds_bytes(name, output), numbers=numbers.get(name),
-        )[0]
-        for name, output in outputs.items()
-    }  # fmt: skip
-    value = object_text(texts.items(), level=1) if named else next(iter(texts.values()))
-    return object_text([("outputs", value)])
 
 
 def _numbers(outputs: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
@@ -97,7 +88,3 @@ def _numbers(outputs: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
         name: texts[start:end]
         for name, start, end in zip(floats, starts, ends, strict=True)
     }
-
-
-def _holds_bytes(name: str, output: np.ndarray) -> bool:
-    return output.dtype == object and name.endswith("_bytes")
