@@ -15,6 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser = _parser()
         from serving.cli.serve import own_spelling
         from serving.client.retry import RequestError
+        from serving.release.releases import UnfinishedError
 
         args = parser.parse_args([own_spelling(word) for word in words])
         return args.command(args)
@@ -24,6 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail(error)
     except RequestError as error:
         return fail(error, status=args.status_if_refused)
+    except UnfinishedError as error:
+        if error.published:
+            print(error.published)
+        print(f"unfinished: {error}", file=sys.stderr)
+        return 3
     except KeyboardInterrupt:
         print("interrupted; run the same command again", file=sys.stderr)
         return 130

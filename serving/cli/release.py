@@ -10,9 +10,10 @@ import functools
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
-UNFINISHED = 3
+from serving.release import publish as copies
+from serving.release import releases
+from serving.release.servers import NotServedError, Servers
 
 
 def add_publish(parser: argparse.ArgumentParser) -> None:
@@ -59,9 +60,6 @@ def add_label(parser: argparse.ArgumentParser) -> None:
 
 def publish(args: argparse.Namespace) -> int:
     """Publishes a version; prints where."""
-    from serving.release import publish as copies
-    from serving.release import releases
-
     if not args.model_config_file:
         if args.label:
             raise ValueError("A label stands in a file; give --model-config-file too")
@@ -69,57 +67,38 @@ def publish(args: argparse.Namespace) -> int:
         _confirm(args, target)
         print(target)
         return 0
-    try:
-        target = releases.publish(
-            _release(args), args.saved_model, args.label, keep=args.keep
-        )
-    except releases.UnfinishedError as error:
-        if error.published:
-            print(error.published)
-        return _unfinished(error)
-    print(target)
+    print(
+        releases.publish(_release(args), args.saved_model, args.label, keep=args.keep)
+    )
     return 0
 
 
 def rollback(args: argparse.Namespace) -> int:
     """Goes back to an older version; prints which."""
-    from serving.release import publish as copies
-    from serving.release import releases
-
     if not args.model_config_file:
         if not args.model_base_path:
             raise ValueError("Give --model-config-file or --model-base-path")
         confirm = functools.partial(_confirm, args)
         print(copies.rollback(args.model_base_path, args.to, confirm))
         return 0
-    try:
-        version = releases.roll_back(_release(args), args.to)
-    except releases.UnfinishedError as error:
-        return _unfinished(error)
+    version = releases.roll_back(_release(args), args.to)
     print(f"{args.model_name}: version {version}")
     return 0
 
 
 def label(args: argparse.Namespace) -> int:
     """Moves labels; prints all of the model."""
-    from serving.release import releases
-
     pairs = [_read_label(text) for text in args.labels]
     wanted = dict(pairs)
     if len(wanted) < len(pairs):
         raise ValueError(f"A label is given once. Received: {' '.join(args.labels)}")
-    try:
-        found = releases.move_labels(_release(args), wanted)
-    except releases.UnfinishedError as error:
-        return _unfinished(error)
+    found = releases.move_labels(_release(args), wanted)
     print(" ".join(f"{k}={version}" for k, version in found.items()) or "no labels")
     return 0
 
 
-def _release(args: argparse.Namespace) -> Any:
-    from serving.release.releases import Release
-
-    return Release(
+def _release(args: argparse.Namespace) -> releases.Release:
+    return releases.Release(
         args.model_config_file,
         args.model_name,
         _servers(args),
@@ -132,8 +111,6 @@ def _release(args: argparse.Namespace) -> Any:
 
 def _confirm(args: argparse.Namespace, target: Path) -> None:
     """Waits until the servers of a base path serve its newest version."""
-    from serving.release.servers import NotServedError
-
     servers = _servers(args)
     if not servers.urls:
         return
@@ -148,19 +125,12 @@ def _confirm(args: argparse.Namespace, target: Path) -> None:
         ) from error
 
 
-def _servers(args: argparse.Namespace) -> Any:
-    from serving.release.servers import Servers
-
+def _servers(args: argparse.Namespace) -> Servers:
     return Servers(args.url, args.model_name, args.wait_seconds, args.after_write)
 
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def _unfinished(error: Exception) -> int:
-    print(f"unfinished: {error}", file=sys.stderr)
-    return UNFINISHED
 
 
 def _read_label(text: str) -> tuple[str, int | None]:

@@ -34,8 +34,7 @@ class GrpcChannel:
 
     Args:
         address: str. The server, such as "127.0.0.1:8500".
-        model_name: str. The model's name.
-        version: int, str or None. A version, a label, or whatever is the newest.
+        model_name, version: As of `RestChannel`.
         timeout: float. Seconds to wait for an answer, all tries together.
         retries: int. How often to try again; gRPC does so at most 4 times.
     """

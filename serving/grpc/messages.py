@@ -16,7 +16,7 @@ from tensorflow_serving.apis.input_pb2 import Input
 
 from serving.errors import Code, ServingError, invalid
 from serving.grpc.tensor_proto import from_proto
-from serving.models.examples import with_context
+from serving.models.examples import of_input
 from serving.models.inference import (
     EXAMPLES_INPUT,
     check_classification,
@@ -40,9 +40,10 @@ def acquire(
     return models.acquire(spec.name, version, spec.version_label or None)
 
 
-def answered_by(name: str, number: int, signature: str) -> model_pb2.ModelSpec:
+def answered_by(asked: model_pb2.ModelSpec, number: int) -> model_pb2.ModelSpec:
     """Makes the spec that tells which version answered."""
-    spec = model_pb2.ModelSpec(name=name, signature_name=signature or DEFAULT_SIGNATURE)
+    signature = asked.signature_name or DEFAULT_SIGNATURE
+    spec = model_pb2.ModelSpec(name=asked.name, signature_name=signature)
     spec.version.value = number
     return spec
 
@@ -118,11 +119,7 @@ def read_input(request: Input) -> list[bytes]:
     Raises:
         ServingError: there are none.
     """
-    if request.WhichOneof("kind") == "example_list_with_context":
-        shared = request.example_list_with_context
-        examples = with_context(shared.context, shared.examples)
-    else:
-        examples = [e.SerializeToString() for e in request.example_list.examples]
+    examples = of_input(request)
     if not examples:
         raise invalid("Input is empty.")
     return examples

@@ -38,7 +38,6 @@ from serving.grpc.messages import (
 )
 from serving.grpc.tensor_proto import to_proto
 from serving.models.manager import ServedModels
-from serving.models.servable import DEFAULT_SIGNATURE
 
 _log = logging.getLogger("serving")
 
@@ -132,20 +131,13 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     @_rpc
     def Predict(self, request: predict_pb2.PredictRequest) -> Message:  # noqa: N802
         """Runs a signature on named tensors."""
-        name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-        with acquire(self._models, request.model_spec) as (number, servable):
-            signature = servable.signature(name)
-            if signature is None:
-                raise ServingError(
-                    Code.FAILED_PRECONDITION,
-                    f'Serving signature key "{name}" not found.',
-                )
+        spec = request.model_spec
+        with acquire(self._models, spec) as (number, servable):
+            signature = servable.known_signature(spec.signature_name)
             wanted = wanted_outputs(signature, request.output_filter)
             inputs = read_inputs(signature, request.inputs, self._max_values)
             outputs = servable.run(signature, inputs)
-        response = predict_pb2.PredictResponse(
-            model_spec=answered_by(request.model_spec.name, number, name)
-        )
+        response = predict_pb2.PredictResponse(model_spec=answered_by(spec, number))
         for output in wanted:
             response.outputs[output].CopyFrom(to_proto(outputs[output]))
         return response
@@ -155,25 +147,21 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self, request: classification_pb2.ClassificationRequest
     ) -> Message:
         """Gives labels and scores of tf.Examples."""
-        with acquire(self._models, request.model_spec) as (number, servable):
-            result = classification(servable, request.model_spec, request.input)
+        spec = request.model_spec
+        with acquire(self._models, spec) as (number, servable):
+            result = classification(servable, spec, request.input)
         return classification_pb2.ClassificationResponse(
-            model_spec=answered_by(
-                request.model_spec.name, number, request.model_spec.signature_name
-            ),
-            result=result,
+            model_spec=answered_by(spec, number), result=result
         )
 
     @_rpc
     def Regress(self, request: regression_pb2.RegressionRequest) -> Message:  # noqa: N802
         """Gives a value for each tf.Example."""
-        with acquire(self._models, request.model_spec) as (number, servable):
-            result = regression(servable, request.model_spec, request.input)
+        spec = request.model_spec
+        with acquire(self._models, spec) as (number, servable):
+            result = regression(servable, spec, request.input)
         return regression_pb2.RegressionResponse(
-            model_spec=answered_by(
-                request.model_spec.name, number, request.model_spec.signature_name
-            ),
-            result=result,
+            model_spec=answered_by(spec, number), result=result
         )
 
     @_rpc
@@ -181,15 +169,12 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self, request: inference_pb2.MultiInferenceRequest
     ) -> Message:
         """Runs classifications and regressions of one model on the same tf.Examples."""
-        first = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
         response = inference_pb2.MultiInferenceResponse()
-        with acquire(self._models, first) as (number, servable):
+        with acquire(self._models, _spec(request)) as (number, servable):
             check_tasks(servable, request.tasks)
             for task in request.tasks:
                 spec = task.model_spec
-                result = response.results.add(
-                    model_spec=answered_by(spec.name, number, spec.signature_name)
-                )
+                result = response.results.add(model_spec=answered_by(spec, number))
                 if task.method_name == CLASSIFY:
                     found = classification(servable, spec, request.input)
                     result.classification_result.CopyFrom(found)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
+from tensorflow_serving.apis.input_pb2 import Input
 
 
 def with_context(
@@ -18,6 +19,14 @@ def with_context(
             whole.features.feature[name].CopyFrom(feature)
         merged.append(whole.SerializeToString())
     return merged
+
+
+def of_input(given: Input) -> list[bytes]:
+    """Gives the serialized examples of a classify or regress request's message."""
+    if given.WhichOneof("kind") == "example_list_with_context":
+        shared = given.example_list_with_context
+        return with_context(shared.context, shared.examples)
+    return [example.SerializeToString() for example in given.example_list.examples]
 
 
 def serialized(raw: Mapping[str, np.ndarray]) -> Iterator[bytes]:

@@ -100,6 +100,20 @@ class Servable:
         """Gives a signature that can be run, or None; "" is `serving_default`."""
         return self._signatures.get(name or DEFAULT_SIGNATURE)
 
+    def known_signature(self, name: str) -> Signature:
+        """Gives a signature that can be run; "" is `serving_default`.
+
+        Raises:
+            ServingError: there is no such signature, in the words of TF Serving's gRPC.
+        """
+        signature = self.signature(name)
+        if signature is None:
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                f'Serving signature key "{name or DEFAULT_SIGNATURE}" not found.',
+            )
+        return signature
+
     def _signature(self, name: str, definition: SignatureDef) -> Signature:
         inputs, outputs = sorted(definition.inputs), sorted(definition.outputs)
         fetches = [definition.outputs[name].name for name in outputs]

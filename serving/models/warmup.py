@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-from tensorflow_serving.apis.input_pb2 import Input
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from serving.errors import Code, ServingError, invalid
-from serving.models.examples import with_context
+from serving.models.examples import of_input
 from serving.models.inference import classify, regress
 from serving.models.servable import DEFAULT_SIGNATURE, Servable
 
@@ -134,32 +133,19 @@ def _replay(servable: Servable, log: PredictionLog) -> None:
     kind = log.WhichOneof("log_type")
     if kind == "predict_log":
         request = log.predict_log.request
-        name = request.model_spec.signature_name
-        signature = servable.signature(name)
-        if signature is None:
-            raise ServingError(
-                Code.FAILED_PRECONDITION,
-                f'Serving signature key "{name or DEFAULT_SIGNATURE}" not found.',
-            )
+        signature = servable.known_signature(request.model_spec.signature_name)
         inputs = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
         servable.run(signature, inputs)
     elif kind in ("classify_log", "regress_log"):
         request = getattr(log, kind).request
         run = classify if kind == "classify_log" else regress
-        run(servable, request.model_spec.signature_name, _examples(request.input))
+        run(servable, request.model_spec.signature_name, of_input(request.input))
     elif kind == "multi_inference_log":
         request = log.multi_inference_log.request
         for task in request.tasks:
             run = classify if task.method_name.endswith("/classify") else regress
-            run(servable, task.model_spec.signature_name, _examples(request.input))
+            run(servable, task.model_spec.signature_name, of_input(request.input))
     else:
         raise ServingError(
             Code.UNIMPLEMENTED, f"Unsupported log type for warm-up: {kind}"
         )
-
-
-def _examples(request: Input) -> list[bytes]:
-    if request.WhichOneof("kind") == "example_list_with_context":
-        shared = request.example_list_with_context
-        return with_context(shared.context, shared.examples)
-    return [example.SerializeToString() for example in request.example_list.examples]
