@@ -70,7 +70,7 @@ def _add(feature: tf.train.Feature, name: str, value: Any) -> None:
         kind, value = "bytes_list", encode_text(value)
     elif isinstance(value, dict):
         kind, value = "bytes_list", decode_base64(value)
-    elif isinstance(value, float) or not -(2**63) <= value < 2**64:
+    elif isinstance(value, float):
         kind = "float_list"
     else:
         kind, value = "int64_list", int(value)  # true is 1

@@ -27,6 +27,11 @@ def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found if len(found) == len(pairs) else dict(reversed(pairs))
 
 
+def _integer(text: str) -> int | float:
+    number = int(text)
+    return number if -(2**63) <= number < 2**64 else float(text)
+
+
 class _Decoder(rapidjson.Decoder):
     def start_object(self) -> list[tuple[str, Any]]:
         return []
@@ -38,7 +43,7 @@ class _Decoder(rapidjson.Decoder):
 # Native numbers are TF Serving's own: doubles where they have a point or are beyond 64
 # bits, which may differ from the nearest one in the last of 17 digits.
 _decode = _Decoder(number_mode=rapidjson.NM_NAN | rapidjson.NM_NATIVE)
-_any_bytes = json.JSONDecoder(object_pairs_hook=_first_of_each)
+_any_bytes = json.JSONDecoder(object_pairs_hook=_first_of_each, parse_int=_integer)
 
 
 def parse(body: bytes) -> Any:

@@ -100,12 +100,7 @@ def _convert(flat: list[Any], dtype: str) -> np.ndarray | None:
     if dtype in ("float32", "float64"):
         if types - {int, float}:
             return None
-        try:
-            wide = np.array(flat, np.float64)
-        except OverflowError as error:
-            raise invalid(
-                "JSON Parse error: Number too big to be stored in double."
-            ) from error
+        wide = np.array(flat, np.float64)
         with np.errstate(over="ignore", under="ignore"):
             array = wide.astype(dtype)  # beyond float32 is infinite, as upstream
         # Upstream's threads flush values too small for full precision to zero.

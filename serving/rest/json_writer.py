@@ -88,8 +88,6 @@ def value_text(value: Any, level: int = 0) -> str:
         >>> value_text(0.123456789), value_text([0.123456789, 1e20, 1e-7])
         ('0.123456791', '[0.123456789, 100000000000000000000.0, 1e-7]')
     """
-    if type(value) is int:
-        value = _number(value)
     if isinstance(value, float):
         fits = abs(value) <= float(np.finfo(np.float32).max)
         return decimals(np.array([value], np.float32 if fits else np.float64))[0]
@@ -109,20 +107,7 @@ def _value_text(value: Any, level: int) -> str:
         return quote(value)
     if isinstance(value, float):
         return _shortest(value)
-    if type(value) is int and isinstance(number := _number(value), float):
-        return _shortest(number)
     return json.dumps(value)
-
-
-def _number(value: int) -> int | float:
-    """Gives what TF Serving's parser makes of an integer: a double beyond 64 bits."""
-    if -(2**63) <= value < 2**64:
-        return value
-    try:
-        return float(value)
-    except OverflowError as error:
-        message = "JSON Parse error: Number too big to be stored in double."
-        raise invalid(message) from error
 
 
 def _shortest(value: float) -> str:

@@ -114,14 +114,21 @@ def test_float64_survives_the_text(value):
     assert json.loads(decimals(np.array([value]))[0]) == value
 
 
-def test_integers_beyond_64_bits_are_quoted_as_the_doubles_they_become():
-    assert value_text(2**64 - 1) == "18446744073709551615"
-    assert value_text(10**20) == "1e+20"
-    assert value_text([2**64, -(2**63) - 1]) == (
+@pytest.mark.parametrize("before, after", [(b"", b""), (_MARK, b""), (b"", b"\xff")])
+def test_integers_beyond_64_bits_become_doubles(before, after):
+    def quoted(text):
+        return value_text(parse(before + text + after))
+
+    assert quoted(b"%d" % (2**64 - 1)) == "18446744073709551615"
+    assert quoted(b"%d" % 10**20) == "1e+20"
+    assert quoted(b"[%d, %d]" % (2**64, -(2**63) - 1)) == (
         "[18446744073709552000.0, -9223372036854776000.0]"
     )
+
+
+def test_integers_beyond_any_double_are_refused():
     with pytest.raises(ServingError, match="Number too big"):
-        value_text(10**400)
+        parse(b"%d" % 10**400)
 
 
 def test_numbers_that_look_large_and_are_not_are_read():
