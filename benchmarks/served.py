@@ -47,7 +47,8 @@ def build(path: Path) -> None:
     archive.add_endpoint("serving_default", predict)
     archive.add_endpoint("rank", rank)
     archive.write_out(str(path), verbose=False)
-    write_warmup(path, [{name: np.ones(2, np.int64) for name in NAMES}])
+    row = {name: np.ones(2, np.int64) for name in NAMES}
+    write_warmup(path, {"serving_default": [row]})
 
 
 @contextlib.contextmanager

@@ -80,7 +80,7 @@ def build_table(path: Path, mebibytes: float) -> None:
         return {"sum": tf.reduce_sum(tf.gather(module.table, row), 1)}
 
     tf.saved_model.save(module, str(path), signatures=look_up)
-    write_warmup(path, [{"row": np.zeros(1, np.int64)}])
+    write_warmup(path, {"serving_default": [{"row": np.zeros(1, np.int64)}]})
 
 
 def table(folder: Path, gibibytes: float) -> bool:
@@ -138,7 +138,7 @@ def break_copies(saved_model: Path) -> Iterator[Path]:
     no_warm_up, cut = (saved_model.with_name(name) for name in ("no_warm_up", "cut"))
     for copy in (no_warm_up, cut):
         shutil.copytree(saved_model, copy)
-    write_warmup(no_warm_up, [{"no such input": [1]}])
+    write_warmup(no_warm_up, {"serving_default": [{"no such input": [1]}]})
     graph = (saved_model / "saved_model.pb").read_bytes()
     (cut / "saved_model.pb").write_bytes(graph[: len(graph) // 2])
     return itertools.cycle([no_warm_up, cut])

@@ -75,9 +75,12 @@ def invalid(message: str) -> ServingError:
     return ServingError(Code.INVALID_ARGUMENT, message)
 
 
-def servable_not_found(request: str) -> ServingError:
-    """Makes the error for a model or version that is not being served."""
-    return ServingError(Code.NOT_FOUND, f"Servable not found for request: {request}")
+def not_served(name: str, version: int | None, label: str | None) -> ServingError:
+    """Makes the error for a model, version or label that is not being served."""
+    if label is not None:
+        return invalid(f"Unrecognized servable version label: {label}")
+    which = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+    return ServingError(Code.NOT_FOUND, f"Servable not found for request: {which}")
 
 
 def shape_text(shape: Sequence[int]) -> str:

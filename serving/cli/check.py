@@ -13,6 +13,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from serving.cli.release import add_config_file
 from serving.config.server import METRICS_PATH
 from serving.release import labels
 from serving.release.servers import NotServedError, Servers
@@ -23,10 +24,7 @@ _ANSWER_SECONDS = 3.0  # Prometheus waits for 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
-    parser.add_argument("--model-config-file", type=Path, required=True)
-    parser.add_argument(
-        "--model-name", default="model", help="name in that file (default: model)"
-    )
+    add_config_file(parser, required=True)
     parser.add_argument(
         "--url", action="append", required=True,
         help="a server that reads the file; to be given for each of them",

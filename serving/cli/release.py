@@ -23,7 +23,7 @@ def add_publish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep", type=int, default=3, help="versions to keep (default: 3)"
     )
-    _add_config_file(parser, required=False)
+    add_config_file(parser, required=False)
     parser.add_argument(
         "--label", action="append", default=[], help="label for the version, such as "
         "canary; may be repeated",
@@ -38,7 +38,7 @@ def add_rollback(parser: argparse.ArgumentParser) -> None:
         help="where the versions are, as seen from here; without a config file, the "
         "older one is published anew",
     )  # fmt: skip
-    _add_config_file(parser, required=False)
+    add_config_file(parser, required=False)
     parser.add_argument(
         "--to", type=int, metavar="VERSION", help="default: the version before"
     )
@@ -51,7 +51,7 @@ def add_label(parser: argparse.ArgumentParser) -> None:
         "labels", nargs="+", metavar="LABEL=VERSION",
         help="such as stable=4; LABEL= takes the label away",
     )  # fmt: skip
-    _add_config_file(parser, required=True)
+    add_config_file(parser, required=True)
     parser.add_argument(
         "--model-base-path", type=Path, help="where the versions are, as seen from here"
     )
@@ -144,10 +144,11 @@ def _read_label(text: str) -> tuple[str, int | None]:
     return name, int(version) if version else None
 
 
-def _add_config_file(parser: argparse.ArgumentParser, required: bool) -> None:
+def add_config_file(parser: argparse.ArgumentParser, required: bool) -> None:
+    """Adds the flags that name a model config file and a model in it."""
     parser.add_argument(
         "--model-config-file", type=Path, required=required,
-        help="TF Serving's model_config_list file, to be changed",
+        help="TF Serving's model_config_list file",
     )  # fmt: skip
     parser.add_argument(
         "--model-name", default="model", help="name in that file (default: model)"

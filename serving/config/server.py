@@ -97,11 +97,10 @@ def read_config_file(path: Path) -> list[ModelConfig]:
     """
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
+    message = parse_text_file(path, ModelServerConfig())
     try:
-        models = model_configs(parse_text_file(path, ModelServerConfig()))
+        models = model_configs(message)
     except ValueError as error:
-        if str(path) in str(error):
-            raise
         raise ValueError(f"{path}: {error}") from error
     if not models:
         raise ValueError(f"{path} names no model: model_config_list is empty")

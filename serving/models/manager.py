@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from serving.config.server import ModelConfig, read_config_file
-from serving.errors import Code, ServingError, invalid, servable_not_found
+from serving.errors import Code, ServingError, invalid, not_served
 from serving.models.model import Model, return_memory
 from serving.models.servable import Servable
 from serving.models.version_folders import on_disk
@@ -86,13 +86,9 @@ class ServedModels(Mapping[str, Model]):
             ServingError: there is no such model, version or label.
         """
         model = self._models.get(name)
-        if model is not None:
-            return model.acquire(version, label)
-        if label is not None:
-            raise invalid(f"Unrecognized servable version label: {label}")
-        if version is None:
-            raise servable_not_found(f"Latest({name})")
-        raise servable_not_found(f"Specific({name}, {version})")
+        if model is None:
+            raise not_served(name, version, label)
+        return model.acquire(version, label)
 
     def states(
         self, name: str, version: int | None = None

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from serving import metrics
 from serving.config.server import ModelConfig
-from serving.errors import Code, ServingError, invalid, servable_not_found
+from serving.errors import Code, ServingError, not_served
 from serving.models.batching import Batcher
 from serving.models.servable import Servable
 from serving.models.version_folders import on_disk as versions_on_disk
@@ -116,19 +116,14 @@ class Model:
         if label is not None:
             version = self.config.labels.get(label)
             if version is None:
-                raise invalid(f"Unrecognized servable version label: {label}")
+                raise not_served(self.config.name, None, label)
         with self._changed:
             if version is None:
                 number = max(self.available(), default=None)
             else:
                 number = version if version in self.available() else None
             if number is None:
-                name = self.config.name
-                raise servable_not_found(
-                    f"Latest({name})"
-                    if version is None
-                    else f"Specific({name}, {version})"
-                )
+                raise not_served(self.config.name, version, None)
             held = self._versions[number]
             held.in_flight += 1
         try:

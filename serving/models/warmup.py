@@ -16,9 +16,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from serving.errors import Code, ServingError, invalid
 from serving.models.examples import of_input
 from serving.models.inference import classify, regress
-from serving.models.servable import DEFAULT_SIGNATURE, Servable
-
-_Requests = Iterable[Mapping[str, np.ndarray]]
+from serving.models.servable import Servable
 
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 _MAX_RECORDS = 1000
@@ -26,8 +24,7 @@ _MAX_RECORDS = 1000
 
 def write_warmup(
     saved_model_dir: str | Path,
-    requests: _Requests | Mapping[str, _Requests],
-    signature_name: str = DEFAULT_SIGNATURE,
+    requests: Mapping[str, Iterable[Mapping[str, np.ndarray]]],
 ) -> Path:
     """Writes the warm-up requests of a SavedModel, in place of those that it has.
 
@@ -36,10 +33,8 @@ def write_warmup(
 
     Args:
         saved_model_dir: path. The directory of saved_model.pb.
-        requests: iterable of dict, with one array for each input of the signature; or
-            dict of such iterables by signature.
-        signature_name: str. The signature that the requests are for, if they do not
-            tell.
+        requests: dict. The requests for each signature, each with one array for each
+            of its inputs.
 
     Returns:
         Path, the file written.
@@ -47,8 +42,6 @@ def write_warmup(
     Raises:
         ValueError: there are no requests, or more than the server replays.
     """
-    if not isinstance(requests, Mapping):
-        requests = {signature_name: requests}
     methods = _methods(Path(saved_model_dir))
     logs = [
         _log(name, methods.get(name, ""), inputs).SerializeToString()

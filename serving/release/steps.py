@@ -77,12 +77,8 @@ class Release:
 
     def command(self, *words: str, with_base: bool = False) -> str:
         """Spells the command that goes on from here."""
-        flags = [
-            "--model-config-file",
-            str(self.config_file),
-            "--model-name",
-            self.name,
-        ]
+        flags = ["--model-config-file", str(self.config_file)]
+        flags += ["--model-name", self.name]
         if with_base and self.base_path:
             flags += ["--model-base-path", str(self.base_path)]
         return shlex.join(["python", "-m", "serving", *words, *flags])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serving import metrics
-from serving.config.server import METRICS_PATH, Limits
+from serving.config.server import Limits
 from serving.errors import Code
 from serving.models.manager import ServedModels
 from serving.rest.request_body import (
@@ -74,10 +74,10 @@ def make_app(
     executor: Executor,
     limits: Limits,
     *,
-    metrics_path: str = METRICS_PATH,
-    metrics_page: Callable[[], str] = metrics.page,
-    cors: bool = False,
-    stopping: Callable[[], bool] = lambda: False,
+    metrics_path: str,
+    metrics_page: Callable[[], str],
+    cors: bool,
+    stopping: Callable[[], bool],
 ) -> App:
     """Makes the ASGI application of a server.
 
@@ -88,11 +88,9 @@ def make_app(
         models: ServedModels. What is served.
         executor: Executor. Runs the requests, so that the probes never wait.
         limits: Limits. On body size, requests at work, and time.
-        metrics_path: str. Where Prometheus reads; "" is nowhere. Defaults to TF
-            Serving's path.
-        metrics_page: function. Gives what is read there. Defaults to what this
-            process has counted.
-        cors: bool. Whether answers allow scripts of other origins. Defaults to no.
+        metrics_path: str. Where Prometheus reads; "" is nowhere.
+        metrics_page: function. Gives what is read there.
+        cors: bool. Whether answers allow scripts of other origins.
         stopping: function. Whether the server drains: then it is not ready.
 
     Returns:

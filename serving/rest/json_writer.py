@@ -78,7 +78,7 @@ def _format(numbers: list[float], digits: int) -> list[str]:
     return (f"%.{digits}g " * len(numbers) % tuple(numbers)).split()
 
 
-def value_text(value: Any, level: int = 0) -> str:
+def value_text(value: Any) -> str:
     """Writes a parsed JSON value, arrays on one line; errors quote it so.
 
     A number that is the whole value is written as an output would be, in float32 if it
@@ -92,7 +92,7 @@ def value_text(value: Any, level: int = 0) -> str:
         fits = abs(value) <= float(np.finfo(np.float32).max)
         return decimals(np.array([value], np.float32 if fits else np.float64))[0]
     try:
-        return _value_text(value, level)
+        return _value_text(value, 0)
     except RecursionError:
         return "(nested too deeply to show)"
 

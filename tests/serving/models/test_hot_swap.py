@@ -94,14 +94,14 @@ def test_a_base_path_out_of_reach_changes_nothing(model, base):
         ),
         (lambda path: shutil.rmtree(path / "variables"), "needs its variables/"),
         (
-            lambda path: write_warmup(path, [{"wrong": np.zeros(1)}], "add"),
+            lambda path: write_warmup(path, {"add": [{"wrong": np.zeros(1)}]}),
             "Warm-up request 0 failed: The inputs must be ['x']",
         ),
         (
-            lambda path: write_warmup(path, [{"x": -_ONE["x"] - 1}], "positive"),
+            lambda path: write_warmup(path, {"positive": [{"x": -_ONE["x"] - 1}]}),
             "x must be positive",
         ),
-        (lambda path: write_warmup(path, [_ONE], "no"), '"no" not found'),
+        (lambda path: write_warmup(path, {"no": [_ONE]}), '"no" not found'),
         (
             lambda path: (
                 (path / WARMUP_FILE.parent).mkdir(),
@@ -150,7 +150,7 @@ def test_warm_up_of_every_kind_is_replayed(saved_models, tmp_path, caplog):
         inference.model_spec.signature_name = kind
         logs.append(task)
     path = shutil.copytree(saved_models / "one", tmp_path / "toy" / "1")
-    write_warmup(path, [_ONE], "add")
+    write_warmup(path, {"add": [_ONE]})
     with tf.io.TFRecordWriter(str(path / WARMUP_FILE)) as writer:
         for log in logs:
             writer.write(log.SerializeToString())
@@ -163,7 +163,7 @@ def test_warm_up_of_every_kind_is_replayed(saved_models, tmp_path, caplog):
 
 def test_write_warmup_refuses_an_empty_list(tmp_path):
     with pytest.raises(ValueError, match="1 to 1000 requests. Received: 0"):
-        write_warmup(tmp_path, [])
+        write_warmup(tmp_path, {})
 
 
 def test_a_model_that_lives_by_its_python_objects_fails_as_in_a_server(tmp_path):
@@ -190,7 +190,8 @@ def test_a_model_that_lives_by_its_python_objects_fails_as_in_a_server(tmp_path)
         servable.run(servable.signature(""), inputs)
     assert "Could not find variable" in caught.value.message
     model.close()
-    write_warmup(path, [inputs])  # the remedy: it never becomes available
+    # The remedy: it never becomes available.
+    write_warmup(path, {"serving_default": [inputs]})
     with pytest.raises(StartError, match="Could not find variable"):
         serving.start(tmp_path / "toy", "toy")
 
@@ -237,7 +238,7 @@ def test_an_unloaded_version_is_freed(model, base, saved_models):
 
 def test_a_version_that_failed_to_warm_up_is_freed(model, base, saved_models):
     broken = shutil.copytree(saved_models / "two", base / "2")
-    write_warmup(broken, [{"wrong": np.zeros(1)}], "add")
+    write_warmup(broken, {"add": [{"wrong": np.zeros(1)}]})
     gc.collect()
     before = sum(isinstance(found, tf.Graph) for found in gc.get_objects())
     model.poll()
