@@ -10,7 +10,7 @@ from serving.config.server import ModelConfig, read_config_file
 from serving.errors import Code, ServingError, invalid, not_served
 from serving.models.model import Model, return_memory
 from serving.models.servable import Servable
-from serving.models.version_folders import on_disk
+from serving.models.version_folders import versions
 
 _log = logging.getLogger("serving")
 
@@ -249,7 +249,7 @@ def check_base_paths(configs: Sequence[ModelConfig]) -> None:
                 f"{path} is a SavedModel itself; the base path is the directory above "
                 "it, whose children are named by version: 1, 2 ..."
             )
-        if not on_disk(path):
+        if not versions(path):
             raise StartError(
                 "The model base path holds no version, a directory named 1, 2 ...: "
                 f"{path}"

@@ -21,7 +21,7 @@ from serving.config.server import ModelConfig
 from serving.errors import Code, ServingError, not_served
 from serving.models.batching import Batcher
 from serving.models.servable import Servable
-from serving.models.version_folders import on_disk as versions_on_disk
+from serving.models.version_folders import all_folders
 from serving.models.warmup import replay_warmup
 
 _log = logging.getLogger("serving")
@@ -67,7 +67,7 @@ class Model:
     def poll(self) -> None:
         """Brings memory in line with the base path, once."""
         try:
-            on_disk = versions_on_disk(self.config.base_path)
+            on_disk = dict(all_folders(self.config.base_path))
         except OSError as error:  # what is loaded serves on until the path is back
             if str(error) != self._poll_error:
                 _log.warning("%s: cannot list versions: %s", self.config.name, error)

@@ -8,7 +8,11 @@ from pathlib import Path
 
 
 def all_folders(base_path: Path) -> list[tuple[int, Path]]:
-    """Lists number and folder by number and name; other names are ignored."""
+    """Lists number and folder by number and name; other names are ignored.
+
+    Raises:
+        OSError: the base path cannot be listed.
+    """
     return sorted(
         (int(path.name), path)
         for path in base_path.iterdir()
@@ -16,10 +20,7 @@ def all_folders(base_path: Path) -> list[tuple[int, Path]]:
     )
 
 
-def on_disk(base_path: Path) -> dict[int, Path]:
-    """Gives the folder of each version, the lowest first.
-
-    Raises:
-        OSError: the base path cannot be listed.
-    """
-    return dict(all_folders(base_path))
+def versions(base_path: str | Path) -> dict[int, Path]:
+    """The folder of each version, the lowest first; none where the base is missing."""
+    base = Path(base_path)
+    return dict(all_folders(base)) if base.is_dir() else {}

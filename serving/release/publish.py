@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from serving.models.version_folders import all_folders, on_disk
+from serving.models.version_folders import all_folders, versions
 from serving.release import rollbacks
 from serving.release.files import alone, flush
 
@@ -184,12 +184,6 @@ def same_model(one: Path, other: Path, ignored: Collection[str] = ()) -> bool:
         filecmp.cmp(path, found[1][name], shallow=False)
         for name, path in found[0].items()
     )
-
-
-def versions(base_path: str | Path) -> dict[int, Path]:
-    """The folder of each version, the lowest first; none where the base is missing."""
-    base = Path(base_path)
-    return on_disk(base) if base.is_dir() else {}
 
 
 def check(saved_model_dir: str | Path, keep: int, version: int | None = None) -> None:

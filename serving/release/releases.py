@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.config.server import ModelConfig
+from serving.models.version_folders import versions
 from serving.release import labels as file_labels
 from serving.release import publish as copies
 from serving.release import rollbacks
@@ -71,7 +72,7 @@ def publish(
         )
     if now and not isinstance(now.versions, tuple) and (first or now.labels):
         start = pin(release, start, first)
-    known = {*copies.versions(base)}
+    known = {*versions(base)}
     # Old versions leave last: until the file is changed, a server may want them.
     target = copies.publish(
         saved_model_dir, base, keep=len(known) + keep, extra=extra, reuse=True
@@ -120,15 +121,15 @@ def move_labels(release: Release, wanted: Mapping[str, int | None]) -> dict[str,
     given = {label: n for label, n in wanted.items() if n is not None}
     first = _first_labels(release, start, given)
     labels = {k: n for k, n in {**first, **wanted}.items() if n is not None}
-    versions = {*labels.values()}
+    listed = {*labels.values()}
     highest = max(start.served, default=-1)
-    if highest > max(versions, default=-1):
-        versions.add(highest)
+    if highest > max(listed, default=-1):
+        listed.add(highest)
     pairs = [f"{k}={'' if n is None else n}" for k, n in wanted.items()]
     then = release.command("label", *pairs)
-    carry_out(release, start, Goal(versions, labels, first, then))
+    carry_out(release, start, Goal(listed, labels, first, then))
     for base in _bases(release, start.now):
-        folders = copies.versions(base)
+        folders = versions(base)
         for number in {*given.values()} & folders.keys():
             rollbacks.unmark(base, folders[number])
     return dict(sorted(labels.items()))
@@ -212,7 +213,7 @@ def _rolled_back(labels: Mapping[str, int], to: int) -> dict[str, int]:
 def _version_before(release: Release, start: Start, to: int | None) -> int:
     now = start.now
     base = release.base_path or now.base_path
-    listed, folders = start.served, copies.versions(base)
+    listed, folders = start.served, versions(base)
     if to is None:
         stable = now.labels.get(STABLE, max(listed, default=0))
         if listed and stable < max(listed) and stable in listed:
@@ -238,7 +239,7 @@ def _older(release: Release, now: ModelConfig, version: int) -> int | None:
     """The version below one that a rollback would choose."""
     base = release.base_path or now.base_path
     listed = now.versions if isinstance(now.versions, tuple) else ()
-    folders = copies.versions(base)
+    folders = versions(base)
     older = {n for n in listed if n < version and n not in folders}
     older.add(copies.older_model(base, version))
     return max(older - {None}, default=None)
@@ -248,11 +249,10 @@ def _is_on_the_way(now: ModelConfig, begun: Mapping[str, Any]) -> bool:
     """Whether the file is as a rollback that was begun has left it."""
     before, to = begun["before"], begun["to"]
     labels = _rolled_back(without_marker(before["labels"]), to)
-    versions = before["versions"]
     if not isinstance(now.versions, tuple):
-        return now.versions == versions and now.labels == before["labels"]
+        return now.versions == before["versions"] and now.labels == before["labels"]
     return now.labels in (before["labels"], labels) and (
-        [*now.versions] == versions or to in now.versions
+        [*now.versions] == before["versions"] or to in now.versions
     )
 
 

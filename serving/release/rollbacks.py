@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from serving.models.version_folders import on_disk
+from serving.models.version_folders import versions
 from serving.release.files import replace
 
 _FILE = ".rolled-back"
@@ -43,10 +43,9 @@ def mark(base_path: str | Path, to: int) -> None:
             there, as where a config file names it as the server sees it.
         to: int. The version that is gone back to; its own model is noted no more.
     """
-    base = Path(base_path)
-    if not base.is_dir():
+    base, folders = Path(base_path), versions(base_path)
+    if not folders:
         return
-    folders = on_disk(base)
     left = {identity(path) for number, path in folders.items() if number > to}
     back = {identity(folders[to])} if to in folders else set()
     _write(base, (_read(base) | left) - back)

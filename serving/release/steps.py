@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from serving.config.server import ModelConfig
+from serving.models.version_folders import versions
 from serving.release import labels as file_labels
-from serving.release.publish import versions
 from serving.release.servers import NotServedError, Served, Servers
 
 DRAIN_SECONDS = 10.0
