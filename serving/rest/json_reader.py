@@ -8,6 +8,7 @@ takes what orjson refuses or reads otherwise, and names the fault and its offset
 
 import json
 import re
+import sys
 from typing import Any
 
 import orjson
@@ -17,8 +18,8 @@ from serving.errors import invalid
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _FAULT = re.compile(r"Parse error at offset (\d+): (.*)")
-_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
-_DEEPEST = 500  # above what any tensor has, and below what RapidJSON takes here
+# One without an end goes to the end, or it would be looked for from each quote in it.
+_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 _ASCII = bytes(range(128)).ljust(256, b"?")
 
 
@@ -114,17 +115,18 @@ def _parse_any_bytes(body: bytes) -> Any:
 
 def _shallow(body: bytes) -> bytes:
     """Puts 0, and blanks, so that offsets stay, where nesting is too deep to parse."""
+    deepest = sys.getrecursionlimit() // 2  # up to which RapidJSON goes here
     parts, level, end = [], 0, 0
     for token in _STRING_OR_BRACKET.finditer(body):
         if token[0] in (b"[", b"{"):
             level += 1
-            if level == _DEEPEST:
+            if level == deepest:
                 parts.append(body[end : token.start()])
                 end = token.start()
         elif token[0] in (b"]", b"}"):
-            if level == _DEEPEST:
+            if level == deepest:
                 parts.append(b"0".ljust(token.end() - end))
                 end = token.end()
             level -= 1
     rest = body[end:]
-    return b"".join([*parts, b"0".ljust(len(rest)) if level >= _DEEPEST else rest])
+    return b"".join([*parts, b"0".ljust(len(rest)) if level >= deepest else rest])

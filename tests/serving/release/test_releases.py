@@ -516,7 +516,9 @@ def test_a_rollback_that_failed_is_none(shop, capsys):
     _break(shop, 2)
     shop.start((3,), stable=3)
     assert shop.run("rollback") == 2
-    assert "The version before it: rollback --to 1" in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert "version 3; stable=3 as before; nothing has changed" in errors
+    assert "The version before it: rollback --to 1" in errors
     assert shop.listed() == ((3,), {"stable": 3})
     assert not shop.note.exists() and not (shop.base / ".rolled-back").exists()
     assert shop.run("rollback", "--to", "1") == 0

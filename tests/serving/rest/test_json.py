@@ -90,6 +90,11 @@ def test_what_strict_parsers_refuse_is_read():
         (b'["\xff\xc3\xa9" 1]', "Missing a comma or ']' after an array element.", 7),
         (_MARK + b"[1 2]", "Missing a comma or ']' after an array element.", 6),
         (b"[" + b"[" * 2000 + b"]" * 2000 + b", nan]", "Invalid value.", 4004),
+        (
+            b"[" * 2000 + b'"' + b'\\"' * 10**5,
+            "Missing a comma or ']' after an array element.",
+            202001,
+        ),
         (b"[" * 2000, "Missing a comma or ']' after an array element.", 2000),
     ],
 )
