@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints what differs; status 1 if something is above a limit."""
     above = []
-    for title, table in list(_tables(args)):
+    for title, table in list(_tables(args)):  # all of them, or none is printed
         print(_text(title, table))
         for option, (figure, _) in _LIMITS.items():
             limit = getattr(args, option)
