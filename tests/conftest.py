@@ -1,20 +1,69 @@
-"""What tests share: seeds, and a small model in two versions with its server."""
+"""What tests share: seeds, a clock, configs, a small model and its server."""
 
+import asyncio
+import random
 import shutil
+import threading
 
 import keras
 import pytest
 import tensorflow as tf
+from hypothesis import HealthCheck, settings
+from loop_clock import LoopClock
+from tensorflow.python.eager import context
 
 import serving
+from pipeline.config import Config
+from serving.models.servable import Servable
 
 _SPEC = tf.TensorSpec
+
+settings.register_profile(
+    "any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any speed")
 
 
 @pytest.fixture(autouse=True)
 def seeded():
-    """Same weights in every run: a unit that happens to be dead fails no test."""
-    keras.utils.set_random_seed(7)
+    """Same weights in every run: a unit that happens to be dead fails no test.
+
+    TensorFlow's own `set_seed` throws away every function that it has optimized, which
+    then costs each test half a second; so its generator alone begins anew.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.random, "set_seed", lambda seed: None)
+        keras.utils.set_random_seed(7)
+    context.context()._seed, context.context()._rng = 7, random.Random(7)
+
+
+def raw_config(data=(), features=("user",), tasks=("click",), **sections):
+    """A config as YAML has it, with what must be there and what is given.
+
+    Args:
+        data: dict. Entries of `data` to add or to replace.
+        features: sequence of dict or str. A str is the name of a categorical one.
+        tasks: sequence of dict or str. A str is the name of a binary one.
+        **sections: Further sections, and those to replace.
+    """
+    split = {"by": "hash", "column": "user"}
+    return {
+        "name": "small",
+        "workspace": "unused",
+        "data": {"logs": ["unused"], "split": split, **dict(data)},
+        "features": [
+            {"name": f, "kind": "categorical"} if isinstance(f, str) else f
+            for f in features
+        ],
+        "tasks": [{"name": t} if isinstance(t, str) else t for t in tasks],
+        "push": {"destination": "unused"},
+        **sections,
+    }
+
+
+def make_config(*args, **sections):
+    """The config of which `raw_config` is the YAML."""
+    return Config.model_validate(raw_config(*args, **sections))
 
 
 class Toy(tf.Module):
@@ -123,3 +172,46 @@ def server(base_path):
     labels = {"stable": 1, "gone": 9}
     with serving.start(base_path, "toy", versions="all", labels=labels) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def clock():
+    """The clock of the event loops, for tests to move on."""
+    clock = LoopClock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncio.BaseEventLoop, "time", lambda loop: clock.time(loop))
+        yield clock
+
+
+class Gate:
+    """Holds the runs of a signature at work, until it is opened."""
+
+    def __init__(self):
+        self._entered, self._open = [], threading.Event()
+
+    @property
+    def held(self):
+        """How many runs have come."""
+        return len(self._entered)
+
+    def hold(self):
+        self._entered.append(None)
+        self._open.wait()
+
+    def open(self):
+        self._open.set()
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """A gate for the signature "slow" of the toy model, in servers of this process."""
+    gate, run = Gate(), Servable.run_alone
+
+    def run_alone(servable, signature, inputs):
+        if signature.name == "slow":
+            gate.hold()
+        return run(servable, signature, inputs)
+
+    monkeypatch.setattr(Servable, "run_alone", run_alone)
+    yield gate
+    gate.open()

@@ -5,9 +5,9 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 from paths import ROOT
+from until import until
 
 
 @contextlib.contextmanager
@@ -27,12 +27,12 @@ def cluster(folder):
             for line in (scheduler, worker, worker)
         ]
         try:
-            until = time.monotonic() + 60
-            while not address.is_file() or not address.read_text().endswith("}"):
-                assert time.monotonic() < until, (folder / "dask.log").read_text()
-                time.sleep(0.05)
+            until(
+                lambda: address.is_file() and address.read_text().endswith("}"),
+                f"a scheduler has started; see {folder}/dask.log",
+            )
             yield json.loads(address.read_text())["address"]
         finally:
             for process in reversed(processes):
                 process.terminate()
-                process.wait(60)
+                process.wait(240)

@@ -10,12 +10,12 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
-import yaml
+from conftest import raw_config
 from dask_cluster import cluster
 from paths import ROOT
+from until import until
 
 from pipeline.__main__ import main
 
@@ -38,27 +38,18 @@ def config(tmp_path_factory):
                 click = int(i % 3 == 0)
                 out.writerow([f"u{i % 997}", f"i{i % 50}", age, seen, click, i % 2])
     path = folder / "config.yaml"
-    categorical = [{"name": n, "kind": "categorical"} for n in ("user", "item")]
-    path.write_text(
-        yaml.safe_dump(
-            {
-                "name": "small",
-                "workspace": "unused",
-                "data": {
-                    "logs": [str(folder / "*.csv")],
-                    "split": {"by": "hash", "column": "user"},
-                },
-                "features": [
-                    *categorical,
-                    {"name": "age", "kind": "numeric"},
-                    {"name": "seen", "kind": "sequence", "of": "item", "max_length": 3},
-                ],
-                "domain": "item",
-                "tasks": [{"name": "click"}, {"name": "like", "space": "click"}],
-                "push": {"destination": "unused"},
-            }
-        )
+    raw = raw_config(
+        {"logs": [str(folder / "*.csv")]},
+        features=[
+            "user",
+            "item",
+            {"name": "age", "kind": "numeric"},
+            {"name": "seen", "kind": "sequence", "of": "item", "max_length": 3},
+        ],
+        domain="item",
+        tasks=["click", {"name": "like", "space": "click"}],
     )
+    path.write_text(json.dumps(raw))
     return path
 
 
@@ -130,10 +121,7 @@ def test_a_path_may_have_any_character(config, tmp_path, capsys):
 def test_a_killed_job_leaves_no_half_shard(config, undisturbed, tmp_path, first):
     """Killed as soon as there is a first shard, it gives the same bytes when rerun."""
     job = subprocess.Popen(command(config, tmp_path), cwd=ROOT)
-    until = time.monotonic() + 120
-    while not any(tmp_path.glob(first)):
-        assert job.poll() is None and time.monotonic() < until
-        time.sleep(0.001)
+    until(lambda: any(tmp_path.glob(first)) or job.poll() is not None, "a first shard")
     job.send_signal(signal.SIGKILL)
     assert job.wait() == -signal.SIGKILL  # and has not come to its end before
     stage = first.partition("/")[0]
@@ -159,7 +147,6 @@ def test_two_dask_workers_write_what_the_local_runner_does(
             capture_output=True,
             text=True,
             check=False,
-            timeout=200,
         )
     assert done.returncode == 0, done.stderr
     assert hashes(tmp_path / "out") == undisturbed

@@ -1,16 +1,14 @@
 """The whole road on a small feed: run, cache, resume, refuse, list."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-import yaml
+from conftest import raw_config
 from paths import ROOT
 
 from pipeline import config as configs
@@ -142,23 +140,13 @@ def test_a_label_out_of_range_stops_the_run(road, tmp_path, capsys):
     logs = tmp_path / "logs.csv"
     rows = [f"u{i % 50},{i % 7},{i % 2}" for i in range(1000)]
     rows[10] = "u1,2,1,surplus"
-    config = {
-        "name": "own",
-        "workspace": str(tmp_path / "work"),
-        "data": {
-            "logs": [str(logs)],
-            "split": {"by": "hash", "column": "user"},
-            "max_dead_letter_rate": 0.01,
-        },
-        "features": [
-            {"name": "user", "kind": "categorical"},
-            {"name": "hour", "kind": "numeric"},
-        ],
-        "tasks": [{"name": "click"}],
-        "push": {"destination": str(tmp_path / "served")},
-    }
+    raw = raw_config(
+        {"logs": [str(logs)], "max_dead_letter_rate": 0.01},
+        features=["user", {"name": "hour", "kind": "numeric"}],
+        workspace=str(tmp_path / "work"),
+    )
     path = tmp_path / "own.yaml"
-    path.write_text(yaml.safe_dump(config))
+    path.write_text(json.dumps(raw))
 
     logs.write_text("\n".join(["user,hour,click", *rows]))
     assert main(["preprocess", str(path)]) == 0
@@ -184,29 +172,37 @@ def test_a_label_out_of_range_stops_the_run(road, tmp_path, capsys):
     assert "empty" in capsys.readouterr().err
 
 
+# Kills itself when a training has kept two epochs and is about to keep a third.
+_KILLED = """
+import os, signal, sys
+from pipeline.__main__ import main
+kept = 0
+def watch(event, arguments):
+    global kept
+    if event == "os.rename" and str(arguments[1]).endswith("history.json"):
+        if kept == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        kept += 1
+sys.addaudithook(watch)
+main(sys.argv[1:])
+"""
+
+
 def test_a_killed_training_goes_on_where_it_stopped(road, tmp_path):
     folder, _, _ = road
-    overrides = _overrides(folder, **{"train.epochs": 8, "train.patience": "null"})
-    command = [sys.executable, "-m", "pipeline", "run", str(FEED), "--until", "trainer"]
+    overrides = _overrides(folder, **{"train.epochs": 4, "train.patience": "null"})
+    command = [sys.executable, "-c", _KILLED, "run", str(FEED), "--until", "trainer"]
     command += [part for o in overrides for part in ("--set", o)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline:
-        histories = list((folder / "scratch" / "Trainer").rglob("history.json"))
-        if histories and len(json.loads(histories[0].read_text())["epochs"]) >= 2:
-            break
-        time.sleep(0.2)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    done = len(json.loads(histories[0].read_text())["epochs"])
-    assert 2 <= done < 8
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    (kept,) = (folder / "scratch" / "Trainer").rglob("history.json")
+    assert len(json.loads(kept.read_text())["epochs"]) == 2
     lines = []
     config = configs.load(FEED, overrides)
     artifacts = run(config, until="Trainer", report=lines.append)
     assert all("cached" in line for line in lines[:6] if line[0] != " ")
     history = json.loads((artifacts["model"] / "history.json").read_text())["epochs"]
-    assert len(history) == 8
-    assert not histories[0].exists()
+    assert len(history) == 4
+    assert not kept.exists()
     assert not list(folder.rglob("*.tmp"))
 
 

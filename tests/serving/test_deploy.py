@@ -155,7 +155,7 @@ def test_queries_are_promql_of_metrics_that_exist(where, query):
 def test_the_metrics_are_those_of_the_embedded_server(server):
     with Client(server.url, "toy", signature_name="add") as client:
         client.predict({"x": [1]})
-    text = requests.get(server.url + "/monitoring/prometheus/metrics", timeout=10).text
+    text = requests.get(server.url + "/monitoring/prometheus/metrics", timeout=240).text
     names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert ":tensorflow:serving:request_count" in names
     assert ":tensorflow:serving:request_latency" in names
@@ -235,7 +235,7 @@ def test_the_probe_reads_the_state(probe, server):
     def run(model):
         *shell, script = command
         script = script.replace("8501", port).replace("models/model", f"models/{model}")
-        return subprocess.run([*shell, script], timeout=20, check=False).returncode
+        return subprocess.run([*shell, script], check=False).returncode
 
     assert run("toy") == 0
     assert run("other") != 0  # 404: there is no such model

@@ -78,7 +78,7 @@ def test_none_and_one(record):
 _ANY = st.binary(max_size=9) | st.integers(-9, 9) | st.floats(-9, 9, width=32)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.fixed_dictionaries(

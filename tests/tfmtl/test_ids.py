@@ -43,7 +43,7 @@ def typed_ids(draw):
     return draw(st.lists(ids, min_size=2, max_size=8)), dtype
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(typed_ids())
 def test_every_type_has_the_rows_of_int64(drawn):
     ids, dtype = drawn

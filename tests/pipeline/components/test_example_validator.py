@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import make_config
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
@@ -14,27 +15,23 @@ from pipeline.components.example_validator import drift
 from pipeline.components.example_validator.component import example_validator
 from pipeline.components.schema_gen import schema_gen
 from pipeline.components.statistics_gen import statistics_gen
-from pipeline.config import Config
 from pipeline.errors import PipelineError
 
-RAW = {
-    "name": "test",
-    "workspace": "unused",
-    "data": {"logs": ["unused"], "split": {"by": "hash", "column": "request"}},
+SECTIONS = {
+    "data": {"split": {"by": "hash", "column": "request"}},
     "features": [
-        {"name": "tab", "kind": "categorical"},
+        "tab",
         {"name": "age", "kind": "numeric"},
         {"name": "spend", "kind": "numeric"},
         {"name": "watched", "kind": "sequence", "of": "tab"},
     ],
     "tasks": [
-        {"name": "click"},
+        "click",
         {"name": "like", "space": "click"},
         {"name": "seconds", "kind": "regression"},
     ],
-    "push": {"destination": "unused"},
 }
-CONFIG = Config.model_validate(RAW)
+CONFIG = make_config(**SECTIONS)
 ROWS = 1000
 
 
@@ -189,7 +186,7 @@ def test_skew_against_the_rows_that_were_served(tmp_path, clean):
         lines = map(json.dumps, served[part::2])
         (tmp_path / f"{part}.jsonl").write_text("\n".join(lines))
     options = {"served": [str(tmp_path / "*.jsonl")], "skew": 0.2, "drift": 0.9}
-    config = Config.model_validate(RAW | {"validation": options})
+    config = make_config(**SECTIONS, validation=options)
     summary = clean.validate(config)
     assert summary["warnings"] == [
         f"Column {column!r}: the {what} moved by 1.00 from train to the served rows; "
@@ -205,7 +202,7 @@ def test_skew_against_the_rows_that_were_served(tmp_path, clean):
     ]
     with pytest.raises(PipelineError, match="validation.served.0"):
         options = {"served": [str(tmp_path / "none*")]}
-        clean.validate(Config.model_validate(RAW | {"validation": options}))
+        clean.validate(make_config(**SECTIONS, validation=options))
 
 
 def test_columns_are_held_to_a_schema_edited_by_hand(clean, tmp_path):

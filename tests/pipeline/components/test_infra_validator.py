@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+from conftest import make_config
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 import tfmtl
@@ -18,25 +19,19 @@ from pipeline.components.statistics_gen import statistics_gen
 from pipeline.components.trainer import component
 from pipeline.components.trainer.component import build, declare
 from pipeline.components.transform.component import transform
-from pipeline.config import Config, Infra
+from pipeline.config import Infra
 from pipeline.errors import PipelineError
 from serving.models.warmup import WARMUP_FILE, write_warmup
 
-CONFIG = Config.model_validate(
-    {
-        "name": "small",
-        "workspace": "unused",
-        "data": {"logs": ["unused"], "split": {"by": "hash", "column": "user"}},
-        "features": [
-            {"name": "user", "kind": "categorical", "embedding_dim": 4},
-            {"name": "video", "kind": "categorical", "embedding_dim": 4},
-            {"name": "hours.per-week", "kind": "numeric"},
-            {"name": "seen", "kind": "sequence", "of": "video", "max_length": 3},
-        ],
-        "tasks": [{"name": "click"}, {"name": "minutes", "kind": "regression"}],
-        "model": {"architecture": "shared_bottom"},
-        "push": {"destination": "unused"},
-    }
+CONFIG = make_config(
+    features=[
+        {"name": "user", "kind": "categorical", "embedding_dim": 4},
+        {"name": "video", "kind": "categorical", "embedding_dim": 4},
+        {"name": "hours.per-week", "kind": "numeric"},
+        {"name": "seen", "kind": "sequence", "of": "video", "max_length": 3},
+    ],
+    tasks=["click", {"name": "minutes", "kind": "regression"}],
+    model={"architecture": "shared_bottom"},
 )
 ROWS = {"train": 300, "valid": 20, "test": 120}
 

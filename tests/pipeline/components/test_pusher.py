@@ -3,10 +3,10 @@ import shutil
 
 import pytest
 import tensorflow as tf
+from conftest import make_config
 
 from pipeline.artifacts import blessing
 from pipeline.components.pusher import pusher
-from pipeline.config import Config
 from pipeline.errors import PipelineError
 from serving.__main__ import main as serving_command
 from serving.config.server import read_config_file
@@ -35,16 +35,8 @@ def push(tmp_path):
                 old.unlink()
             if against is not None:
                 blessing.write(inputs[name], against)
-        config = Config.model_validate(
-            {
-                "name": "small",
-                "workspace": "unused",
-                "data": {"logs": ["unused"], "split": {"column": "user"}},
-                "features": [{"name": "user", "kind": "categorical"}],
-                "tasks": [{"name": "click"}],
-                "push": {"destination": str(tmp_path / "served"), **options},
-            }
-        )
+        served = str(tmp_path / "served")
+        config = make_config(push={"destination": served, **options})
         (tmp_path / "pushed").mkdir(exist_ok=True)
         summary = pusher(config, inputs, {"pushed_model": tmp_path / "pushed"})
         return summary, json.loads((tmp_path / "pushed" / "pushed.json").read_text())

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from conftest import raw_config
 
 from pipeline import __main__ as command
 from pipeline import config as config_
@@ -18,19 +19,12 @@ from pipeline.errors import PipelineError
 from pipeline.logs import csv, files
 from pipeline.metadata import Metadata
 
-_YAML = """
-name: bad
-workspace: {folder}/work
-data: {{logs: ['{folder}/log*'], split: {{column: user}}, max_dead_letter_rate: 0.1}}
-features: [{{name: user, kind: categorical}}]
-tasks: [{{name: click}}]
-push: {{destination: {folder}/served}}
-"""
-
 
 def _config(folder, *overrides):
+    data = {"logs": [f"{folder}/log*"], "max_dead_letter_rate": 0.1}
     path = folder / "bad.yaml"
-    path.write_text(_YAML.format(folder=folder))
+    raw = raw_config(data, workspace=f"{folder}/work")
+    path.write_text(json.dumps(raw))
     return config_.load(path, overrides)
 
 

@@ -1,10 +1,12 @@
 """Expressions: what they give row by row, and what they refuse."""
 
+import json
 import math
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from conftest import raw_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -111,11 +113,8 @@ def test_what_is_refused(text, message):
 
 def test_a_config_names_the_place(tmp_path):
     path = tmp_path / "c.yaml"
-    path.write_text(
-        "name: a\nworkspace: w\npush: {destination: d}\n"
-        "features: [{name: u, kind: categorical}]\ntasks: [{name: long_view}]\n"
-        "data: {logs: [x.csv], split: {column: u}, labels: {long_view: watch >}}\n"
-    )
+    data = {"labels": {"long_view": "watch >"}}
+    path.write_text(json.dumps(raw_config(data, tasks=["long_view"])))
     with pytest.raises(config.ConfigError, match="data.labels.long_view: 'watch >' is"):
         config.load(path)
 
@@ -183,7 +182,7 @@ def _naive(node, row):
 _NUMBERS = st.one_of(st.none(), st.integers(-3, 3).map(float))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.recursive(_LEAVES, _trees, max_leaves=8).map(lambda t: f"{t} + 0 * a"),
     st.lists(st.tuples(_NUMBERS, _NUMBERS), min_size=1, max_size=6),

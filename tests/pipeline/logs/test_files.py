@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata, FileSystem
+from conftest import make_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import config as config_
 from pipeline import stages
 from pipeline.artifacts import examples
 from pipeline.artifacts.layout import SPLITS
@@ -28,21 +28,8 @@ from pipeline.logs import parts as ranges
 
 def _config(logs, rate=0.0, **data):
     split = {"by": "hash", "column": "user", "train": 0.5, "valid": 0.25}
-    return config_.Config.model_validate(
-        {
-            "name": "test",
-            "workspace": "unused",
-            "data": {
-                "logs": logs,
-                "split": split,
-                "max_dead_letter_rate": rate,
-                **data,
-            },
-            "features": [{"name": "user", "kind": "categorical"}],
-            "tasks": [{"name": "click"}],
-            "push": {"destination": "unused"},
-        }
-    )
+    data = {"logs": logs, "split": split, "max_dead_letter_rate": rate, **data}
+    return make_config(data)
 
 
 def _rows(count=200):
@@ -307,7 +294,7 @@ def test_what_cannot_be_opened_or_listed_is_named(tmp_path, monkeypatch):
         _run(_config("nowhere://x/*"), tmp_path / "b")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.text('ab\n\r",\u00e9 ', max_size=6), min_size=1, max_size=8),
     st.integers(1, 30),

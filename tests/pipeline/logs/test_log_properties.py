@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import text_rules
+from conftest import make_config, raw_config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import config as config_
 from pipeline.__main__ import main
 from pipeline.artifacts.layout import SPLITS
 from pipeline.components.example_gen import component as module
@@ -24,19 +24,13 @@ from pipeline.config.data import Reading
 from pipeline.logs import files as sources
 from pipeline.logs import formats, parts
 
-_CONFIG = {
-    "name": "test",
-    "workspace": "unused",
-    "features": [
-        {"name": "user", "kind": "categorical"},
-        {"name": "word", "kind": "categorical"},
-        {"name": "big", "kind": "categorical"},
-        {"name": "number", "kind": "numeric"},
-        {"name": "items", "kind": "sequence", "of": "word", "separator": "|"},
-    ],
-    "tasks": [{"name": "click"}],
-    "push": {"destination": "unused"},
-}
+_FEATURES = [
+    "user",
+    "word",
+    "big",
+    {"name": "number", "kind": "numeric"},
+    {"name": "items", "kind": "sequence", "of": "word", "separator": "|"},
+]
 # No more than 7 characters, and 8 columns: a line break in a field is then never
 # followed by as many delimiters as a row has, which is taken for a quote left open.
 _WORDS = st.sampled_from(["NA", "5.0", "True", "1e+08", "007"]) | st.text(
@@ -189,7 +183,6 @@ def test_what_is_written_comes_back(format, cut, monkeypatch, no_runner):
 
     @settings(
         max_examples=40,
-        deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
     )
     @given(_ROWS)
@@ -205,7 +198,7 @@ def test_what_is_written_comes_back(format, cut, monkeypatch, no_runner):
                 _write(Path(name) / split, format, rows)
                 logs[split] = [f"{name}/{split}/*"]
             data = {"logs": logs, "format": format, "split": {"by": "given"}}
-            config = config_.Config.model_validate({**_CONFIG, "data": data})
+            config = make_config(data, _FEATURES)
             out = Path(name) / "out"
             out.mkdir()
             summary = module.example_gen(config, {}, {"examples": out})
@@ -234,7 +227,6 @@ def test_the_whole_job_keeps_every_row(format):
 
     @settings(
         max_examples=4,
-        deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
     @given(_ROWS, st.lists(_FLOATS, min_size=13, max_size=13))
@@ -252,7 +244,7 @@ def test_the_whole_job_keeps_every_row(format):
                 _write(Path(name) / split, format, rows)
                 logs[split] = [f"{name}/{split}/*"]
             data = {"logs": logs, "split": {"by": "given"}}
-            raw = {**_CONFIG, "workspace": f"{name}/work", "data": data}
+            raw = raw_config(data, _FEATURES, workspace=f"{name}/work")
             (Path(name) / "config.yaml").write_text(json.dumps(raw))
             plain = ["--set", "features.number.scaling=none"]
             assert main(["preprocess", f"{name}/config.yaml", *plain]) == 0
@@ -306,7 +298,7 @@ def _seen(row, rows):
     }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=300) | st.text('ab,"\n\r', max_size=60).map(str.encode))
 def test_any_bytes_are_rows_or_dead_letters(content):
     """As many as the lines of the CSV that are not empty."""

@@ -83,7 +83,7 @@ def _numbers(dtype):
 
 @pytest.mark.parametrize("dtype", [*INTEGERS, *EXACT])
 def test_numbers(dtype):
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.lists(_numbers(dtype), min_size=1, max_size=20))
     def check(values):
         array = np.array(values, dtype)
@@ -128,7 +128,7 @@ def test_tf_examples(kind):
         | st.sampled_from([b"5.0", b"True", b"NA", b"007", b"1e+06"]),
     }[kind]
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.lists(st.none() | values, max_size=12))
     def check(values):
         records = _records(kind, [*values, {"bytes_list": b"x"}.get(kind, 1)])
@@ -140,7 +140,7 @@ def test_tf_examples(kind):
     check()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.text(max_size=6)
     | st.from_regex(r"-?[0-9]{1,3}(\.[0-9]{1,3})?(e[+-]?[0-9]{1,3})?", fullmatch=True)

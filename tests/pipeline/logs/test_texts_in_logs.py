@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+from conftest import raw_config
 
 from pipeline import config as config_
 from pipeline.artifacts import examples
@@ -24,18 +25,12 @@ ROWS = 60
 def _config(tmp_path, features=("user",), tasks=("click",), evaluate=None, **data):
     split = {"by": "hash", "column": "user", "train": 0.5, "valid": 0.25}
     kinds = {"items": {"kind": "sequence", "of": "user"}, "price": {"kind": "numeric"}}
-    raw = {
-        "name": "test",
-        "workspace": "unused",
-        "data": {"logs": f"{tmp_path}/log.*", "split": split, **data},
-        "features": [
-            {"name": name, "kind": "categorical"} | kinds.get(name, {})
-            for name in features
-        ],
-        "tasks": [{"name": name} for name in tasks],
-        "evaluate": evaluate or {},
-        "push": {"destination": "unused"},
-    }
+    raw = raw_config(
+        {"logs": f"{tmp_path}/log.*", "split": split, **data},
+        [{"name": f, **kinds[f]} if f in kinds else f for f in features],
+        tasks,
+        evaluate=evaluate or {},
+    )
     path = tmp_path / "config.yaml"
     path.write_text(json.dumps(raw))
     return config_.load(path)

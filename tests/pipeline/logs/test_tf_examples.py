@@ -33,7 +33,7 @@ def _serialized(row):
     return record.SerializeToString()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(_ROW | _DAMAGED, min_size=1, max_size=12))
 @example([{"a": ("int64_list", [1])}, {"a": ("bytes_list", [b"\xff"])}] * 2)
 @example([{"a": ("int64_list", [])}, {"a": None}, {}, {"a": ("int64_list", [5])}])

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import make_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
@@ -17,7 +18,6 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from pipeline.artifacts import schema as schema_artifact
 from pipeline.artifacts import statistics as statistics_artifact
 from pipeline.components import schema_gen, statistics_gen
-from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.run import run
 from pipeline.statistics import job as analysis
@@ -25,28 +25,24 @@ from pipeline.statistics import sketch as quantiles
 from pipeline.statistics.columns import Moments, StringStatistics
 from pipeline.statistics.splits import SplitStatistics
 
-RAW = {
-    "name": "test",
-    "workspace": "unused",
-    "data": {"logs": ["unused"], "split": {"by": "hash", "column": "user"}},
-    "features": [
-        {"name": "user", "kind": "categorical"},
-        {"name": "tab", "kind": "categorical"},
-        {"name": "city", "kind": "categorical", "hash_buckets": 10},
-        {"name": "never", "kind": "categorical"},
-        {"name": "age", "kind": "numeric"},
-        {"name": "spend", "kind": "numeric", "scaling": "log1p_zscore"},
-        {"name": "watched", "kind": "sequence", "of": "user"},
-    ],
-    "domain": "tab",
-    "tasks": [
-        {"name": "click"},
+FEATURES = [
+    "user",
+    "tab",
+    {"name": "city", "kind": "categorical", "hash_buckets": 10},
+    "never",
+    {"name": "age", "kind": "numeric"},
+    {"name": "spend", "kind": "numeric", "scaling": "log1p_zscore"},
+    {"name": "watched", "kind": "sequence", "of": "user"},
+]
+CONFIG = make_config(
+    features=FEATURES,
+    domain="tab",
+    tasks=[
+        "click",
         {"name": "buy", "label": "bought", "space": "click"},
         {"name": "seconds", "kind": "regression", "space": "played"},
     ],
-    "push": {"destination": "unused"},
-}
-CONFIG = Config.model_validate(RAW)
+)
 
 
 def rows(count, seed):
@@ -208,7 +204,7 @@ def test_label_correlations_are_those_of_rows_that_count_for_both(examples, arti
 
 def test_label_rates_are_weighted_like_the_loss():
     tasks = [{"name": "click", "row_weight": "w"}]
-    config = Config.model_validate(RAW | {"tasks": tasks, "domain": "tab"})
+    config = make_config(features=FEATURES, tasks=tasks, domain="tab")
     table = pa.table(
         {
             "tab": ["a", "a", "b", "a", None],
@@ -309,12 +305,8 @@ def transforms(count, folder, monkeypatch):
     table = pa.table(columns | {"user": list(range(400)), "click": [0, 1] * 200})
     folder.mkdir()
     pq.write_table(table, folder / "log.parquet")
-    data = {"logs": [str(folder / "*.parquet")], "split": RAW["data"]["split"]}
-    config = Config.model_validate(
-        RAW
-        | {"workspace": str(folder / "work"), "data": data, "features": features}
-        | {"domain": None, "tasks": [{"name": "click"}]}
-    )
+    data = {"logs": [str(folder / "*.parquet")]}
+    config = make_config(data, features, workspace=str(folder / "work"))
     jobs, run_job = [], beam.Pipeline.run
 
     def remember(job, *args, **kwargs):
@@ -381,7 +373,7 @@ def test_quantiles_of_nothing():
     assert quantiles.quantiles(seven, 1).tolist() == [7, 7]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1),
     st.lists(st.integers(0, 100), max_size=6),

@@ -7,10 +7,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import make_config
 
 from pipeline.components import statistics_gen
 from pipeline.components.transform import vocabulary
-from pipeline.config import Config
 from pipeline.statistics import sketch
 
 ROWS = 60_000
@@ -46,17 +46,8 @@ def statistics(frame, tmp_path_factory):
             path = folder / f"Split-{split}" / f"data-{i:05d}-of-00002.parquet"
             half = len(rows) // 2
             pq.write_table(rows[half:] if i else rows[:half], path)
-    features = [{"name": name, "kind": "categorical"} for name in ("user", "word")]
-    features += [{"name": name, "kind": "numeric"} for name in NUMBERS]
-    config = Config.model_validate(
-        {
-            "name": "test",
-            "workspace": "unused",
-            "data": {"logs": ["unused"], "split": {"by": "hash", "column": "user"}},
-            "features": features,
-            "tasks": [{"name": "click"}],
-        }
-    )
+    numeric = [{"name": name, "kind": "numeric"} for name in NUMBERS]
+    config = make_config(features=["user", "word", *numeric])
     output = tmp_path_factory.mktemp("statistics")
     statistics_gen.statistics_gen(config, {"examples": folder}, {"statistics": output})
     return output

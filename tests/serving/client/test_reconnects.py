@@ -10,10 +10,10 @@ import importlib.util
 import json
 import socket
 import threading
-import time
 
 import pytest
 from paths import ROOT
+from until import until
 
 from serving.client import Client, RequestError
 from serving.config.server import Limits, ModelConfig
@@ -92,9 +92,14 @@ def test_but_not_if_the_connection_was_fresh():
 
 def test_so_does_the_load_test():
     with _Closing(answers=1) as server:
-        result = load.load(server.url, [b"{}"], rate=40, seconds=0.5)
-    assert (result.status == 200).all() and not result.reasons
-    assert result.reconnects == result.summary()["reconnects"] > 0
+
+        def reconnects():  # or each request had a connection of its own
+            result = load.load(server.url, [b"{}"], rate=40, seconds=0.5)
+            assert (result.status == 200).all() and not result.reasons
+            assert result.reconnects == result.summary()["reconnects"]
+            return result.reconnects
+
+        until(reconnects, "a request finds its connection closed")
     with _Closing(answers=0) as server:
         result = load.load(server.url, [b"{}"], rate=40, seconds=0.2)
     assert result.reconnects == 0 and (result.status == 0).all()
@@ -114,28 +119,37 @@ def test_so_does_the_benchmark():
         benchmark.Connection(server.port).ask({})
 
 
-def test_requests_just_as_the_silence_ends(base_path):
-    limits = Limits(idle_seconds=0.02)
-    with Server([ModelConfig("toy", base_path)], limits=limits) as server:
+def test_requests_just_as_the_silence_ends(base_path, clock):
+    with Server([ModelConfig("toy", base_path)]) as server:
         with Client(server.url, "toy", retries=0) as client:
-            for number in range(30):
+            for _ in range(30):
                 assert client.predict([_ROW])["click"].tolist() == [[3.5]]
-                time.sleep(0.0195 + number * 5e-5)
+                clock.move(Limits().idle_seconds)  # it closes while the next one comes
 
 
-def test_a_server_that_stops_says_so_with_its_last_answer(base_path):
+def _is_refused(address):
+    try:
+        socket.create_connection(address).close()
+    except ConnectionError:
+        return True
+    return False
+
+
+def test_a_server_that_stops_says_so_with_its_last_answer(base_path, gate):
     server = Server([ModelConfig("toy", base_path)])
-    client = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
+    client = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=240)
     path = "/v1/models/toy:predict"
-    document = {"signature_name": "slow", "instances": [1]}
+    document = {"signature_name": "add", "instances": [1]}
     client.request("POST", path, json.dumps(document))
     answer = client.getresponse()
     answer.read()
     assert answer.getheader("Connection") is None  # it stays open
-    client.request("POST", path, json.dumps({**document, "instances": [1500]}))
-    time.sleep(0.05)
+    client.request("POST", path, json.dumps({**document, "signature_name": "slow"}))
+    until(lambda: gate.held, "it is at work")
     stopping = threading.Thread(target=server.stop)
     stopping.start()
+    until(lambda: _is_refused((client.host, client.port)), "nobody is accepted")
+    gate.open()
     answer = client.getresponse()
     assert (answer.status, answer.getheader("Connection")) == (200, "close")
     assert "predictions" in json.loads(answer.read())

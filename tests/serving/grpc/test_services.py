@@ -29,7 +29,7 @@ from serving.server import Server, StartError
 def both(base_path):
     """A server of REST and gRPC, both versions of the toy model."""
     config = ModelConfig("toy", base_path, "all", {"stable": 1})
-    limits = Limits(max_body_bytes=2**20, request_seconds=2.0)
+    limits = Limits(max_body_bytes=2**20)
     with Server(
         [config], grpc_port=0, limits=limits, allow_unavailable_labels=True
     ) as server:
@@ -71,7 +71,7 @@ def _float(*values):
 
 def _fails(code, call, request, message):
     with pytest.raises(grpc.RpcError) as caught:
-        call(request, timeout=30)
+        call(request, timeout=240)
     assert caught.value.code() is code
     assert message in caught.value.details()
 
@@ -146,11 +146,6 @@ def test_outputs_can_be_chosen(stub):
         (_predict("add", z=_float(1)), "INVALID_ARGUMENT", "signature: z. Inputs"),
         (_predict("slow", x=[1]), "INVALID_ARGUMENT", "to be in the set {steps}."),
         (
-            _predict("slow", steps=np.array([10**8], np.int32)),
-            "DEADLINE_EXCEEDED",
-            "Timed out waiting for notification",
-        ),
-        (
             _predict("add", x=np.zeros(2**19, np.float32)),
             "RESOURCE_EXHAUSTED",
             "larger than max",
@@ -159,6 +154,19 @@ def test_outputs_can_be_chosen(stub):
 )
 def test_faults_have_their_code(stub, request_, code, message):
     _fails(grpc.StatusCode[code], stub.Predict, request_, message)
+
+
+def test_what_takes_too_long_is_given_up(base_path):
+    limits = Limits(request_seconds=0.2)
+    config = ModelConfig("toy", base_path)
+    with (
+        Server([config], grpc_port=0, limits=limits) as server,
+        grpc.insecure_channel(server.grpc_address) as channel,
+    ):
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        request = _predict("slow", steps=np.array([10**8], np.int32))
+        late = grpc.StatusCode.DEADLINE_EXCEEDED
+        _fails(late, stub.Predict, request, "Timed out waiting for notification")
 
 
 def test_damaged_tensors_are_refused(stub):
@@ -333,7 +341,7 @@ def test_reload_changes_models_versions_and_labels(saved_models, tmp_path):
         ).HandleReloadConfigRequest
 
         def states(name):
-            answer = requests.get(f"{server.url}/v1/models/{name}", timeout=30).json()
+            answer = requests.get(f"{server.url}/v1/models/{name}", timeout=240).json()
             return [
                 v["version"]
                 for v in answer.get("model_version_status", [])
@@ -358,7 +366,7 @@ def test_reload_changes_models_versions_and_labels(saved_models, tmp_path):
         assert (states("a"), states("b")) == (["1"], ["1"])
         url = f"{server.url}/v1/models/a/labels/old:predict"
         body = '{"signature_name": "add", "instances": [1]}'
-        assert requests.post(url, body, timeout=30).json() == {"predictions": [2.0]}
+        assert requests.post(url, body, timeout=240).json() == {"predictions": [2.0]}
 
         # What cannot be had changes nothing.
         request = model_management_pb2.ReloadConfigRequest()

@@ -1,13 +1,13 @@
 """Requests that run together: which do, and that nobody notices."""
 
+import contextlib
 import json
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import requests
+from until import until
 
 from serving.config.batching import BatchingConfig, read_batching_file
 from serving.config.server import ModelConfig
@@ -37,6 +37,9 @@ def run(base_path):
             with model.acquire(version) as (_, servable):
                 _record(servable, sizes)
         run.sizes = sizes
+        run.waiting = lambda: sum(
+            len(queue.tasks) for queue in list(batcher._queues.values())
+        )
         return run
 
     yield make
@@ -49,7 +52,8 @@ def _record(servable, sizes):
     alone = servable.run_alone
 
     def recorded(signature, inputs):
-        sizes.append((signature.name, [value.shape for value in inputs.values()]))
+        if signature.name != "slow":
+            sizes.append((signature.name, [value.shape for value in inputs.values()]))
         return alone(signature, inputs)
 
     servable.run_alone = recorded
@@ -59,43 +63,58 @@ def _float(*values):
     return np.array(values, np.float32)
 
 
-def _together(*calls):
-    """Runs functions in threads of their own; gives results or errors."""
+def _result(call):
+    try:
+        return call()
+    except ServingError as error:
+        return error
 
-    def result(call):
+
+@contextlib.contextmanager
+def _held(ask, gate):
+    """Keeps the one thread of a batcher busy; gives a pool for what waits for it."""
+    with ThreadPoolExecutor(9) as pool:
+        pool.submit(ask, "slow", steps=np.array([1], np.int32))
+        until(lambda: gate.held, "its thread is busy")
         try:
-            return call()
-        except ServingError as error:
-            return error
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(result, calls))
+            yield pool
+        finally:
+            gate.open()
 
 
-def test_requests_meet_in_a_batch_and_get_their_own_rows(run):
-    ask = run(batch_timeout_micros=300_000)
+def _together(ask, gate, *calls):
+    """Runs requests, all of which wait before one is taken; gives results or errors."""
+    with _held(ask, gate) as pool:
+        answers = [pool.submit(_result, call) for call in calls]
+        until(lambda: ask.waiting() == len(calls), "all of them wait")
+    return [answer.result() for answer in answers]
+
+
+def test_requests_meet_in_a_batch_and_get_their_own_rows(run, gate):
+    ask = run(num_batch_threads=1)
     one, two = _together(
-        lambda: ask("add", x=_float(1, 2)), lambda: ask("add", x=_float(3))
+        ask, gate, lambda: ask("add", x=_float(1, 2)), lambda: ask("add", x=_float(3))
     )
     assert one["y"].tolist() == [3, 4] and two["y"].tolist() == [5]
     assert ask.sizes == [("add", [(3,)])]
 
 
 def test_a_full_batch_does_not_wait(run):
-    ask = run(max_batch_size=2, batch_timeout_micros=20_000_000)
-    start = time.monotonic()
-    answers = _together(*[lambda x=x: ask("add", x=_float(x)) for x in range(4)])
-    assert [answer["y"].tolist() for answer in answers] == [[2], [3], [4], [5]]
+    ask = run(max_batch_size=2, batch_timeout_micros=10**12)
+    with ThreadPoolExecutor(4) as pool:
+        answers = pool.map(lambda x: ask("add", x=_float(x)), range(4))
+        assert [answer["y"].tolist() for answer in answers] == [[2], [3], [4], [5]]
     assert ask.sizes == [("add", [(2,)])] * 2
-    assert time.monotonic() - start < 10
 
 
-def test_shapes_signatures_and_versions_never_mix(run):
-    ask = run(batch_timeout_micros=200_000)
+def test_shapes_signatures_and_versions_never_mix(run, gate):
+    ask = run(num_batch_threads=1)
     text = np.array([b""], object)
     pair = {"user": text, "price": _float(1), "history": text.reshape(1, 1)}
     wide = {**pair, "history": np.array([[b"a", b"b"]], object)}
     answers = _together(
+        ask,
+        gate,
         lambda: ask("serving_default", **pair),
         lambda: ask("serving_default", **wide),
         lambda: ask("serving_default", **wide),
@@ -110,10 +129,13 @@ def test_shapes_signatures_and_versions_never_mix(run):
     assert [s for name, s in ask.sizes if name == "add"] == [[(1,)], [(1,)]]
 
 
-def test_a_request_that_fails_fails_alone(run):
-    ask = run(batch_timeout_micros=300_000)
+def test_a_request_that_fails_fails_alone(run, gate):
+    ask = run(num_batch_threads=1)
     good, bad = _together(
-        lambda: ask("positive", x=_float(1)), lambda: ask("positive", x=_float(-1))
+        ask,
+        gate,
+        lambda: ask("positive", x=_float(1)),
+        lambda: ask("positive", x=_float(-1)),
     )
     assert good["y"].tolist() == [1]
     assert isinstance(bad, ServingError) and "must be positive" in bad.message
@@ -160,24 +182,15 @@ def test_what_cannot_be_batched_is_refused_as_in_tf_serving(
     assert caught.value.http_status == 400
 
 
-def test_a_full_queue_is_503(run):
-    ask = run(
-        max_batch_size=1, max_enqueued_batches=1, num_batch_threads=1,
-        batch_timeout_micros=0,
-    )  # fmt: skip
-    slow = threading.Thread(
-        target=ask, args=["slow"], kwargs={"steps": np.array([3000], np.int32)}
-    )
-    slow.start()
-    while not ask.sizes:  # its batch runs: the queue is empty
-        time.sleep(0.005)
-    one, two = _together(
-        lambda: ask("add", x=_float(1)), lambda: ask("add", x=_float(1))
-    )
-    slow.join()
-    refused = [answer for answer in (one, two) if isinstance(answer, ServingError)]
-    assert [error.http_status for error in refused] == [503]
-    assert "queue to which this task was submitted is full" in refused[0].message
+def test_a_full_queue_is_503(run, gate):
+    ask = run(max_batch_size=1, max_enqueued_batches=1, num_batch_threads=1)
+    with _held(ask, gate) as pool:
+        first = pool.submit(ask, "add", x=_float(1))
+        until(ask.waiting, "it waits")
+        refused = _result(lambda: ask("add", x=_float(1)))
+    assert isinstance(refused, ServingError) and refused.http_status == 503
+    assert "queue to which this task was submitted is full" in refused.message
+    assert first.result()["y"].tolist() == [3]
 
 
 def test_a_batching_server_answers_as_one_without(base_path):
@@ -187,12 +200,12 @@ def test_a_batching_server_answers_as_one_without(base_path):
         def ask(value):
             body = {"signature_name": "add", "instances": [value] * (value % 3 + 1)}
             url = server.url + "/v1/models/toy:predict"
-            return requests.post(url, json.dumps(body), timeout=30).json()
+            return requests.post(url, json.dumps(body), timeout=240).json()
 
         with ThreadPoolExecutor(16) as pool:
             answers = list(pool.map(ask, range(200)))
         assert answers == [{"predictions": [x + 2.0] * (x % 3 + 1)} for x in range(200)]
-        page = requests.get(server.url + "/monitoring/prometheus/metrics", timeout=30)
+        page = requests.get(server.url + "/monitoring/prometheus/metrics", timeout=240)
         assert ":tensorflow:serving:batching_session:queuing_latency" in page.text
 
 

@@ -11,6 +11,7 @@ import pytest
 import requests
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+from until import until
 
 import serving
 from serving.config.server import ModelConfig
@@ -48,19 +49,21 @@ def _add_zero(model):
 def test_a_new_version_takes_over_and_requests_in_flight_finish(
     model, base, saved_models
 ):
+    order = []
     with model.acquire() as (number, servable):
+        close = servable.close
+        servable.close = lambda: (order.append("unloaded"), close())
         publish(saved_models / "two", base)
         polling = threading.Thread(target=model.poll)
         polling.start()
-        while model.available() != [2] and polling.is_alive():
-            pass
+        states = ["AVAILABLE", "UNLOADING"]
+        until(lambda: [s for _, s, _ in model.states()] == states, "2 takes over")
         assert number == 1 and _add_zero(model) == 2.0  # new requests: version 2
-        assert [state for _, state, _ in model.states()] == ["AVAILABLE", "UNLOADING"]
         old = servable.run(servable.signature("add"), _ONE)  # this one: version 1
         assert old["y"] == [1.0]
-        polling.join(0.1)
-        assert polling.is_alive()  # it waits for us
+        order.append("answered")
     polling.join()
+    assert order == ["answered", "unloaded"]  # it has waited for us
     assert [(n, s) for n, s, _ in model.states()] == [(2, "AVAILABLE"), (1, "END")]
     with pytest.raises(ServingError, match=r"Specific\(toy, 1\)"):
         model.acquire(1).__enter__()
@@ -211,18 +214,20 @@ def test_start_falls_back_on_the_newest_version_that_works(base, saved_models):
     shutil.rmtree(broken / "variables")
     with serving.start(base, "toy", poll_seconds=0.05) as server:
         url = server.url + "/v1/models/toy"
-        states = requests.get(url, timeout=30).json()["model_version_status"]
+        states = requests.get(url, timeout=240).json()["model_version_status"]
         assert [state["state"] for state in states] == ["END", "AVAILABLE"]
         assert states[0]["status"]["error_code"] == "NOT_FOUND"
         publish(saved_models / "two", base, keep=1)  # over HTTP, while it serves
-        seen, body = set(), '{"signature_name": "add", "instances": [0]}'
-        for _ in range(2000):
-            answer = requests.post(url + ":predict", body, timeout=30)
+        body = '{"signature_name": "add", "instances": [0]}'
+
+        def answered():
+            answer = requests.post(url + ":predict", body, timeout=240)
             assert answer.status_code == 200, answer.text
-            seen.add(answer.json()["predictions"][0])
-            if 2.0 in seen:
-                break
-        assert seen <= {1.0, 2.0} and 2.0 in seen
+            (value,) = answer.json()["predictions"]
+            assert value in (1.0, 2.0)
+            return value
+
+        until(lambda: answered() == 2.0, "version 2 answers")
     with pytest.raises(requests.ConnectionError):
         requests.get(url, timeout=5)
 

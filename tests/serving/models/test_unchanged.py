@@ -121,7 +121,7 @@ def _ask_everything(server):
     for verb in ("classify", "regress"):
         body = {"signature_name": verb, "examples": [{"user": "u1", "price": 1.0}]}
         url = f"{server.url}/v1/models/m:{verb}"
-        assert requests.post(url, json=body, timeout=30).status_code == 200
+        assert requests.post(url, json=body, timeout=240).status_code == 200
 
 
 def test_serving_changes_nothing(exported, tmp_path):

@@ -1,7 +1,7 @@
 """No limit closes a connection on which a request has arrived, or cuts off an answer.
 
-The races are forced: the loop is kept from reading until a limit is over, and the
-request arrives after the loop has looked at its sockets and before its timers run.
+The races are forced: the clock is moved past a limit, and the request arrives after the
+loop has looked at its sockets and before its timers run.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import socket
 import time
 
 import uvicorn
+from until import LONGEST
 from uvicorn.server import ServerState
 
 from serving.config.server import Limits
@@ -18,6 +19,7 @@ from serving.rest.connections import BoundedProtocol
 
 _REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
 _LARGE = 2**24
+_LIMITS = Limits()
 
 
 async def _app(scope, receive, send):
@@ -34,19 +36,37 @@ async def _app(scope, receive, send):
     await send({"type": "http.response.body", "body": body})
 
 
+class _Protocol(BoundedProtocol):
+    """Counts what the server has read."""
+
+    received = 0
+
+    def data_received(self, data):
+        super().data_received(data)
+        self.received += len(data)
+
+
+async def _until(condition):
+    """Has the loop run until a condition holds."""
+    end = time.monotonic() + LONGEST
+    while not condition():
+        assert time.monotonic() < end
+        await asyncio.sleep(0)
+
+
 class _Peer:
     """A client's sockets, and the protocols that the server has for them."""
 
     def __init__(self, **limits):
-        self.state, idle = ServerState(), {}
+        self.state = ServerState()
         self.protocols = []
         self.on_accept = lambda: None
         self._make = functools.partial(
-            BoundedProtocol,
+            _Protocol,
             limits=Limits(**limits),
-            idle=idle,
+            idle={},
             config=uvicorn.Config(
-                _app, timeout_keep_alive=limits.get("idle_seconds", 75), ws="none"
+                _app, timeout_keep_alive=_LIMITS.idle_seconds, ws="none"
             ),
             server_state=self.state,
             app_state={},
@@ -63,7 +83,7 @@ class _Peer:
         self._server.close()
         for protocol in self.protocols:
             protocol.transport.abort()
-        await asyncio.sleep(0.01)
+        await _until(lambda: not self.state.connections)
 
     def _accept(self):
         self.on_accept()
@@ -73,16 +93,17 @@ class _Peer:
     async def connect(self):
         client = self._sockets.enter_context(socket.socket())
         client.setblocking(False)
+        known = len(self.protocols)
         await self._loop.sock_connect(client, self._server.sockets[0].getsockname())
-        await asyncio.sleep(0.02)
+        await _until(lambda: self.protocols[known:] and self.protocols[-1].transport)
         return client
 
     async def read(self, client, enough=1):
         """What comes until there is enough, or no more."""
         received = b""
-        with contextlib.suppress(ConnectionError, asyncio.TimeoutError):
+        with contextlib.suppress(ConnectionError):
             while len(received) < enough:
-                chunk = await asyncio.wait_for(self._loop.sock_recv(client, 2**20), 5)
+                chunk = await self._loop.sock_recv(client, 2**20)
                 if not chunk:
                     break
                 received += chunk
@@ -92,45 +113,46 @@ class _Peer:
         client.sendall(_REQUEST)
         assert (await self.read(client)).startswith(b"HTTP/1.1 200 ")
 
-    async def run_late(self, timer, client, data):
+    async def run_late(self, clock, timer, client, data):
         """Lets data arrive after the loop has read, just before a timer runs."""
         self._loop.call_at(timer.when() - 1e-4, client.sendall, data)
-        time.sleep(max(0.0, timer.when() - self._loop.time()) + 0.02)
+        clock.move(timer.when() - clock.time())
         await asyncio.sleep(0)
 
 
 def _run(scenario):
-    asyncio.run(asyncio.wait_for(scenario(), 20))
+    asyncio.run(scenario())
 
 
-def test_a_request_that_arrives_as_the_silence_ends_is_answered():
+def test_a_request_that_arrives_as_the_silence_ends_is_answered(clock):
     async def scenario():
-        async with _Peer(idle_seconds=0.2) as peer:
+        async with _Peer() as peer:
             client = await peer.connect()
             await peer.ask(client)
             timer = peer.protocols[0].timeout_keep_alive_task
-            await peer.run_late(timer, client, _REQUEST)
+            await peer.run_late(clock, timer, client, _REQUEST)
             assert (await peer.read(client)).startswith(b"HTTP/1.1 200 ")
-            start = time.monotonic()  # and then it is closed all the same
+            clock.move(_LIMITS.idle_seconds - 30)  # the silence begins anew
+            await peer.ask(client)
+            clock.move(_LIMITS.idle_seconds)  # and then it is closed all the same
             assert await peer.read(client) == b""
-            assert 0.1 < time.monotonic() - start < 2
 
     _run(scenario)
 
 
-def test_a_head_that_arrives_as_its_time_ends_is_answered():
+def test_a_head_that_arrives_as_its_time_ends_is_answered(clock):
     async def scenario():
-        async with _Peer(header_seconds=0.2) as peer:
+        async with _Peer() as peer:
             client = await peer.connect()
             client.sendall(_REQUEST[:20])
-            await asyncio.sleep(0.02)
+            await _until(lambda: peer.protocols[0].received == 20)
             timer = peer.protocols[0]._head_timer
-            await peer.run_late(timer, client, _REQUEST[20:])
+            await peer.run_late(clock, timer, client, _REQUEST[20:])
             assert (await peer.read(client)).startswith(b"HTTP/1.1 200 ")
             client.sendall(_REQUEST[:20])  # half a head is still too little
-            await asyncio.sleep(0.02)
+            await _until(lambda: peer.protocols[0].received == len(_REQUEST) + 20)
             timer = peer.protocols[0]._head_timer
-            await peer.run_late(timer, client, _REQUEST[20:30])
+            await peer.run_late(clock, timer, client, _REQUEST[20:30])
             assert await peer.read(client) == b""
 
     _run(scenario)
@@ -172,8 +194,7 @@ def test_room_is_not_made_by_an_answer_on_its_way():
             slow, silent = await peer.connect(), await peer.connect()
             slow.sendall(_REQUEST.replace(b"/", b"/large", 1))
             await peer.ask(silent)
-            await asyncio.sleep(0.1)
-            assert peer.protocols[0].transport.get_write_buffer_size()
+            await _until(peer.protocols[0].transport.get_write_buffer_size)
             await peer.ask(await peer.connect())
             assert await peer.read(silent) == b""
             assert len(await peer.read(slow, _LARGE)) > _LARGE
@@ -187,29 +208,27 @@ def test_an_answer_before_the_whole_body_is_not_cut_off():
             client = await peer.connect()
             head = b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n"
             client.sendall(head)
-            for _ in range(20):  # a reset would break this
-                await asyncio.sleep(0.01)
+            for number in range(20):  # a reset would break this
+                sent = len(head) + 1000 * number
+                await _until(lambda sent=sent: peer.protocols[0].received == sent)
                 client.sendall(b" " * 1000)
             answer = await peer.read(client, 10_000)
             assert answer.startswith(b"HTTP/1.1 200 ")
             assert len(peer.state.connections) == 1  # until the client closes
             client.close()
-            await asyncio.sleep(0.05)
-            assert not peer.state.connections
+            await _until(lambda: not peer.state.connections)
 
     _run(scenario)
 
 
-def test_a_client_that_never_closes_is_closed(monkeypatch):
-    monkeypatch.setattr("serving.rest.connections._LINGER_SECONDS", 0.1)
-
+def test_a_client_that_never_closes_is_closed(clock):
     async def scenario():
         async with _Peer() as peer:
             client = await peer.connect()
             client.sendall(b"no HTTP\r\n\r\n")
             assert (await peer.read(client, 10_000)).startswith(b"HTTP/1.1 400 ")
             assert len(peer.state.connections) == 1
-            await asyncio.sleep(0.2)
-            assert not peer.state.connections
+            clock.move(60)
+            await _until(lambda: not peer.state.connections)
 
     _run(scenario)

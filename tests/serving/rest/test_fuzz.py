@@ -100,7 +100,7 @@ _HEADERS = st.fixed_dictionaries(
 @pytest.fixture
 def connection(server):
     """A connection that stays open, so that requests follow fast."""
-    client = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)
+    client = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=240)
     yield client
     client.close()
 
@@ -110,7 +110,6 @@ def _fuzz(connection, examples):
 
     @settings(
         max_examples=examples,
-        deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
     )

@@ -27,7 +27,7 @@ _JSON = st.recursive(
 _MARK = b"\xef\xbb\xbf"  # a byte order mark, which orjson refuses
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(_JSON, st.booleans())
 def test_what_orjson_refuses_is_read_as_python_reads_it(value, ascii_only):
     text = json.dumps(value, ensure_ascii=ascii_only, indent=1)
@@ -104,7 +104,7 @@ def test_faults_name_their_offset(body, fault, offset):
     assert caught.value.message == f"JSON Parse error: {fault} at offset: {offset}"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.floats(width=32) | st.sampled_from([0.1, 1e20, -0.0]))
 def test_float32_survives_the_text_and_looks_like_a_float(value):
     value = np.float32(value)
@@ -113,7 +113,7 @@ def test_float32_survives_the_text_and_looks_like_a_float(value):
     np.testing.assert_equal(np.float32(json.loads(text)), value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.floats(allow_nan=False))
 def test_float64_survives_the_text(value):
     assert json.loads(decimals(np.array([value]))[0]) == value

@@ -22,7 +22,7 @@ def ask(server):
         data = body if isinstance(body, (str, bytes, type(None))) else json.dumps(body)
         method = method or ("GET" if body is None else "POST")
         url = server.url + path
-        answer = requests.request(method, url, data=data, timeout=30, **options)
+        answer = requests.request(method, url, data=data, timeout=240, **options)
         return answer.status_code, answer.json() if answer.text else None
 
     return ask
@@ -48,7 +48,7 @@ def test_predict_columns(ask):
 
 def test_a_single_output_is_not_named_and_the_layout_is_the_servers(server):
     body = '{"signature_name": "add", "instances": [1, 2.5]}'
-    answer = requests.post(server.url + "/v1/models/toy:predict", body, timeout=30)
+    answer = requests.post(server.url + "/v1/models/toy:predict", body, timeout=240)
     assert answer.text == '{\n    "predictions": [3.0, 4.5\n    ]\n}'
     assert answer.headers["Content-Type"] == "application/json"
 
@@ -207,15 +207,15 @@ def test_of_a_key_that_comes_twice_the_first_counts(ask):
     ],
 )
 def test_paths_of_get(server, path, status):
-    assert requests.get(server.url + path, timeout=30).status_code == status
+    assert requests.get(server.url + path, timeout=240).status_code == status
 
 
 @pytest.mark.parametrize("path", ["/v1/models/toy", "/v1/models/t%6Fy", "/healthz"])
 def test_a_path_with_scheme_and_host_is_a_path(server, path):
-    client = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
+    client = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=240)
     client.request("GET", f"HTTP://any.host:80{path}")
     answer = client.getresponse()
-    plain = requests.get(server.url + path, timeout=30)
+    plain = requests.get(server.url + path, timeout=240)
     assert (answer.status, answer.read()) == (200, plain.content)
     client.request("GET", "http://any.host")
     assert client.getresponse().status == 404
@@ -225,12 +225,12 @@ def test_a_path_with_scheme_and_host_is_a_path(server, path):
 def test_methods(server):
     url = server.url + "/v1/models/toy"
     for method in ("PUT", "PATCH", "DELETE", "TRACE"):
-        answer = requests.request(method, url, timeout=30)
+        answer = requests.request(method, url, timeout=240)
         assert answer.status_code == 400
         assert answer.json() == {"error": f"Malformed request: {method} /v1/models/toy"}
-    assert requests.head(url, timeout=30).status_code == 400
+    assert requests.head(url, timeout=240).status_code == 400
     for origin, status in (("http://a", 200), ("https://a", 200), ("null", 400)):
-        answer = requests.options(url, headers={"Origin": origin}, timeout=30)
+        answer = requests.options(url, headers={"Origin": origin}, timeout=240)
         assert (answer.status_code, answer.text) == (status, "")
         assert "Access-Control-Allow-Origin" not in answer.headers
 
@@ -240,11 +240,11 @@ def test_cors_headers_come_when_asked_for(base_path):
     with Server([config], cors=True, metrics_path="") as server:
         for method in ("GET", "OPTIONS", "DELETE"):
             url = server.url + "/v1/models/toy"
-            answer = requests.request(method, url, timeout=30)
+            answer = requests.request(method, url, timeout=240)
             assert answer.headers["Access-Control-Allow-Origin"] == "*"
             assert answer.headers["Access-Control-Allow-Methods"] == "POST, GET"
         metrics = server.url + "/monitoring/prometheus/metrics"
-        assert requests.get(metrics, timeout=30).status_code == 404
+        assert requests.get(metrics, timeout=240).status_code == 404
 
 
 def test_metadata(ask):
@@ -264,10 +264,10 @@ def test_metadata(ask):
 
 
 def test_probes(server):
-    assert requests.get(server.url + "/healthz", timeout=30).status_code == 200
-    ready = requests.get(server.url + "/readyz", timeout=30)
+    assert requests.get(server.url + "/healthz", timeout=240).status_code == 200
+    ready = requests.get(server.url + "/readyz", timeout=240)
     assert ready.status_code == 200 and ready.json()["ready"] is True
-    assert requests.get(server.url + "/elsewhere", timeout=30).status_code == 404
+    assert requests.get(server.url + "/elsewhere", timeout=240).status_code == 404
 
 
 def test_gzip_bodies_are_unpacked_and_what_is_no_gzip_is_refused(ask):
@@ -295,7 +295,7 @@ def test_requests_in_parallel_do_not_mix(server):
 
     def ask(value):
         body = json.dumps({"signature_name": "add", "instances": [value]})
-        answer = requests.post(server.url + "/v1/models/toy:predict", body, timeout=30)
+        answer = requests.post(server.url + "/v1/models/toy:predict", body, timeout=240)
         return answer.json()["predictions"]
 
     with ThreadPoolExecutor(8) as pool:

@@ -55,7 +55,7 @@ def verdicts(tmp_path_factory):
             answer = session.request(
                 case["method"], server.url + case["path"],
                 data=case["body"].encode() if "body" in case else None,
-                headers=case.get("headers"), timeout=60,
+                headers=case.get("headers"), timeout=240,
             )  # fmt: skip
             text = answer.content.decode("utf-8", "replace")
             kind = answer.headers.get("Content-Type")

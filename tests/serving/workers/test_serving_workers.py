@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 import requests
+from until import until
 
 from serving import metrics
 from serving.__main__ import main
@@ -23,13 +23,6 @@ from serving.release.publish import publish
 from serving.workers.peers import Peers, SharedModels, _common_states
 
 _ADD = '{"signature_name": "add", "instances": [0]}'
-
-
-def _until(condition, what, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +39,11 @@ def served(saved_models, tmp_path_factory):
     with open(log, "w") as file:
         process = subprocess.Popen(command, stderr=file)
     try:
-        _until(lambda: "2 workers listening on" in log.read_text(), "both are ready")
+        until(lambda: "2 workers listening on" in log.read_text(), "both are ready")
         url = log.read_text().split("2 workers listening on ")[1].split()[0]
         yield process, log, url, folder / "toy"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(240) == 0
         assert log.read_text().count("INFO worker 0: stopped") == 1
         assert log.read_text().count("INFO worker 1: stopped") >= 1
         assert "Traceback" not in log.read_text()
@@ -61,13 +54,13 @@ def served(saved_models, tmp_path_factory):
 
 def _ask(url):
     """Asks over a connection of its own, which ends at either worker."""
-    answer = requests.post(f"{url}/v1/models/toy:predict", _ADD, timeout=60)
+    answer = requests.post(f"{url}/v1/models/toy:predict", _ADD, timeout=240)
     assert answer.status_code == 200, answer.text
     return answer.json()["predictions"][0]
 
 
 def _count(url):
-    page = requests.get(f"{url}/monitoring/prometheus/metrics", timeout=60).text
+    page = requests.get(f"{url}/monitoring/prometheus/metrics", timeout=240).text
     return int(
         re.search(r'request_count\{model_name="toy",status="OK"\} (\d+)', page)[1]
     )
@@ -88,12 +81,12 @@ def test_available_means_in_every_worker(served, saved_models):
     path = f"{url}/v1/models/toy/versions/2"
 
     def state():
-        answer = requests.get(path, timeout=60).json()
+        answer = requests.get(path, timeout=240).json()
         return answer.get("model_version_status", [{"state": ""}])[0]["state"]
 
-    _until(lambda: state() == "AVAILABLE", "version 2 is available")
+    until(lambda: state() == "AVAILABLE", "version 2 is available")
     for _ in range(20):  # whichever worker it is
-        answer = requests.post(path + ":predict", _ADD, timeout=60)
+        answer = requests.post(path + ":predict", _ADD, timeout=240)
         assert answer.json() == {"predictions": [2.0]}
 
 
@@ -109,12 +102,12 @@ def test_a_worker_that_dies_is_started_again_while_the_other_answers(served):
     process, log, url, _ = served
     victim = _workers(process)[-1]
     os.kill(victim, signal.SIGKILL)
-    _until(lambda: "it is started again" in log.read_text(), "its end is seen")
+    until(lambda: "it is started again" in log.read_text(), "its end is seen")
     for _ in range(5):
         _ask(url)
-    _until(lambda: log.read_text().count("worker 1: listening") == 2, "it is back")
-    _until(lambda: len(_workers(process)) == 2, "both are there")
-    status = requests.get(f"{url}/v1/models/toy", timeout=60).json()
+    until(lambda: log.read_text().count("worker 1: listening") == 2, "it is back")
+    until(lambda: len(_workers(process)) == 2, "both are there")
+    status = requests.get(f"{url}/v1/models/toy", timeout=240).json()
     assert status["model_version_status"][0]["state"] == "AVAILABLE"
 
 
@@ -139,7 +132,7 @@ def test_workers_end_with_their_parent(saved_models, tmp_path):
 def test_what_cannot_start_ends_in_status_2(base_path, tmp_path, capfd):
     empty = ["serve", "--workers", "2", "--model-base-path", str(tmp_path)]
     command = [sys.executable, "-m", "serving", *empty, "--rest-port", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 2 and "holds no version" in done.stderr
     with bind("127.0.0.1", 0, share=True) as taken:
         taken.listen()
@@ -257,5 +250,5 @@ def test_requests_at_once_reach_both(pair):
         found = []
         asking = threading.Thread(target=lambda: found.append(pair[0].states("toy")))
         asking.start()
-        asking.join(30)
+        asking.join(240)
         assert found == [[(1, "AVAILABLE", None)]]

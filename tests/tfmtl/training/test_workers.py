@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import training_run
+from until import LONGEST
 
 
 def _free_ports(number):
@@ -32,7 +33,7 @@ def test_two_processes_equal_one(tmp_path):
     ]
     try:
         for worker in workers:
-            _, errors = worker.communicate(timeout=120)
+            _, errors = worker.communicate(timeout=LONGEST)
             assert worker.returncode == 0, errors
     finally:
         for worker in workers:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+from conftest import make_config
 from dask_cluster import cluster
 
 from pipeline.artifacts import blessing, saved_model
@@ -23,30 +24,26 @@ ROWS = 500
 TABS = ["home", "search", "<b>odd</b>", None]
 
 
-def make_config(destination, **evaluate):
-    return Config.model_validate(
-        {
-            "name": "small",
-            "workspace": "unused",
-            "data": {"logs": ["unused"], "split": {"by": "hash", "column": "tab"}},
-            "features": [
-                {"name": "tab", "kind": "categorical"},
-                {"name": "age", "kind": "numeric"},
-                {"name": "seen", "kind": "sequence", "of": "tab", "max_length": 3},
-            ],
-            "domain": "tab",
-            "tasks": [
-                {"name": "click"},
-                {"name": "buy", "label": "bought", "space": "click"},
-                {"name": "minutes", "kind": "regression", "space": "played"},
-            ],
-            "evaluate": {
-                "slices": ["tab", "hour"],
-                "best_reachable": {"click": "p_click"},
-                **evaluate,
-            },
-            "push": {"destination": str(destination)},
-        }
+def config_of(destination, **evaluate):
+    return make_config(
+        data={"split": {"by": "hash", "column": "tab"}},
+        features=[
+            "tab",
+            {"name": "age", "kind": "numeric"},
+            {"name": "seen", "kind": "sequence", "of": "tab", "max_length": 3},
+        ],
+        domain="tab",
+        tasks=[
+            "click",
+            {"name": "buy", "label": "bought", "space": "click"},
+            {"name": "minutes", "kind": "regression", "space": "played"},
+        ],
+        evaluate={
+            "slices": ["tab", "hour"],
+            "best_reachable": {"click": "p_click"},
+            **evaluate,
+        },
+        push={"destination": str(destination)},
     )
 
 
@@ -191,7 +188,7 @@ def pair_auc(labels, scores):
 
 def test_every_group_equals_a_loop_over_rows(run, examples, tmp_path, monkeypatch):
     monkeypatch.setattr(job, "_ROWS", 130)  # ranges across groups and shards
-    summary, measured, reasons, page = run(make_config(tmp_path / "none"))
+    summary, measured, reasons, page = run(config_of(tmp_path / "none"))
     groups = expected(examples[1])
     found = {(r["task"], r["slice"], r["value"]): r for r in measured["results"]}
     assert found.keys() == groups.keys()
@@ -218,7 +215,7 @@ def test_every_group_equals_a_loop_over_rows(run, examples, tmp_path, monkeypatc
 
 
 def test_a_minimum_that_is_not_met(run, tmp_path):
-    config = make_config(tmp_path / "none", minimum={"click": 0.99, "minutes": 0.1})
+    config = config_of(tmp_path / "none", minimum={"click": 0.99, "minutes": 0.1})
     summary, measured, reasons, page = run(config)
     assert not summary["blessed"] and not measured["blessed"]
     (reason,) = reasons
@@ -248,7 +245,7 @@ def pair_gauc(labels, scores, users, weights):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_grouped_auc_and_row_weights(run, examples, tmp_path, monkeypatch, weighted):
     monkeypatch.setattr(job, "_ROWS", 130)
-    config = make_config(tmp_path / "none", group="user").model_dump()
+    config = config_of(tmp_path / "none", group="user").model_dump()
     for task in config["tasks"] if weighted else ():
         task["row_weight"] = "worth"
     _, measured, _, page = run(Config.model_validate(config))
@@ -287,7 +284,7 @@ def test_the_gain_over_a_single_task_run(run, examples, tmp_path):
     record |= {"rows": len(labels), "mean_label": np.mean(labels)}
     other = record | {"task": "buy", "slice": "tab", "value": "none"}
     alone.write_text(json.dumps({"results": [record, other]}))
-    config = make_config(tmp_path / "none", group="user", single_task=str(alone))
+    config = config_of(tmp_path / "none", group="user", single_task=str(alone))
     summary, measured, _, page = run(config)
     gains = {r["task"]: r["gain"] for r in measured["results"] if "gain" in r}
     model = measured["results"][0]["model"]
@@ -312,11 +309,11 @@ def test_a_single_task_run_on_other_rows(run, tmp_path, change, message):
     record = make_alone(alone, auc=0.5) | change
     alone.write_text(json.dumps({"results": [record]}))
     with pytest.raises(PipelineError, match=f"evaluate.single_task: .*{message}"):
-        run(make_config(tmp_path / "none", single_task=str(alone)))
+        run(config_of(tmp_path / "none", single_task=str(alone)))
 
 
 def test_the_newest_evaluation_of_single_tasks_is_compared_with(tmp_path):
-    config = make_config(tmp_path, single_task=str(tmp_path))
+    config = config_of(tmp_path, single_task=str(tmp_path))
     with pytest.raises(PipelineError, match="must be a metrics.json or a workspace"):
         check(config)
     store = Metadata(tmp_path / "metadata.sqlite")
@@ -344,7 +341,7 @@ def test_the_newest_evaluation_of_single_tasks_is_compared_with(tmp_path):
 
 def test_a_group_that_the_examples_lack(run, tmp_path):
     with pytest.raises(PipelineError, match="evaluate.group: column 'usr'.*'user'"):
-        run(make_config(tmp_path / "none", group="usr"))
+        run(config_of(tmp_path / "none", group="usr"))
 
 
 @pytest.mark.parametrize("max_drop, blessed", [(0.01, False), (1.0, True)])
@@ -353,7 +350,7 @@ def test_the_newest_served_version_is_the_baseline(run, tmp_path, max_drop, bles
     save_model(served / "9", weight=-1.0)
     save_model(served / "10", weight=1.0, tasks=("click",))
     (served / ".publishing-11").mkdir()
-    config = make_config(served, max_drop=max_drop)
+    config = config_of(served, max_drop=max_drop)
     summary, measured, reasons, _ = run(config, weight=-0.5)
     assert measured["baseline"] == {"version": 10}
     overall = {r["task"]: r for r in measured["results"] if r["slice"] == "all"}
@@ -367,14 +364,14 @@ def test_the_newest_served_version_is_the_baseline(run, tmp_path, max_drop, bles
 @pytest.mark.parametrize("number", ["income", "tab2"])
 def test_a_served_model_that_the_examples_cannot_feed(run, tmp_path, number):
     save_model(tmp_path / "served" / "1", number=number)
-    summary, measured, reasons, page = run(make_config(tmp_path / "served"))
+    summary, measured, reasons, page = run(config_of(tmp_path / "served"))
     assert measured["baseline"] is None
     assert f"column '{number}' is missing" in measured["baseline_note"]
     assert summary["blessed"] and "version 1 cannot be measured" in page
 
 
 def test_predictions_that_are_not_numbers_are_refused(run, tmp_path):
-    summary, measured, reasons, _ = run(make_config(tmp_path / "none"), math.nan)
+    summary, measured, reasons, _ = run(config_of(tmp_path / "none"), math.nan)
     assert not summary["blessed"]
     assert len(reasons) == 3
     assert "buy" in reasons[1] and "are not probabilities" in reasons[1]
@@ -383,25 +380,25 @@ def test_predictions_that_are_not_numbers_are_refused(run, tmp_path):
 
 def test_the_history_is_drawn(run, tmp_path):
     epochs = [{"loss": 2.0, "val_loss": 2.5}, {"loss": 1.5, "val_loss": 2.25}]
-    _, _, _, page = run(make_config(tmp_path / "none"), history={"epochs": epochs})
+    _, _, _, page = run(config_of(tmp_path / "none"), history={"epochs": epochs})
     assert "<h2>Training</h2>" in page and "<figcaption>loss</figcaption>" in page
 
 
 def test_a_model_without_a_task(run, tmp_path):
     with pytest.raises(PipelineError, match=r"lacks \['buy'\] and has"):
-        run(make_config(tmp_path / "none"), tasks=("click", "minutes"))
+        run(config_of(tmp_path / "none"), tasks=("click", "minutes"))
 
 
 def test_a_model_that_the_examples_cannot_feed(run, tmp_path):
     with pytest.raises(PipelineError, match="column 'income' is missing"):
-        run(make_config(tmp_path / "none"), number="income")
+        run(config_of(tmp_path / "none"), number="income")
 
 
 def test_an_empty_test_split(tmp_path):
     (tmp_path / "Split-test").mkdir()
     inputs = {"examples": tmp_path, "model": tmp_path}
     with pytest.raises(PipelineError, match="an evaluation needs rows"):
-        evaluator(make_config(tmp_path), inputs, {})
+        evaluator(config_of(tmp_path), inputs, {})
 
 
 def test_served_ignores_what_is_no_version(tmp_path):
@@ -421,7 +418,7 @@ def test_two_dask_workers_measure_what_the_local_runner_does(
     sources = dict.fromkeys(["click", "buy", "minutes"], ["model"])
 
     def measure(beam):
-        config = make_config(tmp_path).model_copy(update={"beam": Beam(**beam)})
+        config = config_of(tmp_path).model_copy(update={"beam": Beam(**beam)})
         split = examples[0] / "Split-test"
         return job.evaluate(
             config, split, {"model": tmp_path / "model"}, sources, tmp_path

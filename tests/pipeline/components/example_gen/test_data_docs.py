@@ -4,6 +4,7 @@ import re
 
 import pytest
 import yaml
+from conftest import raw_config
 from paths import ROOT
 
 from pipeline import config
@@ -18,18 +19,9 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 def test_examples_are_configs(number, tmp_path):
     example = yaml.safe_load(EXAMPLES[number])
     assert list(example) == ["data"]
-    rest = {
-        "name": "docs",
-        "workspace": "unused",
-        "features": [
-            {"name": name, "kind": "categorical"}
-            for name in ("other", "country", "app_version")
-        ],
-        "tasks": [{"name": "label"}],
-        "push": {"destination": "unused"},
-    }
+    raw = raw_config(features=["other", "country", "app_version"], tasks=["label"])
     path = tmp_path / "docs.yaml"
-    path.write_text(yaml.safe_dump({**example, **rest}))
+    path.write_text(yaml.safe_dump(raw | example))
     assert config.load(path).data.logs
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import make_config
 
-from pipeline import config as config_
 from pipeline.artifacts.layout import SPLITS
 from pipeline.components.example_gen import component as module
 from pipeline.components.example_gen import shards, splits
@@ -21,26 +21,16 @@ from pipeline.logs import files as sources
 from pipeline.statistics import sketch
 
 
-def _config(logs, *, split=None, rate=0.0, **data):
-    return config_.Config.model_validate(
-        {
-            "name": "test",
-            "workspace": "unused",
-            "data": {
-                "logs": logs,
-                "split": split or {"by": "hash", "column": "user"},
-                "max_dead_letter_rate": rate,
-                **data,
-            },
-            "features": [
-                {"name": "user", "kind": "categorical"},
-                {"name": "age", "kind": "numeric"},
-                {"name": "history", "kind": "sequence", "of": "user"},
-            ],
-            "tasks": [{"name": "click"}],
-            "evaluate": {"slices": ["hour"]},
-            "push": {"destination": "unused"},
-        }
+def _config(logs, *, rate=0.0, **data):
+    features = [
+        "user",
+        {"name": "age", "kind": "numeric"},
+        {"name": "history", "kind": "sequence", "of": "user"},
+    ]
+    return make_config(
+        {"logs": logs, "max_dead_letter_rate": rate, **data},
+        features,
+        evaluate={"slices": ["hour"]},
     )
 
 

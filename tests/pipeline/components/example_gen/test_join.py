@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import make_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paths import SHARED
 
-from pipeline import config as config_
 from pipeline.artifacts import examples
 from pipeline.artifacts.layout import SPLITS
 from pipeline.components.example_gen import join, matching
@@ -22,16 +22,8 @@ DESKDROP = SHARED / "data/deskdrop/users_interactions.csv.zip"
 
 def _config(data, features=(), tasks=("click",), rate=0.0, user="user"):
     split = {"by": "hash", "column": "user", "train": 0.5, "valid": 0.25}
-    return config_.Config.model_validate(
-        {
-            "name": "test",
-            "workspace": "unused",
-            "data": {"split": split, "max_dead_letter_rate": rate, **data},
-            "features": [{"name": user, "kind": "categorical"}, *features],
-            "tasks": [{"name": name} for name in tasks],
-            "push": {"destination": "unused"},
-        }
-    )
+    data = {"split": split, "max_dead_letter_rate": rate, **data}
+    return make_config(data, [user, *features], tasks)
 
 
 def _run(config, folder):
@@ -246,7 +238,7 @@ _KEYS = st.integers(0, 2)
 _TIMES = st.one_of(st.integers(0, 6).map(float), st.floats(0, 6, width=32))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.tuples(_KEYS, _TIMES), max_size=12),
     st.lists(st.tuples(_KEYS, _TIMES), max_size=12),

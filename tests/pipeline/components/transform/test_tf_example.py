@@ -40,7 +40,7 @@ def columns(draw):
     return result
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(columns(), st.integers(1, 40))
 def test_numbers_come_back(table, rows_per_record):
     records = list(tf_example.examples(table, rows_per_record))
@@ -86,7 +86,7 @@ FEATURES = [
 ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(ROWS, min_size=1, max_size=20))
 def test_rows_come_back_through_the_transform_graph(rows):
     """Ids are looked up backwards; None and "" are one, a value that is missing."""

@@ -8,28 +8,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+from conftest import make_config
 
 from pipeline.components.transform.component import transform
-from pipeline.config import Config
 from pipeline.errors import PipelineError
 
-CONFIG = Config.model_validate(
-    {
-        "name": "small",
-        "workspace": "unused",
-        "data": {"logs": ["unused"], "split": {"by": "hash", "column": "user"}},
-        "features": [
-            {"name": "user", "kind": "categorical"},
-            {"name": "video", "kind": "categorical", "vocabulary": {"min_count": 2}},
-            {"name": "age", "kind": "numeric"},
-            {"name": "seen", "kind": "sequence", "of": "video", "max_length": 3},
-        ],
-        "tasks": [
-            {"name": "click"},
-            {"name": "seconds", "kind": "regression", "space": "played"},
-        ],
-        "push": {"destination": "unused"},
-    }
+CONFIG = make_config(
+    features=[
+        "user",
+        {"name": "video", "kind": "categorical", "vocabulary": {"min_count": 2}},
+        {"name": "age", "kind": "numeric"},
+        {"name": "seen", "kind": "sequence", "of": "video", "max_length": 3},
+    ],
+    tasks=["click", {"name": "seconds", "kind": "regression", "space": "played"}],
 )
 SCHEMA = pa.schema(
     {
