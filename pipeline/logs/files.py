@@ -160,6 +160,10 @@ def versions(patterns: Iterable[str]) -> list[tuple[str, int, float | None]]:
     return sorted(found)
 
 
+# Formats in which a file's head or foot lists the columns.
+LISTS_COLUMNS = ("csv", "parquet")
+
+
 def listed_columns(source: Source) -> dict[str, pa.DataType] | None:
     """The columns that a file's head or foot lists; None in formats without such.
 

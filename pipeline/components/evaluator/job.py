@@ -58,10 +58,9 @@ def evaluate(
     """
     rows = examples.count_rows(split)
     ranges = [(at, min(at + _ROWS, rows)) for at in range(0, rows, _ROWS)]
-    measured = results.run(
-        config, ranges, MeasureModels(config, split, models, sources), work
-    )
-    records = list(measured.values())
+    workers = results.Workers(config.beam, work)
+    measure = MeasureModels(config, split, models, sources)
+    records = results.run(workers, ranges, measure).values()
     tasks = [task.name for task in config.tasks]
     columns = [ALL, *slice_columns(config)]
     return sorted(

@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import os
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from pipeline.artifacts import layout
+from pipeline.beam.atomic import atomic_write
 from pipeline.logs.files import Source
 from pipeline.logs.formats import Unparsed
 
@@ -40,9 +39,8 @@ class DeadLetters:
     """
 
     def __init__(self, folder: Path, name: str, work: Path):
-        self.path = layout.dead_letters(folder, name)
-        self.part = work / uuid.uuid4().hex
-        self.file = None
+        self.path, self.work = layout.dead_letter_file(folder, name), work
+        self.file, self.opened = None, contextlib.ExitStack()
         self.count = 0
         self.reasons: list[str] = []
 
@@ -50,7 +48,10 @@ class DeadLetters:
         """Takes letters, and writes them in the order of their places."""
         for source, position, reason, record in sorted(letters, key=lambda e: e[1]):
             if self.file is None:
-                self.file = self.part.open("w", encoding="utf-8")
+                self.path.parent.mkdir(exist_ok=True)
+                part = self.opened.enter_context(atomic_write(self.path, self.work))
+                file = part.open("w", encoding="utf-8")
+                self.file = self.opened.enter_context(file)
             unit = "line" if source.format in ("csv", "jsonl") else "row"
             letter = {"source": source.path, unit: position, "reason": reason}
             self.file.write(json.dumps({**letter, "record": record}) + "\n")
@@ -68,14 +69,7 @@ class DeadLetters:
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        if self.file is None:
-            return
-        # On a full disk, to close fails as to write has.
-        with contextlib.suppress(OSError) if kind else contextlib.nullcontext():
-            self.file.close()
-        if kind is None:
-            self.path.parent.mkdir(exist_ok=True)
-            os.replace(self.part, self.path)
+        self.opened.__exit__(kind, error, trace)
 
 
 def readable(rows: pa.RecordBatch, row: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _NULL = None
 
 
 def _values(text, batch=_BATCH):
-    values, misfits = evaluation.values(expressions.parse(text), batch)
+    values, misfits = evaluation.Expression(text).values(batch)
     return [None if math.isnan(v) else v for v in values], misfits
 
 
