@@ -80,6 +80,7 @@ def run(
             if stage.component in wanted and not (found and cache):
                 if not checked:  # before hours of work, not after
                     import_tensorflow_quietly()
+                    _check_tasks(config)
                     for later in plan:
                         if later.component in wanted:
                             later.check(config)
@@ -104,6 +105,12 @@ def run(
             for warning in execution.summary.get("warnings", []):
                 report(f"{'':<17}  warning: {warning}")
     return {name: artifact.path for name, artifact in artifacts.items()}
+
+
+def _check_tasks(config: Config) -> None:
+    from pipeline.config import declarations  # late, for TensorFlow
+
+    declarations.check(config)
 
 
 def _component(name: str, known: list[str]) -> str:

@@ -162,16 +162,6 @@ class Config(Section):
             for i, name in enumerate(names):
                 if name in names[:i]:
                     yield f"{what}.{i}.name: {name!r} is already taken"
-        for i, task in enumerate(self.tasks):
-            if task.space == task.name:
-                yield f"tasks.{i}.space: a task cannot be its own sample space"
-            elif task.space in tasks and tasks[task.space].kind != "binary":
-                yield f"tasks.{i}.space: {task.space!r} is not a binary task"
-            elif _is_circular(task, tasks):
-                yield (
-                    f"tasks.{i}.space: {task.space!r} leads back to {task.name!r}; a "
-                    "chain of spaces must end at a task without one, or in a column"
-                )
         if self.data.split.column in self.data.made():
             yield (
                 f"data.split.column: {self.data.split.column!r} is made from the rows, "
@@ -241,12 +231,3 @@ class Config(Section):
 
 def _is_sequence(feature: Feature, column: str) -> bool:
     return feature.kind == "sequence" and feature.name == column
-
-
-def _is_circular(task: Task, tasks: dict[str, Task]) -> bool:
-    seen = set()
-    space = task.space
-    while space in tasks and space not in seen:
-        seen.add(space)
-        space = tasks[space].space
-    return task.name in seen

@@ -3,52 +3,50 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipeline.components.example_gen.inspect import LogSchema
-from pipeline.config import Config, nearest
-from pipeline.errors import PipelineError
+from pipeline.components.example_gen.spec import Spec
+from pipeline.errors import PipelineError, nearest
 from pipeline.logs import column_types
 from pipeline.logs.files import LISTS_COLUMNS
 
 
-def check_columns(
-    config: Config, logs: LogSchema, actions: Sequence[LogSchema]
-) -> None:
+def check_columns(spec: Spec, logs: LogSchema, actions: Sequence[LogSchema]) -> None:
     """Raises a PipelineError for all columns that the logs lack.
 
     Args:
-        config: Says which columns are needed.
+        spec: Says which columns are needed.
         logs: What there is in the impressions.
         actions: What there is in each log of `data.actions`.
     """
-    made = config.data.made()
-    needed = [(path, name) for path, name, _ in config.columns() if name not in made]
+    data, made = spec.data, spec.data.made()
+    needed = [(path, name) for path, name, _ in spec.named]
     others = {name: " It is made here, of the columns of the logs" for name in made}
     others |= {
         action.name: f" The action {action.name!r} makes it if it has a `window`"
-        for action in config.data.actions
+        for action in data.actions
         if action.window is None
     }
     problems = _unread("data.logs", logs)
-    problems = problems or _missing(logs, [*needed, *config.data.needed()], others)
+    problems = problems or _missing(logs, [*needed, *data.needed()], others)
     for i, log in enumerate(actions):
         unread = _unread(f"data.actions.{i}.logs", log)
-        problems += unread or _missing(log, config.data.needed_of(i), {})
+        problems += unread or _missing(log, data.needed_of(i), {})
     taken = [name for name in made if name in logs.types]
     problems += [
         f"data: {name!r} is to be a new column, and the logs have one of that name. "
         "Give it another name"
         for name in taken
     ]
-    problems = problems or list(_misfits(config, logs, actions))
+    problems = problems or list(_misfits(spec, logs, actions))
     if problems:
         raise PipelineError("\n".join(problems))
 
 
 def _misfits(
-    config: Config, logs: LogSchema, actions: Sequence[LogSchema]
+    spec: Spec, logs: LogSchema, actions: Sequence[LogSchema]
 ) -> Iterator[str]:
     """Yields what is to be said of columns whose types can hold nothing of use."""
-    data = config.data
-    wanted = [(logs, *column) for column in config.columns()]
+    data = spec.data
+    wanted = [(logs, *column) for column in spec.named]
     if data.split.by == "time":
         wanted.append((logs, "data.split.column", data.split.column, "time"))
     if data.time:

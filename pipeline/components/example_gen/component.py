@@ -27,7 +27,9 @@ from pipeline.components.example_gen.dead_letters import REASONS
 from pipeline.components.example_gen.inspect import InspectionSpec, inspect
 from pipeline.components.example_gen.joined_logs import IMPRESSIONS, joined_logs
 from pipeline.components.example_gen.plan import Report
+from pipeline.components.example_gen.spec import Spec
 from pipeline.config import Config
+from pipeline.config.data import Data
 from pipeline.errors import PipelineError
 from pipeline.logs import files as sources
 from pipeline.logs.files import Source
@@ -58,21 +60,22 @@ def example_gen(
             end, more rows than `data.max_dead_letter_rate` do not fit, or a split gets
             no rows.
     """
-    folder, data = outputs["examples"], config.data
-    files = _find(config, inputs)
+    folder, spec = outputs["examples"], Spec(config)
+    data, files = spec.data, _find(spec.data, inputs)
     action_files = [
         sources.find(_patterns(f"data.actions.{i}.logs", action.logs), action)
         for i, action in enumerate(data.actions)
     ]
     with tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as name:
         workers = Workers(config.beam, Path(name))
-        logs = inspect(plans.inspection(config), files, workers)
+        wanted = InspectionSpec(spec.kinds, spec.time, spec.where)
+        logs = inspect(wanted, files, workers)
         actions = [inspect(InspectionSpec({}), of, workers) for of in action_files]
-        check_columns(config, logs, actions)
-        plan = plans.plan(config, logs, folder, workers.folder)
+        check_columns(spec, logs, actions)
+        plan = plans.plan(spec, logs, folder, workers.folder)
         groups = list(_groups(logs.parts))
         if data.actions or data.history:
-            read = joined_logs(config, plan.columns, logs, actions)
+            read = joined_logs(spec, plan.columns, logs, actions)
             reports = join.join(plan, data, read, groups, workers)
         else:
             ingest = functools.partial(writer.ingest, plan)
@@ -89,10 +92,10 @@ def _patterns(
     return [(f"{where}.{i}", pattern, split) for i, pattern in enumerate(globs)]
 
 
-def _find(config: Config, inputs: Mapping[str, Path]) -> list[Source]:
-    logs = config.data.logs
+def _find(data: Data, inputs: Mapping[str, Path]) -> list[Source]:
+    logs = data.logs
     if logs is None:
-        given = config.data.split.by == "given"
+        given = data.split.by == "given"
         folders = {name: f"{name}/*" for name in SPLITS} if given else {None: "*"}
         patterns = [
             ("data.source", f"{inputs['logs']}/{pattern}", split)
@@ -106,7 +109,7 @@ def _find(config: Config, inputs: Mapping[str, Path]) -> list[Source]:
         ]
     else:
         patterns = _patterns("data.logs", logs)
-    return sources.find(patterns, config.data)
+    return sources.find(patterns, data)
 
 
 def _groups(parts: Iterable[Source]) -> Iterator[tuple[Source, ...]]:

@@ -139,7 +139,7 @@ class _Match(beam.DoFn):
 
     def process(
         self, element: tuple[int, Iterable[tuple[int, bytes]]], end: float
-    ) -> Iterator[tuple[tuple[int, int, int], Report | PipelineError]]:
+    ) -> Iterator[tuple[tuple[int, int, int], Any]]:
         number, batches = element
         packed: dict[int, list[bytes]] = {which: [] for which in range(len(self.logs))}
         for which, batch in batches:

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from pipeline.components.example_gen.inspect import LogSchema
-from pipeline.components.example_gen.plan import expression
-from pipeline.config import Config
+from pipeline.components.example_gen.spec import Spec
 from pipeline.logs import casting
 from pipeline.logs.casting import Column
 from pipeline.logs.evaluation import Expression
@@ -46,7 +45,7 @@ class Log(NamedTuple):
 
 
 def joined_logs(
-    config: Config,
+    spec: Spec,
     columns: Sequence[Column],
     impressions: LogSchema,
     actions: Sequence[LogSchema],
@@ -54,12 +53,12 @@ def joined_logs(
     """The impressions, then the logs of `data.actions`.
 
     Args:
-        config: Its `data` section says what is needed of them.
+        spec: What the config says.
         columns: The columns of the examples, all of which travel.
         impressions: What there is in the impressions.
         actions: What there is in each log of actions.
     """
-    data = config.data
+    data = spec.data
 
     def log(name, found, wanted, where, columns=()):
         histories = [h for h in data.history if (h.actions or IMPRESSIONS) == name]
@@ -67,11 +66,11 @@ def joined_logs(
         return Log(
             name,
             found.parts,
-            [*columns, *(_typed(config, found, *each) for each in wanted)],
+            [*columns, *(_typed(spec, found, *each) for each in wanted)],
             [*(column.name for column in columns), *(name for name, _, _ in wanted)],
-            expression(config, where),
+            spec.expression(where),
             {
-                HISTORY + history.name: expression(config, history.where)
+                HISTORY + history.name: spec.expression(history.where)
                 for history in histories
                 if history.where
             },
@@ -95,10 +94,8 @@ def joined_logs(
     return logs
 
 
-def _typed(
-    config: Config, found: LogSchema, name: str, column: str, kind: str
-) -> Column:
+def _typed(spec: Spec, found: LogSchema, name: str, column: str, kind: str) -> Column:
     # A key is read as the column of the impressions that it is compared with, and what
     # a history lists as the feature that it becomes.
-    missing = config.missing_words(name.removeprefix(KEY).removeprefix(HISTORY))
+    missing = spec.missing(name.removeprefix(KEY).removeprefix(HISTORY))
     return casting.column(column, kind, found.types.get(column, pa.null()), missing)

@@ -1,4 +1,4 @@
-"""What workers do with every row, read once from the config and the logs' columns."""
+"""What workers do with every row, and what became of the rows."""
 
 import functools
 import operator
@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from pipeline.components.example_gen import splits
-from pipeline.components.example_gen.inspect import InspectionSpec, LogSchema
-from pipeline.config import Config
+from pipeline.components.example_gen.inspect import LogSchema
+from pipeline.components.example_gen.spec import Spec
 from pipeline.config.data import Split
 from pipeline.errors import PipelineError
-from pipeline.logs import casting
 from pipeline.logs.casting import Column
 from pipeline.logs.evaluation import Expression
 from pipeline.statistics import sketch
@@ -78,40 +76,11 @@ def total(reports: Iterable[Report]) -> Report:
     return Report(*(functools.reduce(operator.add, column) for column in columns))
 
 
-def kinds(config: Config) -> dict[str, str]:
-    """{column: type} of the columns that the config names.
-
-    Raises:
-        PipelineError: If one column is to have two types.
-    """
-    found: dict[str, str] = {}
-    for path, name, kind in config.columns():
-        if name in config.data.made():
-            continue
-        earlier = found.get(name, kind)
-        if earlier != kind and (kind != "any" or earlier == "list"):
-            raise PipelineError(
-                f"{path}: column {name!r} cannot be of type {kind!r} here and "
-                f"{earlier!r} elsewhere. Give the logs two columns"
-            )
-        found[name] = earlier
-    return found
-
-
-def inspection(config: Config) -> InspectionSpec:
-    """What is looked for in the impressions."""
-    named, split, time = kinds(config), config.data.split, None
-    if split.by == "time":
-        words = config.missing_words(split.column)
-        time = casting.column(split.column, named[split.column], pa.null(), words)
-    return InspectionSpec(named, time, expression(config, config.data.where))
-
-
-def plan(config: Config, logs: LogSchema, folder: Path, work: Path) -> Plan:
+def plan(spec: Spec, logs: LogSchema, folder: Path, work: Path) -> Plan:
     """Makes the plan.
 
     Args:
-        config: Its `data` section, features and tasks.
+        spec: What the config says.
         logs: What there is in the impressions.
         folder: Where the examples go.
         work: A folder for what is not whole yet.
@@ -119,38 +88,14 @@ def plan(config: Config, logs: LogSchema, folder: Path, work: Path) -> Plan:
     Raises:
         PipelineError: If the split is by time, and no row has one.
     """
-    data, named = config.data, kinds(config)
-    separators = {f.name: f.separator for f in config.features if f.kind == "sequence"}
-    columns = [
-        casting.column(
-            name,
-            named.get(name, "own"),
-            type_,
-            config.missing_words(name),
-            separators.get(name),
-        )
-        for name, type_ in logs.types.items()
-    ]
-    limits = None
-    if data.split.by == "time":
+    split, limits = spec.data.split, None
+    if split.by == "time":
         if not logs.times:
             raise PipelineError(
                 f"data.split.column: a split by time needs numbers or ISO 8601 times. "
-                f"No value of column {data.split.column!r} is one"
+                f"No value of column {split.column!r} is one"
             )
         times = sketch.merge(logs.times)
-        limits = splits.boundaries(times, data.split.train, data.split.valid)
-    return Plan(
-        columns,
-        expression(config, data.where),
-        {name: expression(config, text) for name, text in data.labels.items()},
-        data.split,
-        limits,
-        folder,
-        work,
-    )
-
-
-def expression(config: Config, text: str | None) -> Expression | None:
-    """An expression of the config, if there is one, as workers get it."""
-    return text and Expression(text, config.missing_words)
+        limits = splits.boundaries(times, split.train, split.valid)
+    columns = [spec.column(name, type_) for name, type_ in logs.types.items()]
+    return Plan(columns, spec.where, spec.labels, split, limits, folder, work)

@@ -15,7 +15,7 @@ from pipeline.artifacts import examples, layout, model_card, saved_model
 from pipeline.components.trainer import callbacks as own_callbacks
 from pipeline.components.trainer import warm_start, workers
 from pipeline.config import Config, ConfigError, nearest
-from pipeline.config.features import Feature
+from pipeline.config.declarations import declare
 from pipeline.errors import PipelineError
 from serving.models.warmup import write_warmup
 
@@ -33,7 +33,7 @@ def check(config: Config) -> None:
     _check_options(config)
     warm_start.folder(config)
     own_callbacks.check(config)
-    features, tasks = declare(config, _smallest(config))
+    features, tasks = declare(config)
     build(config, features, tasks)
     ends = ["loss"] + [
         f"{task.name}_{metric}"
@@ -194,70 +194,6 @@ def _checkpoints(config: Config, outputs: Mapping[str, Path]):
 def _rows(inputs: Mapping[str, Path]) -> dict[str, int]:
     summary = (inputs["transformed_examples"] / layout.SUMMARY).read_text()
     return json.loads(summary)["rows"]
-
-
-def declare(config: Config, sizes: dict) -> tuple[list, list]:
-    """Returns the features and tasks as the library declares them.
-
-    Args:
-        config: The pipeline.
-        sizes: What Transform wrote into features.json: each feature's table size.
-    """
-    features = []
-    for feature in config.features:
-        described = sizes[feature.name]
-        if described["kind"] == "categorical":
-            features.append(
-                tfmtl.Categorical(
-                    feature.name,
-                    embedding_dim=feature.embedding_dim,
-                    **_table(feature, described["size"]),
-                )
-            )
-        elif described["kind"] == "sequence":
-            features.append(
-                tfmtl.Sequence(
-                    feature.name,
-                    of=feature.of,
-                    max_length=feature.max_length,
-                    pooling=feature.pooling,
-                    target=feature.target,
-                )
-            )
-        else:
-            features.append(tfmtl.Numeric(feature.name))
-    tasks = []
-    for i, task in enumerate(config.tasks):
-        try:
-            tasks.append(tfmtl.Task(**task.model_dump()))
-        except ValueError as error:
-            raise ConfigError(f"tasks.{i}: {error}") from error
-    return features, tasks
-
-
-def _table(feature: Feature, size: int) -> dict:
-    """Returns the arguments of `tfmtl.Categorical` that say what its table is."""
-    if feature.kind == "numeric":
-        return {"vocabulary_size": size}
-    if feature.capacity:
-        own = ("min_score", "decay", "pass_steps", "table")
-        sizes = {"capacity": size - 1}
-    elif feature.num_hashes > 1:
-        own, sizes = ("num_hashes", "table"), {"num_buckets": size}
-    else:
-        own, sizes = ("oov_buckets", "table"), {"vocabulary_size": size}
-    return sizes | {key: getattr(feature, key) for key in own}
-
-
-def _smallest(config: Config) -> dict:
-    """What features.json would hold for tables of two rows."""
-    return {
-        feature.name: {
-            "kind": "categorical" if getattr(feature, "buckets", 0) else feature.kind,
-            "size": 2,
-        }
-        for feature in config.features
-    }
 
 
 def build(config: Config, features: list, tasks: list) -> tfmtl.MultiTaskModel:
