@@ -79,11 +79,9 @@ def run(
             found = _find(stage, key, store, config) if cache or only else None
             if stage.component in wanted and not (found and cache):
                 if not checked:  # before hours of work, not after
-                    import_tensorflow_quietly()
-                    _check_tasks(config)
-                    for later in plan:
-                        if later.component in wanted:
-                            later.check(config)
+                    _check(
+                        config, [stage for stage in plan if stage.component in wanted]
+                    )
                     checked = True
                 found = _execute(stage, config, inputs, key, name, store, workspace)
                 how = f"{found[0].seconds:8.1f} s"
@@ -107,10 +105,13 @@ def run(
     return {name: artifact.path for name, artifact in artifacts.items()}
 
 
-def _check_tasks(config: Config) -> None:
-    from pipeline.config import declarations  # late, for TensorFlow
+def _check(config: Config, plan: Iterable[Stage]) -> None:
+    import_tensorflow_quietly()
+    from pipeline.config import declarations
 
     declarations.check(config)
+    for stage in plan:
+        stage.check(config)
 
 
 def _component(name: str, known: list[str]) -> str:

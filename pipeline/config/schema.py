@@ -19,6 +19,7 @@ from pipeline.config.sections import (
     Train,
     Transform,
     Validation,
+    label_columns,
 )
 from pipeline.errors import nearest
 
@@ -72,17 +73,10 @@ class Config(Section):
         (sequence), "any" (split, slice and group columns, which keep their own type).
         """
         types_ = {"categorical": "string", "numeric": "float", "sequence": "list"}
-        tasks = {task.name for task in self.tasks}
         for i, feature in enumerate(self.features):
             yield f"features.{i}.name", feature.name, types_[feature.kind]
-        for i, task in enumerate(self.tasks):
-            key = "label" if task.label else "name"
-            yield f"tasks.{i}.{key}", task.label_column, "float"
-            if task.space and task.space not in tasks:
-                yield f"tasks.{i}.space", task.space, "float"
-            for key in ("row_weight", "duration"):
-                if column := getattr(task, key):
-                    yield f"tasks.{i}.{key}", column, "float"
+        for path, column in label_columns(self.tasks):
+            yield path, column, "float"
         for name, column in self.evaluate.best_reachable.items():
             yield f"evaluate.best_reachable.{name}", column, "float"
         for i, column in enumerate(self.evaluate.slices):
@@ -149,14 +143,13 @@ class Config(Section):
                         f"Received: {name!r}.{nearest(name, categorical)}"
                     )
         yield from self._table_problems()
-        for i, task in enumerate(self.tasks):
-            for key in ("row_weight", "duration"):
-                if getattr(task, key) in features:
-                    yield (
-                        f"tasks.{i}.{key}: {getattr(task, key)!r} is a feature, which "
-                        "the model sees transformed; give the logs a column with the "
-                        "plain numbers beside it"
-                    )
+        for path, column in label_columns(self.tasks):
+            if path.endswith(("row_weight", "duration")) and column in features:
+                yield (
+                    f"{path}: {column!r} is a feature, which the model sees "
+                    "transformed; give the logs a column with the plain numbers beside "
+                    "it"
+                )
         for what, items in (("features", self.features), ("tasks", self.tasks)):
             names = [item.name for item in items]
             for i, name in enumerate(names):
@@ -185,10 +178,8 @@ class Config(Section):
             value = getattr(self.evaluate, section)
             for name in value if isinstance(value, dict) else ():
                 if name not in tasks:
-                    yield (
-                        f"evaluate.{section}.{name}: no such task."
-                        f"{nearest(name, tasks)}"
-                    )
+                    hint = nearest(name, tasks)
+                    yield f"evaluate.{section}.{name}: no such task.{hint}"
 
     def _table_problems(self) -> Iterator[str]:
         first: dict[str, CategoricalFeature] = {}

@@ -1,5 +1,6 @@
 """The sections of a config beside its data and features."""
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -31,6 +32,21 @@ class Task(Section):
     def label_column(self) -> str:
         """The label's column; the task's name where none is given."""
         return self.label or self.name
+
+
+def label_columns(tasks: Sequence[Task]) -> Iterator[tuple[str, str]]:
+    """Yields (YAML path, column) of labels and what goes with them.
+
+    Those are the columns of spaces, row weights and durations.
+    """
+    names = {task.name for task in tasks}
+    for i, task in enumerate(tasks):
+        yield f"tasks.{i}.{'label' if task.label else 'name'}", task.label_column
+    for key in ("space", "row_weight", "duration"):
+        for i, task in enumerate(tasks):
+            column = getattr(task, key)
+            if column and (key != "space" or column not in names):
+                yield f"tasks.{i}.{key}", column
 
 
 class Model(Section):

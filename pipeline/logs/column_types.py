@@ -3,6 +3,13 @@
 import pyarrow as pa
 
 STRINGS = pa.list_(pa.string())
+_LISTS = (
+    pa.ListType,
+    pa.LargeListType,
+    pa.FixedSizeListType,
+    pa.ListViewType,
+    pa.LargeListViewType,
+)
 _WANTED = {
     "string": "a number, a text, a boolean or a time",
     "float": "a number, a boolean or a duration",
@@ -82,13 +89,7 @@ def plain(array: pa.Array) -> pa.Array:
 
 def is_list(type_: pa.DataType) -> bool:
     """Whether a column of the type holds any number of values a row."""
-    return (
-        pa.types.is_list(type_)
-        or pa.types.is_large_list(type_)
-        or pa.types.is_fixed_size_list(type_)
-        or pa.types.is_list_view(type_)
-        or pa.types.is_large_list_view(type_)
-    )
+    return isinstance(type_, _LISTS)
 
 
 def is_text(type_: pa.DataType) -> bool:

@@ -1,9 +1,10 @@
 """Trainer: fits the configured architecture and exports it with its transform."""
 
+import contextlib
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import keras
@@ -201,10 +202,8 @@ def build(config: Config, features: list, tasks: list) -> tfmtl.MultiTaskModel:
     name, options = config.model.architecture, dict(config.model.options)
     if config.domain and "domain" in tfmtl.models.options(name):
         options.setdefault("domain", config.domain)
-    try:
+    with _faults_of("model.options"):
         model = tfmtl.models.get(name)(features, tasks, **options)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"model.options: {error}") from error
     train = config.train
     options = train.optimizer.options
     if train.learning_rate is not None:
@@ -213,21 +212,23 @@ def build(config: Config, features: list, tasks: list) -> tfmtl.MultiTaskModel:
                 "train.learning_rate: it is given in train.optimizer too; leave one out"
             )
         options["learning_rate"] = train.learning_rate
-    try:
+    with _faults_of("train.optimizer"):
         optimizer = tfmtl.optimizers.get(train.optimizer.name, **options)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"train.optimizer: {error}") from error
-    try:
+    with _faults_of("train.loss_weighting"):
         weighting = tfmtl.training.weighting(
             train.loss_weighting.name, **train.loss_weighting.options
         )
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"train.loss_weighting: {error}") from error
-    try:
         model.compile(optimizer, weighting, jit_compile=train.jit_compile)
-    except ValueError as error:  # what it says of the tasks
-        raise ConfigError(f"train.loss_weighting: {error}") from error
     return model
+
+
+@contextlib.contextmanager
+def _faults_of(key: str) -> Iterator[None]:
+    """What the library says of its arguments becomes an error of the config's key."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{key}: {error}") from error
 
 
 def _check_options(config: Config) -> None:

@@ -9,7 +9,7 @@ from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that
 
 from pipeline.beam.runner import pipeline
-from pipeline.components.evaluator.job import MeasureModels
+from pipeline.components.evaluator.job import Measured, MeasureModels
 from pipeline.components.example_gen import join
 from pipeline.components.example_gen.inspect import LogSchema
 from pipeline.components.example_gen.joined_logs import joined_logs
@@ -126,7 +126,8 @@ def test_evaluator(examples, tmp_path):
     tf.saved_model.save(model, str(tmp_path / "model"), signatures)
     config = Config.model_validate({**CONFIG, "evaluate": {"slices": ["user"]}})
     sources = {"click": ["model"]}
-    measure = MeasureModels(config, examples, {"model": tmp_path / "model"}, sources)
+    models = {"model": tmp_path / "model"}
+    measure = MeasureModels(Measured(config, examples, models, sources))
 
     def check(found):
         measured = {key[1:]: (r["rows"], r["model"]["auc"]) for key, r in found}
