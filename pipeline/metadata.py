@@ -144,13 +144,10 @@ class Metadata:
         return None
 
     def executions(
-        self,
-        component: str | None = None,
-        state: str | None = None,
-        run: str | None = None,
+        self, component: str | None = None, state: str | None = None
     ) -> list[Execution]:
         """Returns executions, the newest first."""
-        wanted = {"component": component, "state": state, "run": run}
+        wanted = {"component": component, "state": state}
         wanted = {key: value for key, value in wanted.items() if value is not None}
         where = " AND ".join(f"{key} = ?" for key in wanted) or "1"
         with self._connect() as db:

@@ -24,6 +24,7 @@ from pipeline.artifacts import layout
 from pipeline.beam import results
 from pipeline.beam.results import Workers
 from pipeline.components.example_gen import matching, partitions, splits, writer
+from pipeline.components.example_gen.dead_letters import SourcedRows
 from pipeline.components.example_gen.joined_logs import (
     HISTORY,
     IMPRESSIONS,
@@ -191,8 +192,8 @@ class _Match(beam.DoFn):
                     impressions.column(name).to_numpy()[chosen]
                     for name in (PART, POSITION)
                 )
-                parts = self.logs[0].parts
-                output.add(writer.SourcedRows(batch, parts, part, position, batch), {})
+                source = SourcedRows(batch, self.logs[0].parts, part, position)
+                output.add(batch, source, {})
         report = output.report()._replace(incomplete=int(np.sum(dropped)))
         return {**reports, IMPRESSIONS: report}
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.components.example_gen import splits, writer
-from pipeline.components.example_gen.dead_letters import DeadLetters
+from pipeline.components.example_gen.dead_letters import DeadLetters, SourcedRows
 from pipeline.components.example_gen.joined_logs import KEY, PART, POSITION, TIME, Log
 from pipeline.components.example_gen.plan import Plan, Report
 from pipeline.errors import PipelineError
@@ -73,7 +73,8 @@ class Read(beam.DoFn):
                     forms.update(casting.whole_forms(raw, log.columns))
                     arrays, misfits = _cast(log, raw)
                     misfits = {**misfits, **wrong}
-                    letters.add(writer.letters([source], 0, positions, raw, misfits))
+                    part = np.zeros(raw.num_rows, int)
+                    letters.add(SourcedRows(raw, [source], part, positions), misfits)
                     arrays[PART] = pa.array(np.full(raw.num_rows, number, np.int32))
                     arrays[POSITION] = pa.array(positions)
                     fits = np.ones(raw.num_rows, bool)

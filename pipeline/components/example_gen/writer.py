@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,31 +12,13 @@ import pyarrow as pa
 from pipeline.artifacts import layout
 from pipeline.artifacts.layout import SPLITS
 from pipeline.components.example_gen import splits
-from pipeline.components.example_gen.dead_letters import DeadLetters, Letter, readable
+from pipeline.components.example_gen.dead_letters import DeadLetters, SourcedRows
 from pipeline.components.example_gen.plan import Plan, Report
 from pipeline.components.example_gen.shards import Shards
 from pipeline.errors import PipelineError
 from pipeline.logs import casting, evaluation, files
 from pipeline.logs.casting import Misfits
 from pipeline.logs.files import Source
-
-
-class SourcedRows(NamedTuple):
-    """Rows with the types of examples, and where each is from.
-
-    Attributes:
-        batch: The rows.
-        parts: Parts of logs.
-        part: int (rows,). The position in `parts` that a row is from.
-        positions: int64 (rows,). Its place there.
-        raw: The rows as they stand in the logs.
-    """
-
-    batch: pa.RecordBatch
-    parts: Sequence[Source]
-    part: np.ndarray
-    positions: np.ndarray
-    raw: pa.RecordBatch
 
 
 def ingest(plan: Plan, index: int, group: Sequence[Source]) -> Report:
@@ -55,8 +36,8 @@ def ingest(plan: Plan, index: int, group: Sequence[Source]) -> Report:
                 batch, misfits = casting.cast(raw, plan.columns)
                 forms.update(casting.whole_forms(raw, plan.columns))
                 part = np.full(raw.num_rows, number)
-                rows = SourcedRows(batch, group, part, positions, raw)
-                output.add(rows, {**misfits, **wrong})
+                rows = SourcedRows(raw, group, part, positions)
+                output.add(batch, rows, {**misfits, **wrong})
     report = output.report()
     return report._replace(rows_in=rows_in, filtered=filtered, forms=forms)
 
@@ -94,16 +75,17 @@ class Output:
             reasons=tuple(self.letters.reasons),
         )
 
-    def add(self, rows: SourcedRows, misfits: Misfits) -> None:
+    def add(self, batch: pa.RecordBatch, rows: SourcedRows, misfits: Misfits) -> None:
         """Computes the labels, splits the rows and writes them.
 
         Args:
-            rows: The rows, without their labels.
+            batch: The rows with the types of examples, without their labels.
+            rows: Where they are from.
             misfits: Those that become dead letters whatever follows.
         """
-        batch = rows.batch
+        unlabelled = batch
         for name, expression in self.plan.labels.items():
-            values, wrong = expression.values(rows.batch)
+            values, wrong = expression.values(unlabelled)
             label = pa.array(values, mask=np.isnan(values))
             batch = batch.append_column(name, label)
             misfits = {**wrong, **misfits}
@@ -112,22 +94,7 @@ class Output:
         split[list(misfits)] = -1
         for number, shards in enumerate(self.shards):
             shards.add(batch.filter(pa.array(split == number)))
-        self.letters.add(
-            letters(rows.parts, rows.part, rows.positions, rows.raw, misfits)
-        )
-
-
-def letters(
-    parts: Sequence[Source],
-    part: np.ndarray | int,
-    positions: np.ndarray,
-    raw: pa.RecordBatch,
-    misfits: Misfits,
-) -> Iterator[Letter]:
-    """Dead letters of the rows that do not fit; arguments as of `SourcedRows`."""
-    for row, reason in misfits.items():
-        source = parts[part if isinstance(part, int) else part[row]]
-        yield Letter(source, int(positions[row]), reason, readable(raw, row))
+        self.letters.add(rows, misfits)
 
 
 @contextlib.contextmanager
