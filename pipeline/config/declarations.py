@@ -1,24 +1,37 @@
 """A config's features and tasks as the library declares them, held to its rules."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import tfmtl
 from pipeline.config.features import Feature
 from pipeline.config.schema import Config
 from pipeline.errors import ConfigError
+from tfmtl.features import check_domain, check_features
 from tfmtl.tasks import check_tasks
 
 
 def check(config: Config) -> None:
-    """Raises a ConfigError for tasks that cannot be learnt, or not together.
+    """Raises a ConfigError for what cannot be learnt, be it together.
 
     Not when a config is loaded, as TensorFlow takes seconds to import.
     """
-    _, tasks = declare(config)
-    try:
+    features, tasks = declare(config)
+    with faults_of("features"):
+        check_features(features)
+    with faults_of("domain"):
+        check_domain(features, config.domain)
+    with faults_of("tasks"):
         check_tasks(tasks)
-    except ValueError as error:
-        raise ConfigError(f"tasks: {error}") from error
+
+
+@contextlib.contextmanager
+def faults_of(key: str) -> Iterator[None]:
+    """What the library says of its arguments becomes an error of the config's key."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{key}: {error}") from error
 
 
 def declare(
@@ -32,26 +45,26 @@ def declare(
             Defaults to tables of two rows.
 
     Raises:
-        ConfigError: If the library refuses a task.
+        ConfigError: If the library refuses one.
     """
-    features = []
-    for feature in config.features:
-        if feature.kind == "sequence":
-            options = feature.model_dump(exclude={"kind", "separator"})
-            features.append(tfmtl.Sequence(**options))
-        elif feature.kind == "numeric" and not feature.buckets:
-            features.append(tfmtl.Numeric(feature.name))
-        else:
-            table = _table(feature, sizes[feature.name]["size"] if sizes else 2)
-            dim = feature.embedding_dim
-            features.append(tfmtl.Categorical(feature.name, embedding_dim=dim, **table))
-    tasks = []
+    features, tasks = [], []
+    for i, feature in enumerate(config.features):
+        with faults_of(f"features.{i}"):
+            size = sizes[feature.name].get("size") if sizes else 2
+            features.append(_feature(feature, size))
     for i, task in enumerate(config.tasks):
-        try:
+        with faults_of(f"tasks.{i}"):
             tasks.append(tfmtl.Task(**task.model_dump()))
-        except ValueError as error:
-            raise ConfigError(f"tasks.{i}: {error}") from error
     return features, tasks
+
+
+def _feature(feature: Feature, size: int | None):
+    if feature.kind == "sequence":
+        return tfmtl.Sequence(**feature.model_dump(exclude={"kind", "separator"}))
+    if feature.kind == "numeric" and not feature.buckets:
+        return tfmtl.Numeric(feature.name)
+    dim = feature.embedding_dim
+    return tfmtl.Categorical(feature.name, embedding_dim=dim, **_table(feature, size))
 
 
 def _table(feature: Feature, size: int) -> dict:

@@ -97,12 +97,6 @@ class SequenceFeature(Section):
     pooling: Literal["mean", "sum", "target_attention"] = "mean"
     target: str | None = None
 
-    @model_validator(mode="after")
-    def _check(self) -> "SequenceFeature":
-        if self.target and self.pooling != "target_attention":
-            raise ValueError("`target` needs `pooling: target_attention`")
-        return self
-
 
 Feature = Annotated[
     CategoricalFeature | NumericFeature | SequenceFeature, Field(discriminator="kind")

@@ -125,7 +125,6 @@ class Config(Section):
         tasks = {t.name: t for t in self.tasks}
         labels = {t.label_column for t in self.tasks}
         spaces = {t.space for t in self.tasks}
-        categorical = [n for n, f in features.items() if f.kind == "categorical"]
         histories = [history.name for history in self.data.history]
         later = [name for name in self.data.made() if name not in histories]
         for i, feature in enumerate(self.features):
@@ -135,13 +134,6 @@ class Config(Section):
                     "space of a task, or made from later actions; a model must not see "
                     "what is known only later"
                 )
-            for key in ("of", "target") if feature.kind == "sequence" else ():
-                name = getattr(feature, key)
-                if name not in categorical and (key == "of" or name):
-                    yield (
-                        f"features.{i}.{key}: must name a categorical feature. "
-                        f"Received: {name!r}.{nearest(name, categorical)}"
-                    )
         yield from self._table_problems()
         for path, column in label_columns(self.tasks):
             if path.endswith(("row_weight", "duration")) and column in features:
@@ -159,11 +151,6 @@ class Config(Section):
             yield (
                 f"data.split.column: {self.data.split.column!r} is made from the rows, "
                 "which are split by a column of the logs, such as the user or the time"
-            )
-        if self.domain and self.domain not in categorical:
-            yield (
-                f"domain: must name a categorical feature. Received: {self.domain!r}."
-                f"{nearest(self.domain, categorical)}"
             )
         yield from self._verbatim_problems()
         for path, expression in self.data.expressions():

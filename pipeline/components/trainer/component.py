@@ -1,10 +1,9 @@
 """Trainer: fits the configured architecture and exports it with its transform."""
 
-import contextlib
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -16,7 +15,7 @@ from pipeline.artifacts import examples, layout, model_card, saved_model
 from pipeline.components.trainer import callbacks as own_callbacks
 from pipeline.components.trainer import warm_start, workers
 from pipeline.config import Config, ConfigError, nearest
-from pipeline.config.declarations import declare
+from pipeline.config.declarations import declare, faults_of
 from pipeline.errors import PipelineError
 from serving.models.warmup import write_warmup
 
@@ -25,13 +24,6 @@ _SHUFFLE = 200_000  # records in the shuffle buffer, of some hundred bytes each
 
 def check(config: Config) -> None:
     """Raises a ConfigError if no model can be built, before any data are touched."""
-    name, known = config.model.architecture, tfmtl.models.names()
-    if name not in known:
-        raise ConfigError(
-            f"model.architecture: there is no {name!r}.{nearest(name, known)} Known: "
-            f"{', '.join(known)}"
-        )
-    _check_options(config)
     warm_start.folder(config)
     own_callbacks.check(config)
     features, tasks = declare(config)
@@ -42,10 +34,8 @@ def check(config: Config) -> None:
         for metric in ("loss", *(spec.key for spec in task.metric_specs))
     ]
     if config.train.mode is None:
-        try:
+        with faults_of("train.mode"):
             tfmtl.training.better(config.train.monitor)
-        except ValueError as error:
-            raise ConfigError(f"train.mode: {error}") from None
     monitors = [f"{prefix}{end}" for prefix in ("val_", "") for end in ends]
     # A metric by domain has "=id" behind its name; the ids are not known yet.
     if config.train.monitor.split("=")[0] not in monitors:
@@ -200,10 +190,12 @@ def _rows(inputs: Mapping[str, Path]) -> dict[str, int]:
 def build(config: Config, features: list, tasks: list) -> tfmtl.MultiTaskModel:
     """Returns the configured architecture, compiled."""
     name, options = config.model.architecture, dict(config.model.options)
+    with faults_of("model.architecture"):
+        architecture = tfmtl.models.get(name)
     if config.domain and "domain" in tfmtl.models.options(name):
         options.setdefault("domain", config.domain)
-    with _faults_of("model.options"):
-        model = tfmtl.models.get(name)(features, tasks, **options)
+    with faults_of("model.options"):
+        model = architecture(features, tasks, **options)
     train = config.train
     options = train.optimizer.options
     if train.learning_rate is not None:
@@ -212,33 +204,14 @@ def build(config: Config, features: list, tasks: list) -> tfmtl.MultiTaskModel:
                 "train.learning_rate: it is given in train.optimizer too; leave one out"
             )
         options["learning_rate"] = train.learning_rate
-    with _faults_of("train.optimizer"):
+    with faults_of("train.optimizer"):
         optimizer = tfmtl.optimizers.get(train.optimizer.name, **options)
-    with _faults_of("train.loss_weighting"):
+    with faults_of("train.loss_weighting"):
         weighting = tfmtl.training.weighting(
             train.loss_weighting.name, **train.loss_weighting.options
         )
         model.compile(optimizer, weighting, jit_compile=train.jit_compile)
     return model
-
-
-@contextlib.contextmanager
-def _faults_of(key: str) -> Iterator[None]:
-    """What the library says of its arguments becomes an error of the config's key."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{key}: {error}") from error
-
-
-def _check_options(config: Config) -> None:
-    known = tfmtl.models.options(config.model.architecture)
-    for option in config.model.options:
-        if option not in known:
-            raise ConfigError(
-                f"model.options.{option}: {config.model.architecture} has no such "
-                f"option.{nearest(option, known)} Known: {', '.join(sorted(known))}"
-            )
 
 
 def _export(
