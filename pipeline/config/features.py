@@ -16,6 +16,10 @@ _NEEDS = {
 }
 
 
+# Kind of a feature -> the type that its column is given.
+COLUMN_TYPES = {"categorical": "string", "numeric": "float", "sequence": "list"}
+
+
 class VocabularyConfig(Section):
     """Values seen at least `min_count` times in the train split, at most `max_size`."""
 

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.config import expressions
 from pipeline.config.data import Data, Section
-from pipeline.config.features import CategoricalFeature, Feature
+from pipeline.config.features import COLUMN_TYPES, CategoricalFeature, Feature
 from pipeline.config.sections import (
     Beam,
     Evaluate,
@@ -72,9 +72,8 @@ class Config(Section):
         Types: "string" (categorical), "float" (numeric, label, space), "list"
         (sequence), "any" (split, slice and group columns, which keep their own type).
         """
-        types_ = {"categorical": "string", "numeric": "float", "sequence": "list"}
         for i, feature in enumerate(self.features):
-            yield f"features.{i}.name", feature.name, types_[feature.kind]
+            yield f"features.{i}.name", feature.name, COLUMN_TYPES[feature.kind]
         for path, column in label_columns(self.tasks):
             yield path, column, "float"
         for name, column in self.evaluate.best_reachable.items():

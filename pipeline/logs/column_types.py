@@ -33,15 +33,13 @@ def misfit(type_: pa.DataType, kind: str) -> str | None:
             return f"of lists in lists, where {wanted} is needed"
     if pa.types.is_dictionary(type_):
         type_ = type_.value_type
-    if pa.types.is_nested(type_) or pa.types.is_interval(type_):
-        return f"{type_}, where {wanted} is needed"
-    of_day = pa.types.is_time(type_) or pa.types.is_duration(type_)
-    if kind == "time" and of_day:
-        return f"{type_}, where {wanted} is needed"
-    if kind == "float" and pa.types.is_temporal(type_):
-        if not pa.types.is_duration(type_):
-            return f"{type_}, where {wanted} is needed"
-    return None
+    duration = pa.types.is_duration(type_)
+    unfit = pa.types.is_nested(type_) or pa.types.is_interval(type_)
+    if kind == "time":
+        unfit |= pa.types.is_time(type_) or duration
+    elif kind == "float":
+        unfit |= pa.types.is_temporal(type_) and not duration
+    return f"{type_}, where {wanted} is needed" if unfit else None
 
 
 def common_type(a: pa.DataType, b: pa.DataType) -> pa.DataType:

@@ -15,13 +15,13 @@ from pipeline.artifacts import layout
 from pipeline.beam.atomic import atomic_write
 from pipeline.beam.results import Workers, parallel_map
 from pipeline.config import Config
+from pipeline.config.features import COLUMN_TYPES
 from pipeline.logs import casting
 from pipeline.logs import files as sources
 from pipeline.logs.files import Source
 from pipeline.statistics import job
 
 _SPLIT = "served"
-_KINDS = {"categorical": "string", "numeric": "float", "sequence": "list"}
 
 
 def analyze(config: Config, work: Path) -> dict:
@@ -57,7 +57,7 @@ def _write(config: Config, folder: Path, index: int, source: Source) -> None:
     wanted = [
         casting.column(
             feature.name,
-            _KINDS[feature.kind],
+            COLUMN_TYPES[feature.kind],
             pa.null(),
             config.missing_words(feature.name),
             getattr(feature, "separator", None),
