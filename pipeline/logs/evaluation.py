@@ -15,6 +15,7 @@ from pipeline.config import expressions
 from pipeline.config.data import MISSING_WORDS
 from pipeline.logs import casting
 from pipeline.logs.casting import Column, Misfits
+from pipeline.logs.formats import Chunk
 from pipeline.logs.texts import canonical
 
 _ARITHMETIC: dict[type, Callable] = {
@@ -64,18 +65,18 @@ class Expression(NamedTuple):
 
 
 def select(
-    where: Expression | None, rows: pa.RecordBatch, positions: np.ndarray
+    where: Expression | None, chunk: Chunk
 ) -> tuple[pa.RecordBatch, np.ndarray, Misfits, int]:
     """The rows for which an expression holds, and those on which it cannot be computed.
 
     Args:
         where: The expression; all rows are selected without one.
-        rows: The rows.
-        positions: (rows,). Where they stand.
+        chunk: The rows, and where they stand.
 
     Returns:
         The rows and their positions; {row: what is wrong}; how many rows are left out.
     """
+    rows, positions = chunk.rows, chunk.positions
     if where is None:
         return rows, positions, {}, 0
     holds, wrong = where.values(rows)
@@ -83,8 +84,8 @@ def select(
     kept[list(wrong)] = True
     place = np.cumsum(kept) - 1
     misfits = {int(place[row]): reason for row, reason in wrong.items()}
-    chosen = rows.filter(pa.array(kept))
-    return chosen, positions[kept], misfits, int(np.sum(~kept))
+    left_out = int(np.sum(~kept))
+    return rows.filter(pa.array(kept)), positions[kept], misfits, left_out
 
 
 class _Evaluator:

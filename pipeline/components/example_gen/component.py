@@ -61,7 +61,8 @@ def example_gen(
             no rows.
     """
     folder, spec = outputs["examples"], Spec(config)
-    data, files = spec.data, _find(spec.data, inputs)
+    data = spec.data
+    files = _find(data, inputs)
     action_files = [
         sources.find(_patterns(f"data.actions.{i}.logs", action.logs), action)
         for i, action in enumerate(data.actions)

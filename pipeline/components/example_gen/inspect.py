@@ -106,7 +106,7 @@ def _scan(spec: InspectionSpec, index: int, source: Source) -> _Scan:
                 type_ = casting.own_type(array, spec.kinds.get(name, "own"))
                 types[name] = column_types.common_type(types.get(name, type_), type_)
         if by_time and time.name in rows.schema.names:
-            rows = evaluation.select(spec.where, rows, chunk.positions)[0]
+            rows = evaluation.select(spec.where, chunk)[0]
             type_ = casting.own_type(rows.column(time.name), time.kind)
             column = casting.column(time.name, time.kind, type_, time.missing)
             values = splits.times(casting.cast(rows, [column])[0].column(0))

@@ -140,7 +140,7 @@ class _Match(beam.DoFn):
 
     def process(
         self, element: tuple[int, Iterable[tuple[int, bytes]]], end: float
-    ) -> Iterator[tuple[tuple[int, int, int], Any]]:
+    ) -> Iterator[tuple[tuple[int, int, int], Any]]:  # of a `Report`, Beam makes a row
         number, batches = element
         packed: dict[int, list[bytes]] = {which: [] for which in range(len(self.logs))}
         for which, batch in batches:

@@ -66,9 +66,7 @@ class Read(beam.DoFn):
                 for chunk in files.read(source):
                     letters.add_unparsed(source, chunk.unparsed)
                     rows_in += chunk.lines
-                    raw, positions, wrong, dropped = evaluation.select(
-                        log.where, chunk.rows, chunk.positions
-                    )
+                    raw, positions, wrong, dropped = evaluation.select(log.where, chunk)
                     filtered += dropped
                     forms.update(casting.whole_forms(raw, log.columns))
                     arrays, misfits = _cast(log, raw)

@@ -29,9 +29,7 @@ def ingest(plan: Plan, index: int, group: Sequence[Source]) -> Report:
             for chunk in files.read(source):
                 output.letters.add_unparsed(source, chunk.unparsed)
                 rows_in += chunk.lines
-                raw, positions, wrong, dropped = evaluation.select(
-                    plan.where, chunk.rows, chunk.positions
-                )
+                raw, positions, wrong, dropped = evaluation.select(plan.where, chunk)
                 filtered += dropped
                 batch, misfits = casting.cast(raw, plan.columns)
                 forms.update(casting.whole_forms(raw, plan.columns))
