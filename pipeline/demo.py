@@ -66,8 +66,7 @@ def demo(config: Config) -> None:
 def _request(config: Config, model: Path, examples: Path) -> list[dict]:
     """The first row of the test split, as a client would send it."""
     (batch,) = arrow.read_batches(layout.split(examples, "test"), stop=1)
-    signature = saved_model.signatures(model)[saved_model.DEFAULT]
-    raw = arrow.raw_inputs(batch, saved_model.features(signature))
+    raw = arrow.raw_inputs(batch, saved_model.features(model))
     return [{name: _plain(values[0]) for name, values in raw.items()}]
 
 

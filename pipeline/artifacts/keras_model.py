@@ -7,10 +7,10 @@ import numpy as np
 from pipeline.artifacts import layout
 from pipeline.errors import PipelineError
 
-Arrays = dict[str, np.ndarray]
 
-
-def scores(model: Path, examples: Path, rows: int) -> tuple[Arrays, Arrays]:
+def scores(
+    model: Path, examples: Path, rows: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Scores the first rows of the test split.
 
     Args:

@@ -51,8 +51,7 @@ def infra_validator(
     """
     path = inputs["model"] / layout.SERVING_MODEL
     batch = _head(layout.split(inputs["examples"], "test"), config.infra.rows)
-    signature = saved_model.signatures(path)[saved_model.DEFAULT]
-    raw = examples.raw_inputs(batch, saved_model.features(signature))
+    raw = examples.raw_inputs(batch, saved_model.features(path))
     transformed, offline = keras_model.scores(
         inputs["model"], inputs["transformed_examples"], batch.num_rows
     )
