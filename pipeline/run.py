@@ -106,8 +106,9 @@ def run(
 
 
 def _check(config: Config, plan: Iterable[Stage]) -> None:
+    """Raises a ConfigError for what no stage of the plan could work with."""
     import_tensorflow_quietly()
-    from pipeline.config import declarations
+    from pipeline.config import declarations  # late, for it imports Keras
 
     declarations.check(config)
     for stage in plan:
