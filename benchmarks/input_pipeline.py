@@ -27,6 +27,7 @@ import tfmtl
 from pipeline import config as configs
 from pipeline.artifacts import layout
 from pipeline.components.trainer import component
+from pipeline.config.declarations import declare
 from pipeline.run import run
 
 ROOT = Path(__file__).parent.parent
@@ -49,7 +50,7 @@ def load(name: str, overrides: list[str], workspace: Path) -> tuple:
     examples = artifacts["transformed_examples"]
     rows = json.loads((examples / layout.SUMMARY).read_text())["rows"]["train"]
     files = sorted(layout.split(examples, "train").glob(layout.RECORD_FILES))
-    return config, *component.declare(config, sizes), list(map(str, files)), rows
+    return config, *declare(config, sizes), list(map(str, files)), rows
 
 
 def timed(work: Callable[[], None]) -> tuple[float, float]:

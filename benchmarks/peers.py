@@ -33,9 +33,9 @@ import os
 import statistics
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
+import environments
 from peers import tables
 
 HERE = Path(__file__).parent
@@ -90,7 +90,9 @@ class Worker:
     def __init__(self, name: str, workspace: Path):
         python = sys.executable
         if name in PEERS:
-            python = install(name, workspace)
+            # torch first: it is not to be replaced by what another package asks for.
+            groups = [[package] for package in PEERS[name]]
+            python = environments.python(workspace / name, *groups)
         self.log = workspace / f"{name}.log"
         answers, theirs = os.pipe()
         with open(self.log, "a") as log:
@@ -126,20 +128,6 @@ class Worker:
         self.process.stdin.close()
         self.answers.close()
         self.process.wait()
-
-
-def install(name: str, workspace: Path) -> str:
-    """Returns the Python of a virtual environment with a peer."""
-    folder = workspace / name
-    python = folder / "bin" / "python"
-    done = folder / "installed"
-    if not done.exists():
-        venv.create(folder, with_pip=True)
-        # torch first: it is not to be replaced by what another package asks for.
-        for package in PEERS[name]:
-            subprocess.run([python, "-m", "pip", "install", "-q", package], check=True)
-        done.touch()
-    return str(python)
 
 
 def measure(name: str, args: argparse.Namespace) -> bool:

@@ -42,9 +42,9 @@ import shutil
 import statistics
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
+import environments
 import pyarrow as pa
 import pyarrow.csv
 import yaml
@@ -125,16 +125,7 @@ def python(name: str, workspace: Path) -> str:
     """Returns the Python that a worker runs in, after installing what it needs."""
     if name not in PEERS:
         return sys.executable
-    folder = workspace / f"venv-{name}"
-    done = folder / "installed"
-    if not done.exists():
-        venv.create(folder, with_pip=True)
-        executable = folder / "bin" / "python"
-        subprocess.run(
-            [executable, "-m", "pip", "install", "-q", *PEERS[name]], check=True
-        )
-        done.touch()
-    return str(folder / "bin" / "python")
+    return environments.python(workspace / f"venv-{name}", PEERS[name])
 
 
 def measure(name: str, job: dict, workspace: Path) -> float:

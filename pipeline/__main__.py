@@ -29,16 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     _quiet()
     try:
         args.command(args)
-    except ModuleNotFoundError as error:
-        print(f"error: {installation.missing(error, 'pipeline')}", file=sys.stderr)
-        return 2
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except BrokenPipeError:  # as by `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except OSError as error:
+    except (ModuleNotFoundError, PipelineError, OSError) as error:
+        if isinstance(error, ModuleNotFoundError):
+            error = installation.missing(error, "pipeline")
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -122,32 +118,21 @@ def _lineage(args: argparse.Namespace) -> None:
 
     store = _store(args)
     producers = {
-        artifact.id: execution
+        str(artifact.path): execution
         for execution in store.executions(state="complete")
         for artifact in store.outputs(execution.id)
     }
+
+    def show(path, depth):
+        print(f"{'  ' * depth}{path}  <- {producers[path].component}")
+        for source in store.inputs(producers[path].id):
+            show(str(source.path), depth + 1)
+
     path = str(Path(args.artifact))
-    found = [
-        artifact
-        for execution in producers.values()
-        for artifact in store.outputs(execution.id)
-        if str(artifact.path) == path
-    ]
-    if not found:
-        known = sorted(
-            str(a.path) for e in producers.values() for a in store.outputs(e.id)
-        )
-        raise PipelineError(
-            f"{path} is no artifact of this workspace.{nearest(path, known)}"
-        )
-
-    def show(artifact, depth):
-        execution = producers[artifact.id]
-        print(f"{'  ' * depth}{artifact.path}  <- {execution.component}")
-        for source in store.inputs(execution.id):
-            show(source, depth + 1)
-
-    show(found[0], 0)
+    if path not in producers:
+        hint = nearest(path, sorted(producers))
+        raise PipelineError(f"{path} is no artifact of this workspace.{hint}")
+    show(path, 0)
 
 
 def _store(args: argparse.Namespace) -> "Metadata":

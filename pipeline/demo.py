@@ -9,7 +9,7 @@ import numpy as np
 
 import serving
 from pipeline.artifacts import examples as arrow
-from pipeline.artifacts import layout, saved_model
+from pipeline.artifacts import keras_model, layout, saved_model
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.run import run
@@ -40,9 +40,11 @@ def demo(config: Config) -> None:
     with serving.start(base_path, config.name, versions=(version,)) as server:
         answer = serving.Client(server.url, config.name).predict(request)
         url = model_url(server.url, config.name) + ":predict"
-    offline = _offline(artifacts)
+    _, offline = keras_model.scores(
+        artifacts["model"], artifacts["transformed_examples"], rows=1
+    )
     print(f"one logged row, asked over REST from version {version}:")
-    for name, score in offline.items():
+    for name, (score,) in offline.items():
         served = float(np.asarray(answer[name]).reshape(-1)[0])
         print(f"  {name:<15} served {served:.6f}  offline {score:.6f}")
         if abs(served - score) > _TOLERANCE * max(1.0, abs(score)):
@@ -64,8 +66,7 @@ def demo(config: Config) -> None:
 def _request(config: Config, model: Path, examples: Path) -> list[dict]:
     """The first row of the test split, as a client would send it."""
     (batch,) = arrow.read_batches(layout.split(examples, "test"), stop=1)
-    signature = saved_model.signatures(model)[saved_model.DEFAULT]
-    raw = arrow.raw_inputs(batch, saved_model.features(signature))
+    raw = arrow.raw_inputs(batch, saved_model.features(model))
     return [{name: _plain(values[0]) for name, values in raw.items()}]
 
 
@@ -76,23 +77,6 @@ def _plain(value):
     if isinstance(value, np.ndarray):
         return [_plain(item) for item in value]
     return float(value)
-
-
-def _offline(artifacts: Mapping[str, Path]) -> dict[str, float]:
-    """The Keras model's scores for the transformed record of the same row."""
-    import keras
-
-    import tfmtl
-
-    model = keras.models.load_model(
-        artifacts["model"] / layout.KERAS_MODEL, compile=False
-    )
-    files = (
-        layout.split(artifacts["transformed_examples"], "test") / layout.RECORD_FILES
-    )
-    records = tfmtl.data.read(str(files), model.features, model.tasks, batch_size=1)
-    features, _ = next(iter(records))
-    return {name: float(score[0, 0]) for name, score in model(features).items()}
 
 
 def table(config: Config, measured: Mapping) -> str:

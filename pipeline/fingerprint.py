@@ -27,18 +27,17 @@ def fingerprint(modules: Iterable[str], depends: Any, inputs: Iterable[str]) -> 
         inputs: Names of the executions whose artifacts are read.
     """
     versions = [importlib.metadata.version(library) for library in _LIBRARIES]
-    parts = [[_code(module) for module in modules], versions, depends, list(inputs)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    parts = [[code(module) for module in modules], versions, depends, list(inputs)]
+    return digest(parts)
 
 
-def code(modules: Iterable[str]) -> str:
-    """Returns the hash of modules and of all they import of this project."""
-    hashes = [_code(module) for module in modules]
-    return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
+def digest(value: Any) -> str:
+    """Returns the hash of anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 @functools.cache
-def _code(module: str) -> str:
+def code(module: str) -> str:
     """Returns the hash of a module's source and of all it imports of this project."""
     digest = hashlib.sha256()
     for name in sorted(_closure(module)):

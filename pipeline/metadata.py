@@ -33,6 +33,9 @@ CREATE TABLE IF NOT EXISTS inputs (
     artefact INTEGER NOT NULL REFERENCES artefacts (id)
 );
 """
+_END = """
+UPDATE executions SET state = ?, summary = ?, seconds = ? - started WHERE id = ?
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,11 +108,7 @@ class Metadata:
     ) -> list[Artifact]:
         """Records, in one transaction, that an execution has written its artifacts."""
         with self._connect() as db:
-            db.execute(
-                "UPDATE executions SET state = 'complete', summary = ?, "
-                "seconds = ? - started WHERE id = ?",
-                (json.dumps(summary), time.time(), execution),
-            )
+            db.execute(_END, ("complete", json.dumps(summary), time.time(), execution))
             db.executemany(
                 "INSERT INTO inputs (execution, artefact) VALUES (?, ?)",
                 [(execution, artifact.id) for artifact in inputs],
@@ -129,12 +128,9 @@ class Metadata:
 
     def fail(self, execution: int, reason: str) -> None:
         """Records that an execution has ended without artifacts."""
+        summary = json.dumps({"reason": reason})
         with self._connect() as db:
-            db.execute(
-                "UPDATE executions SET state = 'failed', summary = ?, "
-                "seconds = ? - started WHERE id = ?",
-                (json.dumps({"reason": reason}), time.time(), execution),
-            )
+            db.execute(_END, ("failed", summary, time.time(), execution))
 
     def find(
         self, component: str, fingerprint: str
@@ -148,13 +144,10 @@ class Metadata:
         return None
 
     def executions(
-        self,
-        component: str | None = None,
-        state: str | None = None,
-        run: str | None = None,
+        self, component: str | None = None, state: str | None = None
     ) -> list[Execution]:
         """Returns executions, the newest first."""
-        wanted = {"component": component, "state": state, "run": run}
+        wanted = {"component": component, "state": state}
         wanted = {key: value for key, value in wanted.items() if value is not None}
         where = " AND ".join(f"{key} = ?" for key in wanted) or "1"
         with self._connect() as db:

@@ -79,10 +79,9 @@ def run(
             found = _find(stage, key, store, config) if cache or only else None
             if stage.component in wanted and not (found and cache):
                 if not checked:  # before hours of work, not after
-                    import_tensorflow_quietly()
-                    for later in plan:
-                        if later.component in wanted:
-                            later.check(config)
+                    _check(
+                        config, [stage for stage in plan if stage.component in wanted]
+                    )
                     checked = True
                 found = _execute(stage, config, inputs, key, name, store, workspace)
                 how = f"{found[0].seconds:8.1f} s"
@@ -104,6 +103,16 @@ def run(
             for warning in execution.summary.get("warnings", []):
                 report(f"{'':<17}  warning: {warning}")
     return {name: artifact.path for name, artifact in artifacts.items()}
+
+
+def _check(config: Config, plan: Iterable[Stage]) -> None:
+    """Raises a ConfigError for what no stage of the plan could work with."""
+    import_tensorflow_quietly()
+    from pipeline.config import declarations  # late, for it imports Keras
+
+    declarations.check(config)
+    for stage in plan:
+        stage.check(config)
 
 
 def _component(name: str, known: list[str]) -> str:

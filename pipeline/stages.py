@@ -78,12 +78,8 @@ def _labels(config: Config) -> list[dict]:
     return [task.model_dump(include=wanted) for task in config.tasks]
 
 
-def _log_files(config: Config) -> list:
-    """The user's own log files, with what shows that one has changed."""
-    return _files(config.data.patterns())
-
-
 def _files(patterns: list[str]) -> list:
+    """The user's own log files, with what shows that one has changed."""
     # Imported late: the command line answers before Beam is loaded.
     from pipeline.logs.files import versions
 
@@ -132,7 +128,7 @@ def stages(config: Config) -> list[Stage]:
                 _features(c),
                 # Slice columns are kept as they are, whether named or not.
                 [column for column in c.columns() if column[2] != "any"],
-                _log_files(c),
+                _files(c.data.patterns()),
             ],
         ),
         Stage(

@@ -3,6 +3,20 @@
 import tensorflow as tf
 
 
+def trained(model, case: dict, columns: dict, labels: dict) -> tuple:
+    """Returns what `worker.serve` wants of a compiled Keras model.
+
+    Args:
+        model: The model.
+        case: Its `batch` counts.
+        columns: {feature: array (rows, ...)}.
+        labels: {task: array (rows, ...)}.
+    """
+    data = dataset(columns, labels, case["batch"], drop_remainder=True)
+    examples = int(data.cardinality()) * case["batch"]
+    return model.count_params(), examples, lambda: model.fit(data, epochs=1, verbose=0)
+
+
 def dataset(x: dict, y: dict, batch: int, drop_remainder: bool = False):
     """Returns a `tf.data.Dataset` of (x, y), batched before the first epoch.
 

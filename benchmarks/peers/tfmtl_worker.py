@@ -38,13 +38,7 @@ def build(case):
     columns = [*ids.T.astype(features[0].dtype), *numbers.T]
     x = {feature.name: x for feature, x in zip(features, columns, strict=True)}
     y = {task.name: y for task, y in zip(tasks, labels.T, strict=True)}
-    dataset = in_memory.dataset(x, y, case["batch"], drop_remainder=True)
-    examples = int(dataset.cardinality()) * case["batch"]
-    return (
-        model.count_params(),
-        examples,
-        lambda: model.fit(dataset, epochs=1, verbose=0),
-    )
+    return in_memory.trained(model, case, x, y)
 
 
 if __name__ == "__main__":

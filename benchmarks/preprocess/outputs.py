@@ -2,7 +2,6 @@
 
 import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from pipeline.logs import tf_examples
+from pipeline.logs import tf_examples, tfrecord
 
 TOLERANCE = 1e-4  # of a z-score; float32, and TFT sums in float32
 
@@ -106,7 +105,7 @@ def _columns(folder: Path) -> dict[str, np.ndarray]:
         batch
         for file in sorted(folder.glob("records-*.gz"))
         if file.stat().st_size > 20  # of no record
-        for _, batch in tf_examples.decode(list(_records(file))).batches
+        for _, batch in tf_examples.decode(_records(file)).batches
     ]
     return {
         name: np.concatenate(
@@ -116,8 +115,6 @@ def _columns(folder: Path) -> dict[str, np.ndarray]:
     }
 
 
-def _records(file: Path) -> Iterator[bytes]:
+def _records(file: Path) -> list[bytes]:
     with gzip.open(file) as stream:
-        while head := stream.read(12):
-            yield stream.read(int.from_bytes(head[:8], "little"))
-            stream.read(4)
+        return [record for record, _ in tfrecord.read(stream)]

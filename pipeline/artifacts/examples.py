@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.artifacts import layout
-from pipeline.config import Task
+from pipeline.config import Task, sections
 from pipeline.config.features import Feature, SequenceFeature
 
 BATCH_ROWS = 16_384
@@ -119,12 +119,8 @@ def distinct_inputs(
 
 
 def label_columns(tasks: Sequence[Task]) -> list[str]:
-    """The columns that go with the labels, each once: spaces, weights, durations."""
-    names = {task.name for task in tasks}
-    columns = [task.label_column for task in tasks]
-    columns += [t.space for t in tasks if t.space not in names]
-    columns += [column for t in tasks for column in (t.row_weight, t.duration)]
-    return [column for column in dict.fromkeys(columns) if column]
+    """The columns of labels and what goes with them, each once."""
+    return list(dict.fromkeys(name for _, name in sections.label_columns(tasks)))
 
 
 def labels(batch: pa.RecordBatch, tasks: Sequence[Task]) -> dict[str, np.ndarray]:

@@ -27,7 +27,6 @@ SPLITS = ("train", "valid", "test")
 SPLIT_FOLDERS = "Split-*"
 SUMMARY = "summary.json"  # of examples and of transformed examples
 
-DEAD_LETTERS = "dead_letter"
 PARQUET_FILES = "*.parquet"
 
 FEATURE_STATISTICS = "FeatureStats.pb"
@@ -123,6 +122,11 @@ def vocabulary(statistics: Path, column: str) -> Path:
     return statistics / VOCABULARY / column
 
 
-def dead_letters(examples: Path, prefix: str) -> Path:
-    """The file for what one call of an ExampleGen worker could not read or use."""
-    return examples / DEAD_LETTERS / f"{prefix}.jsonl"
+def dead_letters(examples: Path) -> Path:
+    """The folder of what ExampleGen could not read or use."""
+    return examples / "dead_letter"
+
+
+def dead_letter_file(examples: Path, prefix: str) -> Path:
+    """The file for those of one call of a worker."""
+    return dead_letters(examples) / f"{prefix}.jsonl"

@@ -13,8 +13,6 @@ Ranges are those of the train split. A value beyond them is served too, but the 
 has not seen its like.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,8 +63,10 @@ def extend(
         "data": _data(config, statistics),
         "metrics": {"valid": _numbers(metrics)},
         "fingerprints": {
-            "config": _hash(config.model_dump(exclude={"workspace", "push", "beam"})),
-            "code": fingerprint.code(["pipeline.components.trainer.component"]),
+            "config": fingerprint.digest(
+                config.model_dump(exclude={"workspace", "push", "beam"})
+            ),
+            "code": fingerprint.code("pipeline.components.trainer.component"),
         },
     }
     model_card.write(exported, card)
@@ -169,7 +169,3 @@ def _numbers(metrics: Mapping[str, float]) -> dict[str, float | None]:
 def _finite(value: float) -> float | None:
     """What JSON can hold: null for infinity, and for a metric that is not defined."""
     return float(value) if math.isfinite(value) else None
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -3,7 +3,7 @@
 Nothing here knows how the model was made; what a server can read is enough.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,19 +59,19 @@ def signatures(folder: Path) -> dict[str, Any]:
     return found
 
 
-def features(signature: Any) -> list[Feature]:
-    """The raw features that a signature takes, told by the types of its inputs.
+def features(folder: Path) -> list[Feature]:
+    """The raw features that a SavedModel takes, told by the types of its inputs.
 
     A string (batch,) is categorical, a string (batch, n) a sequence of n items, a
     float (batch,) numeric.
 
     Raises:
-        PipelineError: An input is none of these.
+        PipelineError: An input is none of these, or there is no such model.
     """
     import tensorflow as tf
 
     found: list[Feature] = []
-    for name, info in sorted(signature.inputs.items()):
+    for name, info in sorted(signatures(folder)[DEFAULT].inputs.items()):
         dtype = tf.dtypes.as_dtype(info.dtype)
         shape = [dim.size for dim in info.tensor_shape.dim]
         if dtype == tf.string and len(shape) == 1:
@@ -92,15 +92,15 @@ def features(signature: Any) -> list[Feature]:
     return found
 
 
-def unreadable(wanted: Sequence[Feature], schema: pa.Schema) -> list[str]:
-    """Tells which features the columns of `schema` cannot feed, and why."""
+def unreadable(folder: Path, schema: pa.Schema) -> list[str]:
+    """Tells which features of a model the columns of `schema` cannot feed, and why."""
     fits = {
         "categorical": _is_string,
         "numeric": lambda t: pa.types.is_integer(t) or pa.types.is_floating(t),
         "sequence": lambda t: pa.types.is_list(t) and _is_string(t.value_type),
     }
     problems = []
-    for feature in wanted:
+    for feature in features(folder):
         index = schema.get_field_index(feature.name)
         if index < 0:
             problems.append(f"column {feature.name!r} is missing")
@@ -155,7 +155,7 @@ class Scorer:
         # The variables live as long as the loaded object, so it is kept.
         self._model = tf.saved_model.load(str(folder))
         self._predict = self._model.signatures[DEFAULT]
-        self._features = features(signatures(folder)[DEFAULT])
+        self._features = features(folder)
 
     def __call__(self, batch: pa.RecordBatch) -> dict[str, np.ndarray]:
         """Returns {task: float32 (rows,)}."""

@@ -13,6 +13,12 @@ def read(schema: Path) -> schema_pb2.Schema:
     return text_format.Parse((schema / layout.SCHEMA).read_text(), schema_pb2.Schema())
 
 
+def write(folder: Path, schema: schema_pb2.Schema) -> None:
+    """Writes the artifact."""
+    text = text_format.MessageToString(schema, as_utf8=True)
+    (folder / layout.SCHEMA).write_text(text)
+
+
 def type_of(stats: statistics_pb2.FeatureNameStatistics) -> int:
     """The schema's type of a column's statistics."""
     return {

@@ -12,8 +12,8 @@ def atomic_write(path: Path, work: Path | None = None) -> Iterator[Path]:
     """Yields where to write; the file gets its name when the block has been left.
 
     A runner may try an element twice, even at a time. Each try writes a file of its
-    own, and the last one to end stays. Of a try that fails or dies, a file with a dot
-    before its name is left over.
+    own, and the last one to end stays. Of a try that dies, a file with a dot before its
+    name is left over.
 
     Args:
         path: The name of the file.
@@ -21,5 +21,9 @@ def atomic_write(path: Path, work: Path | None = None) -> Iterator[Path]:
             the file.
     """
     part = (work or path.parent) / f".{uuid.uuid4().hex}"
-    yield part
+    try:
+        yield part
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     os.replace(part, path)

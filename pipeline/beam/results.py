@@ -10,30 +10,41 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 
 from pipeline.beam.atomic import atomic_write
 from pipeline.beam.runner import pipeline
-from pipeline.config import Config
+from pipeline.config.sections import Beam
 from pipeline.errors import PipelineError
 
 _SUFFIX = ".results"
 
 
+class Workers(NamedTuple):
+    """Who does the work of a job.
+
+    Attributes:
+        beam: The section of the config that says which runner, and how.
+        folder: A folder that all workers see. Jobs leave it as it was.
+    """
+
+    beam: Beam
+    folder: Path
+
+
 def run(
-    config: Config, items: Iterable[Any], transform: beam.PTransform, work: Path
+    workers: Workers, items: Iterable[Any], transform: beam.PTransform
 ) -> dict[Any, Any]:
     """Runs a Beam job and returns its results.
 
     Args:
-        config: Its `beam` section says which workers.
+        workers: Who does it.
         items: What the job begins with; picklable.
         transform: From the items to pairs (key, result). Keys can be sorted. A
             `PipelineError` as a result is raised here; raised by a worker, its runner
             would try again and wrap it.
-        work: A folder that all workers see; it is left as it was.
 
     Returns:
         {key: result}, sorted by key.
@@ -41,8 +52,8 @@ def run(
     Raises:
         PipelineError: If any result is one, with the messages of all.
     """
-    with tempfile.TemporaryDirectory(prefix=".results-", dir=work) as folder:
-        with pipeline(config) as job:
+    with tempfile.TemporaryDirectory(prefix=".results-", dir=workers.folder) as folder:
+        with pipeline(workers.beam) as job:
             _ = (
                 job
                 | "Items" >> beam.Create(items)
@@ -53,31 +64,32 @@ def run(
 
 
 def parallel_map(
-    config: Config,
-    function: Callable[[int, Any], Any],
-    items: Sequence[Any],
-    work: Path,
+    workers: Workers, function: Callable[[int, Any], Any], items: Sequence[Any]
 ) -> list[Any]:
     """Returns [function(i, item), ...], computed by Beam workers.
 
     Args:
-        config: Its `beam` section says which workers.
+        workers: Who computes.
         function: Picklable; as a worker may die and its item be tried again, what it
             writes must be the same the second time.
         items: Picklable.
-        work: A folder that all workers see.
 
     Raises:
         PipelineError: If any call raised one, with the messages of all.
     """
     call = beam.ParDo(_Call(function))
-    found = run(config, enumerate(items), "Call" >> call, work)
-    if len(found) < len(items):
-        raise PipelineError(
-            f"the Beam job ended with {len(found)} of {len(items)} results. Do its "
-            f"workers reach {work}?"
-        )
+    found = run(workers, enumerate(items), "Call" >> call)
+    check_all(workers, len(found), len(items), "results")
     return list(found.values())
+
+
+def check_all(workers: Workers, found: int, wanted: int, what: str) -> None:
+    """Raises a PipelineError if a job ended with fewer than all of its results."""
+    if found < wanted:
+        raise PipelineError(
+            f"the Beam job ended with {found:,} of {wanted:,} {what}. Do its workers "
+            f"reach {workers.folder}?"
+        )
 
 
 def write(folder: Path, results: Sequence[tuple[Any, Any]]) -> None:

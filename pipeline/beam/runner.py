@@ -1,4 +1,4 @@
-"""The Beam pipeline object for a config: which runner, with which flags."""
+"""The Beam pipeline object: on which runner, with which flags."""
 
 import argparse
 from collections.abc import Sequence
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.config import Config, ConfigError, nearest
+from pipeline.config import ConfigError, nearest
+from pipeline.config.sections import Beam
 
 # Beam's own "DirectRunner" first tries to download the Prism binary, so the in-process
 # runner is named by its full path. Its default, one thread, is kept: two
@@ -21,17 +22,17 @@ _PATHS = {
 _DASK_PARTITIONS = "--dask_partition_size=1"
 
 
-def pipeline(config: Config) -> beam.Pipeline:
+def pipeline(section: Beam) -> beam.Pipeline:
     """Returns an empty Beam pipeline; use it as a context manager to run it.
 
     Args:
-        config: Its `beam` section names the runner ("local": in this process) and the
-            runner's usual flags, which win over our defaults.
+        section: Names the runner ("local": in this process) and the runner's usual
+            flags, which win over our defaults.
     """
-    runner = _PATHS.get(config.beam.runner, config.beam.runner)
+    runner = _PATHS.get(section.runner, section.runner)
     # Flags that come later win.
-    flags = [f"--runner={runner}", "--no_pipeline_type_check", *config.beam.flags]
-    if config.beam.runner == "DaskRunner":
+    flags = [f"--runner={runner}", "--no_pipeline_type_check", *section.flags]
+    if section.runner == "DaskRunner":
         _know_dask()
         if not any(f.startswith(("--dask_part", "--dask_npart")) for f in flags):
             flags.append(_DASK_PARTITIONS)

@@ -7,10 +7,8 @@ by hand to make it stricter; ExampleValidator holds the statistics of every spli
 from collections.abc import Mapping
 from pathlib import Path
 
-from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from pipeline.artifacts import layout
 from pipeline.artifacts import schema as schema_artifact
 from pipeline.artifacts import statistics as statistics_artifact
 from pipeline.config import Config
@@ -48,8 +46,7 @@ def schema_gen(
             domain.min, domain.max = 0, 1
         elif task.kind == "count":
             domain.min = 0
-    path = outputs["schema"] / layout.SCHEMA
-    path.write_text(text_format.MessageToString(schema, as_utf8=True))
+    schema_artifact.write(outputs["schema"], schema)
     return {
         "rows": rows,
         "columns": len(schema.feature),

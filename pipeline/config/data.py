@@ -308,8 +308,7 @@ class Data(Reading):
         """Yields (YAML path, column) for the columns of the impressions needed here."""
         if self.time:
             yield "data.time", self.time
-        for path, text in [("data.where", self.where)] if self.where else []:
-            yield from ((path, column) for column in expressions.columns_of(text))
+        yield from _read_by("data.where", self.where)
         for i, action in enumerate(self.actions):
             yield from ((f"data.actions.{i}.key", column) for column in action.key)
         for i, history in enumerate(self.history):
@@ -318,17 +317,15 @@ class Data(Reading):
                 yield from _listed(i, history)
         later = [column for action in self.actions for column in joined(action)]
         for name, text in self.labels.items():
-            for column in expressions.columns_of(text):
-                if column not in later:
-                    yield f"data.labels.{name}", column
+            of_label = _read_by(f"data.labels.{name}", text)
+            yield from (needed for needed in of_label if needed[1] not in later)
 
     def needed_of(self, i: int) -> Iterator[tuple[str, str]]:
         """Yields (YAML path, column) for the columns of the i-th log of actions."""
         action, path = self.actions[i], f"data.actions.{i}"
         yield from ((f"{path}.key", column) for column in action.key.values())
         yield f"{path}.time", action.time
-        for column in expressions.columns_of(action.where) if action.where else ():
-            yield f"{path}.where", column
+        yield from _read_by(f"{path}.where", action.where)
         for name, value in action.values.items():
             yield f"{path}.values.{name}", value.column
         for j, history in enumerate(self.history):
@@ -359,5 +356,10 @@ def joined(action: Action) -> list[str]:
 
 def _listed(i: int, history: History) -> Iterator[tuple[str, str]]:
     yield f"data.history.{i}.column", history.column
-    for column in expressions.columns_of(history.where) if history.where else ():
-        yield f"data.history.{i}.where", column
+    yield from _read_by(f"data.history.{i}.where", history.where)
+
+
+def _read_by(path: str, text: str | None) -> Iterator[tuple[str, str]]:
+    """Yields (YAML path, column) for the columns of an expression, if there is one."""
+    for column in expressions.columns_of(text) if text else ():
+        yield path, column

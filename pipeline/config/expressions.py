@@ -152,12 +152,13 @@ def _compared(node: ast.Compare) -> list[ast.expr]:
                 f"`{ast.unparse(node)}`: compare by < <= > >= == !=, or by `in` and "
                 '`not in` with a list such as ("a", "b")'
             )
-        if listed and not all(_is_plain(item) for item in right.elts):
+        if listed and not (
+            all(_is_plain(item) for item in right.elts)
+            and len({is_text(item) for item in right.elts}) == 1
+        ):
             raise ValueError(
                 f"`{ast.unparse(right)}` must list numbers only, or texts only"
             )
-        if listed and len({is_text(item) for item in right.elts}) != 1:
-            raise ValueError(f"`{ast.unparse(right)}` must list numbers, or texts")
     if not any(is_text(side) for side in sides):
         return [s for s in sides if not isinstance(s, (ast.Tuple, ast.List))]
     equality = (ast.Eq, ast.NotEq, *_MEMBERSHIP)

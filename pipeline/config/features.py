@@ -16,6 +16,10 @@ _NEEDS = {
 }
 
 
+# Kind of a feature -> the type that its column is given.
+COLUMN_TYPES = {"categorical": "string", "numeric": "float", "sequence": "list"}
+
+
 class VocabularyConfig(Section):
     """Values seen at least `min_count` times in the train split, at most `max_size`."""
 
@@ -96,12 +100,6 @@ class SequenceFeature(Section):
     separator: str = "|"
     pooling: Literal["mean", "sum", "target_attention"] = "mean"
     target: str | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> "SequenceFeature":
-        if self.target and self.pooling != "target_attention":
-            raise ValueError("`target` needs `pooling: target_attention`")
-        return self
 
 
 Feature = Annotated[

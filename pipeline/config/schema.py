@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.config import expressions
 from pipeline.config.data import Data, Section
-from pipeline.config.features import CategoricalFeature, Feature
+from pipeline.config.features import COLUMN_TYPES, CategoricalFeature, Feature
 from pipeline.config.sections import (
     Beam,
     Evaluate,
@@ -19,6 +19,7 @@ from pipeline.config.sections import (
     Train,
     Transform,
     Validation,
+    label_columns,
 )
 from pipeline.errors import nearest
 
@@ -71,18 +72,10 @@ class Config(Section):
         Types: "string" (categorical), "float" (numeric, label, space), "list"
         (sequence), "any" (split, slice and group columns, which keep their own type).
         """
-        types_ = {"categorical": "string", "numeric": "float", "sequence": "list"}
-        tasks = {task.name for task in self.tasks}
         for i, feature in enumerate(self.features):
-            yield f"features.{i}.name", feature.name, types_[feature.kind]
-        for i, task in enumerate(self.tasks):
-            key = "label" if task.label else "name"
-            yield f"tasks.{i}.{key}", task.label_column, "float"
-            if task.space and task.space not in tasks:
-                yield f"tasks.{i}.space", task.space, "float"
-            for key in ("row_weight", "duration"):
-                if column := getattr(task, key):
-                    yield f"tasks.{i}.{key}", column, "float"
+            yield f"features.{i}.name", feature.name, COLUMN_TYPES[feature.kind]
+        for path, column in label_columns(self.tasks):
+            yield path, column, "float"
         for name, column in self.evaluate.best_reachable.items():
             yield f"evaluate.best_reachable.{name}", column, "float"
         for i, column in enumerate(self.evaluate.slices):
@@ -131,7 +124,6 @@ class Config(Section):
         tasks = {t.name: t for t in self.tasks}
         labels = {t.label_column for t in self.tasks}
         spaces = {t.space for t in self.tasks}
-        categorical = [n for n, f in features.items() if f.kind == "categorical"]
         histories = [history.name for history in self.data.history]
         later = [name for name in self.data.made() if name not in histories]
         for i, feature in enumerate(self.features):
@@ -141,46 +133,23 @@ class Config(Section):
                     "space of a task, or made from later actions; a model must not see "
                     "what is known only later"
                 )
-            for key in ("of", "target") if feature.kind == "sequence" else ():
-                name = getattr(feature, key)
-                if name not in categorical and (key == "of" or name):
-                    yield (
-                        f"features.{i}.{key}: must name a categorical feature. "
-                        f"Received: {name!r}.{nearest(name, categorical)}"
-                    )
         yield from self._table_problems()
-        for i, task in enumerate(self.tasks):
-            for key in ("row_weight", "duration"):
-                if getattr(task, key) in features:
-                    yield (
-                        f"tasks.{i}.{key}: {getattr(task, key)!r} is a feature, which "
-                        "the model sees transformed; give the logs a column with the "
-                        "plain numbers beside it"
-                    )
+        for path, column in label_columns(self.tasks):
+            if path.endswith(("row_weight", "duration")) and column in features:
+                yield (
+                    f"{path}: {column!r} is a feature, which the model sees "
+                    "transformed; give the logs a column with the plain numbers beside "
+                    "it"
+                )
         for what, items in (("features", self.features), ("tasks", self.tasks)):
             names = [item.name for item in items]
             for i, name in enumerate(names):
                 if name in names[:i]:
                     yield f"{what}.{i}.name: {name!r} is already taken"
-        for i, task in enumerate(self.tasks):
-            if task.space == task.name:
-                yield f"tasks.{i}.space: a task cannot be its own sample space"
-            elif task.space in tasks and tasks[task.space].kind != "binary":
-                yield f"tasks.{i}.space: {task.space!r} is not a binary task"
-            elif _is_circular(task, tasks):
-                yield (
-                    f"tasks.{i}.space: {task.space!r} leads back to {task.name!r}; a "
-                    "chain of spaces must end at a task without one, or in a column"
-                )
         if self.data.split.column in self.data.made():
             yield (
                 f"data.split.column: {self.data.split.column!r} is made from the rows, "
                 "which are split by a column of the logs, such as the user or the time"
-            )
-        if self.domain and self.domain not in categorical:
-            yield (
-                f"domain: must name a categorical feature. Received: {self.domain!r}."
-                f"{nearest(self.domain, categorical)}"
             )
         yield from self._verbatim_problems()
         for path, expression in self.data.expressions():
@@ -195,10 +164,8 @@ class Config(Section):
             value = getattr(self.evaluate, section)
             for name in value if isinstance(value, dict) else ():
                 if name not in tasks:
-                    yield (
-                        f"evaluate.{section}.{name}: no such task."
-                        f"{nearest(name, tasks)}"
-                    )
+                    hint = nearest(name, tasks)
+                    yield f"evaluate.{section}.{name}: no such task.{hint}"
 
     def _table_problems(self) -> Iterator[str]:
         first: dict[str, CategoricalFeature] = {}
@@ -241,12 +208,3 @@ class Config(Section):
 
 def _is_sequence(feature: Feature, column: str) -> bool:
     return feature.kind == "sequence" and feature.name == column
-
-
-def _is_circular(task: Task, tasks: dict[str, Task]) -> bool:
-    seen = set()
-    space = task.space
-    while space in tasks and space not in seen:
-        seen.add(space)
-        space = tasks[space].space
-    return task.name in seen

@@ -1,5 +1,6 @@
 """The sections of a config beside its data and features."""
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -9,7 +10,7 @@ from pipeline.config.data import Name, Section
 
 
 class Task(Section):
-    """One predicted action; `tfmtl.Task` says what its keys mean.
+    """One predicted action; `tfmtl.Task` has the keys' meaning and rules.
 
     `label`, `row_weight` and `duration` are columns of the logs, `space` is a column or
     another task.
@@ -20,26 +21,32 @@ class Task(Section):
     kind: Literal["binary", "regression", "count"] = "binary"
     space: str | None = None
     weight: Annotated[float, Field(ge=0)] = 1.0
-    loss: (
-        Literal["bce", "mse", "huber", "log_mse", "weighted_logistic", "poisson"] | None
-    ) = None
+    loss: str | None = None
     tower: list[Annotated[int, Field(ge=1)]] = [64]
     row_weight: Annotated[str, Field(min_length=1)] | None = None
     metrics: list[str] | None = None
     delta: Annotated[float, Field(gt=0)] | None = None
     duration: Annotated[str, Field(min_length=1)] | None = None
 
-    @model_validator(mode="after")
-    def _check(self) -> "Task":
-        kinds = {"bce": "binary", "poisson": "count"}
-        if self.loss and self.kind != kinds.get(self.loss, "regression"):
-            raise ValueError(f"loss {self.loss!r} does not fit a {self.kind} task")
-        return self
-
     @property
     def label_column(self) -> str:
         """The label's column; the task's name where none is given."""
         return self.label or self.name
+
+
+def label_columns(tasks: Sequence[Task]) -> Iterator[tuple[str, str]]:
+    """Yields (YAML path, column) of labels and what goes with them.
+
+    Those are the columns of spaces, row weights and durations.
+    """
+    names = {task.name for task in tasks}
+    for i, task in enumerate(tasks):
+        yield f"tasks.{i}.{'label' if task.label else 'name'}", task.label_column
+    for key in ("space", "row_weight", "duration"):
+        for i, task in enumerate(tasks):
+            column = getattr(task, key)
+            if column and (key != "space" or column not in names):
+                yield f"tasks.{i}.{key}", column
 
 
 class Model(Section):

@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from pipeline.beam.atomic import atomic_write
 from pipeline.errors import PipelineError
 
 COLUMNS = (
@@ -103,16 +104,15 @@ def _locate(name: str, data: str | None) -> Path:
     path = Path.home() / ".cache" / "tfmtl" / "census_income" / name
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".part")
         try:
-            urllib.request.urlretrieve(f"{URL}/{name}", temporary)
+            with atomic_write(path) as part:
+                urllib.request.urlretrieve(f"{URL}/{name}", part)
         except (urllib.error.URLError, OSError) as error:
             raise PipelineError(
                 f"{URL}/{name} cannot be downloaded: {error}. Fetch "
                 f"{' and '.join(FILES)} by other means and name their folder in "
                 "data.options.data."
             ) from error
-        temporary.rename(path)
     return path
 
 

@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import Config
 from pipeline.config.data import MISSING_WORDS
 from pipeline.logs import column_types, texts
 
@@ -49,16 +48,16 @@ class Column(NamedTuple):
 
 
 def column(
-    config: Config,
     name: str,
     kind: str,
     type_: pa.DataType,
+    missing: tuple[str, ...] | None,
     separator: str | None = None,
 ) -> Column:
     """A column of the examples; `type_` counts where the kind leaves the type open."""
     fixed = {"string": pa.string(), "float": pa.float64(), "list": column_types.STRINGS}
     type_ = fixed.get(kind) or column_types.settled_type(type_)
-    return Column(name, kind, type_, separator, config.missing_words(name))
+    return Column(name, kind, type_, separator, missing)
 
 
 def cast(

@@ -3,6 +3,13 @@
 import pyarrow as pa
 
 STRINGS = pa.list_(pa.string())
+_LISTS = (
+    pa.ListType,
+    pa.LargeListType,
+    pa.FixedSizeListType,
+    pa.ListViewType,
+    pa.LargeListViewType,
+)
 _WANTED = {
     "string": "a number, a text, a boolean or a time",
     "float": "a number, a boolean or a duration",
@@ -26,15 +33,13 @@ def misfit(type_: pa.DataType, kind: str) -> str | None:
             return f"of lists in lists, where {wanted} is needed"
     if pa.types.is_dictionary(type_):
         type_ = type_.value_type
-    if pa.types.is_nested(type_) or pa.types.is_interval(type_):
-        return f"{type_}, where {wanted} is needed"
-    of_day = pa.types.is_time(type_) or pa.types.is_duration(type_)
-    if kind == "time" and of_day:
-        return f"{type_}, where {wanted} is needed"
-    if kind == "float" and pa.types.is_temporal(type_):
-        if not pa.types.is_duration(type_):
-            return f"{type_}, where {wanted} is needed"
-    return None
+    duration = pa.types.is_duration(type_)
+    unfit = pa.types.is_nested(type_) or pa.types.is_interval(type_)
+    if kind == "time":
+        unfit |= pa.types.is_time(type_) or duration
+    elif kind == "float":
+        unfit |= pa.types.is_temporal(type_) and not duration
+    return f"{type_}, where {wanted} is needed" if unfit else None
 
 
 def common_type(a: pa.DataType, b: pa.DataType) -> pa.DataType:
@@ -82,13 +87,7 @@ def plain(array: pa.Array) -> pa.Array:
 
 def is_list(type_: pa.DataType) -> bool:
     """Whether a column of the type holds any number of values a row."""
-    return (
-        pa.types.is_list(type_)
-        or pa.types.is_large_list(type_)
-        or pa.types.is_fixed_size_list(type_)
-        or pa.types.is_list_view(type_)
-        or pa.types.is_large_list_view(type_)
-    )
+    return isinstance(type_, _LISTS)
 
 
 def is_text(type_: pa.DataType) -> bool:

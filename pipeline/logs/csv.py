@@ -4,13 +4,14 @@ import codecs
 import csv
 import re
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from pipeline.config.data import Reading
 from pipeline.logs import formats
 from pipeline.logs.formats import Chunk, Unparsed
 
@@ -18,21 +19,11 @@ from pipeline.logs.formats import Chunk, Unparsed
 _BLOCK_BYTES = 4 << 20
 
 
-class Dialect(NamedTuple):
-    """How a CSV is written; `pipeline.config.data.Reading` says what each means."""
-
-    delimiter: str = ","
-    quote: str | None = '"'
-    columns: tuple[str, ...] | None = None
-    strip: bool = False
-    multiline: bool = True
-
-
 class NotUtf8(ValueError):
     """Bytes of a file are not UTF-8: it is to be read `by_bytes`, which is slower."""
 
 
-def header(stream: BinaryIO, dialect: Dialect) -> list[str]:
+def header(stream: BinaryIO, dialect: Reading) -> list[str]:
     """Reads the first line of a CSV: the names of its columns."""
     line = stream.readline()
     try:
@@ -63,7 +54,7 @@ def header(stream: BinaryIO, dialect: Dialect) -> list[str]:
 
 def read(
     stream: BinaryIO,
-    dialect: Dialect,
+    dialect: Reading,
     columns: list[str] | None = None,
     names: list[str] | None = None,
     line: int = 1,
@@ -77,7 +68,7 @@ def read(
 
     Args:
         stream: The file, or a part of it that starts with a line.
-        dialect: How it is written.
+        dialect: How it is written; the delimiter is known.
         columns: The columns wanted. Defaults to all.
         names: All columns, in order. Defaults to what the first line of the stream
             names, or `dialect.columns`.
@@ -90,7 +81,7 @@ def read(
     """
     formats.check_text(stream)
     if names is None and dialect.columns:
-        names = list(dialect.columns)
+        names = dialect.columns
         if stream.peek(3).startswith(codecs.BOM_UTF8):
             stream.read(3)
     elif names is None:

@@ -5,6 +5,7 @@ Everything is float64 on the way: 1 and 0 for true and false, NaN for null.
 
 import ast
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from pipeline.config import expressions
 from pipeline.config.data import MISSING_WORDS
 from pipeline.logs import casting
 from pipeline.logs.casting import Column, Misfits
+from pipeline.logs.formats import Chunk
 from pipeline.logs.texts import canonical
 
 _ARITHMETIC: dict[type, Callable] = {
@@ -37,21 +39,53 @@ _COMPARISONS: dict[type, Callable] = {
 Missing = Callable[[str], tuple[str, ...] | None]
 
 
-def values(
-    tree: ast.expr, batch: pa.RecordBatch, missing: Missing = lambda _: MISSING_WORDS
-) -> tuple[np.ndarray, Misfits]:
-    """Computes an expression on each row.
+def _usual_words(column: str) -> tuple[str, ...]:
+    return MISSING_WORDS
+
+
+class Expression(NamedTuple):
+    """An expression, as workers get it.
+
+    Attributes:
+        text: As it stands in the config.
+        missing: `Config.missing_words`. Defaults to the usual words, in all columns.
+    """
+
+    text: str
+    missing: Missing = _usual_words
+
+    def values(self, rows: pa.RecordBatch) -> tuple[np.ndarray, Misfits]:
+        """Computes it on each row; a column that the rows lack is null in all of them.
+
+        Returns:
+            float64 (rows,), NaN for null; and the rows in which a column is to be a
+            number and is none, null in the result.
+        """
+        return _Evaluator(rows, self.missing).run(expressions.parse(self.text))
+
+
+def select(
+    where: Expression | None, chunk: Chunk
+) -> tuple[pa.RecordBatch, np.ndarray, Misfits, int]:
+    """The rows for which an expression holds, and those on which it cannot be computed.
 
     Args:
-        tree: From `expressions.parse`.
-        batch: Rows; a column that they lack is null in all of them.
-        missing: `Config.missing_words`. Defaults to the usual words, in all columns.
+        where: The expression; all rows are selected without one.
+        chunk: The rows, and where they stand.
 
     Returns:
-        float64 (rows,), NaN for null; and the rows in which a column is to be a number
-        and is none, null in the result.
+        The rows and their positions; {row: what is wrong}; how many rows are left out.
     """
-    return _Evaluator(batch, missing).run(tree)
+    rows, positions = chunk.rows, chunk.positions
+    if where is None:
+        return rows, positions, {}, 0
+    holds, wrong = where.values(rows)
+    kept = np.nan_to_num(holds) != 0
+    kept[list(wrong)] = True
+    place = np.cumsum(kept) - 1
+    misfits = {int(place[row]): reason for row, reason in wrong.items()}
+    left_out = int(np.sum(~kept))
+    return rows.filter(pa.array(kept)), positions[kept], misfits, left_out
 
 
 class _Evaluator:

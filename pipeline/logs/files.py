@@ -27,7 +27,7 @@ from apache_beam.io.filesystems import FileSystems
 from pipeline.config.data import Reading
 from pipeline.errors import PipelineError
 from pipeline.logs import csv, formats
-from pipeline.logs.csv import Dialect, NotUtf8
+from pipeline.logs.csv import NotUtf8
 
 _EXTENSIONS = {
     "csv": "csv|tsv",
@@ -61,7 +61,7 @@ class Source:
     format: str
     size: int
     split: str | None = None
-    dialect: Dialect = Dialect()
+    dialect: Reading = Reading(delimiter=",")
     row_groups: tuple[int, ...] | None = None
     start: int = 0
     stop: int | None = None
@@ -160,6 +160,10 @@ def versions(patterns: Iterable[str]) -> list[tuple[str, int, float | None]]:
     return sorted(found)
 
 
+# Formats in which a file's head or foot lists the columns.
+LISTS_COLUMNS = ("csv", "parquet")
+
+
 def listed_columns(source: Source) -> dict[str, pa.DataType] | None:
     """The columns that a file's head or foot lists; None in formats without such.
 
@@ -222,7 +226,7 @@ def _read_csv(source: Source, columns: list[str] | None) -> Iterator[formats.Chu
 
 def _csv_names(source: Source) -> list[str]:
     if source.dialect.columns:
-        return list(source.dialect.columns)
+        return source.dialect.columns
     with opened(replace(source, start=0, stop=None)) as stream:
         return csv.header(stream, source.dialect)
 
@@ -291,15 +295,12 @@ def _format(path: str) -> str | None:
     return None
 
 
-def _dialect(path: str, reading: Reading) -> Dialect:
+def _dialect(path: str, reading: Reading) -> Reading:
     tabs = re.search(r"\.tsv(?=[.-]|$)", _name(path).lower())
-    return Dialect(
-        reading.delimiter or ("\t" if tabs else ","),
-        reading.quote,
-        tuple(reading.columns) if reading.columns else None,
-        reading.strip,
-        reading.multiline,
-    )
+    # Of a larger section no more than this, as each part of a log has it.
+    options = {name: getattr(reading, name) for name in Reading.model_fields}
+    options["delimiter"] = reading.delimiter or ("\t" if tabs else ",")
+    return Reading.model_construct(**options)
 
 
 def _open(source: Source) -> Any:

@@ -1,4 +1,4 @@
-"""Readers of logs by format: an open file -> chunks of rows. CSV: see `csv_log`.
+"""Readers of logs by format: an open file -> chunks of rows. CSV: see `csv`.
 
 A record that cannot be parsed is handed over beside the rows. A file that cannot be
 read to its end raises, since nobody knows how many rows are lost.
@@ -6,17 +6,15 @@ read to its end raises, since nobody knows how many rows are lost.
 
 import json
 import re
-import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-import google_crc32c
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.logs import texts
+from pipeline.logs import texts, tfrecord
 
 CHUNK_ROWS = 32_768
 _LONG_NUMBER = re.compile(rb"\d{19}")
@@ -46,6 +44,11 @@ class Chunk(NamedTuple):
     rows: pa.RecordBatch
     positions: np.ndarray
     unparsed: list[Unparsed]
+
+    @property
+    def lines(self) -> int:
+        """How many rows, and lines that are none, it stands for."""
+        return self.rows.num_rows + sum(record.lines for record in self.unparsed)
 
 
 def check_text(stream: BinaryIO) -> None:
@@ -150,7 +153,7 @@ def read_parquet(
 def read_tfrecord(stream: BinaryIO) -> Iterator[Chunk]:
     """Reads a TFRecord file of tf.Example; every column is lists."""
     records, positions, unparsed = [], [], []
-    for position, (record, whole) in enumerate(_frames(stream), 1):
+    for position, (record, whole) in enumerate(tfrecord.read(stream), 1):
         if whole:
             records.append(record)
             positions.append(position)
@@ -183,23 +186,6 @@ def _from_examples(records: list[bytes], positions: list[int]) -> Iterator[Chunk
             for place, error in decoded.errors.items()
         ]
         yield without_rows(unparsed)
-
-
-def _frames(stream: BinaryIO) -> Iterator[tuple[bytes, bool]]:
-    """Yields (record, whether it matches its checksum)."""
-    while head := stream.read(12):  # the length, and the checksum of the length
-        if len(head) < 12 or head[8:] != _checksum(head[:8]):
-            raise EOFError("the frame of a record is damaged or cut off")
-        length = int.from_bytes(head[:8], "little")
-        record, checksum = stream.read(length), stream.read(4)
-        if len(record) < length or len(checksum) < 4:
-            raise EOFError("a record is cut off")
-        yield record, checksum == _checksum(record)
-
-
-def _checksum(data: bytes) -> bytes:
-    crc = google_crc32c.value(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def without_rows(unparsed: list[Unparsed]) -> Chunk:

@@ -13,14 +13,12 @@ workers, so that a dead letter names the line of the file and not that of the pa
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipeline.beam.results import parallel_map
-from pipeline.config import Config
+from pipeline.beam.results import Workers, parallel_map
 from pipeline.logs import files as sources
 from pipeline.logs.files import Source
 
@@ -42,13 +40,12 @@ class _Range(NamedTuple):
     quotes: int
 
 
-def divide(config: Config, files: Sequence[Source], work: Path) -> list[Source]:
+def divide(files: Sequence[Source], workers: Workers) -> list[Source]:
     """Cuts files into parts, in their order.
 
     Args:
-        config: Its `beam` section says which workers count the lines.
         files: Whole files.
-        work: A folder that all workers see.
+        workers: Who counts the lines.
 
     Raises:
         PipelineError: If a file cannot be read.
@@ -56,7 +53,7 @@ def divide(config: Config, files: Sequence[Source], work: Path) -> list[Source]:
     with ThreadPoolExecutor(THREADS) as pool:
         plans = list(pool.map(_plan, files))
     cuts = [part for parts in plans if _is_cut(parts) for part in parts]
-    counted = iter(parallel_map(config, count, cuts, work) if cuts else ())
+    counted = iter(parallel_map(workers, count, cuts) if cuts else ())
     result = []
     for file, parts in zip(files, plans, strict=True):
         if _is_cut(parts):

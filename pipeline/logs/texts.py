@@ -23,6 +23,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_matches = pc.match_substring_regex
+
 # RE2's syntax, which TensorFlow reads too.
 WHOLE = r"^(?:-?(0)|(-?[1-9][0-9]*))\.0+$"
 WHOLE_TEXT = r"\1\2"
@@ -160,11 +162,8 @@ def _of_fractions(array: pa.Array) -> pa.Array:
 def _written_out(text: str) -> str:
     """1.5e+07 -> 15000000."""
     number = float(text)
-    return str(int(number)) if _is_exact(number) else repr(number)
-
-
-def _is_exact(number: float) -> bool:
-    return number.is_integer() and abs(number) < _EXACT[64]
+    is_exact = number.is_integer() and abs(number) < _EXACT[64]
+    return str(int(number)) if is_exact else repr(number)
 
 
 def _mapped(
@@ -197,10 +196,6 @@ def _replaced(strings: pa.Array, pattern: str, text: str) -> pa.Array:
         return strings
     new = pc.replace_substring_regex(strings.filter(mask), pattern, text)
     return pc.replace_with_mask(strings, mask, new)
-
-
-def _matches(strings: pa.Array, pattern: str) -> pa.Array:
-    return pc.match_substring_regex(strings, pattern)
 
 
 def _holds(data: bytes, text: str) -> bool:

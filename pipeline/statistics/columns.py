@@ -1,6 +1,6 @@
 """What the values of a column tell, in parts that add up.
 
-Every class here and in `rows` has `of`, which reads a batch, and `merge`, which is
+Every class here and in `splits` has `of`, which reads a batch, and `merge`, which is
 associative and commutative without rounding: sums are fractions. So the results do not
 depend on the order in which a runner brings the parts together. `len` is a part's size
 in memory, in entries.
@@ -29,7 +29,18 @@ SPECIAL = ("nan", "inf", "-inf", "zero", "one")
 
 
 @dataclass(frozen=True)
-class Moments:
+class Sums:
+    """Counts, and sums of numbers as fractions."""
+
+    @classmethod
+    def merge(cls, parts: Sequence[Sums]) -> Sums:
+        """Adds up."""
+        fields = zip(*(vars(part).values() for part in parts), strict=True)
+        return cls(*map(sum, fields))
+
+
+@dataclass(frozen=True)
+class Moments(Sums):
     """Count, sum and sum of squares of finite numbers; rounded within a batch only."""
 
     count: int
@@ -39,10 +50,8 @@ class Moments:
     @classmethod
     def of(cls, values: np.ndarray) -> Moments:
         """Reads finite float64 values (rows,)."""
-        if not len(values):
-            return cls(0, Fraction(0), Fraction(0))
         # Centred, since x^2 of a timestamp has no digits left for the variance.
-        centre = float(values.mean())
+        centre = float(values.mean()) if len(values) else 0.0
         offset = values - centre
         rows, shift = len(values), Fraction(centre)
         rest = Fraction(float(offset.sum()))
@@ -51,15 +60,6 @@ class Moments:
             rows,
             rows * shift + rest,
             squares + 2 * shift * rest + rows * shift * shift,
-        )
-
-    @classmethod
-    def merge(cls, parts: Sequence[Moments]) -> Moments:
-        """Adds up."""
-        return cls(
-            sum(part.count for part in parts),
-            sum((part.total for part in parts), Fraction(0)),
-            sum((part.squares for part in parts), Fraction(0)),
         )
 
     @property
@@ -170,19 +170,17 @@ class StringStatistics:
         ends = np.cumsum(np.bincount(bucket, minlength=buckets))
         for index, rows in enumerate(np.split(order, ends[:-1])):
             if len(rows):
-                # `take`, as a slice is pickled with all that it is a slice of.
-                yield (
-                    index,
-                    StringStatistics(self.value.take(rows), self.count.take(rows)),
-                )
+                yield index, self._take(rows)
 
     def most_frequent_first(self) -> StringStatistics:
         """The same in the one order: count descending, then value ascending."""
         table = pa.table({"value": self.value, "count": self.count})
-        order = pc.sort_indices(
-            table, [("count", "descending"), ("value", "ascending")]
-        )
-        return StringStatistics(self.value.take(order), self.count.take(order))
+        keys = [("count", "descending"), ("value", "ascending")]
+        return self._take(pc.sort_indices(table, keys))
+
+    def _take(self, rows: np.ndarray | pa.Array) -> StringStatistics:
+        # No slice, which is pickled with all that it is a slice of.
+        return StringStatistics(self.value.take(rows), self.count.take(rows))
 
     def __len__(self) -> int:
         return len(self.value)

@@ -25,7 +25,6 @@ from pipeline.beam import results
 from pipeline.beam.atomic import atomic_write
 from pipeline.config import Config
 from pipeline.config.features import CategoricalFeature
-from pipeline.errors import PipelineError
 from pipeline.statistics import columns
 from pipeline.statistics.columns import NumericStatistics, StringStatistics
 from pipeline.statistics.sketch import histogram, quantiles
@@ -65,8 +64,9 @@ def analyze(
         total = rows[split] = arrow.count_rows(layout.split(examples, split))
         starts = range(0, total, _RANGE)
         ranges += [(split, at, min(at + _RANGE, total)) for at in starts]
+    workers = results.Workers(config.beam, folder)
     columns_of = ColumnStatistics(config, examples, sum(rows.values()), folder)
-    found: dict[Key, dict] = results.run(config, ranges, columns_of, folder)
+    found: dict[Key, dict] = results.run(workers, ranges, columns_of)
     merged: dict[tuple[str, str], dict] = {}
     for (split, column, _), record in found.items():
         if (split, column) in merged:  # another bucket of the same values
@@ -74,11 +74,7 @@ def analyze(
         merged[split, column] = record
     for split, total in rows.items():
         seen = merged.get((split, ""), {"rows": 0})["rows"]
-        if seen != total:
-            raise PipelineError(
-                f"the Beam job must see all {total:,} rows of the split {split}. "
-                f"Received: {seen:,}. Do its workers reach {folder}?"
-            )
+        results.check_all(workers, seen, total, f"rows of the split {split}")
     for half in folder.glob(f"{layout.VOCABULARY}/*/.*"):
         half.unlink()  # Its worker died; another one has written the shard.
     return merged

@@ -15,41 +15,41 @@ import numpy as np
 
 from pipeline.artifacts.examples import in_space
 from pipeline.config import Task
+from pipeline.statistics.columns import Sums
 
 
 @dataclass(frozen=True)
-class LabelPair:
+class LabelPair(Sums):
     """Rows, and the sums of a, b, a^2, b^2 and ab over them."""
 
     rows: int
-    sums: tuple[Fraction, ...]
+    a: Fraction
+    b: Fraction
+    aa: Fraction
+    bb: Fraction
+    ab: Fraction
 
     @classmethod
     def of(cls, a: np.ndarray, b: np.ndarray) -> LabelPair:
         """Reads the labels of two tasks, float64 (rows,)."""
         parts = (a, b, a * a, b * b, a * b)
-        return cls(len(a), tuple(Fraction(float(part.sum())) for part in parts))
-
-    @classmethod
-    def merge(cls, parts: Sequence[LabelPair]) -> LabelPair:
-        """Adds up."""
-        columns = zip(*(part.sums for part in parts), strict=True)
-        return cls(sum(part.rows for part in parts), tuple(map(sum, columns)))
+        return cls(len(a), *(Fraction(float(part.sum())) for part in parts))
 
     @property
     def correlation(self) -> float | None:
         """Pearson's r; None where a label has one value only."""
-        a, b, aa, bb, ab = self.sums
-        var_a, var_b = self.rows * aa - a * a, self.rows * bb - b * b
+        var_a = self.rows * self.aa - self.a**2
+        var_b = self.rows * self.bb - self.b**2
         if var_a <= 0 or var_b <= 0:
             return None
-        return float(self.rows * ab - a * b) / math.sqrt(var_a) / math.sqrt(var_b)
+        covariance = float(self.rows * self.ab - self.a * self.b)
+        return covariance / math.sqrt(var_a) / math.sqrt(var_b)
 
 
 def pairs(
     values: Mapping[str, np.ndarray], tasks: Sequence[Task]
 ) -> dict[tuple[str, str], LabelPair]:
-    """Reads what `arrow.labels` made of a batch; {(task, later task): its part}."""
+    """Reads what `examples.labels` made of a batch; {(task, later task): its part}."""
     labels = {task.name: values[task.label_column].astype(np.float64) for task in tasks}
     counts = {
         task.name: in_space(values, task, tasks) & np.isfinite(labels[task.name])

@@ -1,6 +1,6 @@
 """What the rows of a split tell: which columns are filled, how often labels are 1.
 
-Adds up like what `summaries` makes of columns.
+Adds up like what `columns` makes of a column.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pipeline.artifacts.examples import in_space, labels
 from pipeline.config import Config, Task
 from pipeline.logs.column_types import is_list
 from pipeline.statistics import label_pairs
+from pipeline.statistics.columns import Sums
 from pipeline.statistics.label_pairs import LabelPair
 
 ALL = "all"  # the label rates over all domains stand under this name
@@ -69,19 +70,12 @@ class Presence:
 
 
 @dataclass(frozen=True)
-class LabelSum:
+class LabelSum(Sums):
     """Rows in a task's sample space, their weight, and the weighted sum of labels."""
 
     rows: int
     weight: Fraction
     total: Fraction
-
-    @classmethod
-    def merge(cls, parts: Sequence[LabelSum]) -> LabelSum:
-        """Adds up."""
-        weight = sum((part.weight for part in parts), Fraction(0))
-        total = sum((part.total for part in parts), Fraction(0))
-        return cls(sum(part.rows for part in parts), weight, total)
 
     @property
     def mean(self) -> float:

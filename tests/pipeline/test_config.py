@@ -4,7 +4,10 @@ import pytest
 from paths import ROOT
 
 from pipeline import config
+from pipeline.artifacts import layout
 from pipeline.components.trainer import component
+from pipeline.metadata import Metadata
+from pipeline.run import run
 
 FEED = ROOT / "configs" / "feed.yaml"
 
@@ -44,25 +47,11 @@ def test_every_config_of_ours_is_valid(path):
         ("push.labels=[canary]", "push: `labels` go with a file; give `models_config"),
         ("tasks.click.kind=foo", "tasks.0.kind: Input should be 'binary', 'regress"),
         ("tasks.click.label=''", "tasks.0.label: String should have at least 1"),
-        ("tasks.click.loss=mse", "tasks.0: loss 'mse' does not fit a binary task"),
         ("tasks.click.name=a b", "tasks.0.name: String should match pattern"),
         ("tasks.like.name=click", "tasks.2.name: 'click' is already taken"),
-        ("tasks.long_view.space=long_view", "a task cannot be its own sample space"),
-        ("tasks.click.space=watch_seconds", "'watch_seconds' is not a binary task"),
         ("tasks.click.row_weight=duration", "tasks.0.row_weight: 'duration' is a feat"),
-        ("tasks.click.loss=poisson", "tasks.0: loss 'poisson' does not fit a binary"),
         ("tasks.click.delta=0", "tasks.0.delta: Input should be greater than 0"),
         ("tasks.click.label=duration", "'duration' is the label or the sample space"),
-        ("features.watched.of=video", "Received: 'video'. Did you mean 'video_id'?"),
-        (
-            "features.watched.target=tab",
-            "`target` needs `pooling: target_attention`",
-        ),
-        (
-            "features.5={name: w, kind: sequence, of: tab, pooling: target_attention, "
-            "target: vid}",
-            "features.5.target: must name a categorical feature. Received: 'vid'.",
-        ),
         ("features.tab.num_hashes=2", "`num_hashes` needs a table by `hash_buckets`"),
         ("features.tab.min_score=3", "`min_score` needs a table by `capacity`"),
         (
@@ -74,7 +63,6 @@ def test_every_config_of_ours_is_valid(path):
             "give one of `hash_buckets` and `capacity`, not both",
         ),
         ("features.tab.table=user_id", "'tab' and 'user_id', which differ"),
-        ("domain=tap", "Received: 'tap'. Did you mean 'tab'?"),
         ("train.epochs=0", "train.epochs: Input should be greater than or equal to 1"),
         ("train.epochs=[]", "Received: []"),
         ("data.split.train=0.95", "`train` + `valid` must be below 1"),
@@ -109,6 +97,45 @@ def test_faults_are_explained(override, expected):
     with pytest.raises(config.ConfigError) as error:
         config.load(FEED, [override])
     assert expected in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["tasks.click.loss=mse"], "tasks.0: loss of binary task 'click' must be one"),
+        (["tasks.click.loss=bcd"], "'bcd'. Did you mean 'bce'?"),
+        (["tasks.long_view.space=long_view"], "tasks.1: Task 'long_view' cannot be it"),
+        (
+            ["tasks.click.space=watch_seconds"],
+            "tasks: The sample space of task 'click'",
+        ),
+        (
+            ["tasks.click.space=like", "tasks.like.space=click"],
+            "click -> like -> click",
+        ),
+        (
+            ["features.watched.of=video"],
+            "Received: of='video'. Did you mean 'video_id'?",
+        ),
+        (["features.watched.target=tab"], "features.5: target of 'watched' needs pool"),
+        (
+            [
+                "features.watched.pooling=target_attention",
+                "features.watched.target=vid",
+            ],
+            "features: target of 'watched' must be a Categorical among the features.",
+        ),
+        (["domain=tap"], "domain: domain must be the name of a Categorical"),
+    ],
+)
+def test_the_rules_of_the_library_are_told_before_any_stage(
+    overrides, expected, tmp_path
+):
+    loaded = config.load(FEED, [*overrides, f"workspace={tmp_path}"])
+    with pytest.raises(config.ConfigError) as error:
+        run(loaded, until="ExampleGen")
+    assert expected in str(error.value)
+    assert not Metadata(tmp_path / layout.METADATA).executions()
 
 
 def test_scored_tables_need_a_single_worker():

@@ -123,8 +123,8 @@ def test_one_component_alone(road):
 
 def test_what_the_models_options_get_wrong_is_told_before_any_work(tmp_path):
     for override, expected in {
-        "model.architecture=pel": "model.architecture: there is no 'pel'. Did you mean",
-        "model.options={expert_unit: []}": "has no such option. Did you mean 'expert_",
+        "model.architecture=pel": "model.architecture: architecture must be one of",
+        "model.options={expert_unit: []}": "'expert_unit'. Did you mean 'expert_",
         "train.monitor=val_clik_auc": "Did you mean 'val_click_auc'",
         "data.options={impresions: 3}": "unknown option of feed. Did you mean 'impress",
     }.items():

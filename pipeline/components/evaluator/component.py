@@ -125,7 +125,7 @@ def _check_model(config: Config, model: Path, schema: pa.Schema) -> None:
             f"the model must predict every task. It lacks {lacking} and has "
             f"{sorted(signature.outputs)}. Train it again with this config"
         )
-    if problems := saved_model.unreadable(saved_model.features(signature), schema):
+    if problems := saved_model.unreadable(model, schema):
         raise PipelineError(
             "the examples must hold what the model takes in: "
             f"{'; '.join(problems)}. Run ExampleGen and the Trainer again"
@@ -135,8 +135,7 @@ def _check_model(config: Config, model: Path, schema: pa.Schema) -> None:
 def _not_comparable(baseline: Path, schema: pa.Schema) -> str:
     """Tells why the served model cannot be measured on the examples; "" if it can."""
     try:
-        signature = saved_model.signatures(baseline)[saved_model.DEFAULT]
-        problems = saved_model.unreadable(saved_model.features(signature), schema)
+        problems = saved_model.unreadable(baseline, schema)
     except PipelineError as error:
         problems = [str(error)]
     where = f"served version {baseline.name} cannot be measured on these examples"

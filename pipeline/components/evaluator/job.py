@@ -12,6 +12,7 @@ of that column go along with binary tasks; where they are counted each is but a 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -20,7 +21,7 @@ import pyarrow as pa
 from pipeline.artifacts import examples
 from pipeline.beam import results
 from pipeline.components.evaluator import metrics
-from pipeline.config import Config
+from pipeline.config import Config, Task
 from pipeline.logs import texts
 from tfmtl.metrics import exact
 
@@ -58,10 +59,9 @@ def evaluate(
     """
     rows = examples.count_rows(split)
     ranges = [(at, min(at + _ROWS, rows)) for at in range(0, rows, _ROWS)]
-    measured = results.run(
-        config, ranges, MeasureModels(config, split, models, sources), work
-    )
-    records = list(measured.values())
+    workers = results.Workers(config.beam, work)
+    measure = MeasureModels(Measured(config, split, models, sources))
+    records = results.run(workers, ranges, measure).values()
     tasks = [task.name for task in config.tasks]
     columns = [ALL, *slice_columns(config)]
     return sorted(
@@ -81,26 +81,22 @@ def slice_columns(config: Config) -> list[str]:
     return list(dict.fromkeys(domain + config.evaluate.slices))
 
 
+class Measured(NamedTuple):
+    """What is measured; see `evaluate`."""
+
+    config: Config
+    split: Path
+    models: Mapping[str, Path]
+    sources: Mapping[str, list[str]]
+
+
 class MeasureModels(beam.PTransform):
-    """(first row, row to stop before) -> ((task, column, value), record).
+    """(first row, row to stop before) -> ((task, column, value), record)."""
 
-    Args:
-        config: The pipeline's config.
-        split: The folder of the examples to measure on.
-        models: {source: SavedModel}.
-        sources: {task: which of them predict it}, as for `evaluate`.
-    """
-
-    def __init__(
-        self,
-        config: Config,
-        split: Path,
-        models: Mapping[str, Path],
-        sources: Mapping[str, list[str]],
-    ) -> None:
+    def __init__(self, measured: Measured) -> None:
         super().__init__()
-        self._score = _Score(config, split, models, sources)
-        self._measure = _Measure(config, sources)
+        self._score = _Score(measured)
+        self._measure = _Measure(measured.config.tasks, measured.sources)
 
     def expand(self, ranges: beam.PCollection) -> beam.PCollection:
         """Adds the transforms."""
@@ -115,17 +111,8 @@ class MeasureModels(beam.PTransform):
 class _Score(beam.DoFn):
     """(first row, row to stop before) -> ((task, column, value), piece)."""
 
-    def __init__(
-        self,
-        config: Config,
-        split: Path,
-        models: Mapping[str, Path],
-        sources: Mapping[str, list[str]],
-    ) -> None:
-        self._config = config
-        self._split = split
-        self._models = models
-        self._sources = sources
+    def __init__(self, measured: Measured) -> None:
+        self._config, self._split, self._models, self._sources = measured
 
     def setup(self) -> None:
         from pipeline.artifacts.saved_model import Scorer
@@ -171,8 +158,8 @@ class _Score(beam.DoFn):
 class _Measure(beam.DoFn):
     """(key, pieces) -> (key, record)."""
 
-    def __init__(self, config: Config, sources: Mapping[str, list[str]]) -> None:
-        self._tasks = {task.name: task for task in config.tasks}
+    def __init__(self, tasks: Sequence[Task], sources: Mapping[str, list[str]]) -> None:
+        self._tasks = {task.name: task for task in tasks}
         self._sources = sources
 
     def process(

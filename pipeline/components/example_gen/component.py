@@ -17,26 +17,22 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from pipeline.artifacts import layout
 from pipeline.artifacts.layout import SPLITS
-from pipeline.beam.results import parallel_map
-from pipeline.components.example_gen import join, partitions, splits, writer
+from pipeline.beam.results import Workers, parallel_map
+from pipeline.components.example_gen import join, writer
+from pipeline.components.example_gen import plan as plans
+from pipeline.components.example_gen.columns import check_columns
 from pipeline.components.example_gen.dead_letters import REASONS
-from pipeline.components.example_gen.inspect import (
-    InspectionSpec,
-    LogSchema,
-    inspect,
-    missing,
-)
+from pipeline.components.example_gen.inspect import InspectionSpec, inspect
+from pipeline.components.example_gen.joined_logs import IMPRESSIONS, joined_logs
+from pipeline.components.example_gen.plan import Report
+from pipeline.components.example_gen.spec import Spec
 from pipeline.config import Config
+from pipeline.config.data import Data
 from pipeline.errors import PipelineError
-from pipeline.logs import casting, column_types
 from pipeline.logs import files as sources
-from pipeline.logs.casting import Column
 from pipeline.logs.files import Source
-from pipeline.statistics import sketch
 
 # Small files are read together up to this size, so that their rows share shards.
 _GROUP_BYTES = 8 << 20
@@ -64,44 +60,31 @@ def example_gen(
             end, more rows than `data.max_dead_letter_rate` do not fit, or a split gets
             no rows.
     """
-    folder, data = outputs["examples"], config.data
-    files = _find(config, inputs)
+    folder, spec = outputs["examples"], Spec(config)
+    data = spec.data
+    files = _find(data, inputs)
     action_files = [
         sources.find(_patterns(f"data.actions.{i}.logs", action.logs), action)
         for i, action in enumerate(data.actions)
     ]
     with tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as name:
-        work = Path(name)
-        by_time = data.split.column if data.split.by == "time" else None
-        spec = InspectionSpec(writer.kinds_of(config), by_time, data.where)
-        logs = inspect(config, spec, files, work)
-        actions = [
-            inspect(config, InspectionSpec({}), files, work) for files in action_files
-        ]
-        _check_columns(config, logs, actions)
-        schema = _columns(config, logs)
-        plan = writer.Plan(config, schema, _limits(config, logs), folder, work)
+        workers = Workers(config.beam, Path(name))
+        wanted = InspectionSpec(spec.kinds, spec.time, spec.where)
+        logs = inspect(wanted, files, workers)
+        actions = [inspect(InspectionSpec({}), of, workers) for of in action_files]
+        check_columns(spec, logs, actions)
+        plan = plans.plan(spec, logs, folder, workers.folder)
         groups = list(_groups(logs.parts))
         if data.actions or data.history:
-            result = join.join(
-                plan,
-                groups,
-                partitions.impressions(config, logs.parts, schema, logs.types),
-                [
-                    partitions.actions(action, config, log.parts, log.types)
-                    for action, log in zip(data.actions, actions, strict=True)
-                ],
-            )
+            read = joined_logs(spec, plan.columns, logs, actions)
+            reports = join.join(plan, data, read, groups, workers)
         else:
-            reports = parallel_map(
-                config, functools.partial(writer.ingest, plan), groups, work
-            )
-            result = join.Result(reports, {}, {})
-    report = writer.total(result.reports)
-    _check(config, report, result)
+            ingest = functools.partial(writer.ingest, plan)
+            reports = {IMPRESSIONS: plans.total(parallel_map(workers, ingest, groups))}
+    _check(data.max_dead_letter_rate, reports)
     for name in SPLITS:
         _number(layout.split(folder, name))
-    return _summary(folder, report, result, files)
+    return _summary(folder, reports, files)
 
 
 def _patterns(
@@ -110,10 +93,10 @@ def _patterns(
     return [(f"{where}.{i}", pattern, split) for i, pattern in enumerate(globs)]
 
 
-def _find(config: Config, inputs: Mapping[str, Path]) -> list[Source]:
-    logs = config.data.logs
+def _find(data: Data, inputs: Mapping[str, Path]) -> list[Source]:
+    logs = data.logs
     if logs is None:
-        given = config.data.split.by == "given"
+        given = data.split.by == "given"
         folders = {name: f"{name}/*" for name in SPLITS} if given else {None: "*"}
         patterns = [
             ("data.source", f"{inputs['logs']}/{pattern}", split)
@@ -127,96 +110,7 @@ def _find(config: Config, inputs: Mapping[str, Path]) -> list[Source]:
         ]
     else:
         patterns = _patterns("data.logs", logs)
-    return sources.find(patterns, config.data)
-
-
-def _check_columns(
-    config: Config, logs: LogSchema, actions: Sequence[LogSchema]
-) -> None:
-    """Raises a PipelineError for all columns that the logs lack."""
-    made = config.data.made()
-    needed = [(path, name) for path, name, _ in config.columns() if name not in made]
-    others = {name: " It is made here, of the columns of the logs" for name in made}
-    others |= {
-        action.name: f" The action {action.name!r} makes it if it has a `window`"
-        for action in config.data.actions
-        if action.window is None
-    }
-    problems = _unread("data.logs", logs)
-    problems = problems or missing(logs, [*needed, *config.data.needed()], others)
-    for i, log in enumerate(actions):
-        unread = _unread(f"data.actions.{i}.logs", log)
-        problems += unread or missing(log, config.data.needed_of(i), {})
-    taken = [name for name in made if name in logs.types]
-    problems += [
-        f"data: {name!r} is to be a new column, and the logs have one of that name. "
-        "Give it another name"
-        for name in taken
-    ]
-    problems = problems or list(_misfits(config, logs, actions))
-    if problems:
-        raise PipelineError("\n".join(problems))
-
-
-def _misfits(
-    config: Config, logs: LogSchema, actions: Sequence[LogSchema]
-) -> Iterator[str]:
-    """Yields what is to be said of columns whose types can hold nothing of use."""
-    data = config.data
-    wanted = [(logs, *column) for column in config.columns()]
-    if data.split.by == "time":
-        wanted.append((logs, "data.split.column", data.split.column, "time"))
-    if data.time:
-        wanted.append((logs, "data.time", data.time, "time"))
-    for i, (action, log) in enumerate(zip(data.actions, actions, strict=True)):
-        path = f"data.actions.{i}"
-        wanted += [(logs, f"{path}.key", name, "string") for name in action.key]
-        wanted += [(log, f"{path}.key", name, "string") for name in action.key.values()]
-        wanted.append((log, f"{path}.time", action.time, "time"))
-    for log, path, name, kind in wanted:
-        for file in log.files:
-            type_ = log.found[file.path].get(name)
-            if type_ is not None and (reason := column_types.misfit(type_, kind)):
-                yield (
-                    f"{path}: column {name!r} is {reason}. Write the logs with such a "
-                    f"column ({file.path})"
-                )
-                break
-
-
-def _unread(where: str, log: LogSchema) -> list[str]:
-    """What is to be said of a log in which no column was found."""
-    if log.types:
-        return []
-    return [
-        f"{where}: no row can be read in any of {len(log.files)} files, such as "
-        f"{log.files[0].path}. JSON Lines have an object in each line, without a list "
-        "around them"
-    ]
-
-
-def _columns(config: Config, logs: LogSchema) -> list[Column]:
-    """The columns of the examples: all that the logs have, in their order."""
-    kinds = writer.kinds_of(config)
-    separators = {f.name: f.separator for f in config.features if f.kind == "sequence"}
-    return [
-        casting.column(
-            config, name, kinds.get(name, "own"), type_, separators.get(name)
-        )
-        for name, type_ in logs.types.items()
-    ]
-
-
-def _limits(config: Config, logs: LogSchema) -> np.ndarray | None:
-    split = config.data.split
-    if split.by != "time":
-        return None
-    if not logs.times:
-        raise PipelineError(
-            f"data.split.column: a split by time needs numbers or ISO 8601 times. No "
-            f"value of column {split.column!r} is one"
-        )
-    return splits.boundaries(sketch.merge(logs.times), split.train, split.valid)
+    return sources.find(patterns, data)
 
 
 def _groups(parts: Iterable[Source]) -> Iterator[tuple[Source, ...]]:
@@ -237,34 +131,32 @@ def _number(folder: Path) -> None:
         part.rename(folder / layout.example_shard(i, len(parts)))
 
 
-def _check(config: Config, report: writer.Report, result: join.Result) -> None:
-    allowed = config.data.max_dead_letter_rate
-    counts = [("rows", report.dead, report.rows_in, report.reasons)]
-    for i, action in enumerate(config.data.actions):
-        read = result.read[action.name]
-        where = f"rows of data.actions.{i}"
-        counts.append((where, read.dead, read.rows_in, read.reasons))
-    for where, dead, total, reasons in counts:
-        if dead > allowed * total:
+def _check(allowed: float, reports: Mapping[str, Report]) -> None:
+    for i, report in enumerate(reports.values()):
+        if report.dead > allowed * report.rows_in:
+            where = f"rows of data.actions.{i - 1}" if i else "rows"
             raise PipelineError(
-                f"data.max_dead_letter_rate: {dead:,} of {total:,} {where} "
-                f"({dead / total:.2%}) do not fit, where {allowed:.2%} are allowed. "
-                "Mend the logs or raise the rate. The first:\n  "
-                + "\n  ".join(reasons[:REASONS])
+                f"data.max_dead_letter_rate: {report.dead:,} of {report.rows_in:,} "
+                f"{where} ({report.dead / report.rows_in:.2%}) do not fit, where "
+                f"{allowed:.2%} are allowed. Mend the logs or raise the rate. The "
+                "first:\n  " + "\n  ".join(report.reasons[:REASONS])
             )
-    empty = [name for name, count in report.rows.items() if not count]
+    report = reports[IMPRESSIONS]
+    rows = {name: report.rows[name] for name in SPLITS}
+    empty = [name for name, count in rows.items() if not count]
     if empty:
         raise PipelineError(
-            f"data.split: {' and '.join(empty)} got no rows. Received: {report.rows} "
+            f"data.split: {' and '.join(empty)} got no rows. Received: {rows} "
             f"of {report.rows_in:,} rows; `where` left out {report.filtered:,}, "
             f"{report.incomplete:,} are incomplete, {report.dead:,} do not fit. Give "
             "other shares, a column with more values, or more logs"
         )
 
 
-def _mixed(forms: frozenset[tuple[str, str]]) -> list[str]:
+def _mixed(reports: Iterable[Report]) -> list[str]:
     """What is to be said of columns in which whole numbers are written in two ways."""
-    both = {name for name, _ in forms if {(name, "5"), (name, "5.0")} <= forms}
+    forms = plans.total(reports).forms
+    both = {name for name, _ in forms if {(name, "5"), (name, "5.0")} <= forms.keys()}
     return [
         f"column {name!r}: whole numbers are written both as 5 and as 5.0, one value. "
         "Where these are two, name the column in data.verbatim"
@@ -273,41 +165,37 @@ def _mixed(forms: frozenset[tuple[str, str]]) -> list[str]:
 
 
 def _summary(
-    folder: Path, report: writer.Report, result: join.Result, files: list[Source]
+    folder: Path, reports: Mapping[str, Report], files: Sequence[Source]
 ) -> dict:
-    actions = {
-        name: result.matches[name]._asdict() | result.read[name].counts()
-        for name in result.matches
+    report = reports[IMPRESSIONS]
+    of_actions = {name: of for name, of in reports.items() if name != IMPRESSIONS}
+    rows = {name: report.rows[name] for name in SPLITS}
+    summary = {"rows_in": report.rows_in, "rows": rows, "dead": report.dead}
+    summary |= {"filtered": report.filtered, "incomplete": report.incomplete}
+    summary["actions"] = {
+        name: {fate: of.rows[fate] for fate in join.FATES}
+        | {"rows_in": of.rows_in, "filtered": of.filtered, "dead": of.dead}
+        for name, of in of_actions.items()
     }
     # Of impressions, and so not among the counts of actions, which add up.
-    unlabelled = {name: of.pop("unlabelled") for name, of in actions.items()}
-    counts = {"rows_in": report.rows_in, "rows": report.rows, "dead": report.dead}
-    counts |= {"filtered": report.filtered, "incomplete": report.incomplete}
-    summary = {**counts, "actions": actions, "unlabelled": unlabelled}
+    summary["unlabelled"] = {name: of.unlabelled for name, of in of_actions.items()}
     (folder / layout.SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
     notes, warnings = [], []
-    for name, of in actions.items():
+    for name, of in summary["actions"].items():
         notes.append(f"{name}: {', '.join(f'{v:,} {k}' for k, v in of.items() if v)}")
-        if unlabelled[name]:
-            notes[-1] += f"; {unlabelled[name]:,} impressions unlabelled"
+        if unlabelled := summary["unlabelled"][name]:
+            notes[-1] += f"; {unlabelled:,} impressions unlabelled"
     if dead := report.dead:
         # The runner renames NAME.tmp to NAME when the component is done.
-        letters = folder.with_suffix("") / "dead_letter"
+        letters = layout.dead_letters(folder.with_suffix(""))
         warnings.append(
             f"{dead:,} of {report.rows_in:,} rows do not fit "
             f"({dead / report.rows_in:.2%}), see {letters}; first: {report.reasons[0]}"
         )
-    of_actions = (read.forms for read in result.read.values())
-    warnings += _mixed(report.forms.union(*of_actions))
+    warnings += _mixed(reports.values())
     if blank := [file.path for file in files if not file.size]:
         warnings.append(
             f"{len(blank)} of {len(files)} files are empty, such as {blank[0]}"
         )
-    rows = {"rows": sum(report.rows.values()), **report.rows}
-    return {
-        **summary,
-        **rows,
-        "files": len(files),
-        "notes": notes,
-        "warnings": warnings,
-    }
+    counts = {"rows": sum(rows.values()), **rows, "files": len(files)}
+    return {**summary, **counts, "notes": notes, "warnings": warnings}

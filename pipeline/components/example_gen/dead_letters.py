@@ -2,28 +2,36 @@
 
 import contextlib
 import json
-import os
-import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.artifacts import layout
+from pipeline.beam.atomic import atomic_write
+from pipeline.logs.casting import Misfits
 from pipeline.logs.files import Source
 from pipeline.logs.formats import Unparsed
 
 REASONS = 5
 
 
-class Letter(NamedTuple):
-    """A dead letter: `position` is the line or row in the source, from 1."""
+class SourcedRows(NamedTuple):
+    """Rows, and where each is from.
 
-    source: Source
-    position: int
-    reason: str
-    record: Any
+    Attributes:
+        raw: The rows as they stand in the logs.
+        parts: Parts of logs.
+        part: int (rows,). The position in `parts` that a row is from.
+        positions: int64 (rows,). Its place there, counted from 1.
+    """
+
+    raw: pa.RecordBatch
+    parts: Sequence[Source]
+    part: np.ndarray
+    positions: np.ndarray
 
 
 class DeadLetters:
@@ -40,50 +48,46 @@ class DeadLetters:
     """
 
     def __init__(self, folder: Path, name: str, work: Path):
-        self.path = layout.dead_letters(folder, name)
-        self.part = work / uuid.uuid4().hex
-        self.file = None
+        self.path, self.work = layout.dead_letter_file(folder, name), work
+        self.file, self.opened = None, contextlib.ExitStack()
         self.count = 0
         self.reasons: list[str] = []
 
-    def add(self, letters: Iterable[Letter]) -> None:
-        """Takes letters, and writes them in the order of their places."""
-        for source, position, reason, record in sorted(letters, key=lambda e: e[1]):
-            if self.file is None:
-                self.file = self.part.open("w", encoding="utf-8")
-            unit = "line" if source.format in ("csv", "jsonl") else "row"
-            letter = {"source": source.path, unit: position, "reason": reason}
-            self.file.write(json.dumps({**letter, "record": record}) + "\n")
-            self.count += 1
-            if len(self.reasons) < REASONS:
-                self.reasons.append(f"{source.path}, {unit} {position}: {reason}")
+    def add(self, rows: SourcedRows, misfits: Misfits) -> None:
+        """Takes the rows that do not fit, in the order of their places."""
+        for row in sorted(misfits, key=rows.positions.__getitem__):
+            source, position = rows.parts[rows.part[row]], int(rows.positions[row])
+            (record,) = rows.raw.slice(row, 1).to_pylist()
+            record = {name: _readable(value) for name, value in record.items()}
+            self._write(source, position, misfits[row], record)
 
     def add_unparsed(self, source: Source, records: Iterable[Unparsed]) -> None:
         """Takes records that are no rows; one may stand for several lines."""
-        records = list(records)
-        self.add(Letter(source, r.position, r.reason, r.record) for r in records)
-        self.count += sum(record.lines - 1 for record in records)
+        for record in sorted(records, key=lambda record: record.position):
+            self._write(source, record.position, record.reason, record.record)
+            self.count += record.lines - 1
+
+    def _write(self, source: Source, position: int, reason: str, record: Any) -> None:
+        if self.file is None:
+            self.path.parent.mkdir(exist_ok=True)
+            part = self.opened.enter_context(atomic_write(self.path, self.work))
+            self.file = self.opened.enter_context(part.open("w", encoding="utf-8"))
+        unit = "line" if source.format in ("csv", "jsonl") else "row"
+        letter = {"source": source.path, unit: position, "reason": reason}
+        self.file.write(json.dumps({**letter, "record": record}) + "\n")
+        self.count += 1
+        if len(self.reasons) < REASONS:
+            self.reasons.append(f"{source.path}, {unit} {position}: {reason}")
 
     def __enter__(self) -> "DeadLetters":
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        if self.file is None:
-            return
-        # On a full disk, to close fails as to write has.
-        with contextlib.suppress(OSError) if kind else contextlib.nullcontext():
-            self.file.close()
-        if kind is None:
-            self.path.parent.mkdir(exist_ok=True)
-            os.replace(self.part, self.path)
-
-
-def readable(rows: pa.RecordBatch, row: int) -> dict[str, Any]:
-    """A row as JSON can hold it."""
-    return {k: _readable(v) for k, v in rows.slice(row, 1).to_pylist()[0].items()}
+        self.opened.__exit__(kind, error, trace)
 
 
 def _readable(value: Any) -> Any:
+    """A value as JSON can hold it."""
     if isinstance(value, bytes):
         return value.decode(errors="backslashreplace")
     if isinstance(value, list):

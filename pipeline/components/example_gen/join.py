@@ -1,18 +1,19 @@
 """A Beam job: impressions get what came of them, and what their user did before.
 
 ```
-impressions --read--> batches by partition --\
-click log   --read--> batches by partition ----CoGroupByKey--> match --> examples
-play log    --read--> batches by partition --/
+impressions --\
+click log   ----read--> batches by partition --GroupByKey--> match --> examples
+play log    --/
 ```
 
 All that belongs together meets in one partition after one shuffle, whatever the number
 of logs. `pipeline.components.example_gen.matching` has the rules.
 """
 
+import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -20,181 +21,165 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.artifacts import layout
-from pipeline.artifacts.layout import SPLITS
 from pipeline.beam import results
-from pipeline.beam.runner import pipeline
-from pipeline.components.example_gen import matching, writer
-from pipeline.components.example_gen import partitions as shuffle
-from pipeline.components.example_gen.partitions import (
+from pipeline.beam.results import Workers
+from pipeline.components.example_gen import matching, partitions, splits, writer
+from pipeline.components.example_gen.dead_letters import SourcedRows
+from pipeline.components.example_gen.joined_logs import (
     HISTORY,
+    IMPRESSIONS,
     KEY,
     PART,
     POSITION,
     TIME,
-    Count,
     Log,
 )
-from pipeline.config.data import Action, History
+from pipeline.components.example_gen.plan import Plan, Report, total
+from pipeline.config.data import Action, Data, History
+from pipeline.errors import PipelineError
 from pipeline.logs.files import Source
 from pipeline.logs.formats import CHUNK_ROWS
 
+FATES = ("matched", "unmatched", "duplicates", "kept")  # of actions
 # What a compressed log holds is taken for four times its size.
 _PARTITION_BYTES, _EXPANSION = 32 << 20, 4
-_MATCH = ""  # the step's name; those that read have their log's
-
-
-class Matches(NamedTuple):
-    """Actions that were read, by what became of them.
-
-    `duplicates` are equal to an earlier one in key, time and all columns that are read;
-    `kept` are those of a log without a window, for histories only. `unlabelled` counts
-    impressions, not actions: those of which nobody can tell what came.
-    """
-
-    matched: int = 0
-    unmatched: int = 0
-    duplicates: int = 0
-    kept: int = 0
-    unlabelled: int = 0
-
-
-class Result(NamedTuple):
-    """What became of all rows: the reports add up to the impressions' `rows_in`."""
-
-    reports: list[writer.Report]
-    read: dict[str, Count]
-    matches: dict[str, Matches]
 
 
 def join(
-    plan: writer.Plan,
-    groups: Sequence[Sequence[Source]],
-    impressions: Log,
+    plan: Plan,
+    data: Data,
     logs: Sequence[Log],
-) -> Result:
+    groups: Sequence[Sequence[Source]],
+    workers: Workers,
+) -> dict[str, Report]:
     """Runs the job.
 
     Args:
         plan: What is done with every row.
+        data: The section of the config.
+        logs: The impressions, and the logs of actions.
         groups: The parts of the impressions, as they are read together.
-        impressions: The impressions.
-        logs: The logs of actions.
+        workers: Who does it.
+
+    Returns:
+        {name of a log: what became of its rows}.
 
     Raises:
         PipelineError: If a file cannot be read or written.
     """
     size = sum(
         part.size * (_EXPANSION if part.compression else 1)
-        for log in (impressions, *logs)
+        for log in logs
         for part in log.parts
     )
-    partitions = min(max(-(-size // _PARTITION_BYTES), 1), 10_000)
-    reports = plan.work / "reports"
-    reports.mkdir()
-    number = {id(part): i for i, part in enumerate(impressions.parts)}
-    reads = [[[(number[id(part)], part) for part in group] for group in groups]]
-    reads += [[[(i, part)] for i, part in enumerate(log.parts)] for log in logs]
-    with pipeline(plan.config) as p:
-        rows, ends = {}, []
-        for log, items in zip((impressions, *logs), reads, strict=True):
-            step = shuffle.Read(plan, log, partitions, reports)
-            read = (
-                p
-                | f"{log.name}: parts" >> beam.Create(list(enumerate(items)))
-                | f"{log.name}: read" >> beam.ParDo(step)
-            )
-            rows[log.name] = read | f"{log.name}: rows" >> beam.Filter(_is_rows)
-            ends.append(read | f"{log.name}: end" >> beam.FlatMap(_end))
-        end = ends | beam.Flatten() | beam.CombineGlobally(_latest)
-        match = _Match(plan, impressions, logs, reports)
-        _ = rows | beam.CoGroupByKey() | beam.ParDo(match, beam.pvalue.AsSingleton(end))
-    return _result(reports, [log.name for log in (impressions, *logs)])
+    count = min(max(-(-size // _PARTITION_BYTES), 1), 10_000)
+    number = itertools.count()
+    elements = [
+        (0, i, [(next(number), part) for part in group])
+        for i, group in enumerate(groups)
+    ]
+    elements += [
+        (which, i, [(i, part)])
+        for which, log in enumerate(logs[1:], 1)
+        for i, part in enumerate(log.parts)
+    ]
+    found = results.run(workers, elements, Join(plan, data, logs, count))
+    return {
+        log.name: total(report for (_, of, _), report in found.items() if of == which)
+        for which, log in enumerate(logs)
+    }
 
 
-def _is_rows(element: tuple[int, Any]) -> bool:
-    return element[0] != shuffle.END
+class Join(beam.PTransform):
+    """`partitions.Element` -> (key, report); writes the examples.
+
+    The key is (0, which log, element) of what was read, (1, which log, partition) of
+    what was matched.
+
+    Args:
+        plan: What is done with every row.
+        data: The section of the config.
+        logs: The impressions, and the logs of actions.
+        count: Of partitions.
+    """
+
+    def __init__(self, plan: Plan, data: Data, logs: Sequence[Log], count: int):
+        super().__init__()
+        self._read = partitions.Read(plan, logs, count)
+        self._match = _Match(plan, data, logs)
+
+    def expand(self, elements: beam.PCollection) -> beam.PCollection:
+        """Adds the transforms."""
+        read = elements | "Read" >> beam.ParDo(self._read)
+        rows = read | "Rows" >> beam.Filter(lambda found: found[0] != partitions.REPORT)
+        done = read | "Reports" >> beam.FlatMap(_report)
+        end = done | "End" >> beam.Map(lambda d: d[2]) | beam.CombineGlobally(_latest)
+        matched = (
+            rows
+            | "Shuffle" >> beam.GroupByKey()
+            | "Match" >> beam.ParDo(self._match, beam.pvalue.AsSingleton(end))
+        )
+        was_read = done | "Keys" >> beam.Map(lambda d: ((0, *d[0]), d[1]))
+        return (was_read, matched) | "Both" >> beam.Flatten()
 
 
-def _end(element: tuple[int, Any]) -> list[float]:
-    return [] if _is_rows(element) else [element[1]]
+def _report(found: tuple[int, Any]) -> list[Any]:
+    partition, report = found
+    return [report] if partition == partitions.REPORT else []
 
 
 def _latest(times: Iterable[float]) -> float:
     return max(times, default=-np.inf)
 
 
-def _result(folder: Path, names: list[str]) -> Result:
-    reports = results.read(folder)
+class _Match(beam.DoFn):
+    """(partition, [(which log, rows)]) -> (key, report) of each log; see `Join`."""
 
-    def of_step(name: str) -> list[Any]:
-        return [report for (step, _), report in reports.items() if step == name]
+    def __init__(self, plan: Plan, data: Data, logs: Sequence[Log]):
+        self.plan, self.data, self.logs = plan, data, logs
 
-    def total(of: type, parts: list[Any]) -> Any:
-        return of(
-            *(sum(column, type(column[0])()) for column in zip(*parts, strict=True))
-        )
-
-    read = {name: of_step(name) for name in names}
-    partitions = of_step(_MATCH)
-    impressions = total(Count, [Count(), *read[names[0]]])
-    lost = writer.Report(
-        dict.fromkeys(SPLITS, 0),
-        impressions.dead,
-        list(impressions.reasons),
-        impressions.filtered,
-        forms=frozenset(impressions.forms),
-    )
-    return Result(
-        [lost, *(report for report, _ in partitions)],
-        {name: total(Count, [Count(), *parts]) for name, parts in read.items()},
-        {
-            name: total(Matches, [Matches(), *(of[name] for _, of in partitions)])
-            for name in names[1:]
-        },
-    )
-
-
-class _Match(shuffle.Step):
-    """(partition, {log: batches}) -> the examples of a partition, written."""
-
-    def __init__(
-        self, plan: writer.Plan, impressions: Log, logs: Sequence[Log], reports: Path
-    ):
-        super().__init__(reports, _MATCH)
-        self.plan, self.impressions, self.logs = plan, impressions, logs
-
-    def run(
-        self, element: tuple[int, dict[str, Iterable[bytes]]], end: float
-    ) -> Iterator[Any]:
-        yield from ()
+    def process(
+        self, element: tuple[int, Iterable[tuple[int, bytes]]], end: float
+    ) -> Iterator[tuple[tuple[int, int, int], Any]]:  # of a `Report`, Beam makes a row
         number, batches = element
-        data = self.plan.config.data
-        if data.until is not None:
-            (end,) = shuffle.seconds(pa.array([data.until]), data)
-        impressions = shuffle.unpacked(self.impressions, batches["impressions"])
-        logs, counts = {}, {}
-        for log in self.logs:
-            rows = shuffle.unpacked(log, batches[log.name])
-            new = _unique(rows)
-            logs[log.name] = rows.filter(pa.array(new))
-            counts[log.name] = Matches(duplicates=int(np.sum(~new)))
+        packed: dict[int, list[bytes]] = {which: [] for which in range(len(self.logs))}
+        for which, batch in batches:
+            packed[which].append(batch)
+        rows = {
+            log.name: partitions.unpacked(log, packed[which])
+            for which, log in enumerate(self.logs)
+        }
+        if self.data.until is not None:
+            (end,) = splits.times(pa.array([self.data.until]), self.logs[0].unit)
+        try:
+            reports = self._match(number, rows, end)
+        except PipelineError as error:
+            reports = {IMPRESSIONS: error}
+        for which, log in enumerate(self.logs):
+            if log.name in reports:
+                yield (1, which, number), reports[log.name]
+
+    def _match(
+        self, number: int, rows: dict[str, pa.RecordBatch], end: float
+    ) -> dict[str, Report]:
+        impressions, reports = rows[IMPRESSIONS], {}
         made, dropped = {}, np.zeros(impressions.num_rows, bool)
-        for action in data.actions:
-            rows = logs[action.name]
+        for action in self.data.actions:
+            new = _unique(rows[action.name])
+            of = rows[action.name] = rows[action.name].filter(pa.array(new))
+            fates, unlabelled = Counter(duplicates=int(np.sum(~new))), 0
             if action.window is None:
-                counts[action.name] = counts[action.name]._replace(kept=rows.num_rows)
-                continue
-            columns, late, matched = outcomes(action, impressions, rows, end)
-            made |= columns
-            dropped |= late
-            counts[action.name] = counts[action.name]._replace(
-                matched=matched,
-                unmatched=rows.num_rows - matched,
-                unlabelled=columns[action.name].null_count,
-            )
-        for history in data.history:
-            rows = logs[history.actions] if history.actions else impressions
-            made[history.name] = earlier_items(history, impressions, rows)
+                fates["kept"] = of.num_rows
+            else:
+                columns, late, matched = outcomes(action, impressions, of, end)
+                made |= columns
+                dropped |= late
+                fates.update(matched=matched, unmatched=of.num_rows - matched)
+                unlabelled = columns[action.name].null_count
+            reports[action.name] = Report(rows=fates, unlabelled=unlabelled)
+        for history in self.data.history:
+            listed = rows[history.actions or IMPRESSIONS]
+            made[history.name] = earlier_items(history, impressions, listed)
         examples = impressions.select([column.name for column in self.plan.columns])
         for name, column in made.items():
             examples = examples.append_column(name, column)
@@ -207,10 +192,10 @@ class _Match(shuffle.Step):
                     impressions.column(name).to_numpy()[chosen]
                     for name in (PART, POSITION)
                 )
-                parts = self.impressions.parts
-                output.add(writer.SourcedRows(batch, parts, part, position, batch), {})
+                source = SourcedRows(batch, self.logs[0].parts, part, position)
+                output.add(batch, source, {})
         report = output.report()._replace(incomplete=int(np.sum(dropped)))
-        return report, counts
+        return {**reports, IMPRESSIONS: report}
 
 
 def outcomes(

@@ -113,28 +113,16 @@ def _columns(
     for column, type_ in expected.items():
         severity = Info.ERROR if column in used else Info.WARNING
         if column not in found:
-            yield Finding(
-                severity,
-                column,
-                Info.SCHEMA_MISSING_COLUMN,
-                f"Column {column!r} of the {where} is not in the examples.",
-            )
+            text = f"Column {column!r} of the {where} is not in the examples."
+            yield Finding(severity, column, Info.SCHEMA_MISSING_COLUMN, text)
         elif found[column] != type_:
-            yield Finding(
-                severity,
-                column,
-                Info.UNEXPECTED_DATA_TYPE,
-                f"Column {column!r} must be {name_of(type_)}, as in the {where}. "
-                f"Received: {name_of(found[column])}.",
-            )
+            text = f"Column {column!r} must be {name_of(type_)}, as in the {where}. "
+            text += f"Received: {name_of(found[column])}."
+            yield Finding(severity, column, Info.UNEXPECTED_DATA_TYPE, text)
     for column in found:
         if column not in expected:
-            yield Finding(
-                Info.WARNING,
-                column,
-                Info.SCHEMA_NEW_COLUMN,
-                f"Column {column!r} is new: the {where} does not have it.",
-            )
+            text = f"Column {column!r} is new: the {where} does not have it."
+            yield Finding(Info.WARNING, column, Info.SCHEMA_NEW_COLUMN, text)
 
 
 def _against_schema(
@@ -154,13 +142,10 @@ def _against_schema(
                 text = f"Column {feature.name!r} ({split} split) {text}"
                 yield Finding(severity, feature.name, type_, text)
         elif feature.name in used or feature.presence.min_count:
-            yield Finding(
-                Info.ERROR if feature.name in used else Info.WARNING,
-                feature.name,
-                Info.FEATURE_TYPE_NOT_PRESENT,
-                f"Column {feature.name!r} has no value in the {split} split. Mend the "
-                "logs, or leave the column out of the config.",
-            )
+            severity = Info.ERROR if feature.name in used else Info.WARNING
+            text = f"Column {feature.name!r} has no value in the {split} split. Mend "
+            text += "the logs, or leave the column out of the config."
+            yield Finding(severity, feature.name, Info.FEATURE_TYPE_NOT_PRESENT, text)
 
 
 def _presence(feature, stats) -> Iterator[tuple[int, int, str]]:
@@ -238,22 +223,18 @@ def _labels(config: Config, rates: Mapping) -> Iterator[Finding]:
         for task in config.tasks:
             seen = domains[ALL][task.name]
             where = f"Task {task.name!r} ({split} split)"
+            severity, type_ = Info.WARNING, Info.FEATURE_TYPE_LOW_UNIQUE
             if not seen["rows"]:
-                yield Finding(
-                    Info.ERROR if split == "train" else Info.WARNING,
-                    task.label_column,
-                    Info.FEATURE_TYPE_NOT_PRESENT,
-                    f"{where}: no row has a label and is in the task's space "
-                    f"({task.space or 'all rows'}).",
-                )
+                severity = Info.ERROR if split == "train" else Info.WARNING
+                type_ = Info.FEATURE_TYPE_NOT_PRESENT
+                text = "no row has a label and is in the task's space "
+                text += f"({task.space or 'all rows'})."
             elif task.kind == "binary" and seen["mean"] in (0, 1):
-                yield Finding(
-                    Info.WARNING,
-                    task.label_column,
-                    Info.FEATURE_TYPE_LOW_UNIQUE,
-                    f"{where}: the label is {seen['mean']:.0f} in all {seen['rows']} "
-                    "rows; there is nothing to tell apart.",
-                )
+                text = f"the label is {seen['mean']:.0f} in all {seen['rows']} rows; "
+                text += "there is nothing to tell apart."
+            else:
+                continue
+            yield Finding(severity, task.label_column, type_, f"{where}: {text}")
 
 
 def _drift(
@@ -268,13 +249,10 @@ def _drift(
             ("distribution of values", drift.values(old, new)),
         ):
             if distance > limit:
-                yield Finding(
-                    Info.WARNING,
-                    feature.name,
-                    Info.COMPARATOR_L_INFTY_HIGH,
-                    f"Column {feature.name!r}: the {what} moved by {distance:.2f} "
-                    f"{where}; up to {limit} is taken for usual.",
-                )
+                text = f"Column {feature.name!r}: the {what} moved by {distance:.2f} "
+                text += f"{where}; up to {limit} is taken for usual."
+                type_ = Info.COMPARATOR_L_INFTY_HIGH
+                yield Finding(Info.WARNING, feature.name, type_, text)
 
 
 def _write(
@@ -287,14 +265,11 @@ def _write(
         info.path.step[:] = [finding.column]
         info.severity = max(info.severity, finding.severity)
         info.description = f"{info.description} {finding.text}".strip()
-        info.short_description = "; ".join(
-            [r.short_description for r in info.reason] + [Info.Type.Name(finding.type)]
-        )
+        name = Info.Type.Name(finding.type)
         info.reason.add(
-            type=finding.type,
-            short_description=Info.Type.Name(finding.type),
-            description=finding.text,
+            type=finding.type, short_description=name, description=finding.text
         )
+        info.short_description = "; ".join(r.short_description for r in info.reason)
         lines.append(f"{Info.Severity.Name(finding.severity):7}  {finding.text}\n")
     (folder / layout.ANOMALIES).write_bytes(
         anomalies.SerializeToString(deterministic=True)

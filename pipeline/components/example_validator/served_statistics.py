@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 
 from pipeline.artifacts import layout
 from pipeline.beam.atomic import atomic_write
-from pipeline.beam.results import parallel_map
+from pipeline.beam.results import Workers, parallel_map
 from pipeline.config import Config
+from pipeline.config.features import COLUMN_TYPES
 from pipeline.logs import casting
 from pipeline.logs import files as sources
 from pipeline.logs.files import Source
 from pipeline.statistics import job
 
 _SPLIT = "served"
-_KINDS = {"categorical": "string", "numeric": "float", "sequence": "list"}
 
 
 def analyze(config: Config, work: Path) -> dict:
@@ -47,7 +47,8 @@ def analyze(config: Config, work: Path) -> dict:
     with tempfile.TemporaryDirectory(prefix=".served-", dir=work) as name:
         folder = Path(name)
         layout.split(folder, _SPLIT).mkdir()
-        parallel_map(config, functools.partial(_write, config, folder), files, folder)
+        write = functools.partial(_write, config, folder)
+        parallel_map(Workers(config.beam, folder), write, files)
         return job.analyze(features_only, folder, [_SPLIT], folder)
 
 
@@ -55,9 +56,13 @@ def _write(config: Config, folder: Path, index: int, source: Source) -> None:
     """Writes the features of a file as the examples have them."""
     wanted = [
         casting.column(
-            config, f.name, _KINDS[f.kind], pa.null(), getattr(f, "separator", None)
+            feature.name,
+            COLUMN_TYPES[feature.kind],
+            pa.null(),
+            config.missing_words(feature.name),
+            getattr(feature, "separator", None),
         )
-        for f in config.features
+        for feature in config.features
     ]
     schema = pa.schema([(column.name, column.type) for column in wanted])
     target = layout.split(folder, _SPLIT) / layout.part_shard(layout.part(index), 0)

@@ -9,16 +9,19 @@ the same rows. They must agree: then the transform that serves is the one that t
 was trained with. Size and latency must be within `infra`.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import keras
 import numpy as np
 import pyarrow as pa
 
-import tfmtl
-from pipeline.artifacts import blessing, examples, layout, saved_model
+from pipeline.artifacts import (
+    blessing,
+    examples,
+    keras_model,
+    layout,
+    saved_model,
+)
 from pipeline.components.infra_validator import probe
 from pipeline.components.infra_validator.probe import Answer, Arrays
 from pipeline.config import Config
@@ -48,12 +51,9 @@ def infra_validator(
     """
     path = inputs["model"] / layout.SERVING_MODEL
     batch = _head(layout.split(inputs["examples"], "test"), config.infra.rows)
-    signature = saved_model.signatures(path)[saved_model.DEFAULT]
-    raw = examples.raw_inputs(batch, saved_model.features(signature))
-    transformed, offline = _offline(
-        inputs["model"] / layout.KERAS_MODEL,
-        layout.split(inputs["transformed_examples"], "test"),
-        batch.num_rows,
+    raw = examples.raw_inputs(batch, saved_model.features(path))
+    transformed, offline = keras_model.scores(
+        inputs["model"], inputs["transformed_examples"], batch.num_rows
     )
     requests = saved_model.requests(path, raw, transformed)
     files, size = _files(path), sum(file[1] for file in _files(path)) / 2**20
@@ -106,32 +106,10 @@ def _head(split: Path, rows: int) -> pa.RecordBatch:
     return batch
 
 
-def _offline(model_file: Path, split: Path, rows: int) -> tuple[Arrays, Arrays]:
-    """The first rows of the transformed examples, and the Keras model's scores."""
-    model = keras.models.load_model(model_file, compile=False)
-    records = tfmtl.data.read(
-        str(split / layout.RECORD_FILES), model.features, model.tasks, rows
-    )
-    features, _ = next(iter(records))
-    transformed = {name: tensor.numpy() for name, tensor in features.items()}
-    found = len(next(iter(transformed.values())))
-    if found != rows:
-        raise PipelineError(
-            "the test split must have the same rows before and after Transform. "
-            f"Received: {rows} and {found} in {split}. Run Transform again"
-        )
-    scores = model(features, training=False)
-    return transformed, {name: np.asarray(s)[:, 0] for name, s in scores.items()}
-
-
 def _files(path: Path) -> list[tuple[str, int, int]]:
     """Name, size and time of every file, which tell whether one has changed."""
-    found = []
-    for parent, _, names in os.walk(path):
-        for name in names:
-            stat = os.stat(os.path.join(parent, name))
-            found.append((os.path.join(parent, name), stat.st_size, stat.st_mtime_ns))
-    return sorted(found)
+    stats = {str(file): file.stat() for file in path.rglob("*") if file.is_file()}
+    return sorted((name, s.st_size, s.st_mtime_ns) for name, s in stats.items())
 
 
 def _beyond(config: Config, size: float, latency: float | None) -> Iterator[str]:

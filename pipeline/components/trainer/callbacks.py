@@ -1,6 +1,6 @@
 """`train.callbacks`: Keras callbacks from elsewhere, such as MLflow's or W&B's."""
 
-import importlib
+import pkgutil
 from collections.abc import Callable
 
 import keras
@@ -34,9 +34,8 @@ def make(config: Config) -> list[keras.callbacks.Callback]:
 
 def _imported(config: Config, index: int) -> Callable[[], object]:
     name = config.train.callbacks[index]
-    module, _, attribute = name.partition(":")
     try:
-        made = getattr(importlib.import_module(module), attribute)
+        made = pkgutil.resolve_name(name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(
             f"train.callbacks.{index}: {name!r} cannot be imported: {error}. Install "

@@ -15,7 +15,7 @@ from pipeline.artifacts import examples, layout, model_card, saved_model
 from pipeline.components.trainer import callbacks as own_callbacks
 from pipeline.components.trainer import warm_start, workers
 from pipeline.config import Config, ConfigError, nearest
-from pipeline.config.features import Feature
+from pipeline.config.declarations import declare, faults_of
 from pipeline.errors import PipelineError
 from serving.models.warmup import write_warmup
 
@@ -24,16 +24,9 @@ _SHUFFLE = 200_000  # records in the shuffle buffer, of some hundred bytes each
 
 def check(config: Config) -> None:
     """Raises a ConfigError if no model can be built, before any data are touched."""
-    name, known = config.model.architecture, tfmtl.models.names()
-    if name not in known:
-        raise ConfigError(
-            f"model.architecture: there is no {name!r}.{nearest(name, known)} Known: "
-            f"{', '.join(known)}"
-        )
-    _check_options(config)
     warm_start.folder(config)
     own_callbacks.check(config)
-    features, tasks = declare(config, _smallest(config))
+    features, tasks = declare(config)
     build(config, features, tasks)
     ends = ["loss"] + [
         f"{task.name}_{metric}"
@@ -41,10 +34,8 @@ def check(config: Config) -> None:
         for metric in ("loss", *(spec.key for spec in task.metric_specs))
     ]
     if config.train.mode is None:
-        try:
+        with faults_of("train.mode"):
             tfmtl.training.better(config.train.monitor)
-        except ValueError as error:
-            raise ConfigError(f"train.mode: {error}") from None
     monitors = [f"{prefix}{end}" for prefix in ("val_", "") for end in ends]
     # A metric by domain has "=id" behind its name; the ids are not known yet.
     if config.train.monitor.split("=")[0] not in monitors:
@@ -196,79 +187,15 @@ def _rows(inputs: Mapping[str, Path]) -> dict[str, int]:
     return json.loads(summary)["rows"]
 
 
-def declare(config: Config, sizes: dict) -> tuple[list, list]:
-    """Returns the features and tasks as the library declares them.
-
-    Args:
-        config: The pipeline.
-        sizes: What Transform wrote into features.json: each feature's table size.
-    """
-    features = []
-    for feature in config.features:
-        described = sizes[feature.name]
-        if described["kind"] == "categorical":
-            features.append(
-                tfmtl.Categorical(
-                    feature.name,
-                    embedding_dim=feature.embedding_dim,
-                    **_table(feature, described["size"]),
-                )
-            )
-        elif described["kind"] == "sequence":
-            features.append(
-                tfmtl.Sequence(
-                    feature.name,
-                    of=feature.of,
-                    max_length=feature.max_length,
-                    pooling=feature.pooling,
-                    target=feature.target,
-                )
-            )
-        else:
-            features.append(tfmtl.Numeric(feature.name))
-    tasks = []
-    for i, task in enumerate(config.tasks):
-        try:
-            tasks.append(tfmtl.Task(**task.model_dump()))
-        except ValueError as error:
-            raise ConfigError(f"tasks.{i}: {error}") from error
-    return features, tasks
-
-
-def _table(feature: Feature, size: int) -> dict:
-    """Returns the arguments of `tfmtl.Categorical` that say what its table is."""
-    if feature.kind == "numeric":
-        return {"vocabulary_size": size}
-    if feature.capacity:
-        own = ("min_score", "decay", "pass_steps", "table")
-        sizes = {"capacity": size - 1}
-    elif feature.num_hashes > 1:
-        own, sizes = ("num_hashes", "table"), {"num_buckets": size}
-    else:
-        own, sizes = ("oov_buckets", "table"), {"vocabulary_size": size}
-    return sizes | {key: getattr(feature, key) for key in own}
-
-
-def _smallest(config: Config) -> dict:
-    """What features.json would hold for tables of two rows."""
-    return {
-        feature.name: {
-            "kind": "categorical" if getattr(feature, "buckets", 0) else feature.kind,
-            "size": 2,
-        }
-        for feature in config.features
-    }
-
-
 def build(config: Config, features: list, tasks: list) -> tfmtl.MultiTaskModel:
     """Returns the configured architecture, compiled."""
     name, options = config.model.architecture, dict(config.model.options)
+    with faults_of("model.architecture"):
+        architecture = tfmtl.models.get(name)
     if config.domain and "domain" in tfmtl.models.options(name):
         options.setdefault("domain", config.domain)
-    try:
-        model = tfmtl.models.get(name)(features, tasks, **options)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"model.options: {error}") from error
+    with faults_of("model.options"):
+        model = architecture(features, tasks, **options)
     train = config.train
     options = train.optimizer.options
     if train.learning_rate is not None:
@@ -277,31 +204,14 @@ def build(config: Config, features: list, tasks: list) -> tfmtl.MultiTaskModel:
                 "train.learning_rate: it is given in train.optimizer too; leave one out"
             )
         options["learning_rate"] = train.learning_rate
-    try:
+    with faults_of("train.optimizer"):
         optimizer = tfmtl.optimizers.get(train.optimizer.name, **options)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"train.optimizer: {error}") from error
-    try:
+    with faults_of("train.loss_weighting"):
         weighting = tfmtl.training.weighting(
             train.loss_weighting.name, **train.loss_weighting.options
         )
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"train.loss_weighting: {error}") from error
-    try:
         model.compile(optimizer, weighting, jit_compile=train.jit_compile)
-    except ValueError as error:  # what it says of the tasks
-        raise ConfigError(f"train.loss_weighting: {error}") from error
     return model
-
-
-def _check_options(config: Config) -> None:
-    known = tfmtl.models.options(config.model.architecture)
-    for option in config.model.options:
-        if option not in known:
-            raise ConfigError(
-                f"model.options.{option}: {config.model.architecture} has no such "
-                f"option.{nearest(option, known)} Known: {', '.join(sorted(known))}"
-            )
 
 
 def _export(

@@ -57,17 +57,14 @@ def run(
     for old in folder.glob("worker-*"):
         old.unlink()
     job = folder / "job.json"
-    job.write_text(
-        json.dumps(
-            {
-                "function": [function.__module__, function.__name__],
-                "config": config.model_dump(),
-                "inputs": {name: str(path) for name, path in inputs.items()},
-                "outputs": {name: str(path) for name, path in outputs.items()},
-                "addresses": addresses,
-            }
-        )
-    )
+    told = {
+        "function": [function.__module__, function.__name__],
+        "config": config.model_dump(),
+        "inputs": {name: str(path) for name, path in inputs.items()},
+        "outputs": {name: str(path) for name, path in outputs.items()},
+        "addresses": addresses,
+    }
+    job.write_text(json.dumps(told))
     if not local:
         for i, address in enumerate(addresses[1:], 1):
             print(f"on {address}: {sys.executable} -m {_MODULE} {job} {i}")
@@ -85,15 +82,10 @@ def run(
 
 def _start(job: Path, number: int) -> subprocess.Popen:
     # The first shows its progress; what the others say is kept for when they fail.
+    command = [sys.executable, "-m", _MODULE, str(job), str(number)]
     with (job.parent / f"worker-{number}.log").open("wb") as log:
         return subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                _MODULE,
-                str(job),
-                str(number),
-            ],
+            command,
             stdout=log if number else None,
             stderr=log if number else None,
             env={**os.environ, _NUMBER: str(number)},
@@ -134,12 +126,8 @@ def main(arguments: list[str]) -> int:
     job, number = Path(arguments[0]), int(arguments[1])
     told = json.loads(job.read_text())
     os.environ[_NUMBER] = str(number)
-    os.environ["TF_CONFIG"] = json.dumps(
-        {
-            "cluster": {"worker": told["addresses"]},
-            "task": {"type": "worker", "index": number},
-        }
-    )
+    cluster, task = {"worker": told["addresses"]}, {"type": "worker", "index": number}
+    os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
     import tensorflow as tf
 
     # Before anything else of TensorFlow's is used, as it demands.

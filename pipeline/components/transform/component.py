@@ -12,20 +12,21 @@ hold its rows in the order of the examples.
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
 
 from pipeline.artifacts import examples, layout
-from pipeline.beam import runner
+from pipeline.beam import results
 from pipeline.beam.atomic import atomic_write
-from pipeline.components.transform import tf_example, tfrecord
+from pipeline.components.transform import tf_example
 from pipeline.config import Config
 from pipeline.errors import PipelineError
+from pipeline.logs import tfrecord
 
 _SHARD_ROWS = 100_000
 _THREADS = 2  # of a worker
@@ -51,14 +52,14 @@ def transform(
     # Late, as TensorFlow takes seconds to import.
     from pipeline.components.transform import graph as transform_graph
 
-    ranges, rows = [], {}
+    shards, rows = [], {}
     for split, source in layout.splits(inputs["examples"]).items():
         target = layout.split(outputs["transformed_examples"], split)
         target.mkdir()
         rows[split] = examples.count_rows(source)
         least = _TRAIN_SHARDS if split == "train" else 1
-        ranges += _ranges(source, target, rows[split], least)
-    if not ranges:
+        shards += _shards(source, target, rows[split], least)
+    if not shards:
         raise PipelineError(
             f"no examples: {inputs['examples']} has no folder "
             f"{layout.SPLIT_FOLDERS}. Run ExampleGen again"
@@ -79,22 +80,14 @@ def transform(
         json.dumps(described, indent=1) + "\n"
     )
 
+    workers = results.Workers(config.beam, outputs["transformed_examples"])
+    groups = [shards[at : at + _THREADS] for at in range(0, len(shards), _THREADS)]
     _loaded[str(saved)] = graph
     try:
-        with runner.pipeline(config) as job:
-            _ = (
-                job
-                | "Ranges" >> beam.Create(ranges)
-                | "Transform" >> beam.ParDo(_WriteShard(config, saved))
-            )
+        written = results.run(workers, groups, WriteTransformed(config, saved))
     finally:
         _loaded.clear()
-    lost = [target for _, target, _, _ in ranges if not Path(target).is_file()]
-    if lost:
-        raise PipelineError(
-            f"the Beam job ended without {len(lost)} of {len(ranges)} shards, such as "
-            f"{lost[0]}. Do its workers reach this folder?"
-        )
+    results.check_all(workers, len(written), len(shards), "shards")
     for half in outputs["transformed_examples"].glob("*/.*"):
         half.unlink()  # Its worker died; another one has written the shard.
     summary = json.dumps({"rows": rows}, indent=1) + "\n"
@@ -103,22 +96,49 @@ def transform(
     return {"rows": sum(rows.values()), "splits": rows, "ids": ids}
 
 
-def _ranges(
-    source: Path, target: Path, rows: int, least: int
-) -> Iterator[tuple[str, str, int, int]]:
-    """Cuts a split into ranges of rows of about one size, one for each shard.
+class Shard(NamedTuple):
+    """A range of a split's rows, and the file that gets them.
 
-    Yields:
-        (folder of examples, shard to write, first row, row to stop before).
+    Attributes:
+        source: The folder of the split's examples.
+        start: The first row.
+        stop: The row to stop before.
+        path: The file.
     """
-    shards = min(max(least, -(-rows // _SHARD_ROWS)), max(rows, 1))
-    for i in range(shards):
-        shard = target / layout.transformed_shard(i, shards)
-        yield str(source), str(shard), rows * i // shards, rows * (i + 1) // shards
+
+    source: Path
+    start: int
+    stop: int
+    path: Path
 
 
-class _WriteShard(beam.DoFn):
-    """Transforms a range of rows, batch by batch, into one TFRecord shard."""
+def _shards(source: Path, target: Path, rows: int, least: int) -> Iterator[Shard]:
+    """Cuts a split into ranges of rows of about one size."""
+    count = min(max(least, -(-rows // _SHARD_ROWS)), max(rows, 1))
+    for i in range(count):
+        path = target / layout.transformed_shard(i, count)
+        yield Shard(source, rows * i // count, rows * (i + 1) // count, path)
+
+
+class WriteTransformed(beam.PTransform):
+    """Lists of `Shard`s, each written side by side -> (path, rows) of every shard.
+
+    Args:
+        config: The pipeline's config.
+        graph: The transform graph, a SavedModel.
+    """
+
+    def __init__(self, config: Config, graph: Path):
+        super().__init__()
+        self._config, self._graph = config, graph
+
+    def expand(self, shards: beam.PCollection) -> beam.PCollection:
+        """Adds the transforms."""
+        return shards | "Write" >> beam.ParDo(_WriteShards(self._config, self._graph))
+
+
+class _WriteShards(beam.DoFn):
+    """Transforms ranges of rows, batch by batch, into a TFRecord shard each."""
 
     def __init__(self, config: Config, graph: Path):
         self._features, self._tasks = config.features, config.tasks
@@ -131,30 +151,27 @@ class _WriteShard(beam.DoFn):
         # The loaded object owns the tables, so it is kept and not only its function.
         self._module = _loaded.get(self._graph) or tf.saved_model.load(self._graph)
 
-    def start_bundle(self) -> None:
-        # A shard each; what they do is in NumPy, TensorFlow and zlib for the most part.
-        self._threads = ThreadPoolExecutor(_THREADS)
-        self._writing: list[Future] = []
+    def process(self, shards: Sequence[Shard]) -> Iterator[tuple[str, Any]]:
+        # What the threads do is in NumPy, TensorFlow and zlib for the most part.
+        with ThreadPoolExecutor(len(shards)) as threads:
+            yield from threads.map(self._write, shards)
 
-    def process(self, element: tuple[str, str, int, int]) -> None:
-        self._writing.append(self._threads.submit(self._write, *element))
+    def _write(self, shard: Shard) -> tuple[str, int | PipelineError]:
+        try:
+            with atomic_write(shard.path) as part:
+                tfrecord.write(part, self._blocks(shard))
+        except PipelineError as error:
+            return str(shard.path), error
+        return str(shard.path), shard.stop - shard.start
 
-    def finish_bundle(self) -> None:
-        with self._threads:
-            for shard in self._writing:
-                shard.result()
-
-    def _write(self, source: str, target: str, start: int, stop: int) -> None:
-        with atomic_write(Path(target)) as part:
-            tfrecord.write(part, self._blocks(Path(source), start, stop))
-
-    def _blocks(self, source: Path, start: int, stop: int) -> Iterator[np.ndarray]:
+    def _blocks(self, shard: Shard) -> Iterator[np.ndarray]:
         """Yields serialized examples, of one batch after the other."""
         import tensorflow as tf
 
         names = [feature.name for feature in self._features]
         columns = [*names, *examples.label_columns(self._tasks)]
         rows = 0
+        source, start, stop, _ = shard
         for batch in examples.read_batches(
             source, columns=columns, start=start, stop=stop, dictionaries=True
         ):

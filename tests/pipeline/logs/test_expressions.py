@@ -26,7 +26,7 @@ _NULL = None
 
 
 def _values(text, batch=_BATCH):
-    values, misfits = evaluation.values(expressions.parse(text), batch)
+    values, misfits = evaluation.Expression(text).values(batch)
     return [None if math.isnan(v) else v for v in values], misfits
 
 
@@ -93,8 +93,8 @@ def test_a_text_where_a_number_is_needed_is_a_misfit():
         ("watch is 3", "compare by"),
         ("watch in duration", "compare by"),
         ("watch == (1, 2)", "compare by"),
-        ("watch in (1, 'a')", "must list numbers, or texts"),
-        ("watch in ()", "must list numbers, or texts"),
+        ("watch in (1, 'a')", "must list numbers only, or texts only"),
+        ("watch in ()", "must list numbers only, or texts only"),
         ("watch in (1, duration)", "must list numbers only, or texts only"),
         ("event < 'like'", "a text is compared as"),
         ("'like' == event", "a text is compared as"),

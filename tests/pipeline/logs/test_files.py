@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from pipeline import stages
 from pipeline.artifacts import examples
 from pipeline.artifacts.layout import SPLITS
+from pipeline.beam.results import Workers
 from pipeline.components.example_gen.component import example_gen
 from pipeline.config.data import Reading
+from pipeline.config.sections import Beam
 from pipeline.errors import PipelineError
 from pipeline.logs import files as sources
 from pipeline.logs import formats
@@ -144,7 +146,7 @@ def test_parts_hold_each_line_once_and_know_its_number(
     lines.insert(40, b"")
     # Without the last line break.
     (file,) = _file(tmp_path, b"\n".join(lines), format)
-    parts = ranges.divide(_config("unused"), [file], tmp_path)
+    parts = ranges.divide([file], Workers(Beam(), tmp_path))
     assert (len(parts) > 1) == (4 * size < file.size)
     assert parts[0].start == 0 and parts[-1].stop in (None, file.size)
 
@@ -176,9 +178,9 @@ def test_a_csv_with_quotes_is_cut_only_if_no_field_has_line_breaks(
     monkeypatch.setattr(ranges, "_BLOCK_BYTES", 100)
     content = _lines(_rows()).replace(b",n 150", b',"n\n150"')  # far from its start
     (file,) = _file(tmp_path, content)
-    assert ranges.divide(_config("unused"), [file], tmp_path) == [file]
+    assert ranges.divide([file], Workers(Beam(), tmp_path)) == [file]
     (file,) = _file(tmp_path, content.replace(b"\n150", b" 150"), multiline=False)
-    parts = ranges.divide(_config("unused"), [file], tmp_path)
+    parts = ranges.divide([file], Workers(Beam(), tmp_path))
     assert len(parts) > 10
     rows = [row for part in parts for c in sources.read(part) for row in c.rows[2]]
     assert [row.as_py().decode() for row in rows] == [f"n {i}" for i in range(200)]

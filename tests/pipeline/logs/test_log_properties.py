@@ -158,7 +158,7 @@ def _text(value):
 def no_runner(monkeypatch):
     """Calls the workers' functions; that Beam does so is tested below."""
 
-    def parallel_map(config, function, items, work):
+    def parallel_map(workers, function, items):
         return [function(i, item) for i, item in enumerate(items)]
 
     for user in (module, inspect, parts):

@@ -15,6 +15,7 @@ from pipeline.artifacts.layout import SPLITS
 from pipeline.components.example_gen import component as module
 from pipeline.components.example_gen import shards, splits
 from pipeline.components.example_gen.component import example_gen
+from pipeline.config.data import Reading
 from pipeline.errors import PipelineError
 from pipeline.logs import casting, column_types, csv, formats
 from pipeline.logs import files as sources
@@ -508,7 +509,7 @@ def _csv_rows(tmp_path, text):
     path = tmp_path / "logs.csv"
     path.write_text(text)
     with path.open("rb") as stream:
-        return list(csv.read(stream, csv.Dialect()))
+        return list(csv.read(stream, Reading(delimiter=",")))
 
 
 @pytest.mark.parametrize("closed", [True, False])

@@ -1,0 +1,101 @@
+"""What workers do with every row, and what became of the rows."""
+
+import functools
+import operator
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.components.example_gen import splits
+from pipeline.components.example_gen.inspect import LogSchema
+from pipeline.components.example_gen.spec import Spec
+from pipeline.config.data import Split
+from pipeline.errors import PipelineError
+from pipeline.logs.casting import Column
+from pipeline.logs.evaluation import Expression
+from pipeline.statistics import sketch
+
+
+class Plan(NamedTuple):
+    """What is done with every row.
+
+    Attributes:
+        columns: The columns of the examples, in the order of the logs.
+        where: Which rows count.
+        labels: Further columns.
+        split: How the rows are divided.
+        limits: Of the split by time.
+        folder: Where the examples go.
+        work: A folder for what is not whole yet.
+    """
+
+    columns: list[Column]
+    where: Expression | None
+    labels: dict[str, Expression]
+    split: Split
+    limits: np.ndarray | None
+    folder: Path
+    work: Path
+
+
+class Report(NamedTuple):
+    """What became of the rows of a log; of its parts, reports add up: see `total`.
+
+    `rows_in` = all of `rows` + `dead` + `filtered` + `incomplete`.
+
+    Attributes:
+        rows_in: Rows that were read, and lines that are none.
+        rows: Of impressions, the examples of each split. Of actions, those that are
+            "matched" or "unmatched", "duplicates" (equal to an earlier one in key, time
+            and all columns that are read) and "kept" (of a log without a window, for
+            histories only).
+        dead: Rows that do not fit.
+        filtered: Rows for which `where` does not hold.
+        incomplete: Impressions dropped, since the time for an action was not over.
+        unlabelled: Impressions, not actions: those of which nobody can tell what came.
+        reasons: Why the first of the dead do not fit.
+        forms: Of whole numbers, as `casting.whole_forms` finds them.
+    """
+
+    rows_in: int = 0
+    rows: Counter[str] = Counter()
+    dead: int = 0
+    filtered: int = 0
+    incomplete: int = 0
+    unlabelled: int = 0
+    reasons: tuple[str, ...] = ()
+    forms: Counter[tuple[str, str]] = Counter()
+
+
+def total(reports: Iterable[Report]) -> Report:
+    """The sum of reports."""
+    columns = zip(Report(), *reports, strict=True)
+    return Report(*(functools.reduce(operator.add, column) for column in columns))
+
+
+def plan(spec: Spec, logs: LogSchema, folder: Path, work: Path) -> Plan:
+    """Makes the plan.
+
+    Args:
+        spec: What the config says.
+        logs: What there is in the impressions.
+        folder: Where the examples go.
+        work: A folder for what is not whole yet.
+
+    Raises:
+        PipelineError: If the split is by time, and no row has one.
+    """
+    split, limits = spec.data.split, None
+    if split.by == "time":
+        if not logs.times:
+            raise PipelineError(
+                f"data.split.column: a split by time needs numbers or ISO 8601 times. "
+                f"No value of column {split.column!r} is one"
+            )
+        times = sketch.merge(logs.times)
+        limits = splits.boundaries(times, split.train, split.valid)
+    columns = [spec.column(name, type_) for name, type_ in logs.types.items()]
+    return Plan(columns, spec.where, spec.labels, split, limits, folder, work)

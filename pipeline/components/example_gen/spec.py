@@ -1,0 +1,60 @@
+"""What ExampleGen needs of the config, read once."""
+
+import pyarrow as pa
+
+from pipeline.config import Config
+from pipeline.errors import PipelineError
+from pipeline.logs import casting
+from pipeline.logs.casting import Column
+from pipeline.logs.evaluation import Expression
+
+
+class Spec:
+    """What logs there are, and which examples are made of them.
+
+    Args:
+        config: The pipeline's config.
+
+    Attributes:
+        data: Its section.
+        named: (YAML path, column, type) of the columns of the logs that it names.
+        kinds: {column: type} of the same.
+        time: The column by which the rows are split, where the split is by time.
+        where: Which rows count.
+        labels: {new column: what it is}.
+
+    Raises:
+        PipelineError: If one column is to have two types.
+    """
+
+    def __init__(self, config: Config):
+        self.data = config.data
+        self.missing = config.missing_words
+        self.separators = {
+            f.name: f.separator for f in config.features if f.kind == "sequence"
+        }
+        self.where = self.expression(self.data.where)
+        self.labels = {n: self.expression(t) for n, t in self.data.labels.items()}
+        made = self.data.made()
+        self.named = [column for column in config.columns() if column[1] not in made]
+        self.kinds: dict[str, str] = {}
+        for path, name, kind in self.named:
+            earlier = self.kinds.setdefault(name, kind)
+            if earlier != kind and (kind != "any" or earlier == "list"):
+                raise PipelineError(
+                    f"{path}: column {name!r} cannot be of type {kind!r} here and "
+                    f"{earlier!r} elsewhere. Give the logs two columns"
+                )
+        split, self.time = self.data.split, None
+        if split.by == "time":
+            self.time = self.column(split.column, pa.null())
+
+    def expression(self, text: str | None) -> Expression | None:
+        """An expression of the config, if there is one, as workers get it."""
+        return text and Expression(text, self.missing)
+
+    def column(self, name: str, type_: pa.DataType) -> Column:
+        """A column as examples have it; `type_` is what it has in the logs."""
+        kind = self.kinds.get(name, "own")
+        separator = self.separators.get(name)
+        return casting.column(name, kind, type_, self.missing(name), separator)
