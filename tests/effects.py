@@ -1,5 +1,7 @@
 """All that an argument of a layer or a model can change."""
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -11,11 +13,14 @@ from tfmtl.layers.blocks.virtual_gradient import batch_correlation
 def randomise(layer, seed=0):
     """Draws every trainable weight, biases too, which else start at 0.
 
-    Without it no comparison of outputs sees where a bias is added.
+    Without it no comparison of outputs sees where a bias is added. What sums up many
+    inputs gets small weights: probabilities of 0 and 1 would not tell models apart.
     """
     rng = np.random.default_rng(seed)
     for weight in layer.trainable_weights:
-        weight.assign(rng.normal(0.1, 0.4, weight.shape).astype("float32"))
+        small = min(1, 16 / math.prod(weight.shape[:-1]))
+        drawn = rng.normal(0.1 * small, 0.4 * small**0.5, weight.shape)
+        weight.assign(drawn.astype("float32"))
 
 
 def run(layer, inputs, training):
@@ -106,18 +111,23 @@ def fingerprint(layer, inputs):
     randomise(layer)
     with tf.GradientTape() as tape:
         outputs = tf.nest.flatten(layer(*inputs, training=False))
-        sums = [_weighed(tf.cast(x, "float32"), i) for i, x in enumerate(outputs)]
+        sums = [weighed(tf.cast(x, "float32"), i) for i, x in enumerate(outputs)]
         total = sum(sums)
     losses = sum(float(loss) for loss in layer.losses)
     gradients = tape.gradient(total, [w.value for w in layer.trainable_weights])
-    moved = sum(
-        float(_weighed(tf.convert_to_tensor(g), i))
+    return [*map(float, sums), losses, weighed_gradient(gradients)]
+
+
+def weighed(x, seed):
+    """Returns the sum of a tensor's numbers, each times a random one of its own."""
+    weights = np.random.default_rng(seed).normal(size=x.shape).astype("float32")
+    return tf.reduce_sum(x * weights)
+
+
+def weighed_gradient(gradients):
+    """Returns one number of a list of gradients; None counts as 0."""
+    return sum(
+        float(weighed(tf.convert_to_tensor(g), i))
         for i, g in enumerate(gradients)
         if g is not None
     )
-    return [*map(float, sums), losses, moved]
-
-
-def _weighed(x, seed):
-    weights = np.random.default_rng(seed).normal(size=x.shape).astype("float32")
-    return tf.reduce_sum(x * weights)

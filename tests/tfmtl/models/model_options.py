@@ -1,0 +1,165 @@
+"""Another value of every option of every architecture, and what a model then computes.
+
+An option that is dropped on its way, be it in one of two places, moves a number.
+"""
+
+import functools
+from typing import NamedTuple
+from unittest import mock
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from effects import randomise, run, weighed, weighed_gradient
+
+import tfmtl
+
+FEATURES = [
+    tfmtl.Categorical("user", vocabulary_size=9, embedding_dim=4),
+    tfmtl.Categorical("tab", vocabulary_size=4, oov_buckets=1, embedding_dim=3),
+    tfmtl.Numeric("x"),
+]
+TASKS = [
+    tfmtl.Task("click", tower=(4,)),
+    tfmtl.Task("like", tower=(4,)),
+]
+INPUTS = {
+    "user": tf.constant([1, 2, 3, 4, 5, 6]),
+    "tab": tf.constant([1, 1, 2, 2, 3, 4]),
+    "x": tf.constant([-1.0, 0.5, 0.3, 2.0, -0.4, 1.0]),
+}
+LABELS = {
+    "click": np.float32([1, 1, 1, 0, 1, 0]),
+    "like": np.float32([1, 0, 1, 0, 0, np.nan]),
+}
+NOISY = ["snr"]  # in training, without any dropout
+
+# {option: another value}, and {architecture: {option: another value}} where it is not
+# fit.
+ANY_ARCHITECTURE = {
+    "units": (6, 4),
+    "activation": "sigmoid",
+    "dropout": 0.5,
+    "experts": 2,
+    "expert_units": (6,),
+    "shared_experts": 2,
+    "task_experts": {"click": 1, "like": 2},
+    "own_weight": 0.6,
+    "penalty": 0.5,
+    "heads": 1,
+    "depth": 1,
+    "public": ["dnn"],
+    "private": [],
+    "domain": "tab",
+    "domain_features": ["x"],
+    "prior_features": ["user"],
+    "gamma": 3.0,
+    "hidden_units": 3,
+    "field_wise": True,
+    "embedding_input": "gradient",
+    "epnet": {"domain_features": ["tab"]},
+    "ppnet": {"prior_features": ["user"]},
+    "interactions": ["cross"],
+}
+ARCHITECTURES = {
+    "asymmetric": {"source": "like", "fuse": "sum"},
+    "sluice": {"units": (4, 4)},
+    "snr": {"subnetworks": 2, "units": ((6,), (4,)), "connection": "aver"},
+    "ml_mmoe": {"expert_units": ((6,), (4,))},
+    "ple": {"expert_units": ((6,), (4,))},
+    "esmm": {"chain": ["click"]},
+    "aitm": {"calibrator": 2.0},
+    "dcrnn": {
+        "cross": "fields",
+        "steps": 1,
+        "state_units": 5,
+        "cell": "lstm",
+        "rank": 2,
+        "bidirectional": True,
+        "shared_ratio": 0.25,
+        "share_mode": "layer",
+        "task_recurrence": False,
+        "product_head": True,
+    },
+    "dephn": {
+        "mappings": ["raw"],
+        "coefficient": "mul_abs",
+        "correlation": "cosine",
+        "interactions": None,  # the experts read fields one by one
+    },
+    "mt_phn": {
+        "public": ["dnn", "dnn"],  # a softmax over one expert would be 1
+        "mappings": ["raw", "cos"],
+        "interactions": None,
+    },
+    "shared_top": {"domain": None},  # an input like any other
+}
+# What an option needs beside it.
+BESIDE = {
+    ("dcrnn", "bidirectional"): {"cross": "fields"},
+    ("esmm", "chain"): {"units": (4,)},  # else its products of probabilities vanish
+}
+
+
+def other(name, option):
+    """Returns another value of an option; None where there is none to try."""
+    values = {**ANY_ARCHITECTURE, **ARCHITECTURES.get(name, {})}
+    if option not in values:
+        pytest.fail(f"Give another value of {name}'s {option!r} in model_options.py.")
+    return values[option]
+
+
+class Measured(NamedTuple):
+    """What a model is and computes.
+
+    Attributes:
+        start: The weights that it starts with, arrays.
+        inference: Its outputs with other weights, biases drawn too, one array a task.
+        training: The same in training.
+        learning: Loss and gradients, two numbers.
+    """
+
+    start: list
+    inference: list
+    training: list
+    learning: list
+
+    def fingerprint(self):
+        """Returns a few numbers that any change of what is computed moves."""
+        parts = enumerate([*self.inference, *self.training])
+        return [*(float(weighed(x, i)) for i, x in parts), *self.learning]
+
+
+def measure(name, **given):
+    """Makes a model with the options given, and runs it."""
+    keras.utils.set_random_seed(3)
+    architecture = tfmtl.models.get(name)
+    # The symbolic call that else gives it its weights takes most of the time.
+    with mock.patch.object(architecture, "symbolic_call", lambda *args, **kwargs: None):
+        model = architecture(FEATURES, TASKS, **given)
+    model(INPUTS)
+    start = [np.asarray(weight) for weight in model.trainable_weights]
+    randomise(model)
+    with tf.GradientTape() as tape, model.training_scope(INPUTS, LABELS):
+        loss = model.compute_loss(INPUTS, LABELS, model(INPUTS, training=False))
+    gradients = tape.gradient(loss, [w.value for w in model.trainable_weights])
+    learning = [float(loss), weighed_gradient(gradients)]
+    outputs = run(model, [INPUTS], False), run(model, [INPUTS], True)
+    return Measured(start, *outputs, learning)
+
+
+def unchanged(name, option=None):
+    """Measures a model with its defaults, but for what an option needs beside it."""
+    return _measure_once(name, *BESIDE.get((name, option), {}).items())
+
+
+@functools.cache
+def _measure_once(name, *given):
+    return measure(name, **dict(given))
+
+
+def changed(name, option):
+    """Measures a model with another value of an option."""
+    value = {option: other(name, option)}
+    return measure(name, **BESIDE.get((name, option), {}), **value)
