@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sys
 import text_rules
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -37,13 +38,15 @@ _CONFIG = {
     "tasks": [{"name": "click"}],
     "push": {"destination": "unused"},
 }
+# Python 3.10 writes no NUL into CSV.
+_UNWRITABLE = "\0" if sys.version_info < (3, 11) else ""
 # No more than 7 characters, and 8 columns: a line break in a field is then never
 # followed by as many delimiters as a row has, which is taken for a quote left open.
 _WORDS = st.sampled_from(["NA", "5.0", "True", "1e+08", "007"]) | st.text(
     st.one_of(
         st.sampled_from(list("ab,;|\"'\n\r\t \\ 0-.é\u2028\u4e2d\U0001f600\0")),
         st.characters(exclude_categories=["Cs"]),
-    ),
+    ).filter(lambda character: character not in _UNWRITABLE),
     max_size=7,
 )
 _ITEMS = _WORDS.map(lambda word: word.replace("|", "/"))
