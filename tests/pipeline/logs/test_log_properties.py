@@ -5,13 +5,13 @@ import csv
 import itertools
 import json
 import math
+import sys
 import tempfile
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import sys
 import text_rules
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
