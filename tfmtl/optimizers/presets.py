@@ -6,7 +6,7 @@ from tfmtl.optimizers.adagrad import TABLE, SparseAdagrad
 from tfmtl.optimizers.adam import LazyAdam
 
 
-def split(tables, dense) -> keras.optimizers.MultiOptimizer:
+def split(tables, dense) -> keras.optimizers.Optimizer:
     """Returns an optimizer that updates tables by one optimizer, the rest by another.
 
     Args:
@@ -14,15 +14,28 @@ def split(tables, dense) -> keras.optimizers.MultiOptimizer:
             "embeddings".
         dense: Optimizer of all other variables.
 
+    Returns:
+        A `keras.optimizers.MultiOptimizer`.
+
+    Raises:
+        ValueError: If Keras has none, as the last version for Python 3.10 has.
+
     Example:
-    >>> optimizer = split(SparseAdagrad(0.05), keras.optimizers.Adam(1e-3))
+    >>> if hasattr(keras.optimizers, "MultiOptimizer"):
+    ...     optimizer = split(SparseAdagrad(0.05), keras.optimizers.Adam(1e-3))
     """
+    if not hasattr(keras.optimizers, "MultiOptimizer"):
+        raise ValueError(
+            "Two optimizers in one need keras.optimizers.MultiOptimizer. Received: "
+            f"Keras {keras.__version__}, which lacks it. Install a newer Keras, which "
+            "needs Python 3.11 or later, or take one optimizer, such as LazyAdam."
+        )
     return keras.optimizers.MultiOptimizer(
         keras.optimizers.OptimizerMap(dense, {TABLE: tables})
     )
 
 
-def pepnet_online() -> keras.optimizers.MultiOptimizer:
+def pepnet_online() -> keras.optimizers.Optimizer:
     """Returns PEPNet's optimizer for online learning.
 
     AdaGrad with learning rate 0.05 on the tables, Adam with 5e-6 on the rest: a model

@@ -124,8 +124,8 @@ def optimizer_of(optimizer, variable):
     """Returns the optimizer by which another, such as that of `split`, updates it."""
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
-    if isinstance(optimizer, keras.optimizers.MultiOptimizer):
-        optimizer = optimizer._optimizer_map(variable)
+    if of_variable := getattr(optimizer, "_optimizer_map", None):  # MultiOptimizer
+        optimizer = of_variable(variable)
     return optimizer
 
 
