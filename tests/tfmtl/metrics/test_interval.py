@@ -167,3 +167,11 @@ def test_holm():
     p = np.array([0.01, 0.04, 0.03, 0.005])
     assert holm(p).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm(np.array([0.9, 0.8])).tolist() == [1, 1]
+
+
+def test_a_ratio_to_what_may_be_0_has_no_interval():
+    label = np.array([1000.0, -1000.0, 1e-9])
+    prediction = np.array([1.0, 5.0, 2.0])
+    c = influence.calibration(label, prediction)
+    found = interval(exact.calibration(label, prediction), c, scale="log", null=1.0)
+    assert np.isnan(found.low) and np.isnan(found.high) and found.p is None

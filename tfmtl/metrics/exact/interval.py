@@ -16,6 +16,7 @@ from statistics import NormalDist
 import numpy as np
 
 _NORMAL = NormalDist()
+_LARGEST = 700.0  # whose exponential is still a float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +26,15 @@ class Interval:
     Args:
         low: The lower end.
         high: The upper end.
+        error: The standard error of the value.
+        groups: Of how many groups or rows that is.
         p: The two-sided p-value of the value being `null`; None if no null was given.
     """
 
     low: float
     high: float
+    error: float
+    groups: int
     p: float | None = None
 
 
@@ -81,8 +86,9 @@ def interval(
 
     Returns:
         The interval, by Student's distribution with G - 1 degrees of freedom. Its ends
-        are NaN, and there is no `p`, where there are fewer than two groups or the value
-        is an end of its range, such as an AUC of 1: influences are 0 there.
+        are NaN, and there is no `p`, where there are fewer than two groups, the value
+        is an end of its range, such as an AUC of 1 (influences are 0 there), or next to
+        nothing is known of it, as of a ratio to a sum that may be 0.
 
     Example:
     >>> rows = np.array([0.3, 0.5, 0.4, 0.6])
@@ -93,16 +99,18 @@ def interval(
     error, groups = standard_error(influence, cluster)
     to, back, slope = _SCALES[scale]
     if not math.isfinite(error) or not math.isfinite(to(value)):
-        return Interval(float("nan"), float("nan"))
+        return Interval(float("nan"), float("nan"), error, groups)
     wide = error * slope(value)
     reach = student_quantile(0.5 + level / 2, groups - 1) * wide
     center = to(value)
+    if abs(center) + reach > _LARGEST:
+        return Interval(float("nan"), float("nan"), error, groups)
     p = None
     if null is not None:
         p = 1.0 if value == null else 0.0
         if wide:
             p = student_two_sided((center - to(null)) / wide, groups - 1)
-    return Interval(back(center - reach), back(center + reach), p)
+    return Interval(back(center - reach), back(center + reach), error, groups, p)
 
 
 def student_two_sided(t: float, freedom: int) -> float:
