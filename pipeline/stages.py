@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import layout, saved_model
-from pipeline.components.evaluator import gain
+from pipeline.components.evaluator import others
 from pipeline.config import Config
 from serving.release.rollbacks import identity
 
@@ -95,17 +95,19 @@ def _is_served(config: Config, outputs: Mapping[str, Path]) -> bool:
 
 def _is_compared(config: Config, outputs: Mapping[str, Path]) -> bool:
     """Whether the model served now is the baseline, or the model evaluated itself."""
+    if config.evaluate.baseline != others.SERVED:
+        return True
     measured = json.loads((outputs["evaluation"] / layout.METRICS).read_text())
     served = saved_model.served(Path(config.push.destination))
     return served is None or identity(served) in measured["compared"]
 
 
-def _single_task(config: Config) -> list:
-    """The evaluation of the single-task run, with what shows that it has changed."""
-    if not config.evaluate.single_task:
-        return []
-    file = gain.metrics_file(config.evaluate.single_task)
-    return [str(file), file.stat().st_mtime_ns]
+def _others(config: Config) -> dict[str, str]:
+    """The models of other runs that the model is compared with."""
+    found = others.models(config)
+    if config.evaluate.baseline == others.SERVED:
+        found.pop("baseline", None)
+    return {name: str(path) for name, path in found.items()}
 
 
 def stages(config: Config) -> list[Stage]:
@@ -183,7 +185,7 @@ def stages(config: Config) -> list[Stage]:
                 c.domain,
                 c.evaluate.model_dump(),
                 c.push.destination,
-                _single_task(c),
+                _others(c),
             ],
             holds=_is_compared,
         ),

@@ -153,7 +153,7 @@ def _data(config: Config, statistics: Path) -> dict[str, Any]:
             found[name]["to"] = column.num_stats.max
     return {
         "source": config.data.source or "logs",
-        "split": {"by": split.by, "column": split.column},
+        "split": split.model_dump(),
         "splits": found,
     }
 

@@ -121,7 +121,6 @@ class Config(Section):
     def problems(self) -> Iterator[str]:
         """Yields what the sections, each valid by itself, have wrong between them."""
         features = {f.name: f for f in self.features}
-        tasks = {t.name: t for t in self.tasks}
         labels = {t.label_column for t in self.tasks}
         spaces = {t.space for t in self.tasks}
         histories = [history.name for history in self.data.history]
@@ -160,12 +159,7 @@ class Config(Section):
                         f"is_null({column}), or name the column in data.verbatim"
                     )
         yield from self._export_problems()
-        for section in ("best_reachable", "minimum", "max_drop"):
-            value = getattr(self.evaluate, section)
-            for name in value if isinstance(value, dict) else ():
-                if name not in tasks:
-                    hint = nearest(name, tasks)
-                    yield f"evaluate.{section}.{name}: no such task.{hint}"
+        yield from self._evaluate_problems()
 
     def _table_problems(self) -> Iterator[str]:
         first: dict[str, CategoricalFeature] = {}
@@ -185,6 +179,27 @@ class Config(Section):
                     f"their names. Received: {feature.name!r} and {other.name!r}, "
                     "which differ"
                 )
+
+    def _evaluate_problems(self) -> Iterator[str]:
+        tasks = [task.name for task in self.tasks]
+        named = {
+            f"evaluate.{section}": value if isinstance(value, dict | list) else ()
+            for section in ("best_reachable", "minimum", "max_drop", "exempt")
+            for value in [getattr(self.evaluate, section)]
+        }
+        columns = [*self.evaluate.slices, *([self.domain] if self.domain else [])]
+        for i, rule in enumerate(self.evaluate.rules):
+            named[f"evaluate.rules.{i}.tasks"] = rule.tasks or ()
+            for column in rule.slices:
+                if column not in columns:
+                    yield (
+                        f"evaluate.rules.{i}.slices: {column!r} is neither the domain "
+                        f"nor in evaluate.slices.{nearest(column, columns)}"
+                    )
+        for path, names in named.items():
+            for name in names:
+                if name not in tasks:
+                    yield f"{path}.{name}: no such task.{nearest(name, tasks)}"
 
     def _export_problems(self) -> Iterator[str]:
         features = [feature.name for feature in self.features]

@@ -178,30 +178,78 @@ class Infra(Section):
     max_megabytes: Annotated[float, Field(gt=0)] | None = None
 
 
+class Rule(Section):
+    """What a metric of the evaluated model must fulfil, else it is not blessed.
+
+    `metric`: such as auc, calibration or mae. `tasks`: without, all that have it.
+    `slices`: {column: values} in which it must hold, such as {tab: [1, 2]}; null is
+    every value of the column. Without, it is about all rows. `at_least`, `at_most`:
+    bounds of the metric. `gain_at_least`: of its gain over the baseline, which is above
+    0 where the model is better, whatever the metric.
+
+    `evidence`: "against" refuses a model whose whole interval is outside the bounds,
+    "for" one whose interval is not wholly inside, "value" looks at the value alone.
+    """
+
+    metric: Literal[
+        "auc",
+        "gauc",
+        "log_loss",
+        "normalized_entropy",
+        "calibration",
+        "spearman",
+        "xauc",
+        "mae",
+        "rmse",
+    ]
+    tasks: list[str] | None = None
+    slices: dict[str, list[str | int | float | bool] | None] = {}
+    at_least: float | None = None
+    at_most: float | None = None
+    gain_at_least: float | None = None
+    evidence: Literal["against", "for", "value"] = "against"
+
+    @model_validator(mode="after")
+    def _check(self) -> "Rule":
+        if self.at_least is self.at_most is self.gain_at_least is None:
+            raise ValueError("give `at_least`, `at_most` or `gain_at_least`")
+        return self
+
+
 class Evaluate(Section):
     """What is reported, and what a model must reach to be blessed.
 
     `slices`: columns whose values are reported apart. `group`: a column, such as the
-    user's id, by which binary tasks also get a grouped AUC: the mean of the groups'
-    AUCs, weighted by their rows; rows where it is missing are in no group.
+    user's id, whose rows are not independent: intervals are made by groups, and binary
+    tasks get a grouped AUC, the mean of the groups' AUCs weighted by their rows; rows
+    where it is missing are in no group.
     `best_reachable`: task -> column with the true probability or expectation, where
     data are simulated.
-    `minimum`: task -> least metric (AUC; Spearman correlation if it is not binary).
-    `max_drop`: how much worse than the served model a task's metric may be; a mapping
-    holds only the tasks that it names to it, for a rare task's metric is noisy.
-    `single_task`: the workspace, or the metrics.json, of a run that has learnt each
-    task alone; the report then shows the MTL gain. See
-    `pipeline.components.evaluator.gain`.
+    `baseline`: what the model is compared with: "served", the newest version at
+    `push.destination`, the workspace of another run, or null. `single_task`: the
+    workspace of a run that has learnt each task alone, for the MTL gain. See
+    `pipeline.components.evaluator.others`.
+    `default_rules`: the rules that hold for every task, see
+    `pipeline.components.evaluator.rules`; `exempt`: tasks that they do not hold for.
+    `max_drop`: by how much a task may be worse than the baseline, significantly; a
+    mapping holds only the tasks that it names to it. `minimum`: task -> least metric
+    (AUC; Spearman correlation if it is not binary). `rules`: further ones.
     """
 
     slices: list[str] = []
     group: str | None = None
     best_reachable: dict[str, str] = {}
-    minimum: dict[str, float] = {}
+    baseline: str | None = "served"
+    single_task: str | None = None
+    default_rules: list[
+        Literal["no_loss", "better_than_mean", "plausible", "unseen"]
+    ] = ["no_loss", "better_than_mean", "plausible", "unseen"]
+    exempt: list[str] = []
     max_drop: (
         Annotated[float, Field(ge=0)] | dict[str, Annotated[float, Field(ge=0)]]
-    ) = 0.01
-    single_task: str | None = None
+    ) = 0.0
+    minimum: dict[str, float] = {}
+    rules: list[Rule] = []
 
 
 class Push(Section):

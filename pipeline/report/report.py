@@ -67,7 +67,8 @@ def _gains(tasks: Sequence[Mapping], overall: Mapping[str, Mapping]) -> list[dic
     """A table a kind of task: its metrics, and (task, {metric: MTL gain})."""
     tables: dict[str, list] = {}
     for task in tasks:
-        if gain := overall.get(task["name"], {}).get("gain"):
+        gains = overall.get(task["name"], {}).get("gain", {}).get("single_task", {})
+        if gain := {metric: found["value"] for metric, found in gains.items()}:
             tables.setdefault(task["kind"], []).append((task["name"], gain))
     return [
         {

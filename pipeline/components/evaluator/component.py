@@ -3,30 +3,32 @@
     examples, model -> evaluation   metrics.json, report.html
                     -> blessing     BLESSED or NOT_BLESSED, with the reasons
 
-What is measured is the SavedModel that would be served, fed with raw examples. The
-model that is served now, the newest version at `push.destination`, is measured beside
-it on the same rows. A refusal is no error: the Pusher reads the verdict.
+What is measured is the SavedModel that would be served, fed with raw examples, and
+beside it, on the same rows, the models of `others`: the baseline, which is the one that
+is served now, and the single-task run. `rules` says what is blessed. A refusal is no
+error: the Pusher reads the verdict.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.artifacts import blessing, examples, layout, saved_model
-from pipeline.components.evaluator import gain, job, metrics
+from pipeline.components.evaluator import job, metrics, others, rules
 from pipeline.config import Config, Task, nearest
 from pipeline.errors import PipelineError
 from pipeline.report import report
 from serving.release.rollbacks import identity
+from tfmtl.metrics.exact.interval import holm
 
 
 def check(config: Config) -> None:
     """Raises a PipelineError for a comparison that cannot be made, before any work."""
-    if config.evaluate.single_task:
-        gain.metrics_file(config.evaluate.single_task)
+    others.models(config)
 
 
 def evaluator(
@@ -62,23 +64,29 @@ def evaluator(
             )
     model = inputs["model"] / layout.SERVING_MODEL
     _check_model(config, model, schema)
-    models = {"model": model}
-    baseline = saved_model.served(Path(config.push.destination))
-    refusal = "no model is served yet"
+    compared = others.models(config)
+    baseline, refusal = compared.get("baseline"), "no model is served yet"
+    if config.evaluate.baseline is None:
+        refusal = "none is wanted (evaluate.baseline)"
     if baseline:
         refusal = _not_comparable(baseline, schema)
-    if not refusal:
-        models["baseline"] = baseline
+    if single := compared.get("single_task"):
+        if problem := _not_comparable(single, schema):
+            raise PipelineError(f"evaluate.single_task: {problem}")
+    if refusal and config.evaluate.baseline not in (None, others.SERVED):
+        raise PipelineError(f"evaluate.baseline: {refusal}")
+    models = {"model": model} | compared
+    seen = ""
+    if refusal:
+        models.pop("baseline", None)
+    else:
+        seen = others.has_seen_test(config, model, baseline)
     results = job.evaluate(
         config, split, models, _sources(config, models), outputs["evaluation"]
     )
-    alone = config.evaluate.single_task and gain.metrics_file(
-        config.evaluate.single_task
-    )
-    if alone:
-        gain.add(results, alone)
+    _adjust(results)
     overall = {r["task"]: r for r in results if r["slice"] == job.ALL}
-    gates = [gate for task in config.tasks for gate in _gates(config, task, overall)]
+    gates = rules.judge(config, results, seen)
     reasons = [gate["reason"] for gate in gates if not gate["passed"]]
     measured = {
         "pipeline": config.name,
@@ -92,9 +100,10 @@ def evaluator(
         "domain": config.domain,
         "slices": job.slice_columns(config),
         "group": config.evaluate.group,
-        "single_task": str(alone) if alone else None,
-        "baseline": {"version": int(baseline.name)} if "baseline" in models else None,
+        "single_task": _described(models.get("single_task")),
+        "baseline": _described(models.get("baseline")),
         "baseline_note": refusal,
+        "baseline_has_seen_test": seen,
         # Of the model and of the one served now, comparable or not.
         "compared": [identity(p) for p in (model, baseline) if p],
         "blessed": not reasons,
@@ -113,7 +122,7 @@ def evaluator(
         "metrics": {
             t.name: _value(overall.get(t.name), "model", t) for t in config.tasks
         },
-        "notes": _notes(config, overall, reasons, refusal),
+        "notes": _notes(config, overall, gates, refusal, seen),
     }
 
 
@@ -133,13 +142,17 @@ def _check_model(config: Config, model: Path, schema: pa.Schema) -> None:
 
 
 def _not_comparable(baseline: Path, schema: pa.Schema) -> str:
-    """Tells why the served model cannot be measured on the examples; "" if it can."""
+    """Tells why a model cannot be measured on the examples; "" if it can."""
     try:
         problems = saved_model.unreadable(baseline, schema)
     except PipelineError as error:
         problems = [str(error)]
-    where = f"served version {baseline.name} cannot be measured on these examples"
+    where = f"{_called(baseline)} cannot be measured on these examples"
     return f"{where}: {'; '.join(problems)}" if problems else ""
+
+
+def _called(model: Path) -> str:
+    return f"served version {model.name}" if model.name.isdigit() else str(model)
 
 
 def _sources(config: Config, models: Mapping[str, Path]) -> dict[str, list[str]]:
@@ -163,59 +176,68 @@ def _value(record: Mapping | None, source: str, task: Task) -> float | None:
     return record[source][metrics.PRIMARY[task.kind]]
 
 
-def _gates(config: Config, task: Task, overall: Mapping[str, dict]) -> list[dict]:
-    """What a task's predictions must fulfil; a `reason` where they do not."""
-    record = overall.get(task.name)
-    metric = metrics.PRIMARY[task.kind]
-    value = _value(record, "model", task)
-    limits = []
-    if task.name in config.evaluate.minimum:
-        limits.append(("minimum", config.evaluate.minimum[task.name]))
-    now = _value(record, "baseline", task)
-    drop = config.evaluate.max_drop
-    if isinstance(drop, dict):
-        drop = drop.get(task.name)
-    if now is not None and drop is not None:
-        limits.append(("served model - max_drop", now - drop))
-    gates = []
-    for rule, least in limits:
-        if value is None:
-            reason = f"{task.name}: {metric} is not defined on the test split"
-        elif value < least:
-            reason = f"{task.name}: {metric} {value:.4f} is below {least:.4f} ({rule})"
-        else:
-            reason = ""
-        gates.append({"rule": rule, "value": value, "least": least, "reason": reason})
-    if record and (invalid := record["model"]["invalid"]):
-        valid = "probabilities" if task.kind == "binary" else "finite"
-        reason = (
-            f"{task.name}: {invalid} of {record['rows']} predictions are not {valid}"
-        )
-        rule = f"predictions are {valid}"
-        gates.append({"rule": rule, "value": None, "least": None, "reason": reason})
-    same = {"task": task.name, "metric": metric}
-    return [same | gate | {"passed": not gate["reason"]} for gate in gates]
+def _adjust(results: Sequence[dict]) -> None:
+    """Adds "p_adjusted" to all gains: those of all rows, and those of slices, by Holm.
+
+    Each is one family of comparisons a source: whoever calls a gain below 0.05 real is
+    wrong anywhere in the family in at most 5 of 100 runs.
+    """
+    families: dict[tuple, list[dict]] = {}
+    for record in results:
+        for other, gains in record.get("gain", {}).items():
+            for metric, gain in gains.items():
+                if metric in metrics.PRIMARY.values():
+                    key = other, record["slice"] == job.ALL
+                    families.setdefault(key, []).append(gain)
+    for gains in families.values():
+        adjusted = holm(np.array([gain["p"] for gain in gains]))
+        for gain, p in zip(gains, adjusted, strict=True):
+            gain["p_adjusted"] = float(p)
+
+
+def _described(model: Path | None) -> dict | None:
+    """What a model is called, where it lies, and what it is."""
+    if model is None:
+        return None
+    from tfmtl import model_card
+
+    architecture = model_card.read(model).get("model", {}).get("architecture")
+    version = int(model.name) if model.name.isdigit() else None
+    return {"path": str(model), "version": version, "architecture": architecture}
 
 
 def _notes(
     config: Config,
     overall: Mapping[str, dict],
-    reasons: Sequence[str],
+    gates: Sequence[Mapping],
     refusal: str,
+    seen: str | None,
 ) -> list[str]:
     """The lines to show a person: metrics, comparison, verdict."""
     lines = []
     for task in config.tasks:
-        record = overall.get(task.name)
-        shown = [
-            f"{source.replace('_', ' ')} {value:.4f}"
-            for source in ("model", "baseline", "best_reachable")
-            if (value := _value(record, source, task)) is not None
-        ]
-        metric = metrics.PRIMARY[task.kind]
-        if record and metric in record.get("gain", {}):
-            shown.append(f"gain {record['gain'][metric]:+.4f}")
+        record, metric = overall.get(task.name), metrics.PRIMARY[task.kind]
+        shown = []
+        for source in ("model", "baseline", "best_reachable"):
+            if (value := _value(record, source, task)) is not None:
+                ends = record[source].get("intervals", {}).get(metric)
+                span = f" ({ends[0]:.4f} to {ends[1]:.4f})" if ends else ""
+                shown.append(f"{source.replace('_', ' ')} {value:.4f}{span}")
+        for other, gains in (record or {}).get("gain", {}).items():
+            if metric in gains:
+                gain = gains[metric]
+                shown.append(
+                    f"gain over {other.replace('_', ' ')} {gain['value']:+.4f} "
+                    f"({gain['low']:+.4f} to {gain['high']:+.4f})"
+                )
+        if record and record["too_few"]:
+            shown.append(f"too few to say: {record['too_few']}")
         lines.append(f"{task.name}: {metric} {', '.join(shown) or 'not defined'}")
     if refusal:
         lines.append(f"baseline: {refusal}")
-    return lines + [f"not blessed: {reason}" for reason in reasons]
+    elif seen is None:
+        lines.append("baseline: whether it has seen the test rows cannot be told")
+    lines += [gate["reason"] for gate in gates if gate["undecided"]]
+    return lines + [
+        f"not blessed: {gate['reason']}" for gate in gates if not gate["passed"]
+    ]

@@ -7,7 +7,8 @@
 One shuffle, of arrays and not of rows. The metrics are exact, which needs all rows of
 a group in one place: about 110 bytes a row while they are sorted, 1.1 GB for 10 million
 rows. Tasks and slices are measured in parallel. With `evaluate.group`, the rows' values
-of that column go along with binary tasks; where they are counted each is but a code.
+of that column go along; where they are counted each is but a code. Pieces are put in
+the order of their rows, so that the numbers are the same whoever made them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,12 +28,13 @@ from tfmtl.metrics import exact
 
 ALL = "all"  # The slice column, and the value, of the group of all rows.
 MISSING = "(missing)"
+OTHERS = ("baseline", "single_task")  # sources with which the model is compared
 _ROWS = 8 * examples.BATCH_ROWS  # of one element of the first collection
 
 Key = tuple[str, str, str]  # task, slice column, value
-# Labels, weights if the task has them, and scores: (1 or 2 + sources, rows), and the
-# group of each row, if the task has groups.
-Piece = tuple[np.ndarray, pa.Array | None]
+# The first row; labels, weights if the task has them, and scores, (1 or 2 + sources,
+# rows); the group of each row, if there are groups.
+Piece = tuple[int, np.ndarray, pa.Array | None]
 
 
 def evaluate(
@@ -53,9 +55,9 @@ def evaluate(
         work: A folder where the job may write; a distributed runner must reach it.
 
     Returns:
-        Records {"task", "slice", "value", "rows", "mean_label", source: metrics...},
-        those of all rows with "curves" also. A task's `row_weight` weighs all but
-        "rows". Sorted; the largest groups first.
+        Records {"task", "slice", "value", "rows", "mean_label"} and what
+        `metrics.measure` returns, those of all rows with "curves" also. A task's
+        `row_weight` weighs all but "rows". Sorted; the largest groups first.
     """
     rows = examples.count_rows(split)
     ranges = [(at, min(at + _ROWS, rows)) for at in range(0, rows, _ROWS)]
@@ -122,11 +124,15 @@ class _Score(beam.DoFn):
     def process(self, rows: tuple[int, int]) -> Iterator[tuple[Key, Piece]]:
         start, stop = rows
         for batch in examples.read_batches(self._split, start=start, stop=stop):
-            yield from self._batch(batch)
+            yield from self._batch(batch, start)
+            start += batch.num_rows
 
-    def _batch(self, batch: pa.RecordBatch) -> Iterator[tuple[Key, Piece]]:
+    def _batch(self, batch: pa.RecordBatch, start: int) -> Iterator[tuple[Key, Piece]]:
         predicted = {name: scorer(batch) for name, scorer in self._scorers.items()}
         labels = examples.labels(batch, self._config.tasks)
+        group = None
+        if self._config.evaluate.group:
+            group = batch.column(self._config.evaluate.group)
         groups = [(ALL, ALL, np.arange(batch.num_rows))]
         for column in slice_columns(self._config):
             groups += [
@@ -144,15 +150,13 @@ class _Score(beam.DoFn):
                     for source in self._sources[task.name]
                 ]
             )  # (1 or 2 + sources, rows)
-            group = None
-            if self._config.evaluate.group and task.kind == "binary":
-                group = batch.column(self._config.evaluate.group)
             counted = examples.in_space(labels, task, self._config.tasks)
             for column, value, at in groups:
                 at = at[counted[at]]
                 if len(at):
                     of_rows = None if group is None else group.take(pa.array(at))
-                    yield (task.name, column, value), (stacked[:, at], of_rows)
+                    piece = start, stacked[:, at], of_rows
+                    yield (task.name, column, value), piece
 
 
 class _Measure(beam.DoFn):
@@ -167,7 +171,7 @@ class _Measure(beam.DoFn):
     ) -> Iterator[tuple[Key, dict]]:
         key, pieces = element
         task, column, value = key
-        arrays, groups = zip(*pieces, strict=True)
+        _, arrays, groups = zip(*sorted(pieces, key=lambda p: p[0]), strict=True)
         label, *scores = np.concatenate(arrays, axis=1)
         weight = scores.pop(0) if self._tasks[task].row_weight else None
         group = None if groups[0] is None else _codes(groups)
@@ -180,16 +184,26 @@ class _Measure(beam.DoFn):
             "mean_label": float(np.average(label.astype(np.float64), weights=weight)),
         }
         kind = self._tasks[task].kind
-        for source, score in zip(self._sources[task], scores, strict=True):
-            record[source] = metrics.measure(kind, label, score, weight, group)
-            if column == ALL and source != "baseline" and not record[source]["invalid"]:
-                curves = record.setdefault("curves", {}).setdefault(source, {})
-                curves["calibration"] = exact.calibration_bins(
-                    label, score, weight=weight
-                )
-                if kind == "binary":
-                    curves["roc"] = exact.roc(label, score, weight=weight)
+        of_source = dict(zip(self._sources[task], scores, strict=True))
+        record |= metrics.measure(kind, label, of_source, weight, group, OTHERS)
+        if kind == "binary":
+            record["positives"] = int((label > 0.5).sum())
+        if column == ALL:
+            curves = {
+                source: _curves(kind, label, score, weight)
+                for source, score in of_source.items()
+                if source in ("model", "best_reachable")
+                and not record[source]["invalid"]
+            }
+            record |= {"curves": curves} if curves else {}
         yield key, record
+
+
+def _curves(kind: str, label, score, weight) -> dict[str, list]:
+    curves = {"calibration": exact.calibration_bins(label, score, weight=weight)}
+    if kind == "binary":
+        curves["roc"] = exact.roc(label, score, weight=weight)
+    return curves
 
 
 def _values(column: pa.Array) -> Iterator[tuple[str, np.ndarray]]:

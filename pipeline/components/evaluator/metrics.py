@@ -1,73 +1,177 @@
-"""What the Evaluator measures of one group of rows: the library's exact metrics.
+"""What the Evaluator measures of one group of rows: exact metrics, their intervals.
 
 What is not defined, such as the AUC of a group with a single class, is None: never a
-number that looks like a result.
+number that looks like a result. Where rows are too few to say anything, there are no
+intervals and no comparisons, and `too_few` says why.
 """
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from tfmtl.metrics import exact
+from tfmtl.metrics.exact import influence
+from tfmtl.metrics.exact.interval import interval
 
 PRIMARY = {"binary": "auc", "regression": "spearman", "count": "spearman"}
+# {metric: the scale on which its interval is symmetric}, in the report's order.
+SCALES = {
+    "binary": {
+        "auc": "logit",
+        "log_loss": "log",
+        "normalized_entropy": "log",
+        "calibration": "log",
+        "gauc": "logit",
+    },
+    "regression": {
+        "spearman": "atanh",
+        "xauc": "logit",
+        "mae": "log",
+        "rmse": "log",
+        "calibration": "log",
+    },
+}
+SCALES["count"] = SCALES["regression"]
+LEAST = 10  # positives, negatives and groups from which on something can be said
+_LEAST_ROWS = 20  # of labels that are no classes
 
 
 def measure(
     kind: str,
     label: np.ndarray,
-    score: np.ndarray,
+    scores: Mapping[str, np.ndarray],
     weight: np.ndarray | None = None,
     group: np.ndarray | None = None,
+    others: Sequence[str] = (),
 ) -> dict:
-    """Returns every metric of a task's kind over the rows given.
+    """Returns every metric of a task's kind over the rows given, for each source.
 
-    Binary: `auc`; `gauc`, the mean AUC of the groups by their rows' weights, where
-    groups are given; `log_loss`; `normalized_entropy`, the log-loss over that of always
+    Binary: `auc`; `log_loss`; `normalized_entropy`, the log-loss over that of always
     predicting the group's mean label; `calibration`, the sum of predictions over the
-    sum of labels. Regression and count: `spearman` (the correlation of ranks), `xauc`,
-    `mae`, `rmse`, `calibration`. `invalid` counts predictions that are not finite or,
-    for a binary task, not probabilities; where there are any, all other metrics are
-    None.
+    sum of labels; `gauc`, the mean AUC of the groups by their rows' weights, where
+    groups are given. Regression and count: `spearman` (the correlation of ranks),
+    `xauc`, `mae`, `rmse`, `calibration`. `mean` is that of the predictions; `invalid`
+    counts those that are not finite or, for a binary task, not probabilities; where
+    there are any, all other metrics are None.
 
     Args:
         kind: "binary", "regression" or "count".
         label: float (rows,), 0 or 1 for a binary task.
-        score: float (rows,), the predictions.
+        scores: {source: float (rows,)}, the predictions of models, one of them "model".
         weight: float (rows,) > 0, by which rows count in all metrics. Defaults to 1.
-        group: int (rows,), such as the user's code; a negative one is in no group.
-            Defaults to no groups.
+        group: int (rows,), such as the user's code: rows of one are not independent. A
+            negative one is in no group. Defaults to no groups.
+        others: Sources with which "model" is compared.
 
     Returns:
-        {metric: number or None}.
+        {"too_few": text or None; source: {metric: number or None, "intervals": {metric:
+        [low, high]}}; "gain": {other: {metric: {"value", "low", "high", "p", "error",
+        "groups"}}}}. Intervals are of 95 %. A gain above 0 is good whatever the metric
+        is (`tfmtl.metrics.exact.mtl_gain`); `p` tests it against 0, `error` is its
+        standard error, and `groups` how many groups or rows that comes from.
 
     References:
         He et al., Practical Lessons from Predicting Clicks on Ads at Facebook, 2014
         (normalised entropy and calibration).
     """
-    label, score = label.astype(np.float64), score.astype(np.float64)
+    label = label.astype(np.float64)
+    scores = {source: score.astype(np.float64) for source, score in scores.items()}
+    invalid = {source: _invalid(kind, score) for source, score in scores.items()}
+    names = [n for n in SCALES[kind] if n != "gauc" or group is not None]
+    few = too_few(kind, label, group)
+    found: dict = {"too_few": few}
+    for source, score in scores.items():
+        usable = len(score) and not invalid[source]
+        mean = float(np.average(score, weights=weight)) if usable else None
+        found[source] = {"invalid": invalid[source], "mean": mean}
+        found[source] |= dict.fromkeys(names)
+        if not few:
+            found[source]["intervals"] = {}
+    gain: dict = {other: {} for other in others if other in scores}
+    usable = [s for s in scores if len(label) and not invalid[s]]
+    for name in names:
+
+        def of_rows(module, source, name=name):
+            return _of_rows(module, name, label, scores[source], weight, group)
+
+        values = {source: of_rows(exact, source) for source in usable}
+        values = {s: float(v) for s, v in values.items() if np.isfinite(v)}
+        for source, value in values.items():
+            found[source][name] = value
+        if few:
+            continue
+        moved = {source: of_rows(influence, source) for source in values}
+        for source, value in values.items():
+            ends = interval(value, moved[source], group, SCALES[kind][name])
+            if np.isfinite([ends.low, ends.high]).all():
+                found[source]["intervals"][name] = [ends.low, ends.high]
+        for other in gain:
+            if other in values and "model" in values:
+                gain[other][name] = _gain(name, values, moved, other, group)
+    if not few and gain:
+        found["gain"] = gain
+    return found
+
+
+def too_few(kind: str, label: np.ndarray, group: np.ndarray | None) -> str | None:
+    """Says what a group of rows has too few of to say anything; None if it has not."""
+    counts = {"rows": (len(label), _LEAST_ROWS)}
+    if kind == "binary":
+        positives = int((label > 0.5).sum())
+        counts = {
+            "positives": (positives, LEAST),
+            "negatives": (len(label) - positives, LEAST),
+        }
+    if group is not None:
+        alone = group < 0
+        groups = len(np.unique(group[~alone])) + int(alone.sum())
+        counts["groups"] = (groups, LEAST)
+    for what, (count, least) in counts.items():
+        if count < least:
+            return f"{count} {what}, {least} are needed"
+    return None
+
+
+def _invalid(kind: str, score: np.ndarray) -> int:
     usable = np.isfinite(score)
     if kind == "binary":
         usable &= (score >= 0) & (score <= 1)
-    invalid = len(score) - int(usable.sum())
-    if invalid or not len(score):
-        zero = np.zeros(1)
-        names = _of_kind(kind, zero, zero, None, None if group is None else zero)
-        return {"invalid": invalid, "mean": None} | dict.fromkeys(names)
-    metrics = {"mean": np.average(score, weights=weight)}
-    metrics |= _of_kind(kind, label, score, weight, group)
-    return {"invalid": 0} | {
-        name: float(value) if np.isfinite(value) else None
-        for name, value in metrics.items()
+    return len(score) - int(usable.sum())
+
+
+def _of_rows(module, name, label, score, weight, group):
+    """A metric by `exact`, or by `influence` what each row moves it."""
+    if name != "gauc":
+        return getattr(module, name)(label, score, weight=weight)
+    at = group >= 0
+    of_groups = None if weight is None else weight[at]
+    found = module.grouped_auc(label[at], score[at], group[at], of_groups)
+    if module is exact:
+        return found
+    moved = np.zeros(len(label))
+    moved[at] = found
+    return moved
+
+
+def _gain(
+    name: str,
+    values: Mapping[str, float],
+    moved: Mapping[str, np.ndarray],
+    other: str,
+    group: np.ndarray | None,
+) -> dict:
+    """What "model" gains over another source in a metric, tested against 0."""
+    of_model, of_other = (
+        exact.direction(name, values[source]) for source in ("model", other)
+    )
+    gain = exact.mtl_gain({name: values["model"]}, {name: values[other]})[name]
+    by_rows = of_model * moved["model"] - of_other * moved[other]
+    found = interval(gain, by_rows, group, null=0.0)
+    return {
+        "value": gain,
+        "low": found.low,
+        "high": found.high,
+        "p": found.p,
+        "error": found.error,
+        "groups": found.groups,
     }
-
-
-def _of_kind(kind, label, score, weight, group) -> dict[str, float]:
-    if kind == "binary":
-        names = ("auc", "log_loss", "normalized_entropy", "calibration")
-    else:
-        names = ("spearman", "xauc", "mae", "rmse", "calibration")
-    found = {n: getattr(exact, n)(label, score, weight=weight) for n in names}
-    if kind == "binary" and group is not None:
-        at = group >= 0
-        of_groups = None if weight is None else weight[at]
-        found["gauc"] = exact.grouped_auc(label[at], score[at], group[at], of_groups)
-    return found

@@ -15,7 +15,7 @@ from tfmtl.metrics.exact.errors import (
     poisson_deviance,
     rmse,
 )
-from tfmtl.metrics.exact.gain import mtl_gain
+from tfmtl.metrics.exact.gain import direction, mtl_gain
 from tfmtl.metrics.exact.ranking import auc, grouped_auc, ranks, roc, spearman
 from tfmtl.metrics.exact.xauc import xauc
 
@@ -23,6 +23,7 @@ __all__ = [
     "auc",
     "calibration",
     "calibration_bins",
+    "direction",
     "expected_calibration_error",
     "grouped_auc",
     "log_loss",

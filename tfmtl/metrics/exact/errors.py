@@ -15,8 +15,13 @@ def log_loss(
         score: Array (rows,), probabilities.
         weight: Array (rows,) >= 0. Defaults to 1.
     """
+    return _mean(row_log_loss(label, score), weight)
+
+
+def row_log_loss(label: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Each row's part of `log_loss`, an array (rows,)."""
     score = np.clip(np.asarray(score, np.float64), _EPSILON, 1 - _EPSILON)
-    return _mean(-(label * np.log(score) + (1 - label) * np.log1p(-score)), weight)
+    return -(label * np.log(score) + (1 - label) * np.log1p(-score))
 
 
 def normalized_entropy(

@@ -51,21 +51,43 @@ def mtl_gain(
             "The two runs must have metrics of the same names. Received: "
             f"{sorted(together)} and {sorted(alone)}."
         )
-    return {name: _gain(name, together[name], alone[name]) for name in shared}
+    return {
+        name: _goodness(name, together[name]) - _goodness(name, alone[name])
+        for name in shared
+    }
 
 
-def _gain(name: str, together: float, alone: float) -> float:
+def direction(name: str, value: float) -> float:
+    """How a small rise of a metric counts: 1 where more is better, -1 where less is.
+
+    Args:
+        name: The metric's, see `mtl_gain`.
+        value: Where it stands: calibration shall rise below 1 and fall above it.
+
+    Raises:
+        ValueError: If the name ends with no known metric.
+
+    Example:
+    >>> direction("auc", 0.7), direction("mae", 2.0), direction("calibration", 0.8)
+    (1.0, -1.0, 1.0)
+    """
     metric = name.split("/")[0]
     if _ends_with(metric, ("calibration",)):
-        return abs(alone - 1) - abs(together - 1)
+        return -1.0 if value > 1 else 1.0
     if _ends_with(metric, _HIGHER):
-        return together - alone
+        return 1.0
     if _ends_with(metric, _LOWER):
-        return alone - together
+        return -1.0
     raise ValueError(
         f"A name must end with that of a metric: {', '.join(_HIGHER + _LOWER)} or "
         f"calibration. Received: {name!r}."
     )
+
+
+def _goodness(name: str, value: float) -> float:
+    """The value, turned so that more is better."""
+    best = 1.0 if _ends_with(name.split("/")[0], ("calibration",)) else 0.0
+    return direction(name, value) * (value - best)
 
 
 def _ends_with(name: str, metrics: tuple[str, ...]) -> bool:

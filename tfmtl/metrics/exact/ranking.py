@@ -19,7 +19,7 @@ def auc(
     >>> auc(np.array([1, 0, 1, 0]), np.array([0.8, 0.4, 0.4, 0.2]))
     0.875
     """
-    won, pairs, _ = _by_group(label, score, None, weight)
+    won, pairs, _ = by_group(label, score, None, weight)
     return _ratio(won.sum(), pairs.sum())
 
 
@@ -50,14 +50,14 @@ def grouped_auc(
     References:
         - [Deep Interest Network](https://arxiv.org/abs/1706.06978), eq. 9.
     """
-    won, pairs, impressions = _by_group(label, score, group, weight)
+    won, pairs, impressions = by_group(label, score, group, weight)
     both = pairs > 0
     return _ratio(
         (impressions[both] * won[both] / pairs[both]).sum(), impressions[both].sum()
     )
 
 
-def _by_group(label, score, group, weight):
+def by_group(label, score, group=None, weight=None):
     """Returns each group's pairs in order, pairs of both classes, and impressions."""
     order = np.argsort(score) if group is None else np.lexsort((score, group))
     positive = np.asarray(label)[order] > 0.5

@@ -31,29 +31,50 @@ def xauc(
     label, prediction, weight = (
         np.asarray(x)[kept] for x in (label, prediction, weight)
     )
-    if not len(label):
-        return float("nan")
+    in_order, different = shares_in_order(label, prediction, weight)
+    pairs = (weight * different).sum()
+    return float((weight * in_order).sum() / pairs) if pairs else float("nan")
+
+
+def shares_in_order(
+    label: np.ndarray, prediction: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weighs, for each row, the rows in order with it, and those of another label.
+
+    Args:
+        label: Array (rows,).
+        prediction: Array (rows,).
+        weight: Float array (rows,).
+
+    Returns:
+        Two arrays (rows,); in the first, rows of an equal prediction count as half.
+    """
     code = np.unique(label, return_inverse=True)[1].reshape(-1)
-    pairs = weight.sum() ** 2 - (np.bincount(code, weight) ** 2).sum()
-    if code.max() == 0:
-        return float("nan")
-    order = np.argsort(prediction)
-    code, prediction, weight = code[order], prediction[order], weight[order]
-    won = 0.0
+    different = weight.sum() - np.bincount(code, weight)[code]
+    in_order = np.zeros(len(code))
+    row = np.argsort(prediction, kind="stable")
     # Two different labels part at one bit, the highest in which their codes differ.
     # Before the step of that bit they lie in one block, sorted by prediction: what of
     # a row with a 1 lies behind a row with a 0 is a pair in order.
-    for bit in reversed(range(int(code.max()).bit_length())):
-        block, one = code >> (bit + 1), (code >> bit & 1).astype(bool)
+    for bit in reversed(range(int(code.max(initial=0)).bit_length())):
+        block, one = code[row] >> (bit + 1), (code[row] >> bit & 1).astype(bool)
         new_block = np.append(True, block[1:] != block[:-1])
-        new_run = new_block | np.append(True, prediction[1:] != prediction[:-1])
-        zeros = np.append(0, np.cumsum(np.where(one, 0, weight)))  # before each row
-        starts = np.append(np.flatnonzero(new_run), len(code))
-        below = (zeros[starts[:-1]] + zeros[starts[1:]]) / 2  # half of equal ones
-        below = below[np.cumsum(new_run) - 1]
-        below -= zeros[np.flatnonzero(new_block)][np.cumsum(new_block) - 1]
-        won += (weight * below)[one].sum()
+        ordered = np.asarray(prediction)[row]
+        new_run = new_block | np.append(True, ordered[1:] != ordered[:-1])
+        starts = np.append(np.flatnonzero(new_run), len(row))
+        first = np.flatnonzero(new_block)
+        of_run, of_block = np.cumsum(new_run) - 1, np.cumsum(new_block) - 1
+
+        def below(of_rows, starts=starts, first=first, of_run=of_run, of=of_block):
+            """The weight in a row's block before it, half of equal ones; and all."""
+            before = np.append(0, np.cumsum(of_rows))
+            middle = (before[starts[:-1]] + before[starts[1:]]) / 2
+            total = before[np.append(first[1:], len(of_run))] - before[first]
+            return middle[of_run] - before[first][of], total[of]
+
+        zeros, _ = below(np.where(one, 0, weight[row]))
+        ones, all_ones = below(np.where(one, weight[row], 0))
+        in_order[row] += np.where(one, zeros, all_ones - ones)
         # Parts each block by the bit; within a part, predictions stay sorted.
-        order = np.argsort(block * 2 + one, kind="stable")
-        code, prediction, weight = code[order], prediction[order], weight[order]
-    return float(2 * won / pairs)
+        row = row[np.argsort(block * 2 + one, kind="stable")]
+    return in_order, different

@@ -4,10 +4,15 @@ import pytest
 from pipeline.components.evaluator import metrics
 
 
+def of_model(kind, label, score, weight=None, group=None):
+    found = metrics.measure(kind, label, {"model": score}, weight, group)["model"]
+    return {name: value for name, value in found.items() if name != "intervals"}
+
+
 def test_binary_metrics_by_hand():
     label = np.float32([1, 0, 1, 0])
     score = np.float32([0.8, 0.4, 0.4, 0.2])
-    found = metrics.measure("binary", label, score)
+    found = of_model("binary", label, score)
     loss = -np.mean(np.log([0.8, 0.6, 0.4, 0.8]))
     assert found == pytest.approx(
         {
@@ -25,8 +30,8 @@ def test_binary_metrics_by_hand():
 def test_regression_metrics_by_hand():
     label = np.float32([1, 2, 3, 10])
     score = np.float32([2, 1, 3, 4])  # ranks 2 1 3 4: one swap of neighbours
-    found = metrics.measure("regression", label, score)
-    assert found == metrics.measure("count", label, score)
+    found = of_model("regression", label, score)
+    assert found == of_model("count", label, score)
     assert found == pytest.approx(
         {
             "invalid": 0,
@@ -49,10 +54,10 @@ def test_a_row_weighs_like_that_many_rows(kind):
     weight = random.integers(1, 4, 40)
     many = np.repeat(np.arange(40), weight)
     group = np.arange(40) % 5 - 1
-    found = metrics.measure(kind, label, score, weight, group)
-    expected = metrics.measure(kind, label[many], score[many], None, group[many])
+    found = of_model(kind, label, score, weight, group)
+    expected = of_model(kind, label[many], score[many], None, group[many])
     assert found == pytest.approx(expected, rel=1e-9)
-    assert found != pytest.approx(metrics.measure(kind, label, score, None, group))
+    assert found != pytest.approx(of_model(kind, label, score, None, group))
 
 
 def test_grouped_auc_by_hand():
@@ -60,20 +65,20 @@ def test_grouped_auc_by_hand():
     score = np.float32([0.9, 0.1, 0.2, 0.8, 0.7, 0.1, 0.9])
     # User 0 is in order, user 1 is not, user 2 has one class, -1 is nobody.
     group = np.array([0, 0, 1, 1, 1, -1, 2])
-    found = metrics.measure("binary", label, score, group=group)
+    found = of_model("binary", label, score, group=group)
     assert found["gauc"] == pytest.approx(2 / 5)
     weight = np.float32([3, 1, 1, 1, 2, 9, 9])
-    found = metrics.measure("binary", label, score, weight, group)
+    found = of_model("binary", label, score, weight, group)
     assert found["gauc"] == pytest.approx(4 / 8)
-    assert "gauc" not in metrics.measure("binary", label, score)
-    bad = metrics.measure("binary", label, score + 1, group=group)
+    assert "gauc" not in of_model("binary", label, score)
+    bad = of_model("binary", label, score + 1, group=group)
     assert bad["gauc"] is None and bad["invalid"] == 7
-    alone = metrics.measure("binary", label, score, group=np.arange(7))
+    alone = of_model("binary", label, score, group=np.arange(7))
     assert alone["gauc"] is None
 
 
 def test_one_class_has_no_auc_but_a_loss():
-    found = metrics.measure("binary", np.zeros(3), np.full(3, 0.5))
+    found = of_model("binary", np.zeros(3), np.full(3, 0.5))
     assert found["auc"] is None
     assert found["normalized_entropy"] is None
     assert found["calibration"] is None
@@ -81,7 +86,7 @@ def test_one_class_has_no_auc_but_a_loss():
 
 
 def test_constant_scores_have_no_rank_correlation():
-    found = metrics.measure("regression", np.arange(3.0), np.ones(3))
+    found = of_model("regression", np.arange(3.0), np.ones(3))
     assert found["spearman"] is None
     assert found["mae"] == pytest.approx(2 / 3)
 
@@ -91,7 +96,85 @@ def test_constant_scores_have_no_rank_correlation():
 )
 def test_invalid_predictions_leave_no_metric(kind, bad):
     label, score = np.array([0.0, 1.0, 1.0]), np.array([0.1, bad, 0.3])
-    found = metrics.measure(kind, label, score)
+    found = of_model(kind, label, score)
     assert found.pop("invalid") == 1
     assert found and set(found.values()) == {None}
-    assert found.keys() | {"invalid"} == metrics.measure(kind, label, label).keys()
+    assert found.keys() | {"invalid"} == of_model(kind, label, label).keys()
+
+
+def rows(random, count, groups=100, positives=0.3):
+    group = random.integers(0, groups, count)
+    seen = random.normal(size=count)
+    taste = random.normal(0, 0.5, groups)[group]
+    threshold = np.quantile(seen + taste, 1 - positives)
+    label = (seen + taste + random.logistic(0, 0.3, count) > threshold) * 1.0
+    return label, 1 / (1 + np.exp(-seen + threshold)), group
+
+
+def test_intervals_and_gains():
+    random = np.random.default_rng(0)
+    label, score, group = rows(random, 5000)
+    noise = 1 / (1 + np.exp(-random.normal(size=5000)))
+    scores = {"model": score, "baseline": 0.5 * score + 0.5 * noise, "other": noise}
+    found = metrics.measure("binary", label, scores, None, group, ("baseline",))
+    assert found["too_few"] is None
+    for source in scores:
+        assert found[source]["intervals"].keys() == metrics.SCALES["binary"].keys()
+        for name, (low, high) in found[source]["intervals"].items():
+            assert low < found[source][name] < high
+    assert found["gain"].keys() == {"baseline"}
+    gain = found["gain"]["baseline"]
+    auc = gain["auc"]
+    assert auc["value"] == found["model"]["auc"] - found["baseline"]["auc"]
+    assert 0 < auc["low"] < auc["value"] < auc["high"] and auc["p"] < 1e-6
+    loss = gain["log_loss"]["value"]
+    assert loss == found["baseline"]["log_loss"] - found["model"]["log_loss"]
+    # Errors that both make cancel: the gain is known better than either.
+    alone = np.subtract(*found["model"]["intervals"]["auc"])
+    assert auc["low"] - auc["high"] > alone
+    # Rows that stand alone would be sure of more.
+    apart = metrics.measure("binary", label, scores, None, None, ("baseline",))
+    ends = apart["model"]["intervals"]["log_loss"]
+    low, high = found["model"]["intervals"]["log_loss"]
+    assert high - low > 1.2 * (ends[1] - ends[0])
+
+
+@pytest.mark.parametrize(
+    "kind, label, group, few",
+    [
+        ("binary", [1] * 9 + [0] * 500, None, "9 positives, 10 are needed"),
+        ("binary", [0] * 9 + [1] * 500, None, "9 negatives, 10 are needed"),
+        ("binary", [0] * 10 + [1] * 10, None, None),
+        ("regression", range(19), None, "19 rows, 20 are needed"),
+        ("count", range(20), None, None),
+        ("count", range(20), [0] * 12 + [*range(8)], "8 groups, 10 are needed"),
+        ("count", range(20), [0] * 12 + [-1] * 8, "9 groups, 10 are needed"),
+        ("count", range(20), [0] * 11 + [-1] * 9, None),
+    ],
+)
+def test_too_few_to_say_anything(kind, label, group, few):
+    label = np.array(label, float)
+    score = np.linspace(0.1, 0.9, len(label))
+    group = None if group is None else np.array(group)
+    scores = {"model": score, "baseline": score**2}
+    found = metrics.measure(kind, label, scores, None, group, ("baseline",))
+    assert found["too_few"] == few
+    assert ("gain" in found) == ("intervals" in found["model"]) == (few is None)
+    assert found["model"]["mean"] == pytest.approx(0.5)
+
+
+def test_an_equal_model_gains_nothing():
+    label, score, _ = rows(np.random.default_rng(1), 500)
+    scores = {"model": score, "baseline": score.copy()}
+    gains = metrics.measure("binary", label, scores, others=("baseline",))["gain"]
+    for gain in gains["baseline"].values():
+        assert (gain["value"], gain["low"], gain["high"], gain["p"]) == (0, 0, 0, 1)
+
+
+def test_the_order_of_the_groups_codes_is_all_one():
+    label, score, group = rows(np.random.default_rng(2), 800)
+    one, other = (
+        metrics.measure("binary", label, {"model": score}, None, codes)["model"]
+        for codes in (group, 1000 - group)
+    )
+    assert one["intervals"]["auc"] == pytest.approx(other["intervals"]["auc"], rel=1e-9)

@@ -1,0 +1,126 @@
+"""The models that a model is compared with, and where they are found.
+
+- the baseline: the newest version at `push.destination`, or the newest model of another
+  run, whose workspace `evaluate.baseline` names;
+- the single-task run, `evaluate.single_task`, for the MTL gain: the newest model of a
+  workspace in which every task was learnt alone, by the architecture single_task or as
+  the only task. Both runs may share a workspace, and with it the examples:
+
+      python -m pipeline run CONFIG --set model.architecture=single_task
+      python -m pipeline run CONFIG --set evaluate.single_task=WORKSPACE
+
+All of them are measured on the same test rows in the same job.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.artifacts import layout, saved_model
+from pipeline.config import Config
+from pipeline.errors import PipelineError
+from pipeline.metadata import Metadata
+
+SERVED = "served"
+
+
+def models(config: Config) -> dict[str, Path]:
+    """Returns {"baseline", "single_task": SavedModel} of those that there are.
+
+    Raises:
+        PipelineError: A workspace that the config names has no such model.
+    """
+    found = {}
+    if config.evaluate.baseline == SERVED:
+        served = saved_model.served(Path(config.push.destination))
+        if served:
+            found["baseline"] = served
+    elif config.evaluate.baseline:
+        found["baseline"] = _newest(config.evaluate.baseline, "evaluate.baseline")
+    if config.evaluate.single_task:
+        found["single_task"] = _newest(
+            config.evaluate.single_task, "evaluate.single_task"
+        )
+    return found
+
+
+def _newest(workspace: str, key: str) -> Path:
+    """The newest model that was evaluated in a workspace, or learnt tasks alone."""
+    store = Path(workspace) / layout.METADATA
+    if not store.is_file():
+        raise PipelineError(
+            f"{key}: must be the workspace of a run. Received: {workspace!r}, which "
+            f"has no {layout.METADATA}"
+        )
+    metadata = Metadata(store)
+    for execution in metadata.executions("Evaluator", state="complete"):
+        artifacts = {a.name: a.path for a in metadata.outputs(execution.id)}
+        artifacts |= {a.name: a.path for a in metadata.inputs(execution.id)}
+        model = artifacts["model"] / layout.SERVING_MODEL
+        measured = artifacts["evaluation"] / layout.METRICS
+        if not model.is_dir() or not measured.is_file():
+            continue
+        if key == "evaluate.baseline" or _is_alone(json.loads(measured.read_text())):
+            return model
+    raise PipelineError(
+        f"{key}: workspace {workspace} has no evaluated model"
+        + (
+            ""
+            if key == "evaluate.baseline"
+            else " of tasks that were learnt alone. Run it with "
+            "--set model.architecture=single_task first"
+        )
+    )
+
+
+def _is_alone(measured: Mapping) -> bool:
+    return measured["architecture"] == "single_task" or len(measured["tasks"]) == 1
+
+
+def has_seen_test(config: Config, model: Path, other: Path) -> str | None:
+    """Says whether a model may have learnt from rows of this run's test split.
+
+    By the cards of both models: splits by hash keep a row on one side as long as column
+    and shares are the same; of splits by time, the other's newest row to train or
+    validate on must be older than the first test row.
+
+    Args:
+        config: This pipeline.
+        model: This run's SavedModel.
+        other: The other's.
+
+    Returns:
+        "" if it has not, the reason if it has, None if it cannot be told.
+    """
+    ours, theirs = (_data(folder) for folder in (model, other))
+    split = config.data.split
+    before = theirs.get("split", {})
+    if before.get("by") != split.by or before.get("column") != split.column:
+        return None
+    if split.by == "hash" and "train" in before:
+        learnt, here = (s["train"] + s["valid"] for s in (before, split.model_dump()))
+        if learnt <= here + 1e-9:
+            return ""
+        return (
+            f"it has learnt from {learnt:.0%} of the values of {split.column!r}, this "
+            f"run from {here:.0%}, so that test rows are among them"
+        )
+    if split.by == "time":
+        parts = theirs["splits"]
+        newest = [parts.get(name, {}).get("to") for name in ("train", "valid")]
+        first = ours.get("splits", {}).get("test", {}).get("from")
+        if first is None or None in newest:
+            return None
+        if max(newest) < first:
+            return ""
+        return (
+            f"it has learnt from rows up to {split.column} = {max(newest):.10g}, and "
+            f"the test rows start at {first:.10g}"
+        )
+    return None
+
+
+def _data(folder: Path) -> Mapping:
+    from tfmtl import model_card  # not to load TensorFlow to plan a run
+
+    return model_card.read(folder).get("data", {})

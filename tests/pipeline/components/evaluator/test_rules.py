@@ -1,0 +1,254 @@
+"""What blesses a model and what refuses it, on simulated scores."""
+
+import numpy as np
+import pytest
+from conftest import make_config
+
+from pipeline.components.evaluator import metrics, others, rules
+from tfmtl import model_card
+
+TASKS = ("click", "like", "seconds")
+
+
+def config_of(split=None, **evaluate):
+    return make_config(
+        data={"split": split or {"by": "hash", "column": "tab"}},
+        features=["tab"],
+        domain="tab",
+        tasks=["click", "like", {"name": "seconds", "kind": "regression"}],
+        evaluate=evaluate,
+    )
+
+
+def scored(random, rows, positives, skill, other=None, task="click", slice_="all"):
+    """A record of a task whose model has some skill, and a baseline another."""
+    kind = "regression" if task == "seconds" else "binary"
+    truth = random.normal(size=rows)
+    noise = random.normal(size=rows)
+    label = truth + noise
+    if kind == "binary":
+        label = (label > np.quantile(label, 1 - positives / rows)) * 1.0
+
+    def predict(skill):
+        z = skill * truth + np.sqrt(1 - skill**2) * random.normal(size=rows)
+        if kind == "regression":
+            return z
+        rate = positives / rows
+        # As sure as the skill allows, and right on average.
+        return np.clip(rate * np.exp(skill * z - skill**2 / 2), 1e-4, 0.99)
+
+    scores = {"model": predict(skill)}
+    if other is not None:
+        scores["baseline"] = predict(other)
+    found = metrics.measure(kind, label, scores, others=("baseline",))
+    column, value = ("all", "all") if slice_ == "all" else ("tab", slice_)
+    return {"task": task, "slice": column, "value": value, "rows": rows} | found
+
+
+def refusals(config, records, seen=""):
+    gates = rules.judge(config, records, seen)
+    return [gate["reason"] for gate in gates if not gate["passed"]]
+
+
+def undecided(config, records):
+    gates = rules.judge(config, records, "")
+    return [gate["reason"] for gate in gates if gate["undecided"]]
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+def test_a_good_model_without_a_baseline_is_blessed(random):
+    records = [scored(random, 20_000, 3000, 0.5, task=task) for task in TASKS]
+    assert refusals(config_of(), records) == []
+    gates = rules.judge(config_of(), records, "")
+    assert {gate["rule"] for gate in gates} == {"better_than_mean", "plausible"}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_model_of_shuffled_labels_is_refused(random, task):
+    for _ in range(20):
+        record = scored(random, 5000, 800, 0.0, task=task)
+        found = refusals(config_of(), [record])
+        if found:
+            assert found[0].startswith(f"{task}: ") and "nothing was learnt" in found[0]
+        # By chance alone one in 40 ranks better than chance; its loss is no better.
+        blessed = not found
+        assert not blessed or record["model"].get("normalized_entropy", 0.99) < 1
+
+
+def test_a_constant_is_refused_though_it_is_calibrated():
+    label = np.arange(1000) % 4 == 0
+    found = metrics.measure("binary", label * 1.0, {"model": np.full(1000, 0.25)})
+    record = {"task": "click", "slice": "all", "value": "all", "rows": 1000} | found
+    auc, entropy = refusals(config_of(), [record])
+    assert "auc 0.5000" in auc and "normalized_entropy 1.0000" in entropy
+
+
+def test_the_loss_of_one_task_is_not_made_good_by_another(random):
+    records = [
+        scored(random, 100_000, 50_000, 0.6, 0.5, "click"),
+        scored(random, 100_000, 20_000, 0.4, 0.5, "like"),
+        scored(random, 100_000, 0, 0.5, 0.5, "seconds"),
+    ]
+    (reason,) = refusals(config_of(), records)
+    assert reason.startswith("like: auc has lost 0.0") and "p = " in reason
+    assert refusals(config_of(exempt=["like"]), records) == []
+    assert refusals(config_of(max_drop=0.2), records) == []
+    assert refusals(config_of(max_drop={"click": 0.0}), records) == []
+    assert refusals(config_of(default_rules=["plausible"]), records) == []
+
+
+def test_noise_of_a_rare_task_does_not_block(random):
+    """190 positives: the same drop in truth as of a task that has 50,000."""
+    rare = [
+        refusals(config_of(), [scored(random, 20_000, 190, 0.48, 0.5)])
+        for _ in range(40)
+    ]
+    assert sum(map(bool, rare)) <= 6
+    frequent = [
+        refusals(config_of(), [scored(random, 200_000, 50_000, 0.48, 0.5)])
+        for _ in range(5)
+    ]
+    assert all(frequent)
+
+
+def test_equal_models_block_at_most_5_of_100(random):
+    blocked = 0
+    for _ in range(100):
+        records = [scored(random, 3000, 400, 0.5, 0.5, task) for task in TASKS]
+        blocked += bool(refusals(config_of(), records))
+    assert blocked <= 5
+
+
+def test_a_column_that_tells_the_label(random):
+    label = random.integers(0, 2, 1000) * 1.0
+    found = metrics.measure("binary", label, {"model": 0.1 + 0.8 * label})
+    record = {"task": "like", "slice": "all", "value": "all", "rows": 1000} | found
+    (reason,) = refusals(config_of(), [record])
+    assert "like: auc 1.0000 is too good to be true" in reason
+    assert refusals(config_of(exempt=["like"]), [record]) == []
+
+
+def test_too_few_rows_decide_nothing_and_say_so(random):
+    record = scored(random, 1000, 9, 0.5, 0.9)
+    config = config_of(rules=[{"metric": "auc", "at_least": 0.99}])
+    assert refusals(config, [record]) == []
+    assert "click: undecided, 9 positives, 10 are needed" in undecided(config, [record])
+    assert refusals(config_of(minimum={"click": 0.99}), [record])
+
+
+@pytest.mark.parametrize(
+    ("rule", "refused"),
+    [
+        ({"at_least": 0.99}, True),
+        ({"at_least": "inside"}, False),
+        ({"at_least": "inside", "evidence": "for"}, True),
+        ({"at_least": "inside", "evidence": "value"}, True),
+        ({"at_most": 0.6}, True),
+        ({"at_least": 0.5, "at_most": 0.9, "evidence": "for"}, False),
+        ({"at_least": 0.99, "tasks": ["like"]}, False),
+        ({"at_least": 0.99, "slices": {"tab": ["2"]}}, False),
+        ({"at_least": 0.99, "slices": {"tab": ["1", 3]}}, True),
+        ({"at_least": 0.99, "slices": {"tab": None}}, True),
+        ({"gain_at_least": 0.0}, False),
+        ({"gain_at_least": 0.3}, True),
+        ({"gain_at_least": 0.0, "evidence": "for"}, False),
+    ],
+)
+def test_rules_of_ones_own(random, rule, refused):
+    overall = scored(random, 5000, 700, 0.7, 0.4)
+    records = [overall, scored(random, 2000, 300, 0.7, 0.4, slice_="1")]
+    low, high = overall["model"]["intervals"]["auc"]
+    inside = overall["model"]["auc"] + 0.5 * (high - overall["model"]["auc"])
+    rule = {"metric": "auc"} | {
+        k: inside if v == "inside" else v for k, v in rule.items()
+    }
+    config = config_of(default_rules=[], rules=[rule])
+    found = refusals(config, records)
+    assert bool(found) == refused
+    if refused:
+        assert "auc" in found[0] and found[0].startswith("click")
+        assert ("in tab=1" in found[0]) == bool(rule.get("slices"))
+
+
+def test_bounds_of_calibration(random):
+    record = scored(random, 50_000, 9000, 0.5)
+    assert 0.9 < record["model"]["calibration"] < 1.1
+    bounds = {"metric": "calibration", "at_least": 0.9, "at_most": 1.1}
+    config = config_of(rules=[bounds])
+    assert refusals(config, [record]) == []
+    record["model"] |= {"calibration": 0.6}
+    record["model"]["intervals"]["calibration"] = [0.58, 0.62]
+    (reason,) = refusals(config, [record])
+    assert "calibration 0.6000 (0.5800 to 0.6200) must be 0.9 to 1.1" in reason
+
+
+def test_without_a_baseline_a_gain_is_undecided(random):
+    config = config_of(rules=[{"metric": "auc", "gain_at_least": 0.01}])
+    record = scored(random, 5000, 700, 0.7)
+    assert refusals(config, [record]) == []
+    assert "click: undecided, there is no baseline" in undecided(config, [record])
+
+
+def test_predictions_that_are_no_probabilities_are_refused_whatever_the_rules(random):
+    record = scored(random, 5000, 700, 0.7)
+    record["model"]["invalid"] = 3
+    config = config_of(default_rules=[], exempt=["click"])
+    (reason,) = refusals(config, [record])
+    assert reason == "click: 3 of 5000 predictions are not probabilities"
+
+
+def make_card(folder, split, **splits):
+    folder.mkdir()
+    data = {
+        "split": split,
+        "splits": {
+            k: dict(zip(("from", "to"), v, strict=True)) for k, v in splits.items()
+        },
+    }
+    model_card.write(folder, {"data": data})
+    return folder
+
+
+TIME = {"by": "time", "column": "at", "train": 0.8, "valid": 0.1}
+HASH = {"by": "hash", "column": "user", "train": 0.8, "valid": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("split", "theirs", "newest", "seen"),
+    [
+        (TIME, TIME, 99, ""),
+        (TIME, TIME, 100, "up to at = 100, and the test rows start at 100"),
+        (TIME, TIME, 150, "up to at = 150"),
+        (TIME, TIME | {"column": "day"}, 99, None),
+        (TIME, HASH, 99, None),
+        (HASH, HASH, 0, ""),
+        (HASH, HASH | {"train": 0.7}, 0, ""),
+        (HASH, HASH | {"train": 0.85}, 0, "95% of the values of 'user', this run from"),
+        (HASH, HASH | {"column": "item"}, 0, None),
+        (HASH, {"by": "hash", "column": "user"}, 0, None),  # an older card
+    ],
+)
+def test_a_baseline_that_has_seen_the_test_rows(tmp_path, split, theirs, newest, seen):
+    model = make_card(tmp_path / "model", split, test=(100, 200))
+    other = make_card(
+        tmp_path / "other", theirs, train=(0, 50), valid=(50, newest), test=(300, 400)
+    )
+    config = config_of(split)
+    found = others.has_seen_test(config, model, other)
+    if not seen:
+        assert found == seen
+        assert refusals(config, [], found) == []
+        return
+    assert seen in found
+    (reason,) = refusals(config, [], found)
+    assert seen in reason and "evaluate.default_rules" in reason
+    config = config_of(split, default_rules=["no_loss"])
+    assert refusals(config, [], found) == []
+
+
+def test_models_without_a_card_cannot_be_told(tmp_path):
+    assert others.has_seen_test(config_of(TIME), tmp_path, tmp_path) is None

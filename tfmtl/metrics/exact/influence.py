@@ -1,0 +1,155 @@
+"""How much each row moves an exact metric: what intervals are made of.
+
+The influence c_i of row i is the first term of what the metric's value over these rows
+differs from its value over all rows there could be:
+
+    metric - true metric ~ sum_i c_i,  sum_i c_i = 0
+
+so that the variance of the metric is near sum_i c_i^2, and that of the difference of
+two models' metrics on the same rows near sum_i (c_i - c'_i)^2. For the AUC this is
+DeLong's variance. Every function here has the arguments of the metric of its name, and
+returns an array (rows,).
+
+References:
+    - Hampel, The Influence Curve and its Role in Robust Estimation, 1974.
+    - [DeLong et al., 1988](https://doi.org/10.2307/2531595): the AUC.
+    - [Obuchowski, 1997](https://doi.org/10.2307/2533958): the AUC of clustered rows.
+"""
+
+import numpy as np
+
+from tfmtl.metrics.exact import errors, ranking
+from tfmtl.metrics.exact.xauc import shares_in_order
+
+
+def auc(label, score, weight=None) -> np.ndarray:
+    """Influence on the AUC: of a positive the share of negatives below it, and so on.
+
+    c_i = w_i (P(s_i > score of a negative) - AUC) / W_1  of a positive row
+    c_j = w_j (P(score of a positive > s_j) - AUC) / W_0  of a negative one
+    """
+    positive = np.asarray(label) > 0.5
+    weight = _weights(weight, len(positive))
+    of_class = [np.where(positive == is_one, weight, 0) for is_one in (False, True)]
+    totals = [w.sum() for w in of_class]
+    below = _weight_below(score, of_class[0]) / totals[0]
+    above = 1 - _weight_below(score, of_class[1]) / totals[1]
+    area = (of_class[1] * below).sum() / totals[1]
+    return np.where(
+        positive,
+        weight * (below - area) / totals[1],
+        weight * (above - area) / totals[0],
+    )
+
+
+def grouped_auc(label, score, group, weight=None) -> np.ndarray:
+    """Influence on the grouped AUC, where groups and not rows are drawn.
+
+    c_u = n_u (AUC_u - GAUC) / sum n, spread evenly over the rows of group u.
+    """
+    codes = np.unique(group, return_inverse=True)[1].reshape(-1)
+    won, pairs, impressions = ranking.by_group(label, score, codes, weight)
+    both = pairs > 0
+    area = np.divide(won, pairs, out=np.zeros_like(won), where=both)
+    n = np.where(both, impressions, 0)
+    of_group = n * (area - (n * area).sum() / n.sum()) / n.sum()
+    return (of_group / np.bincount(codes))[codes]
+
+
+def log_loss(label, score, weight=None) -> np.ndarray:
+    """Influence on the log-loss, a mean."""
+    return _of_mean(errors.row_log_loss(label, score), weight)
+
+
+def normalized_entropy(label, score, weight=None) -> np.ndarray:
+    """Influence on the normalised entropy: of the log-loss, and of the mean label.
+
+    NE = L / H(q), dNE = dL / H - NE log((1 - q) / q) / H dq
+    """
+    q = np.average(label, weights=weight)
+    background = -(q * np.log(q) + (1 - q) * np.log1p(-q))
+    value = errors.normalized_entropy(label, score, weight)
+    by_mean = _of_mean(np.asarray(label, np.float64), weight)
+    slope = np.log1p(-q) - np.log(q)
+    return (log_loss(label, score, weight) - value * slope * by_mean) / background
+
+
+def calibration(label, prediction, weight=None) -> np.ndarray:
+    """Influence on the calibration, a ratio of sums."""
+    weight = _weights(weight, len(label))
+    ratio = errors.calibration(label, prediction, weight)
+    return weight * (prediction - ratio * label) / (weight * label).sum()
+
+
+def mae(label, prediction, weight=None) -> np.ndarray:
+    """Influence on the mean absolute error."""
+    return _of_mean(np.abs(prediction - label), weight)
+
+
+def rmse(label, prediction, weight=None) -> np.ndarray:
+    """Influence on the root of the mean squared error; 0 where there is no error."""
+    squares = (prediction - label) ** 2
+    root = np.sqrt(np.average(squares, weights=weight))
+    return _of_mean(squares, weight) / (2 * root if root else 1.0)
+
+
+def spearman(a, b, weight=None) -> np.ndarray:
+    """Influence on the correlation of ranks, which are themselves estimated.
+
+    With u and v the ranks over the rows, less their means, and S_uv = mean u v:
+
+        IF_uv(i) = u_i v_i + mean_j H(a_i < a_j) v_j + mean_j H(b_i < b_j) u_j - 3 S_uv
+        c_i = w_i / W (IF_uv - S_uv / 2 (IF_uu / S_uu + IF_vv / S_vv)) / sqrt(S_uu S_vv)
+
+    H is 1/2 for equal values.
+    """
+    weight = _weights(weight, len(a))
+    total = weight.sum()
+    u, v = (ranking.ranks(x, weight) / total for x in (a, b))
+    u, v = (r - (weight * r).sum() / total for r in (u, v))
+
+    def covariance(p, q, of_p, of_q):
+        value = (weight * p * q).sum() / total
+        # sum_j w_j q_j = 0, so that the mean above a value is - that below it.
+        through = -_weight_below(of_p, weight * q) - _weight_below(of_q, weight * p)
+        return value, p * q + through / total - 3 * value
+
+    uv, by_uv = covariance(u, v, a, b)
+    uu, by_uu = covariance(u, u, a, a)
+    vv, by_vv = covariance(v, v, b, b)
+    moved = by_uv - uv / 2 * (by_uu / uu + by_vv / vv)
+    return weight * moved / (total * np.sqrt(uu * vv))
+
+
+def xauc(label, prediction, weight=None) -> np.ndarray:
+    """Influence on XAUC, a ratio of sums over pairs: c_i = 2 w_i (n_i - X d_i) / D.
+
+    n_i weighs the rows that are in order with row i, d_i those of another label, and D
+    is the sum of w_i d_i.
+    """
+    weight = _weights(weight, len(label))
+    in_order, different = shares_in_order(label, prediction, weight)
+    pairs = (weight * different).sum()
+    value = (weight * in_order).sum() / pairs
+    return 2 * weight * (in_order - value * different) / pairs
+
+
+def _weights(weight, rows: int) -> np.ndarray:
+    return np.ones(rows) if weight is None else np.asarray(weight, np.float64)
+
+
+def _of_mean(values: np.ndarray, weight) -> np.ndarray:
+    weight = _weights(weight, len(values))
+    return weight * (values - np.average(values, weights=weight)) / weight.sum()
+
+
+def _weight_below(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The weight of the rows of smaller values, and half of that of equal ones."""
+    order = np.argsort(values, kind="stable")
+    ascending = np.asarray(values)[order]
+    new = np.append(True, ascending[1:] != ascending[:-1])
+    run = np.cumsum(new) - 1
+    of_run = np.bincount(run, weight[order])
+    below = np.empty(len(order))
+    below[order] = (np.cumsum(of_run) - of_run / 2)[run]
+    return below
