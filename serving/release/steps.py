@@ -27,7 +27,6 @@ from serving.models.version_folders import versions
 from serving.release import labels as file_labels
 from serving.release.servers import NotServedError, Served, Servers
 
-DRAIN_SECONDS = 10.0
 # A label that shows that a server has read a file in which nothing else has changed.
 READ = "read-by-release"
 
@@ -52,7 +51,7 @@ class Release:
     Args:
         config_file: Path. TF Serving's `--model_config_file`.
         name: str. The model's name in it.
-        servers: Servers. Those that read the file. Defaults to none.
+        servers: Servers. Those that read the file; may be none.
         base_path: Path. The model's versions as seen from here; the file may name
             them as the server sees them. Defaults to the file's.
         drain_seconds: float. How long versions that nobody asks for any more serve
@@ -64,16 +63,16 @@ class Release:
 
     config_file: Path
     name: str
-    servers: Servers | None = None
+    servers: Servers
     base_path: Path | None = None
-    drain_seconds: float = DRAIN_SECONDS
+    drain_seconds: float = 10.0
     unchecked: bool = False
     say: Callable[[str], None] = lambda line: None
 
     @property
     def asks(self) -> bool:
         """Whether there are servers to ask."""
-        return self.servers is not None and bool(self.servers.urls)
+        return bool(self.servers.urls)
 
     def command(self, *words: str, with_base: bool = False) -> str:
         """Spells the command that goes on from here."""
@@ -127,8 +126,7 @@ def begin(release: Release) -> Start:
     now = file_labels.find(release.config_file, release.name)
     if now is None:
         return Start(None)
-    if release.servers is not None:
-        release.servers.written()  # whoever was killed may not have come to it
+    release.servers.written()  # whoever was killed may not have come to it
     seen = release.servers.seen(now.labels) if release.asks else {}
     if seen:
         now = _mended(release, now, list(seen.values()))
@@ -235,8 +233,7 @@ def write(
     after = ModelConfig(release.name, base, tuple(sorted(listed)), dict(labels))
     file_labels.write(release.config_file, now, after)
     release.say(f"{release.config_file}: {file_labels.describe(after)}")
-    if release.servers is not None:
-        release.servers.written()
+    release.servers.written()
     return after
 
 

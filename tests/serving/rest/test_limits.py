@@ -269,6 +269,12 @@ def test_more_requests_than_allowed_get_503_and_a_time_to_come_back(
 
 def _counted(server):
     """{(metric, labels): number} of refusals and requests, as the page has them."""
+    # A request that took too long is counted when its thread is done with it.
+    executor = server._executor
+    all_idle = threading.Barrier(executor._max_workers)
+    waits = [executor.submit(all_idle.wait, 240) for _ in range(all_idle.parties)]
+    for wait in waits:
+        wait.result()
     page = requests.get(server.url + "/monitoring/prometheus/metrics", timeout=240).text
     found = re.findall(
         r"^:\S*:(refusal_count|request_count)\{(.*)\} (\d+)$", page, re.M
