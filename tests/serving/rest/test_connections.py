@@ -130,6 +130,7 @@ def test_a_request_that_arrives_as_the_silence_ends_is_answered(clock):
             client = await peer.connect()
             await peer.ask(client)
             timer = peer.protocols[0].timeout_keep_alive_task
+            assert timer.when() <= clock.time() + _LIMITS.idle_seconds
             await peer.run_late(clock, timer, client, _REQUEST)
             assert (await peer.read(client)).startswith(b"HTTP/1.1 200 ")
             clock.move(_LIMITS.idle_seconds - 30)  # the silence begins anew
@@ -147,6 +148,7 @@ def test_a_head_that_arrives_as_its_time_ends_is_answered(clock):
             client.sendall(_REQUEST[:20])
             await _until(lambda: peer.protocols[0].received == 20)
             timer = peer.protocols[0]._head_timer
+            assert timer.when() <= clock.time() + _LIMITS.header_seconds
             await peer.run_late(clock, timer, client, _REQUEST[20:])
             assert (await peer.read(client)).startswith(b"HTTP/1.1 200 ")
             client.sendall(_REQUEST[:20])  # half a head is still too little
