@@ -1,33 +1,31 @@
-"""Command line: python -m pipeline run|preprocess|demo|runs|lineage ..."""
+"""Command line: `python -m pipeline COMMAND`; `--help` lists the commands."""
 
 import argparse
-import datetime
 import json
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.artifacts import layout
 from pipeline.errors import PipelineError
 from serving.cli import installation
 
 if TYPE_CHECKING:
     from pipeline.config import Config
-    from pipeline.metadata import Metadata
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; what the user can mend ends in a message and status 2."""
-    args, unknown = _parser().parse_known_args(argv)
-    if unknown and args.command not in (_run, _preprocess):
-        _parser().error(f"unknown arguments: {' '.join(unknown)}")
-    args.beam_flags = unknown
     _quiet()
     try:
+        parser = _parser()
+        args, unknown = parser.parse_known_args(argv)
+        if unknown and args.command not in (_run, _preprocess):
+            parser.error(f"unknown arguments: {' '.join(unknown)}")
+        args.beam_flags = unknown
         args.command(args)
     except BrokenPipeError:  # as by `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -59,7 +57,7 @@ def _run(args: argparse.Namespace) -> None:
     from pipeline.run import run
 
     config = _load(args, _beam(args))
-    run(config, only=args.only, until=args.until, cache=not args.no_cache)
+    run(config, args.only, args.until, not args.no_cache, overrides=args.set)
 
 
 def _preprocess(args: argparse.Namespace) -> None:
@@ -73,7 +71,9 @@ def _preprocess(args: argparse.Namespace) -> None:
     if args.output:
         overrides.append(f"workspace={json.dumps(args.output)}")
     config = _load(args, overrides)
-    artifacts = run(config, until="Transform", cache=not args.no_cache)
+    artifacts = run(
+        config, until="Transform", cache=not args.no_cache, overrides=args.set
+    )
     print(row_counts.summary(Path(config.workspace), artifacts))
 
 
@@ -102,49 +102,10 @@ def _demo(args: argparse.Namespace) -> None:
     demo(_load(args))
 
 
-def _runs(args: argparse.Namespace) -> None:
-    for execution in _store(args).executions():
-        started = datetime.datetime.fromtimestamp(execution.started)
-        seconds = f"{execution.seconds:8.1f} s" if execution.seconds else " " * 10
-        print(
-            f"{execution.id:>4}  {execution.run}  {execution.component:<17}"
-            f"{execution.state:<9}{started:%Y-%m-%d %H:%M:%S}{seconds}  "
-            f"{execution.summary.get('reason', '')}".rstrip()
-        )
-
-
-def _lineage(args: argparse.Namespace) -> None:
-    from pipeline.config import nearest
-
-    store = _store(args)
-    producers = {
-        str(artifact.path): execution
-        for execution in store.executions(state="complete")
-        for artifact in store.outputs(execution.id)
-    }
-
-    def show(path, depth):
-        print(f"{'  ' * depth}{path}  <- {producers[path].component}")
-        for source in store.inputs(producers[path].id):
-            show(str(source.path), depth + 1)
-
-    path = str(Path(args.artifact))
-    if path not in producers:
-        hint = nearest(path, sorted(producers))
-        raise PipelineError(f"{path} is no artifact of this workspace.{hint}")
-    show(path, 0)
-
-
-def _store(args: argparse.Namespace) -> "Metadata":
-    from pipeline.metadata import Metadata
-
-    path = Path(_load(args).workspace) / layout.METADATA
-    if not path.is_file():
-        raise PipelineError(f"nothing has run yet: {path} does not exist")
-    return Metadata(path)
-
-
 def _parser() -> argparse.ArgumentParser:
+    # Here, so that `main` can say what is missing.
+    from pipeline.cli import gc, runs
+
     parser = argparse.ArgumentParser(
         prog="python -m pipeline",
         description="From behaviour logs to a served multi-task model.",
@@ -191,10 +152,23 @@ def _parser() -> argparse.ArgumentParser:
             "--no-cache", action="store_true", help="run again what has not changed"
         )
     command("demo", _demo, "run all stages, serve the model and ask it once")
-    command("runs", _runs, "list the executions of a workspace")
-    lineage = command("lineage", _lineage, "show what an artifact was made from")
-    lineage.add_argument("artifact", help="its directory, as `run` printed it")
+    for name, add_arguments, function, help_ in (
+        ("runs", runs.add_runs, runs.runs, "list the runs of a workspace"),
+        (
+            "lineage", runs.add_lineage, runs.lineage,
+            "show what an artifact was made from, and what was made from it",
+        ),
+        ("gc", gc.add_arguments, gc.gc, "delete what no run needs any more"),
+    ):  # fmt: skip
+        add_arguments(command(name, _of(function), help_))
     return parser
+
+
+def _of(
+    function: "Callable[[argparse.Namespace, Config], None]",
+) -> Callable[[argparse.Namespace], None]:
+    """A command that takes the config, too."""
+    return lambda args: function(args, _load(args))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 
 import serving
 from pipeline.artifacts import examples as arrow
-from pipeline.artifacts import keras_model, layout, saved_model
+from pipeline.artifacts import keras_model, layout, pushed, saved_model
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.run import run
@@ -27,16 +27,16 @@ def demo(config: Config) -> None:
     """
     import_tensorflow_quietly()
     artifacts = run(config)
-    pushed = json.loads((artifacts["pushed_model"] / layout.PUSHED).read_text())
-    if pushed["path"] is None:
+    path = pushed.read(artifacts["pushed_model"])
+    if path is None:
         raise PipelineError(
             "the model was not blessed, so there is none to serve; see "
             f"{artifacts['evaluation'] / layout.REPORT}"
         )
     print()
-    base_path = Path(pushed["path"]).parent
-    request = _request(config, Path(pushed["path"]), artifacts["examples"])
-    version = int(Path(pushed["path"]).name)
+    base_path = path.parent
+    request = _request(config, path, artifacts["examples"])
+    version = int(path.name)
     with serving.start(base_path, config.name, versions=(version,)) as server:
         answer = serving.Client(server.url, config.name).predict(request)
         url = model_url(server.url, config.name) + ":predict"

@@ -1,11 +1,12 @@
-"""Executions, artifacts and their lineage, in one SQLite file."""
+"""Runs, executions, artifacts and their lineage, in one SQLite file."""
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import PipelineError
@@ -31,6 +32,20 @@ CREATE TABLE IF NOT EXISTS artefacts (
 CREATE TABLE IF NOT EXISTS inputs (
     execution INTEGER NOT NULL REFERENCES executions (id),
     artefact INTEGER NOT NULL REFERENCES artefacts (id)
+);
+CREATE TABLE IF NOT EXISTS runs (
+    name TEXT PRIMARY KEY,
+    state TEXT NOT NULL CHECK (state IN ('running', 'complete', 'failed')),
+    started REAL NOT NULL,
+    seconds REAL,
+    config TEXT NOT NULL,
+    overrides TEXT NOT NULL,
+    reason TEXT
+);
+CREATE TABLE IF NOT EXISTS run_executions (
+    run TEXT NOT NULL REFERENCES runs (name),
+    execution INTEGER NOT NULL REFERENCES executions (id),
+    PRIMARY KEY (run, execution)
 );
 """
 _END = """
@@ -61,6 +76,29 @@ class Execution:
     summary: dict
 
 
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of a pipeline.
+
+    Attributes:
+        name: Such as 20261130-133000.
+        state: "running", "complete" or "failed".
+        started: Seconds since 1970.
+        seconds: How long it took; None while it runs.
+        config: The resolved config; empty in stores that are older than this record.
+        overrides: What `--set` changed.
+        reason: Why it has failed.
+    """
+
+    name: str
+    state: str
+    started: float
+    seconds: float | None
+    config: dict
+    overrides: list[str]
+    reason: str
+
+
 class Metadata:
     """The store of one workspace.
 
@@ -89,6 +127,66 @@ class Metadata:
                 "Make room or permit it; if the file is damaged, move it away, and "
                 "the next run starts anew"
             ) from error
+
+    def begin_run(self, name: str, config: Mapping, overrides: Sequence[str]) -> str:
+        """Records that a run starts; returns its name, with a number if it is taken."""
+        numbered = (f"{name}-{i}" for i in itertools.count(2))
+        with self._connect() as db:
+            taken = db.execute("SELECT name FROM runs UNION SELECT run FROM executions")
+            taken = {row[0] for row in taken}
+            name = next(n for n in itertools.chain([name], numbered) if n not in taken)
+            db.execute(
+                "INSERT INTO runs (name, state, started, config, overrides) "
+                "VALUES (?, 'running', ?, ?, ?)",
+                (name, time.time(), json.dumps(config), json.dumps(list(overrides))),
+            )
+        return name
+
+    def use(self, run: str, execution: int) -> None:
+        """Records that a run made an execution, or found it in the cache."""
+        with self._connect() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO run_executions VALUES (?, ?)", (run, execution)
+            )
+
+    def end_run(self, run: str, reason: str | None = None) -> None:
+        """Records that a run has ended; with a reason, that it has failed."""
+        with self._connect() as db:
+            db.execute(
+                "UPDATE runs SET state = ?, reason = ?, seconds = ? - started "
+                "WHERE name = ?",
+                ("failed" if reason else "complete", reason, time.time(), run),
+            )
+
+    def runs(self) -> list[Run]:
+        """Returns all runs, the newest first."""
+        with self._connect() as db:
+            rows = db.execute(
+                "SELECT name, state, started, seconds, config, overrides, reason "
+                "FROM runs ORDER BY started DESC"
+            ).fetchall()
+            # Of stores that are older than the table of runs.
+            old = db.execute(
+                "SELECT run, CASE WHEN SUM(state = 'failed') THEN 'failed' "
+                "ELSE 'complete' END, MIN(started), SUM(seconds), '{}', '[]', NULL "
+                "FROM executions WHERE run NOT IN (SELECT name FROM runs) "
+                "GROUP BY run ORDER BY MIN(started) DESC"
+            ).fetchall()
+        return [
+            Run(*row[:4], json.loads(row[4]), json.loads(row[5]), row[6] or "")
+            for row in (*rows, *old)
+        ]
+
+    def used(self, run: str) -> list[Execution]:
+        """Returns the executions that a run made or found in the cache, in order."""
+        with self._connect() as db:
+            ids = db.execute(
+                "SELECT execution FROM run_executions WHERE run = ? "
+                "UNION SELECT id FROM executions WHERE run = ?",
+                (run, run),
+            ).fetchall()
+        wanted = {row[0] for row in ids}
+        return [e for e in reversed(self.executions()) if e.id in wanted]
 
     def begin(self, run: str, component: str, fingerprint: str) -> int:
         """Records that a component starts; returns the execution's id."""
@@ -167,6 +265,22 @@ class Metadata:
         return self._artifacts(
             "id IN (SELECT artefact FROM inputs WHERE execution = ?)", execution
         )
+
+    def links(self) -> tuple[dict[int, list[Artifact]], dict[int, list[Artifact]]]:
+        """Returns what all executions read, and what they wrote: {execution: ...}."""
+        read: dict[int, list[Artifact]] = {}
+        written: dict[int, list[Artifact]] = {}
+        with self._connect() as db:
+            for found, query in (
+                (read, "SELECT i.execution, id, name, path FROM inputs i "
+                       "JOIN artefacts ON id = artefact ORDER BY id"),
+                (written, "SELECT execution, id, name, path FROM artefacts "
+                          "ORDER BY id"),
+            ):  # fmt: skip
+                for execution, id_, name, path in db.execute(query):
+                    artifact = Artifact(id_, name, Path(path))
+                    found.setdefault(execution, []).append(artifact)
+        return read, written
 
     def _artifacts(self, where: str, value: int) -> list[Artifact]:
         with self._connect() as db:

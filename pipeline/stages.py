@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import layout, saved_model
+from pipeline.artifacts import layout, pushed, saved_model
 from pipeline.components.evaluator import others
 from pipeline.config import Config
 from serving.release.rollbacks import identity
@@ -88,9 +88,8 @@ def _files(patterns: list[str]) -> list:
 
 def _is_served(config: Config, outputs: Mapping[str, Path]) -> bool:
     """Whether what was pushed is the version that is served now."""
-    record = json.loads((outputs["pushed_model"] / layout.PUSHED).read_text())
-    served = saved_model.served(Path(config.push.destination))
-    return record["path"] is None or Path(record["path"]) == served
+    path = pushed.read(outputs["pushed_model"])
+    return path is None or path == saved_model.served(Path(config.push.destination))
 
 
 def _is_compared(config: Config, outputs: Mapping[str, Path]) -> bool:

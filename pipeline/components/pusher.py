@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pipeline.artifacts import blessing, layout, model_card
+from pipeline.artifacts import blessing, layout, model_card, pushed
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from serving.release import releases
@@ -66,8 +66,7 @@ def pusher(
         except ValueError as error:
             raise PipelineError(f"push.models_config: {error}") from error
         version = int(path.name)
-    record = {"version": version, "path": str(path) if path else None}
-    (outputs["pushed_model"] / layout.PUSHED).write_text(json.dumps(record) + "\n")
+    pushed.write(outputs["pushed_model"], path)
     notes = reasons or [f"version {version} is published at {path}", *steps]
     return {"pushed": not reasons, "version": version, "notes": notes}
 

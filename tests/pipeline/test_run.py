@@ -210,9 +210,13 @@ def test_a_killed_training_goes_on_where_it_stopped(road, tmp_path):
 def test_runs_and_lineage_are_listed(road, capsys):
     folder, artifacts, _ = road
     arguments = [str(FEED), "--set", f"workspace={folder}"]
-    assert main(["runs", *arguments]) == 0
+    assert main(["runs", "--executions", *arguments]) == 0
     out = capsys.readouterr().out
     assert all(stage in out for stage in STAGES) and "complete" in out
+    assert main(["runs", *arguments]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert all(task in head for task in ("click", "like", "watch_seconds"))
+    assert any(" complete " in line and " ple " in line for line in lines)
     model = str(artifacts["model"])
     assert main(["lineage", *arguments, model]) == 0
     out = capsys.readouterr().out

@@ -1,0 +1,114 @@
+"""Which folders of a workspace nobody needs any more.
+
+Needed are
+
+- what the newest runs made or found in the cache, and what that was made from
+  directly, so that the same runs are found in the cache again;
+- all that published versions which still stand at their place were made from;
+- what runs of the last day have left when they failed, to see why.
+
+The metadata keep what has run: a folder that is gone is no longer found in the cache.
+"""
+
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.artifacts import layout, pushed
+from pipeline.lineage import Lineage
+from pipeline.metadata import Metadata, Run
+
+_DAY = 24 * 3600
+
+
+class Garbage(NamedTuple):
+    """A folder that can go.
+
+    Attributes:
+        path: The folder.
+        size: Bytes that are free without it.
+        why: What it is.
+    """
+
+    path: Path
+    size: int
+    why: str
+
+
+def find(workspace: Path, keep: int) -> list[Garbage]:
+    """Returns what can go from a workspace that the caller holds.
+
+    Args:
+        workspace: Where something has run.
+        keep: How many of the newest runs that are complete are kept; and all that
+            started later. A sweep counts as one.
+    """
+    store = Metadata(workspace / layout.METADATA)
+    graph, kept = Lineage(store), _kept(store.runs(), keep)
+    used = {execution.id for run in kept for execution in store.used(run)}
+    needed = used.union(*(graph.ancestors(at) for at in _published(store)))
+    paths = {a.path for at in used for a in graph.inputs.get(at, ())}
+    paths |= {a.path for at in needed for a in graph.outputs.get(at, ())}
+    found = []
+    for at, execution in sorted(graph.executions.items()):
+        for artifact in graph.outputs.get(at, ()):
+            if artifact.path not in paths and artifact.path.is_dir():
+                why = f"{artifact.name} of run {execution.run}"
+                found.append(Garbage(artifact.path, _size(artifact.path), why))
+    keys = {e.fingerprint for e in store.executions() if e.run in kept}
+    found += [Garbage(p, _size(p), why) for p, why in _failed(workspace, keys)]
+    return found
+
+
+def delete(garbage: Iterable[Garbage]) -> None:
+    """Deletes the folders; none is found half deleted by a run, whenever this ends."""
+    for path, _, _ in garbage:
+        # What ends so is cleared by the next run.
+        gone = path.rename(path.with_suffix(".tmp"))
+        shutil.rmtree(gone)
+
+
+def _kept(runs: Iterable[Run], keep: int) -> set[str]:
+    """The names of the runs that are kept; `runs` come the newest first."""
+    names: set[str] = set()
+    complete: set[str] = set()
+    for run in runs:
+        group = run.name.partition("/")[0]
+        if len(complete) == keep and group not in complete:
+            break
+        names.add(run.name)
+        if run.state == "complete":
+            complete.add(group)
+    return names
+
+
+def _published(store: Metadata) -> Iterator[int]:
+    """The executions of the Pusher whose version still stands at its place."""
+    for execution in store.executions("Pusher", state="complete"):
+        for note in store.outputs(execution.id):
+            path = pushed.read(note.path)
+            if path is not None and path.is_dir():
+                yield execution.id
+
+
+def _failed(workspace: Path, kept: set[str]) -> Iterator[tuple[Path, str]]:
+    """What failed executions left, and checkpoints nobody will go on from."""
+    for path in sorted(workspace.glob("*/*/*.failed")):
+        if _age(path) > _DAY:
+            yield path, "left by a run that failed"
+    for path in sorted(workspace.glob("scratch/*/*")):
+        if path.name not in kept and _age(path) > _DAY:
+            yield path, "checkpoints of a training that was given up"
+
+
+def _age(folder: Path) -> float:
+    """Seconds since something in a folder was written."""
+    newest = max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
+    return time.time() - newest
+
+
+def _size(folder: Path) -> int:
+    stats = (path.lstat() for path in folder.rglob("*") if not path.is_dir())
+    return sum(stat.st_size for stat in stats if stat.st_nlink == 1)
