@@ -104,7 +104,7 @@ def _demo(args: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     # Here, so that `main` can say what is missing.
-    from pipeline.cli import gc, runs
+    from pipeline.cli import compare, gc, runs, sweep
 
     parser = argparse.ArgumentParser(
         prog="python -m pipeline",
@@ -159,6 +159,18 @@ def _parser() -> argparse.ArgumentParser:
             "show what an artifact was made from, and what was made from it",
         ),
         ("gc", gc.add_arguments, gc.gc, "delete what no run needs any more"),
+        (
+            "compare", compare.add_compare, compare.compare,
+            "measure models on the same test rows, and compare them with the first",
+        ),
+        (
+            "evaluate", compare.add_evaluate, compare.evaluate,
+            "measure a model on the test split, or on other rows",
+        ),
+        (
+            "sweep", sweep.add_arguments, sweep.sweep,
+            "train architectures x points of a search space x seeds, and choose",
+        ),
     ):  # fmt: skip
         add_arguments(command(name, _of(function), help_))
     return parser

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from pipeline.artifacts import layout, pushed
 from pipeline.lineage import Lineage
-from pipeline.metadata import Metadata, Run
+from pipeline.metadata import Metadata
 
 _DAY = 24 * 3600
 
@@ -42,11 +42,12 @@ def find(workspace: Path, keep: int) -> list[Garbage]:
 
     Args:
         workspace: Where something has run.
-        keep: How many of the newest runs that are complete are kept; and all that
-            started later. A sweep counts as one.
+        keep: How many of the newest runs that are complete, and have trained a model or
+            found it in the cache, are kept; and all that started later. A sweep counts
+            as one.
     """
     store = Metadata(workspace / layout.METADATA)
-    graph, kept = Lineage(store), _kept(store.runs(), keep)
+    graph, kept = Lineage(store), _kept(store, keep)
     used = {execution.id for run in kept for execution in store.used(run)}
     needed = used.union(*(graph.ancestors(at) for at in _published(store)))
     paths = {a.path for at in used for a in graph.inputs.get(at, ())}
@@ -70,18 +71,27 @@ def delete(garbage: Iterable[Garbage]) -> None:
         shutil.rmtree(gone)
 
 
-def _kept(runs: Iterable[Run], keep: int) -> set[str]:
-    """The names of the runs that are kept; `runs` come the newest first."""
+def _kept(store: Metadata, keep: int) -> set[str]:
+    """The names of the runs that are kept."""
+    runs = store.runs()
+    complete = [run.name for run in runs if run.state == "complete"]
+    # Beside those that have trained a model, one that only looked at data is none.
+    trained = [name for name in complete if _has_trained(store, name)]
+    groups = list(dict.fromkeys(map(_group, trained or complete)))[:keep]
     names: set[str] = set()
-    complete: set[str] = set()
-    for run in runs:
-        group = run.name.partition("/")[0]
-        if len(complete) == keep and group not in complete:
-            break
-        names.add(run.name)
-        if run.state == "complete":
-            complete.add(group)
-    return names
+    for run in reversed(runs):  # from the oldest one that is kept on
+        if names or _group(run.name) in groups:
+            names.add(run.name)
+    return names if groups else {run.name for run in runs}
+
+
+def _group(run: str) -> str:
+    """All runs of a sweep are called alike up to the slash."""
+    return run.partition("/")[0]
+
+
+def _has_trained(store: Metadata, run: str) -> bool:
+    return any(e.component == "Trainer" for e in store.used(run))
 
 
 def _published(store: Metadata) -> Iterator[int]:

@@ -179,14 +179,11 @@ class Metadata:
 
     def used(self, run: str) -> list[Execution]:
         """Returns the executions that a run made or found in the cache, in order."""
-        with self._connect() as db:
-            ids = db.execute(
-                "SELECT execution FROM run_executions WHERE run = ? "
-                "UNION SELECT id FROM executions WHERE run = ?",
-                (run, run),
-            ).fetchall()
-        wanted = {row[0] for row in ids}
-        return [e for e in reversed(self.executions()) if e.id in wanted]
+        found = self._executions(
+            "run = ? OR id IN (SELECT execution FROM run_executions WHERE run = ?)",
+            (run, run),
+        )
+        return found[::-1]
 
     def begin(self, run: str, component: str, fingerprint: str) -> int:
         """Records that a component starts; returns the execution's id."""
@@ -248,11 +245,14 @@ class Metadata:
         wanted = {"component": component, "state": state}
         wanted = {key: value for key, value in wanted.items() if value is not None}
         where = " AND ".join(f"{key} = ?" for key in wanted) or "1"
+        return self._executions(where, tuple(wanted.values()))
+
+    def _executions(self, where: str, values: tuple) -> list[Execution]:
         with self._connect() as db:
             rows = db.execute(
                 "SELECT id, run, component, fingerprint, state, started, seconds, "
                 f"summary FROM executions WHERE {where} ORDER BY id DESC",
-                tuple(wanted.values()),
+                values,
             ).fetchall()
         return [Execution(*row[:-1], json.loads(row[-1] or "{}")) for row in rows]
 

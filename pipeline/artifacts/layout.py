@@ -23,6 +23,10 @@ from pathlib import Path
 
 METADATA = "metadata.sqlite"  # of a workspace: what ran, and its artifacts
 
+SWEEPS = "sweeps"  # of a workspace, beside the components
+STUDY = "study.sqlite"  # of a sweep: its trials
+LEADERBOARD = "leaderboard.json"  # of a sweep, and of a comparison
+
 SPLITS = ("train", "valid", "test")
 SPLIT_FOLDERS = "Split-*"
 SUMMARY = "summary.json"  # of examples and of transformed examples

@@ -64,7 +64,7 @@ def extend(
         "metrics": {"valid": _numbers(metrics)},
         "fingerprints": {
             "config": fingerprint.digest(
-                config.model_dump(exclude={"workspace", "push", "beam"})
+                config.model_dump(exclude={"workspace", "push", "beam", "sweep"})
             ),
             "code": fingerprint.code("pipeline.components.trainer.component"),
         },

@@ -39,8 +39,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path}: not valid YAML in UTF-8: {error}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: a mapping is expected. Received: {raw!r}")
-    for override in overrides:
-        _override(raw, override)
+    for change in overrides:
+        override(raw, change)
     try:
         config = Config.model_validate(raw)
         problems = list(config.problems())
@@ -51,10 +51,11 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     return config
 
 
-def _override(raw: dict, override: str) -> None:
-    key, equals, value = override.partition("=")
+def override(raw: dict, change: str) -> None:
+    """Changes a value of what the YAML says, by "path.to.key=value"; see `load`."""
+    key, equals, value = change.partition("=")
     if not equals:
-        raise ConfigError(f"--set: expected path.to.key=value. Received: {override!r}")
+        raise ConfigError(f"--set: expected path.to.key=value. Received: {change!r}")
     *parents, last = key.split(".")
     node: Any = raw
     for step in parents:

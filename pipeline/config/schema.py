@@ -21,6 +21,7 @@ from pipeline.config.sections import (
     Validation,
     label_columns,
 )
+from pipeline.config.sweep import Sweep
 from pipeline.errors import nearest
 
 
@@ -46,6 +47,7 @@ class Config(Section):
     infra: Infra = Infra()
     push: Push
     beam: Beam = Beam()
+    sweep: Sweep | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -13,7 +13,6 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,7 +22,6 @@ from pipeline.config import Config, Task, nearest
 from pipeline.errors import PipelineError
 from pipeline.report import report
 from serving.release.rollbacks import identity
-from tfmtl.metrics.exact.interval import holm
 
 
 def check(config: Config) -> None:
@@ -84,7 +82,7 @@ def evaluator(
     results = job.evaluate(
         config, split, models, _sources(config, models), outputs["evaluation"]
     )
-    _adjust(results)
+    job.adjust(results)
     overall = {r["task"]: r for r in results if r["slice"] == job.ALL}
     gates = rules.judge(config, results, seen)
     reasons = [gate["reason"] for gate in gates if not gate["passed"]]
@@ -174,25 +172,6 @@ def _value(record: Mapping | None, source: str, task: Task) -> float | None:
     if record is None or source not in record:
         return None
     return record[source][metrics.PRIMARY[task.kind]]
-
-
-def _adjust(results: Sequence[dict]) -> None:
-    """Adds "p_adjusted" to all gains: those of all rows, and those of slices, by Holm.
-
-    Each is one family of comparisons a source: whoever calls a gain below 0.05 real is
-    wrong anywhere in the family in at most 5 of 100 runs.
-    """
-    families: dict[tuple, list[dict]] = {}
-    for record in results:
-        for other, gains in record.get("gain", {}).items():
-            for metric, gain in gains.items():
-                if metric in metrics.PRIMARY.values():
-                    key = other, record["slice"] == job.ALL
-                    families.setdefault(key, []).append(gain)
-    for gains in families.values():
-        adjusted = holm(np.array([gain["p"] for gain in gains]))
-        for gain, p in zip(gains, adjusted, strict=True):
-            gain["p_adjusted"] = float(p)
 
 
 def _described(model: Path | None) -> dict | None:

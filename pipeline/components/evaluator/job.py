@@ -22,13 +22,15 @@ import pyarrow as pa
 from pipeline.artifacts import examples
 from pipeline.beam import results
 from pipeline.components.evaluator import metrics
-from pipeline.config import Config, Task
+from pipeline.config import Config
 from pipeline.logs import texts
 from tfmtl.metrics import exact
+from tfmtl.metrics.exact.interval import holm
 
 ALL = "all"  # The slice column, and the value, of the group of all rows.
 MISSING = "(missing)"
-OTHERS = ("baseline", "single_task")  # sources with which the model is compared
+# {comparison: (source, the one that it is compared with)}
+PAIRS = {other: ("model", other) for other in ("baseline", "single_task")}
 _ROWS = 8 * examples.BATCH_ROWS  # of one element of the first collection
 
 Key = tuple[str, str, str]  # task, slice column, value
@@ -43,6 +45,7 @@ def evaluate(
     models: Mapping[str, Path],
     sources: Mapping[str, list[str]],
     work: Path,
+    pairs: Mapping[str, tuple[str, str]] = PAIRS,
 ) -> list[dict]:
     """Runs the job and returns one record per task, slice column and value.
 
@@ -53,6 +56,8 @@ def evaluate(
         sources: {task: which models predict it, and "best_reachable" if a column
             of the examples holds the best possible prediction}.
         work: A folder where the job may write; a distributed runner must reach it.
+        pairs: {comparison: (source, the one that it is compared with)}, on the same
+            rows.
 
     Returns:
         Records {"task", "slice", "value", "rows", "mean_label"} and what
@@ -62,7 +67,7 @@ def evaluate(
     rows = examples.count_rows(split)
     ranges = [(at, min(at + _ROWS, rows)) for at in range(0, rows, _ROWS)]
     workers = results.Workers(config.beam, work)
-    measure = MeasureModels(Measured(config, split, models, sources))
+    measure = MeasureModels(Measured(config, split, models, sources, pairs))
     records = results.run(workers, ranges, measure).values()
     tasks = [task.name for task in config.tasks]
     columns = [ALL, *slice_columns(config)]
@@ -75,6 +80,29 @@ def evaluate(
             r["value"],
         ),
     )
+
+
+def adjust(results: Sequence[dict], together: bool = False) -> None:
+    """Adds "p_adjusted" to all gains: those of all rows, and those of slices, by Holm.
+
+    Each is one family of comparisons: whoever calls a gain below 0.05 real is wrong
+    anywhere in the family in at most 5 of 100 runs.
+
+    Args:
+        results: What `evaluate` returned.
+        together: Whether all comparisons are one family. Defaults to one each.
+    """
+    families: dict[tuple, list[dict]] = {}
+    for record in results:
+        for comparison, gains in record.get("gain", {}).items():
+            for metric, gain in gains.items():
+                if metric in metrics.PRIMARY.values():
+                    key = together or comparison, record["slice"] == ALL
+                    families.setdefault(key, []).append(gain)
+    for gains in families.values():
+        adjusted = holm(np.array([gain["p"] for gain in gains]))
+        for gain, p in zip(gains, adjusted, strict=True):
+            gain["p_adjusted"] = float(p)
 
 
 def slice_columns(config: Config) -> list[str]:
@@ -90,6 +118,7 @@ class Measured(NamedTuple):
     split: Path
     models: Mapping[str, Path]
     sources: Mapping[str, list[str]]
+    pairs: Mapping[str, tuple[str, str]] = PAIRS
 
 
 class MeasureModels(beam.PTransform):
@@ -98,7 +127,7 @@ class MeasureModels(beam.PTransform):
     def __init__(self, measured: Measured) -> None:
         super().__init__()
         self._score = _Score(measured)
-        self._measure = _Measure(measured.config.tasks, measured.sources)
+        self._measure = _Measure(measured)
 
     def expand(self, ranges: beam.PCollection) -> beam.PCollection:
         """Adds the transforms."""
@@ -114,7 +143,7 @@ class _Score(beam.DoFn):
     """(first row, row to stop before) -> ((task, column, value), piece)."""
 
     def __init__(self, measured: Measured) -> None:
-        self._config, self._split, self._models, self._sources = measured
+        self._config, self._split, self._models, self._sources, _ = measured
 
     def setup(self) -> None:
         from pipeline.artifacts.saved_model import Scorer
@@ -162,9 +191,9 @@ class _Score(beam.DoFn):
 class _Measure(beam.DoFn):
     """(key, pieces) -> (key, record)."""
 
-    def __init__(self, tasks: Sequence[Task], sources: Mapping[str, list[str]]) -> None:
-        self._tasks = {task.name: task for task in tasks}
-        self._sources = sources
+    def __init__(self, measured: Measured) -> None:
+        self._tasks = {task.name: task for task in measured.config.tasks}
+        self._sources, self._pairs = measured.sources, measured.pairs
 
     def process(
         self, element: tuple[Key, Iterable[Piece]]
@@ -185,7 +214,7 @@ class _Measure(beam.DoFn):
         }
         kind = self._tasks[task].kind
         of_source = dict(zip(self._sources[task], scores, strict=True))
-        record |= metrics.measure(kind, label, of_source, weight, group, OTHERS)
+        record |= metrics.measure(kind, label, of_source, weight, group, self._pairs)
         if kind == "binary":
             record["positives"] = int((label > 0.5).sum())
         if column == ALL:

@@ -5,7 +5,7 @@ number that looks like a result. Where rows are too few to say anything, there a
 intervals and no comparisons, and `too_few` says why.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def measure(
     scores: Mapping[str, np.ndarray],
     weight: np.ndarray | None = None,
     group: np.ndarray | None = None,
-    others: Sequence[str] = (),
+    pairs: Mapping[str, tuple[str, str]] = {},
 ) -> dict:
     """Returns every metric of a task's kind over the rows given, for each source.
 
@@ -57,18 +57,18 @@ def measure(
     Args:
         kind: "binary", "regression" or "count".
         label: float (rows,), 0 or 1 for a binary task.
-        scores: {source: float (rows,)}, the predictions of models, one of them "model".
+        scores: {source: float (rows,)}, the predictions of models.
         weight: float (rows,) > 0, by which rows count in all metrics. Defaults to 1.
         group: int (rows,), such as the user's code: rows of one are not independent. A
             negative one is in no group. Defaults to no groups.
-        others: Sources with which "model" is compared.
+        pairs: {name of a comparison: (source, the one that it is compared with)}.
 
     Returns:
         {"too_few": text or None; source: {metric: number or None, "intervals": {metric:
-        [low, high]}}; "gain": {other: {metric: {"value", "low", "high", "p", "error",
-        "groups"}}}}. Intervals are of 95 %. A gain above 0 is good whatever the metric
-        is (`tfmtl.metrics.exact.mtl_gain`); `p` tests it against 0, `error` is its
-        standard error, and `groups` how many groups or rows that comes from.
+        [low, high]}}; "gain": {comparison: {metric: {"value", "low", "high", "p",
+        "error", "groups"}}}}. Intervals are of 95 %. A gain above 0 is good whatever
+        the metric is (`tfmtl.metrics.exact.mtl_gain`); `p` tests it against 0, `error`
+        is its standard error, and `groups` how many groups or rows that comes from.
 
     References:
         He et al., Practical Lessons from Predicting Clicks on Ads at Facebook, 2014
@@ -87,7 +87,7 @@ def measure(
         found[source] |= dict.fromkeys(names)
         if not few:
             found[source]["intervals"] = {}
-    gain: dict = {other: {} for other in others if other in scores}
+    gain: dict = {name: {} for name, two in pairs.items() if scores.keys() >= {*two}}
     usable = [s for s in scores if len(label) and not invalid[s]]
     for name in names:
 
@@ -105,9 +105,9 @@ def measure(
             ends = interval(value, moved[source], group, SCALES[kind][name])
             if np.isfinite([ends.low, ends.high]).all():
                 found[source]["intervals"][name] = [ends.low, ends.high]
-        for other in gain:
-            if other in values and "model" in values:
-                gain[other][name] = _gain(name, values, moved, other, group)
+        for comparison, found_of in gain.items():
+            if values.keys() >= {*pairs[comparison]}:
+                found_of[name] = _gain(name, values, moved, pairs[comparison], group)
     if not few and gain:
         found["gain"] = gain
     return found
@@ -157,15 +157,14 @@ def _gain(
     name: str,
     values: Mapping[str, float],
     moved: Mapping[str, np.ndarray],
-    other: str,
+    pair: tuple[str, str],
     group: np.ndarray | None,
 ) -> dict:
-    """What "model" gains over another source in a metric, tested against 0."""
-    of_model, of_other = (
-        exact.direction(name, values[source]) for source in ("model", other)
-    )
-    gain = exact.mtl_gain({name: values["model"]}, {name: values[other]})[name]
-    by_rows = of_model * moved["model"] - of_other * moved[other]
+    """What a source gains over another one in a metric, tested against 0."""
+    of_model, of_other = (exact.direction(name, values[source]) for source in pair)
+    model, other = pair
+    gain = exact.mtl_gain({name: values[model]}, {name: values[other]})[name]
+    by_rows = of_model * moved[model] - of_other * moved[other]
     found = interval(gain, by_rows, group, null=0.0)
     return {
         "value": gain,

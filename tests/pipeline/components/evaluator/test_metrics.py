@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.components.evaluator import metrics
+from pipeline.components.evaluator import job, metrics
 
 
 def of_model(kind, label, score, weight=None, group=None):
@@ -116,7 +116,7 @@ def test_intervals_and_gains():
     label, score, group = rows(random, 5000)
     noise = 1 / (1 + np.exp(-random.normal(size=5000)))
     scores = {"model": score, "baseline": 0.5 * score + 0.5 * noise, "other": noise}
-    found = metrics.measure("binary", label, scores, None, group, ("baseline",))
+    found = metrics.measure("binary", label, scores, None, group, job.PAIRS)
     assert found["too_few"] is None
     for source in scores:
         assert found[source]["intervals"].keys() == metrics.SCALES["binary"].keys()
@@ -133,7 +133,7 @@ def test_intervals_and_gains():
     alone = np.subtract(*found["model"]["intervals"]["auc"])
     assert auc["low"] - auc["high"] > alone
     # Rows that stand alone would be sure of more.
-    apart = metrics.measure("binary", label, scores, None, None, ("baseline",))
+    apart = metrics.measure("binary", label, scores, None, None, job.PAIRS)
     ends = apart["model"]["intervals"]["log_loss"]
     low, high = found["model"]["intervals"]["log_loss"]
     assert high - low > 1.2 * (ends[1] - ends[0])
@@ -157,7 +157,7 @@ def test_too_few_to_say_anything(kind, label, group, few):
     score = np.linspace(0.1, 0.9, len(label))
     group = None if group is None else np.array(group)
     scores = {"model": score, "baseline": score**2}
-    found = metrics.measure(kind, label, scores, None, group, ("baseline",))
+    found = metrics.measure(kind, label, scores, None, group, job.PAIRS)
     assert found["too_few"] == few
     assert ("gain" in found) == ("intervals" in found["model"]) == (few is None)
     assert found["model"]["mean"] == pytest.approx(0.5)
@@ -166,7 +166,7 @@ def test_too_few_to_say_anything(kind, label, group, few):
 def test_an_equal_model_gains_nothing():
     label, score, _ = rows(np.random.default_rng(1), 500)
     scores = {"model": score, "baseline": score.copy()}
-    gains = metrics.measure("binary", label, scores, others=("baseline",))["gain"]
+    gains = metrics.measure("binary", label, scores, pairs=job.PAIRS)["gain"]
     for gain in gains["baseline"].values():
         assert (gain["value"], gain["low"], gain["high"], gain["p"]) == (0, 0, 0, 1)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import make_config
 
-from pipeline.components.evaluator import metrics, others, rules
+from pipeline.components.evaluator import job, metrics, others, rules
 from tfmtl import model_card
 
 TASKS = ("click", "like", "seconds")
@@ -40,7 +40,7 @@ def scored(random, rows, positives, skill, other=None, task="click", slice_="all
     scores = {"model": predict(skill)}
     if other is not None:
         scores["baseline"] = predict(other)
-    found = metrics.measure(kind, label, scores, others=("baseline",))
+    found = metrics.measure(kind, label, scores, pairs=job.PAIRS)
     column, value = ("all", "all") if slice_ == "all" else ("tab", slice_)
     return {"task": task, "slice": column, "value": value, "rows": rows} | found
 

@@ -1,0 +1,126 @@
+"""The commands `compare` and `evaluate`."""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts import layout
+from pipeline.cli import table
+from pipeline.config import Config
+from pipeline.errors import PipelineError
+
+_SIGNIFICANT = 0.05
+
+
+def add_compare(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `compare`."""
+    parser.add_argument(
+        "models",
+        nargs="+",
+        metavar="RUN",
+        help="a workspace, WORKSPACE@RUN or the folder of a SavedModel; the others are "
+        "compared with the first",
+    )
+    parser.add_argument(
+        "--output", metavar="DIR", help="where to write leaderboard.json"
+    )
+
+
+def compare(args: argparse.Namespace, config: Config) -> None:
+    """Prints how models do on the same test rows, the best first."""
+    from pipeline.comparison import models
+    from serving.quiet import import_tensorflow_quietly
+
+    found = models.find(args.models)
+    import_tensorflow_quietly()
+    from pipeline.comparison.compare import compare as measure
+
+    board = measure(config, found)
+    if args.output:
+        _write(Path(args.output), layout.LEADERBOARD, board)
+    print(text(board))
+
+
+def text(board: Mapping[str, Any]) -> str:
+    """The leaderboard of a comparison as plain text."""
+    tasks = [task["name"] for task in board["tasks"]]
+    metrics = [f"{task['name']} {task['metric']}" for task in board["tasks"]]
+    rows = [
+        [
+            model["name"],
+            model["architecture"] or "",
+            *(_cell(model["tasks"].get(task)) for task in tasks),
+            "" if model["parameters"] is None else f"{model['parameters']:,}",
+            "" if model["seconds"] is None else f"{model['seconds']:.1f}",
+        ]
+        for model in board["models"]
+    ]
+    head = ["model", "architecture", *metrics, "parameters", "seconds"]
+    return (
+        f"{table.text(head, rows)}\n"
+        f"On {board['rows']:,} test rows. In brackets the gain over {board['against']}, "
+        "above 0 is better; * where it is no chance, with all comparisons taken "
+        "together (Holm, 5 %)."
+    )
+
+
+def _cell(found: Mapping[str, Any] | None) -> str:
+    if found is None or found["value"] is None:
+        return "–"
+    text = f"{found['value']:.4f}"
+    if found["too_few"]:
+        return f"{text} (too few rows)"
+    if gain := found["gain"]:
+        real = "*" if gain["p_adjusted"] < _SIGNIFICANT else ""
+        ends = f"{gain['low']:+.4f} to {gain['high']:+.4f}"
+        return f"{text} ({gain['value']:+.4f}{real}, {ends})"
+    return text
+
+
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `evaluate`."""
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="a workspace, WORKSPACE@RUN or the folder of a SavedModel; defaults to "
+        "the newest version at push.destination",
+    )
+    parser.add_argument(
+        "--on",
+        nargs="+",
+        metavar="ROWS",
+        help="log files to measure on, globs allowed; defaults to the test split",
+    )
+    parser.add_argument(
+        "--output", metavar="DIR", help="where to write metrics.json and what is beside"
+    )
+
+
+def evaluate(args: argparse.Namespace, config: Config) -> None:
+    """Prints what the Evaluator says of a model."""
+    from pipeline.comparison import models
+    from serving.quiet import import_tensorflow_quietly
+
+    if args.output and Path(args.output).exists() and any(Path(args.output).iterdir()):
+        raise PipelineError(
+            f"--output: must be a new or empty folder. Received: {args.output}"
+        )
+    found = models.find([args.model or config.push.destination])[0].path
+    import_tensorflow_quietly()
+    from pipeline.comparison.evaluate import evaluate as measure
+
+    is_served = args.model is None
+    summary = measure(config, found, args.on, args.output, against_served=not is_served)
+    print(f"{found} on {summary['rows']:,} rows, with 95 % intervals:")
+    print("\n".join(f"  {note}" for note in summary["notes"]))
+    if args.output:
+        print(f"{Path(args.output) / layout.METRICS}")
+
+
+def _write(folder: Path, name: str, content: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(content, indent=1, allow_nan=False)
+    (folder / name).write_text(text + "\n")
+    print(folder / name)

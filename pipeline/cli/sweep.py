@@ -1,0 +1,96 @@
+"""The command `sweep`."""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.cli import table
+from pipeline.config import ConfigError
+from pipeline.errors import PipelineError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `sweep`."""
+    parser.add_argument(
+        "--sweep",
+        action="append",
+        dest="set",
+        type=section,
+        metavar="YAML",
+        help="a file with what the section `sweep` may have, instead of that section",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="trainings at a time"
+    )
+    parser.add_argument(
+        "--memory",
+        metavar="SIZE",
+        help="what each may take, such as 4GB; one that takes more is ended, and fails",
+    )
+
+
+def section(file: str) -> str:
+    """A file with the section as what `--set` would say."""
+    try:
+        read = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not valid YAML in UTF-8: {error}") from None
+    return f"sweep={json.dumps(read)}"
+
+
+def sweep(args: argparse.Namespace, config: Any) -> None:
+    """Trains all models of the sweep and prints the leaderboard."""
+    from pipeline.sweep import processes
+    from serving.quiet import import_tensorflow_quietly
+
+    if args.jobs < 1:
+        raise PipelineError(f"--jobs: must be 1 or more. Received: {args.jobs}")
+    memory = processes.size(args.memory) if args.memory else None
+    import_tensorflow_quietly()
+    from pipeline.sweep.sweep import sweep as run  # it loads Optuna
+
+    board = run(config, args.jobs, memory)
+    print()
+    print(text(board))
+
+
+def text(board: Mapping[str, Any]) -> str:
+    """The leaderboard as plain text: chosen models with the test split, then others."""
+    tasks = [task["name"] for task in board["tasks"]]
+    metrics = [f"{task['name']} {task['metric']}" for task in board["tasks"]]
+    head = ["model", board["monitor"], *metrics, "parameters", "seconds", "with"]
+    rows = [
+        [
+            model["name"],
+            _interval(model["value"]),
+            *(_interval(model.get("test", {}).get(task)) for task in tasks),
+            f"{model['parameters']:,}",
+            f"{model['seconds']:.1f}",
+            " ".join(f"{k}={json.dumps(v)}" for k, v in model["point"].items()),
+        ]
+        for model in sorted(board["models"], key=lambda m: not m["chosen"])
+    ]
+    lines = [table.text(head, rows)]
+    seeds = len(board["seeds"])
+    over = f", means over {seeds} seeds with 95 % intervals" if seeds > 1 else ""
+    lines.append(
+        f"{board['monitor']} is of the validation split, by which the best of each "
+        f"architecture is chosen; the tasks' metrics are of the test split{over}."
+    )
+    lines += [f"failed: {f['name']} seed {f['seed']}: {f['error']}"
+              for f in board["failed"]]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _interval(found: Mapping[str, Any] | None) -> str:
+    if not found or found["mean"] is None:
+        return "–"
+    if found["low"] is None:
+        return f"{found['mean']:.4f}"
+    return f"{found['mean']:.4f} ({found['low']:.4f} to {found['high']:.4f})"

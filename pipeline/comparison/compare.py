@@ -1,0 +1,147 @@
+"""Measures models on the same test rows, in one Beam job, and compares them.
+
+Each is compared with the first, in pairs of predictions of the same row; the p-values
+of all of them are corrected together, by Holm.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipeline.artifacts import examples as artifact
+from pipeline.artifacts import layout, saved_model
+from pipeline.comparison.models import Model
+from pipeline.components.evaluator import job, metrics
+from pipeline.config import Config
+from pipeline.errors import PipelineError
+from pipeline.run import run
+
+
+def compare(config: Config, models: Sequence[Model]) -> dict[str, Any]:
+    """Compares models on the test split of a config's data.
+
+    Args:
+        config: The pipeline; its ExampleGen runs if it has not.
+        models: The first is what the others are compared with.
+
+    Returns:
+        {"pipeline", "rows", "against": the first's name, "tasks": [{"name", "kind",
+        "metric"}], "models": [{"name", "path", "architecture", "parameters",
+        "seconds", "mean_gain", "tasks": {task: {"value", "low", "high", "too_few",
+        "gain": {"value", "low", "high", "p", "p_adjusted"} or None}}}], "results":
+        what `measure` returned}. Models come by their mean gain over the tasks.
+
+    Raises:
+        PipelineError: A model cannot be measured on these examples.
+    """
+    examples = run(config, until="ExampleGen", report=lambda line: None)["examples"]
+    with tempfile.TemporaryDirectory(prefix=".compare-", dir=config.workspace) as work:
+        paths = {model.name: model.path for model in models}
+        records = measure(config, examples, paths, Path(work))
+    overall = {r["task"]: r for r in records if r["slice"] == job.ALL}
+    first = models[0].name
+    described = [_described(model, overall) for model in models]
+    described.sort(key=lambda found: (-found["mean_gain"], found["name"] != first))
+    return {
+        "pipeline": config.name,
+        "rows": artifact.count_rows(layout.split(examples, "test")),
+        "against": first,
+        "tasks": [
+            {"name": t.name, "kind": t.kind, "metric": metrics.PRIMARY[t.kind]}
+            for t in config.tasks
+        ],
+        "models": described,
+        "results": records,
+    }
+
+
+def _described(model: Model, overall: Mapping[str, Mapping]) -> dict[str, Any]:
+    """One line of the leaderboard."""
+    from tfmtl import model_card
+
+    card = model_card.read(model.path).get("model", {})
+    tasks = {
+        task: _of_task(record, model.name)
+        for task, record in overall.items()
+        if model.name in record
+    }
+    gains = [found["gain"]["value"] for found in tasks.values() if found["gain"]]
+    return {
+        "name": model.name,
+        "path": str(model.path),
+        "architecture": card.get("architecture"),
+        "parameters": card.get("parameters"),
+        "seconds": model.seconds,
+        "mean_gain": sum(gains) / len(gains) if gains else 0.0,
+        "tasks": tasks,
+    }
+
+
+def _of_task(record: Mapping[str, Any], name: str) -> dict[str, Any]:
+    metric = record["metric"]
+    low, high = record[name].get("intervals", {}).get(metric, (None, None))
+    gain = record.get("gain", {}).get(name, {}).get(metric)
+    wanted = ("value", "low", "high", "p", "p_adjusted")
+    return {
+        "value": record[name][metric],
+        "low": low,
+        "high": high,
+        "too_few": record["too_few"],
+        "gain": gain and {key: gain[key] for key in wanted},
+    }
+
+
+def measure(
+    config: Config, examples: Path, models: Mapping[str, Path], work: Path
+) -> list[dict[str, Any]]:
+    """Measures all models on the test split.
+
+    Args:
+        config: Its tasks, and `evaluate`.
+        examples: The artifact.
+        models: {name: SavedModel}; at least one.
+        work: A folder that the workers of the job see.
+
+    Returns:
+        The records of `evaluator.job.evaluate`, each with its primary "metric". Its
+        "gain" has {name: what that model gains over the first}.
+
+    Raises:
+        PipelineError: There are no rows, or a model cannot be measured on them.
+    """
+    split = layout.split(examples, "test")
+    if not artifact.count_rows(split):
+        raise PipelineError(f"a comparison needs rows. Received: none in {split}")
+    schema = pq.read_schema(artifact.shards(split)[0])
+    problems = [
+        f"{name}: {problem}"
+        for name, path in models.items()
+        for problem in saved_model.unreadable(path, schema)
+    ]
+    if problems:
+        raise PipelineError(
+            "the examples must hold what every model takes in:\n  "
+            + "\n  ".join(problems)
+        )
+    predicted = {
+        name: saved_model.signatures(path)[saved_model.DEFAULT].outputs
+        for name, path in models.items()
+    }
+    first, *rest = models
+    records = job.evaluate(
+        config,
+        split,
+        models,
+        {
+            task.name: [name for name in models if task.name in predicted[name]]
+            for task in config.tasks
+        },
+        work,
+        {name: (name, first) for name in rest},
+    )
+    job.adjust(records, together=True)
+    kinds = {task.name: task.kind for task in config.tasks}
+    return [r | {"metric": metrics.PRIMARY[kinds[r["task"]]]} for r in records]

@@ -1,0 +1,67 @@
+"""Measures one SavedModel with the Evaluator, on any rows."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.artifacts import layout
+from pipeline.components.evaluator.component import evaluator
+from pipeline.components.example_gen.component import example_gen
+from pipeline.config import Config
+from pipeline.config.data import Split
+from pipeline.run import run
+
+
+def evaluate(
+    config: Config,
+    model: Path,
+    rows: Sequence[str] | None = None,
+    output: str | None = None,
+    against_served: bool = True,
+) -> dict:
+    """Measures a model as the Evaluator does.
+
+    Args:
+        config: The pipeline.
+        model: The SavedModel.
+        rows: Globs of log files, which are read as ExampleGen reads `data.logs`.
+            Defaults to the test split.
+        output: An empty or new folder for metrics.json and the report. Defaults to
+            none.
+        against_served: Whether it is compared as `evaluate` says, too.
+
+    Returns:
+        The Evaluator's summary: "rows", "metrics", "notes".
+
+    Raises:
+        PipelineError: The rows cannot be read, or the model cannot be measured on them.
+    """
+    if not against_served:
+        alone = {"baseline": None, "single_task": None}
+        evaluated = config.evaluate.model_copy(update=alone)
+        config = config.model_copy(update={"evaluate": evaluated})
+    workspace = Path(config.workspace)
+    workspace.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=workspace) as name:
+        work = Path(name)
+        folders = {n: work / n for n in ("examples", "model", "evaluation", "blessing")}
+        for folder in folders.values():
+            folder.mkdir()
+        if output:
+            folders["evaluation"] = Path(output)
+            folders["evaluation"].mkdir(parents=True, exist_ok=True)
+        if rows is None:
+            found = run(config, until="ExampleGen", report=lambda line: None)
+            folders["examples"] = found["examples"]
+        else:
+            example_gen(of_test_rows(config, rows), {}, folders)
+        (folders["model"] / layout.SERVING_MODEL).symlink_to(model.absolute())
+        inputs = {n: folders[n] for n in ("examples", "model")}
+        outputs = {n: folders[n] for n in ("evaluation", "blessing")}
+        return evaluator(config, inputs, outputs)
+
+
+def of_test_rows(config: Config, rows: Sequence[str]) -> Config:
+    """The config whose logs are these files, all of them in the test split."""
+    logs = {"source": None, "logs": {"test": list(rows)}, "split": Split(by="given")}
+    return config.model_copy(update={"data": config.data.model_copy(update=logs)})

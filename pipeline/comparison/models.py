@@ -1,0 +1,77 @@
+"""Models as a command is told of them: by workspace, by run or by folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.artifacts import layout, saved_model
+from pipeline.errors import PipelineError, nearest
+from pipeline.metadata import Metadata
+
+
+class Model(NamedTuple):
+    """A model to compare.
+
+    Attributes:
+        name: What it is called in tables.
+        path: The SavedModel.
+        seconds: How long it was trained; None where that is not known.
+    """
+
+    name: str
+    path: Path
+    seconds: float | None
+
+
+def find(texts: Sequence[str]) -> list[Model]:
+    """Finds models.
+
+    Args:
+        texts: Each a workspace, for the model of its newest run that has one;
+            WORKSPACE@RUN, as `runs` lists them; or a SavedModel, a Trainer's artifact,
+            or a folder of versions, for the newest.
+
+    Raises:
+        PipelineError: There is no such model, or one is given twice.
+    """
+    found = [_find(text) for text in texts]
+    names = [model.name for model in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise PipelineError(f"each model is compared once. Given twice: {twice}")
+    return found
+
+
+def _find(text: str) -> Model:
+    workspace, at, run = text.rpartition("@")
+    if not at or not (Path(workspace) / layout.METADATA).is_file():
+        workspace, run = text, ""
+    if (Path(workspace) / layout.METADATA).is_file():
+        return _of_run(workspace, run)
+    folder = Path(text)
+    served = saved_model.served(folder) if folder.is_dir() else None
+    for path in (folder, folder / layout.SERVING_MODEL, served):
+        if path is not None and (path / "saved_model.pb").is_file():
+            return Model(text, path, None)
+    raise PipelineError(
+        "a model is a workspace, WORKSPACE@RUN or the folder of a SavedModel. "
+        f"Received: {text!r}, which is none of these"
+    )
+
+
+def _of_run(workspace: str, wanted: str) -> Model:
+    store = Metadata(Path(workspace) / layout.METADATA)
+    runs = [run.name for run in store.runs()]
+    if wanted and wanted not in runs:
+        raise PipelineError(
+            f"{workspace} has no run {wanted!r}.{nearest(wanted, runs)} "
+            "`python -m pipeline runs` lists them"
+        )
+    for run in [wanted] if wanted else runs:
+        for execution in reversed(store.used(run)):
+            if execution.component != "Trainer" or execution.state != "complete":
+                continue
+            path = store.outputs(execution.id)[0].path / layout.SERVING_MODEL
+            if path.is_dir():
+                return Model(f"{workspace}@{run}", path, execution.seconds)
+    where = f"run {wanted} of {workspace}" if wanted else workspace
+    raise PipelineError(f"{where} has no model: none was trained, or it is deleted")

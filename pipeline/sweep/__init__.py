@@ -1,0 +1,1 @@
+"""Many models of one config on the same data: trained, chosen and compared."""

@@ -1,0 +1,135 @@
+"""The models of a sweep, the best first."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.components.evaluator import metrics
+from pipeline.components.evaluator.job import ALL
+from pipeline.config import Config
+from pipeline.errors import PipelineError
+from pipeline.sweep.study import Trial
+from tfmtl.metrics.exact.interval import student_quantile
+
+
+def of(config: Config, trials: Sequence[Trial], minimize: bool) -> dict[str, Any]:
+    """Makes the leaderboard.
+
+    Args:
+        config: That of the sweep.
+        trials: All trials.
+        minimize: Whether a lower `train.monitor` is better.
+
+    Returns:
+        {"pipeline", "monitor", "minimize", "tasks": [{"name", "kind", "metric"}],
+        "seeds", "models": see below, the best first; "failed": [{"name", "seed",
+        "error"}]}. A model, one of each trial: {"name", "architecture", "number",
+        "point": {key: value}, "value" and "valid": {metric: {"mean", "low", "high",
+        "values"}} over the seeds, "parameters", "seconds" (the mean of a training),
+        "models": {seed: folder}, "chosen": whether it is the best of its
+        architecture}.
+
+    Raises:
+        PipelineError: All trainings have failed.
+    """
+    complete = [trial for trial in trials if trial.value is not None]
+    failed = [
+        {"name": _name(trial), "seed": seed, "error": result["error"]}
+        for trial in trials
+        for seed, result in trial.results.items()
+        if "error" in result
+    ]
+    if not complete:
+        reasons = dict.fromkeys(f"{f['name']}: {f['error']}" for f in failed)
+        raise PipelineError("every training has failed:\n  " + "\n  ".join(reasons))
+    complete.sort(key=lambda trial: trial.value, reverse=not minimize)
+    best: dict[str, Trial] = {}
+    for trial in complete:
+        best.setdefault(trial.architecture.label, trial)
+    return {
+        "pipeline": config.name,
+        "monitor": config.train.monitor,
+        "minimize": minimize,
+        "tasks": [
+            {"name": t.name, "kind": t.kind, "metric": metrics.PRIMARY[t.kind]}
+            for t in config.tasks
+        ],
+        "seeds": config.sweep.seeds,
+        "models": [
+            _model(trial, trial is best[trial.architecture.label]) for trial in complete
+        ],
+        "failed": failed,
+    }
+
+
+def of_test(
+    records: Iterable[Mapping[str, Any]], names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """What the test split says of a model: {task: ...}, over its seeds.
+
+    Args:
+        records: What `comparison.compare.measure` returned.
+        names: Those of the model with each seed.
+
+    Returns:
+        {task: {"metric", "mean", "low", "high", "values", and "of_rows": [the interval
+        of each value, by the test rows; None where they are too few]}}.
+    """
+    found = {}
+    for record in records:
+        if record["slice"] != ALL:
+            continue
+        measured = [record[name] for name in names if name in record]
+        metric = record["metric"]
+        found[record["task"]] = {
+            "metric": metric,
+            **over_seeds([m[metric] for m in measured]),
+            "of_rows": [m.get("intervals", {}).get(metric) for m in measured],
+        }
+    return found
+
+
+def over_seeds(values: Sequence[float | None]) -> dict[str, Any]:
+    """The mean over seeds and its 95 % interval, by Student's distribution.
+
+    Example:
+        >>> found = over_seeds([0.70, 0.71, 0.72])
+        >>> {key: round(found[key], 3) for key in ("mean", "low", "high")}
+        {'mean': 0.71, 'low': 0.685, 'high': 0.735}
+        >>> over_seeds([0.7])["low"] is None
+        True
+    """
+    known = [value for value in values if value is not None]
+    found = {"mean": None, "low": None, "high": None, "values": list(values)}
+    if known and len(known) == len(values):
+        found["mean"] = mean = float(np.mean(known))
+        if len(known) > 1:
+            error = float(np.std(known, ddof=1)) / math.sqrt(len(known))
+            half = student_quantile(0.975, len(known) - 1) * error
+            found |= {"low": mean - half, "high": mean + half}
+    return found
+
+
+def _name(trial: Trial) -> str:
+    return f"{trial.architecture.label} {trial.number}"
+
+
+def _model(trial: Trial, chosen: bool) -> dict[str, Any]:
+    results = list(trial.results.values())
+    return {
+        "name": _name(trial),
+        "architecture": trial.architecture.name,
+        "number": trial.number,
+        "point": trial.point,
+        "value": over_seeds([r["value"] for r in results]),
+        "valid": {
+            metric: over_seeds([r["metrics"].get(metric) for r in results])
+            for metric in results[0]["metrics"]
+        },
+        "parameters": results[0]["parameters"],
+        "seconds": float(np.mean([r["seconds"] for r in results])),
+        "models": {str(seed): r["model"] for seed, r in trial.results.items()},
+        "chosen": chosen,
+    }

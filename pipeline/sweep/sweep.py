@@ -1,0 +1,136 @@
+"""The sweep: trains what its section says, and measures the best on the test split.
+
+The data stages run once; every training reads what they wrote, and is found in the
+cache of the same workspace like that of any run. What a sweep keeps besides, its trials
+and the leaderboard, lies in WORKSPACE/sweeps/KEY; the key is made of the data, the
+config, the code and the search space. Architectures and trials may be added to a sweep,
+anything else begins a new one.
+
+Models are chosen by `train.monitor` on the validation split alone. Of each architecture
+the best is measured on the test split, once, when all trials are done.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import workspace as workspaces
+from pipeline.artifacts import layout
+from pipeline.beam.atomic import atomic_write
+from pipeline.comparison import compare
+from pipeline.config import Config, ConfigError
+from pipeline.fingerprint import fingerprint
+from pipeline.run import run_held
+from pipeline.stages import stages
+from pipeline.sweep import leaderboard, processes, space
+from pipeline.sweep.study import Study, Trial, open_studies, unfinished
+from pipeline.sweep.trial import COMPONENT
+
+
+def sweep(
+    config: Config,
+    jobs: int = 1,
+    memory: int | None = None,
+    report: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Trains all models of a sweep; goes on where an earlier call was killed.
+
+    A training that fails, of NaN or its memory, ends no sweep; the next call tries it
+    again.
+
+    Args:
+        config: With a section `sweep`.
+        jobs: Trainings at a time.
+        memory: Bytes that each may take. Defaults to no limit.
+        report: Takes one line a stage and a training.
+
+    Returns:
+        What leaderboard.json has; see `leaderboard.of`.
+
+    Raises:
+        PipelineError: The section is missing or wrong, a data stage has failed, or
+            there is no model at all.
+    """
+    if config.sweep is None:
+        raise ConfigError("sweep: give the section, or a file of its own by --sweep")
+    import tfmtl
+
+    architectures = space.architectures(config, tfmtl.models.names())
+    space.check(config)
+    mode = config.train.mode or tfmtl.training.better(config.train.monitor)
+    if mode == "one":
+        raise ConfigError(
+            "train.monitor: a sweep selects by a metric of which less, or more, is "
+            f"better. Received: {config.train.monitor!r}"
+        )
+    workspace = Path(config.workspace)
+    with workspaces.held(workspace) as lock:
+        workspaces.clear(workspace)
+        data = run_held(space.config_of(config, []), until="Transform", report=report)
+        key = _key(config, data)
+        folder = workspace / layout.SWEEPS / key
+        (folder / "trainings").mkdir(parents=True, exist_ok=True)
+        studies = open_studies(
+            folder / layout.STUDY, architectures, config.sweep, mode == "min"
+        )
+        found = processes.run(
+            _jobs(config, key, studies), folder / "trainings", jobs, memory, lock
+        )
+        for (trial, seed), answer in found:
+            trial.record(seed, answer)
+            report(_line(trial, seed, answer))
+        trials = [trial for study in studies for trial in study.trials]
+        board = leaderboard.of(config, trials, minimize=mode == "min")
+        _measure(config, data["examples"], board, folder)
+        with atomic_write(folder / layout.LEADERBOARD) as part:
+            part.write_text(json.dumps(board, indent=1, allow_nan=False) + "\n")
+    report(f"leaderboard: {folder / layout.LEADERBOARD}")
+    return board
+
+
+def _key(config: Config, data: Mapping[str, Path]) -> str:
+    """What trials have in common that belong to one sweep."""
+    (trainer,) = (stage for stage in stages(config) if stage.component == COMPONENT)
+    searched = config.sweep.model_dump(mode="json", include={"seeds", "space"})
+    return fingerprint(
+        (trainer.module,),
+        [trainer.depends(space.config_of(config, [])), searched],
+        [f"{name}/{data[name].name}" for name in trainer.inputs],
+    )[:12]
+
+
+def _jobs(config: Config, key: str, studies: list[Study]) -> Iterator[processes.Job]:
+    told = {"config": config.model_dump(mode="json")}
+    for trial in unfinished(studies):
+        for seed in trial.missing:
+            name = f"{trial.architecture.label.partition(' ')[0]}-{trial.number}-{seed}"
+            changes = space.overrides(trial.architecture, trial.point, seed)
+            run = {"overrides": changes, "run": f"sweep-{key}/{name}"}
+            yield processes.Job((trial, seed), name, told | run)
+
+
+def _line(trial: Trial, seed: int, answer: Mapping[str, Any]) -> str:
+    point = "".join(f" {k}={json.dumps(v)}" for k, v in trial.point.items())
+    name = f"{trial.architecture.label} {trial.number} seed {seed}{point}"
+    if "error" in answer:
+        return f"{name}: failed: {answer['error']}"
+    return f"{name}: {answer['value']:.4f} in {answer['seconds']:.1f} s"
+
+
+def _measure(
+    config: Config, examples: Path, board: dict[str, Any], folder: Path
+) -> None:
+    """Measures the chosen models on the test split, and adds that to the board."""
+    chosen: Iterable[dict] = [m for m in board["models"] if m["chosen"]]
+    models = {
+        f"{m['name']} seed {seed}": Path(path) / layout.SERVING_MODEL
+        for m in chosen
+        for seed, path in m["models"].items()
+    }
+    with tempfile.TemporaryDirectory(prefix=".test-", dir=folder) as work:
+        records = compare.measure(config, examples, models, Path(work))
+    for model in chosen:
+        names: Sequence[str] = [f"{model['name']} seed {s}" for s in model["models"]]
+        model["test"] = leaderboard.of_test(records, names)
