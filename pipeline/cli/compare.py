@@ -60,9 +60,9 @@ def text(board: Mapping[str, Any]) -> str:
     head = ["model", "architecture", *metrics, "parameters", "seconds"]
     return (
         f"{table.text(head, rows)}\n"
-        f"On {board['rows']:,} test rows. In brackets the gain over {board['against']}, "
-        "above 0 is better; * where it is no chance, with all comparisons taken "
-        "together (Holm, 5 %)."
+        f"On {board['rows']:,} test rows. In brackets the gain over "
+        f"{board['against']}, above 0 is better; * where it is no chance, with all "
+        "comparisons taken together (Holm, 5 %)."
     )
 
 

@@ -84,7 +84,7 @@ def _verdict(store: Metadata, run: Run, executions: list[Execution]) -> Iterator
             yield "blessed"
         elif folders["blessing"].is_dir():
             first, *more = blessing.read(folders["blessing"])
-            yield f"no: {first}" + (f" (and {len(more)} more)" if more else "")
+            yield _short(f"no: {first}") + (f" (and {len(more)} more)" if more else "")
         else:
             yield "no"
 

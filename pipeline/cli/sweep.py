@@ -60,6 +60,19 @@ def sweep(args: argparse.Namespace, config: Any) -> None:
     print(text(board))
 
 
+def shown(point: Mapping[str, Any]) -> str:
+    """A point of the search space as text.
+
+    Example:
+        >>> shown({"train.learning_rate": 0.00258817, "train.batch_size": 512})
+        'train.learning_rate=0.002588 train.batch_size=512'
+    """
+    return " ".join(
+        f"{key}={value:.4g}" if isinstance(value, float) else
+        f"{key}={json.dumps(value)}" for key, value in point.items()
+    )  # fmt: skip
+
+
 def text(board: Mapping[str, Any]) -> str:
     """The leaderboard as plain text: chosen models with the test split, then others."""
     tasks = [task["name"] for task in board["tasks"]]
@@ -72,7 +85,7 @@ def text(board: Mapping[str, Any]) -> str:
             *(_interval(model.get("test", {}).get(task)) for task in tasks),
             f"{model['parameters']:,}",
             f"{model['seconds']:.1f}",
-            " ".join(f"{k}={json.dumps(v)}" for k, v in model["point"].items()),
+            shown(model["point"]),
         ]
         for model in sorted(board["models"], key=lambda m: not m["chosen"])
     ]

@@ -142,9 +142,9 @@ def unfinished(studies: Sequence[Study]) -> Iterator[Trial]:
         yield from [trial for trial in study.trials if trial.value is None]
     waiting = list(studies)
     while waiting:
-        waiting.sort(key=lambda study: len(study.trials))
-        trial = waiting[0].ask()
+        study = min(waiting, key=lambda study: len(study.trials))
+        trial = study.ask()
         if trial is None:
-            waiting.pop(0)
+            waiting.remove(study)
         else:
             yield trial

@@ -1,0 +1,240 @@
+"""A sweep's trials, leaderboard and processes; trainings are only pretended."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import make_config, raw_config
+from paths import ROOT
+from until import until
+
+from pipeline.__main__ import main
+from pipeline.cli import sweep as command
+from pipeline.config import ConfigError
+from pipeline.errors import PipelineError
+from pipeline.sweep import processes, space
+from pipeline.sweep import sweep as sweeps
+from pipeline.sweep.space import Architecture
+from pipeline.workspace import held
+
+optuna = pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
+
+SPACE = {"train.learning_rate": {"low": 0.001, "high": 0.01, "log": True}}
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch):
+    """Runs a sweep on pretended data; returns its leaderboard and the lines it said."""
+    monkeypatch.setattr(processes, "_MODULE", "fake_training")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
+    data = {
+        name: tmp_path / name / "1"
+        for name in ("statistics", "transform_graph", "transformed_examples")
+    }
+    data["examples"] = tmp_path / "examples" / "1"
+    monkeypatch.setattr(sweeps, "run_held", lambda *args, **kwargs: data)
+    monkeypatch.setattr(sweeps.compare, "measure", lambda *args: [])
+
+    def sweep(jobs=1, memory=None, lines=None, **section):
+        said = [] if lines is None else lines
+        config = make_config(workspace=str(tmp_path / "work"), sweep=section)
+        return sweeps.sweep(config, jobs, memory, said.append), said
+
+    return sweep
+
+
+def _started(tmp_path):
+    (file,) = (tmp_path / "work" / "sweeps").glob("*/trainings/started")
+    return [line.partition("/")[2] for line in file.read_text().splitlines()]
+
+
+def test_architectures_points_and_seeds(sweep, tmp_path):
+    board, _ = sweep(
+        jobs=3, architectures=["mmoe", "ple"], seeds=[0, 4], space=SPACE, trials=3
+    )
+    names = [model["name"] for model in board["models"]]
+    assert sorted(names) == [f"{a} {i}" for a in ("mmoe", "ple") for i in range(3)]
+    values = [model["value"]["mean"] for model in board["models"]]
+    assert values == sorted(values)
+    chosen = [m["name"] for m in board["models"] if m["chosen"]]
+    assert sorted(name.split()[0] for name in chosen) == ["mmoe", "ple"]
+    assert board["models"][0]["chosen"]
+    for model in board["models"]:
+        rate = model["point"]["train.learning_rate"]
+        assert 0.001 <= rate <= 0.01
+        first, second = model["value"]["values"]
+        assert (first, second) == pytest.approx((abs(rate - 0.003), first + 0.0004))
+        assert model["value"]["low"] < first and list(model["models"]) == ["0", "4"]
+    assert len(_started(tmp_path)) == len(set(_started(tmp_path))) == 12
+    (file,) = (tmp_path / "work" / "sweeps").glob("*/leaderboard.json")
+    assert json.loads(file.read_text()) == board
+    text = command.text(board)
+    assert "means over 2 seeds" in text and "train.learning_rate=0.00" in text
+
+
+def test_a_sweep_that_is_killed_goes_on(sweep, tmp_path):
+    """Trials that were running are run again, the others not; points stay the same."""
+    section = {"architectures": ["mmoe"], "space": SPACE, "trials": 2}
+    whole, _ = sweep(**section, seeds=[0, 1])
+    started = _started(tmp_path)
+    for path in (tmp_path / "work" / "sweeps").glob("*/*"):
+        path.unlink() if path.is_file() else None
+    (folder,) = (tmp_path / "work" / "sweeps").glob("*/trainings")
+    for file in folder.iterdir():
+        file.unlink()
+
+    class Killed(Exception):
+        pass
+
+    class Lines(list):
+        def append(self, line):
+            super().append(line)
+            if "seed" in line:
+                raise Killed
+
+    lines = Lines()
+    for _ in range(3):
+        lines.clear()
+        with pytest.raises(Killed):
+            sweep(**section, seeds=[0, 1], lines=lines)
+    board, _ = sweep(**section, seeds=[0, 1])
+    assert board["models"] == whole["models"]
+    assert _started(tmp_path) == started
+
+
+def test_more_trials_and_architectures_extend_a_sweep(sweep, tmp_path):
+    sweep(architectures=["mmoe"], space=SPACE, trials=1)
+    board, _ = sweep(architectures=["mmoe", "ple"], space=SPACE, trials=2)
+    assert len(board["models"]) == 4
+    assert _started(tmp_path) == ["mmoe-0-0", "ple-0-0", "mmoe-1-0", "ple-1-0"]
+    sweep(architectures=["mmoe"], trials=1)  # without a space: another sweep
+    assert len(list((tmp_path / "work" / "sweeps").iterdir())) == 2
+
+
+def test_a_training_that_fails_is_told_and_tried_again(sweep, tmp_path):
+    section = {
+        "architectures": ["mmoe", {"name": "ple", "fail": True}, {"name": "cgc"}]
+    }
+    board, lines = sweep(**section)
+    assert [m["name"] for m in board["models"]] == ["cgc 0", "mmoe 0"]
+    assert board["failed"] == [{"name": "ple 0", "seed": 0, "error": "no luck"}]
+    assert "ple 0 seed 0: failed: no luck" in lines
+    assert "failed: ple 0 seed 0: no luck" in command.text(board)
+    sweep(**section)
+    assert _started(tmp_path) == ["mmoe-0-0", "ple-0-0", "cgc-0-0", "ple-0-0"]
+    with pytest.raises(PipelineError, match="every training has failed"):
+        sweep(architectures=[{"name": "ple", "die": True}])
+
+
+def test_a_training_that_dies(sweep):
+    section = {"architectures": ["mmoe", {"name": "ple", "die": True}]}
+    (failed,) = sweep(**section)[0]["failed"]
+    assert "ended with status 1: I die. See " in failed["error"]
+
+
+def test_a_training_that_takes_too_much_memory(sweep):
+    section = {"architectures": ["mmoe", {"name": "ple", "megabytes": 500}]}
+    (failed,) = sweep(**section, memory=300_000_000)[0]["failed"]
+    assert failed["error"] == "took more than the 0.3 GB of --memory"
+
+
+_HELD = """
+import sys
+from pathlib import Path
+from pipeline.sweep import processes
+from pipeline.workspace import held
+processes._MODULE = "fake_training"
+folder = Path(sys.argv[1])
+told = {"run": "r/1", "overrides": ['model.options={"wait": true}']}
+with held(folder) as lock:
+    list(processes.run([processes.Job(1, "one", told)], folder, 1, None, lock))
+"""
+
+
+def test_trainings_end_with_the_sweep_and_hold_the_workspace_till_then(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    command = [sys.executable, "-c", _HELD, str(tmp_path)]
+    with subprocess.Popen(command, env=environment) as sweep:
+        until((tmp_path / "started").exists, "a training")
+        (training,) = map(int, _children(sweep.pid))
+        os.kill(training, signal.SIGSTOP)  # so that it cannot end by itself
+        sweep.kill()
+    with pytest.raises(PipelineError, match="Another run is using"):
+        with held(tmp_path):
+            pass
+    os.kill(training, signal.SIGCONT)
+    until(lambda: not _runs(training), "the end of the training")
+    with held(tmp_path):
+        pass
+
+
+def _children(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def _runs(pid):
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_what_cannot_be_swept():
+    def check(key, values):
+        config = make_config(sweep={"space": {key: values}})
+        space.check(config)
+
+    check("train.batch_size", [32, 64])
+    check("tasks.click.weight", {"low": 0.1, "high": 2.0})
+    check("features.user.embedding_dim", [8, 16])
+    for key, values, expected in (
+        ("features.user.hash_buckets", [100, 200], "Transform depends on it"),
+        ("data.split.train", {"low": 0.1, "high": 0.5}, "ExampleGen depends on it"),
+        ("train.seed", [1, 2], "sweep.seeds"),
+        ("train.epoch", [1, 2], "epoch"),
+        ("tasks.clik.weight", [1.0], "Did you mean 'click'"),
+    ):
+        with pytest.raises(ConfigError, match=expected) as error:
+            check(key, values)
+        assert f"sweep.space.{key}" in str(error.value)
+
+
+def test_which_architectures():
+    known = ["mmoe", "ple", "cgc"]
+
+    def found(architectures):
+        config = make_config(
+            model={"architecture": "ple", "options": {"shared_experts": 2}},
+            sweep={"architectures": architectures},
+        )
+        return space.architectures(config, known)
+
+    own = Architecture("ple", {"shared_experts": 2}, "ple")
+    assert found(None) == [own]
+    assert found("all") == [
+        Architecture("mmoe", {}, "mmoe"), own, Architecture("cgc", {}, "cgc"),
+    ]  # fmt: skip
+    two = found(["ple", {"name": "ple", "shared_experts": 3}])
+    assert [a.label for a in two] == ["ple", 'ple {"shared_experts": 3}']
+    with pytest.raises(ConfigError, match="given twice"):
+        found(["mmoe", "mmoe"])
+    with pytest.raises(ConfigError, match=r"architectures\.1: must be one of mmoe"):
+        found(["ple", "pel"])
+
+
+def test_the_section_from_a_file(tmp_path, capsys, monkeypatch):
+    seen = []
+    monkeypatch.setattr(sweeps, "sweep", lambda config, *args: seen.append(config))
+    monkeypatch.setattr(command, "text", lambda board: "")
+    raw = raw_config(workspace=str(tmp_path / "work"))
+    (tmp_path / "own.yaml").write_text(json.dumps(raw))
+    (tmp_path / "sweep.yaml").write_text("architectures: all\nseeds: [1, 2]\n")
+    arguments = ["sweep", str(tmp_path / "own.yaml"), "--sweep"]
+    assert main([*arguments, str(tmp_path / "sweep.yaml")]) == 0
+    assert seen[0].sweep.architectures == "all" and seen[0].sweep.seeds == [1, 2]
+    assert main([*arguments, str(tmp_path / "none.yaml")]) == 2
+    assert "No such file" in capsys.readouterr().err
+    assert main([*arguments, str(tmp_path / "sweep.yaml"), "--memory", "much"]) == 2
+    assert "--memory: a size above 0" in capsys.readouterr().err
