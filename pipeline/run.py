@@ -8,6 +8,7 @@ import datetime
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from pipeline import curves
 from pipeline import workspace as workspaces
 from pipeline.artifacts import layout
 from pipeline.config import Config, nearest
@@ -88,6 +89,8 @@ def run_held(
         with contextlib.suppress(PipelineError):  # no room; the next run will see it
             store.end_run(name, str(error) or type(error).__name__)
         raise
+    if "model" in artifacts:
+        curves.link(config, overrides, name, artifacts["model"])
     store.end_run(name)
     return artifacts
 

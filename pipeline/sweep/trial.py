@@ -68,7 +68,7 @@ def train(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _end_with_the_sweep() -> None:
-    sys.stdin.buffer.read()
+    os.read(sys.stdin.fileno(), 1)  # not sys.stdin, whose lock would stop the exit
     os.killpg(0, signal.SIGKILL)  # what this process has started, too
 
 

@@ -79,6 +79,8 @@ def test_every_stage_runs_and_writes_its_artifact(road):
     assert not list(folder.rglob("*.tmp"))
     (curves,) = [line.split()[-1] for line in lines if "tensorboard --logdir" in line]
     assert (Path(curves) / "train").is_dir()
+    (named,) = (folder / "tensorboard").iterdir()
+    assert named.name.startswith("ple-") and (named / "train").is_dir()
     report = (artifacts["evaluation"] / "report.html").read_text()
     assert "long_view" in report
 
