@@ -24,7 +24,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
         "compared with the first",
     )
     parser.add_argument(
-        "--output", metavar="DIR", help="where to write leaderboard.json"
+        "--output", metavar="DIR", help=f"where to write {layout.LEADERBOARD}"
     )
 
 
@@ -94,7 +94,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="log files to measure on, globs allowed; defaults to the test split",
     )
     parser.add_argument(
-        "--output", metavar="DIR", help="where to write metrics.json and what is beside"
+        "--output", metavar="DIR", help="where to write what the Evaluator writes"
     )
 
 

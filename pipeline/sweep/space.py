@@ -102,6 +102,14 @@ def _number(values: Range, key: str, trial: Any) -> int | float:
     )
 
 
+def first(sweep: Sweep) -> dict[str, Any]:
+    """A point of the search space: the first value, or the lowest, of each key."""
+    return {
+        key: values[0] if isinstance(values, list) else values.low
+        for key, values in sweep.space.items()
+    }
+
+
 def check(config: Config) -> None:
     """Raises a ConfigError for a key that cannot be swept."""
     base = config_of(config, [])

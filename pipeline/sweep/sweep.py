@@ -23,8 +23,9 @@ from pipeline.comparison import compare
 from pipeline.config import Config, ConfigError
 from pipeline.fingerprint import fingerprint
 from pipeline.run import run_held
-from pipeline.stages import stages
+from pipeline.stages import Stage, stages
 from pipeline.sweep import leaderboard, processes, space
+from pipeline.sweep.space import Architecture
 from pipeline.sweep.study import Study, Trial, open_studies, unfinished
 from pipeline.sweep.trial import COMPONENT
 
@@ -59,6 +60,7 @@ def sweep(
 
     architectures = space.architectures(config, tfmtl.models.names())
     space.check(config)
+    _check(config, architectures)
     mode = config.train.mode or tfmtl.training.better(config.train.monitor)
     if mode == "one":
         raise ConfigError(
@@ -90,9 +92,32 @@ def sweep(
     return board
 
 
+def _check(config: Config, architectures: Iterable[Architecture]) -> None:
+    """Raises a ConfigError for a model that cannot be built, before hours of work.
+
+    Of "all" architectures, those that do not fit the tasks fail as trainings do.
+    """
+    if config.sweep.architectures == "all":
+        return
+    stage = _trainer(config)
+    point = space.first(config.sweep)
+    for architecture in architectures:
+        changes = space.overrides(architecture, point, config.sweep.seeds[0])
+        try:
+            stage.check(space.config_of(config, changes))
+        except ConfigError as error:
+            raise ConfigError(
+                f"sweep.architectures: {architecture.label}: {error}"
+            ) from error
+
+
+def _trainer(config: Config) -> Stage:
+    return next(stage for stage in stages(config) if stage.component == COMPONENT)
+
+
 def _key(config: Config, data: Mapping[str, Path]) -> str:
     """What trials have in common that belong to one sweep."""
-    (trainer,) = (stage for stage in stages(config) if stage.component == COMPONENT)
+    trainer = _trainer(config)
     searched = config.sweep.model_dump(mode="json", include={"seeds", "space"})
     return fingerprint(
         (trainer.module,),

@@ -39,6 +39,7 @@ def sweep(tmp_path, monkeypatch):
     data["examples"] = tmp_path / "examples" / "1"
     monkeypatch.setattr(sweeps, "run_held", lambda *args, **kwargs: data)
     monkeypatch.setattr(sweeps.compare, "measure", lambda *args: [])
+    monkeypatch.setattr(sweeps, "_check", lambda *args: None)
 
     def sweep(jobs=1, memory=None, lines=None, **section):
         said = [] if lines is None else lines
@@ -224,6 +225,14 @@ def test_which_architectures():
         found(["mmoe", "mmoe"])
     with pytest.raises(ConfigError, match=r"architectures\.1: must be one of mmoe"):
         found(["ple", "pel"])
+
+
+def test_a_model_that_cannot_be_built_is_told_before_any_work(tmp_path):
+    section = {"architectures": ["ple", {"name": "mmoe", "expert_unit": [8]}]}
+    config = make_config(workspace=str(tmp_path / "work"), sweep=section)
+    with pytest.raises(ConfigError, match="sweep.architectures: mmoe: .*expert_unit"):
+        sweeps.sweep(config)
+    assert not (tmp_path / "work").exists()
 
 
 def test_the_section_from_a_file(tmp_path, capsys, monkeypatch):

@@ -155,12 +155,13 @@ def test_an_end_of_the_range_has_no_interval():
 
 
 @pytest.mark.parametrize(
-    ("freedom", "quantile"), [(3, 3.182), (9, 2.262), (30, 2.042), (1000, 1.962)]
+    ("freedom", "quantile"),
+    [(1, 12.706), (2, 4.303), (9, 2.262), (30, 2.042), (1000, 1.962)],
 )
 def test_student(freedom, quantile):
     """Quantiles of the tables."""
-    assert student_quantile(0.975, freedom) == pytest.approx(quantile, rel=0.012)
-    assert student_two_sided(quantile, freedom) == pytest.approx(0.05, abs=0.0015)
+    assert student_quantile(0.975, freedom) == pytest.approx(quantile, rel=0.001)
+    assert student_two_sided(quantile, freedom) == pytest.approx(0.05, abs=0.0005)
 
 
 def test_holm():
