@@ -12,7 +12,7 @@ import tensorflow as tf
 from dask_cluster import cluster
 
 from pipeline.artifacts import blessing, saved_model
-from pipeline.components.evaluator import gain, job, metrics
+from pipeline.components.evaluator import component, gain, job, metrics
 from pipeline.components.evaluator.component import check, evaluator
 from pipeline.config import Config
 from pipeline.config.sections import Beam
@@ -215,6 +215,14 @@ def test_every_group_equals_a_loop_over_rows(run, examples, tmp_path, monkeypatc
     assert summary["metrics"]["click"] == found["click", "all", "all"]["model"]["auc"]
     assert "&lt;b&gt;odd&lt;/b&gt;" in page and "<b>odd</b>" not in page
     assert "http" not in page and "<script" not in page
+
+
+def test_a_minimum_is_met_by_the_number_itself(tmp_path):
+    measured = {"click": {"rows": 9, "model": {"auc": 0.7, "invalid": 0}}}
+    for least, passed in ((0.7, True), (math.nextafter(0.7, 1), False)):
+        config = make_config(tmp_path, minimum={"click": least})
+        (gate,) = component._gates(config, config.tasks[0], measured)
+        assert gate["passed"] is passed
 
 
 def test_a_minimum_that_is_not_met(run, tmp_path):
