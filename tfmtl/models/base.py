@@ -8,11 +8,12 @@ from keras import ops
 from tfmtl import _errors
 from tfmtl.features import check_features
 from tfmtl.gate_report import gate_report
+from tfmtl.layers.blocks.layer import written
 from tfmtl.layers.blocks.tower import Tower
 from tfmtl.layers.embedding.feature_embedding import FeatureEmbedding
 from tfmtl.layers.embedding.field_stack import FieldStack
 from tfmtl.layers.interactions.interaction_bottom import InteractionBottom
-from tfmtl.layers.interactions.registry import takes_fields, without_layers
+from tfmtl.layers.interactions.registry import takes_fields
 from tfmtl.models.arguments import OfTheClass, docstring_of
 from tfmtl.models.personalization import make_epnet, make_ppnet
 from tfmtl.models.trainer import MultiTaskTrainer
@@ -102,9 +103,7 @@ class MultiTaskModel(MultiTaskTrainer):
         model = super().__new__(cls, *args, **kwargs)
         # Layers inside of lists are patterns, and no part of the model.
         model._arguments = {
-            key: value
-            if isinstance(value, keras.layers.Layer)
-            else without_layers(value)
+            key: value if isinstance(value, keras.layers.Layer) else written(value)
             for key, value in bound.arguments.items()
         }
         return model

@@ -11,6 +11,7 @@ import re
 import resource
 import select
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest

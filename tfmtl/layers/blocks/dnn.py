@@ -3,10 +3,11 @@
 import keras
 
 from tfmtl import _errors
+from tfmtl.layers.blocks.layer import Layer
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class DNN(keras.layers.Layer):
+class DNN(Layer):
     """Dense layers one after the other: x_{i+1} = activation(x_i W_i + b_i).
 
     Args:
@@ -59,12 +60,3 @@ class DNN(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns (batch, units[-1])."""
         return (*input_shape[:-1], self.units[-1] if self.units else input_shape[-1])
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "activation": keras.activations.serialize(self.activation),
-            "dropout": self.dropout,
-        }

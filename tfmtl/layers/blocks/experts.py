@@ -6,10 +6,11 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
+from tfmtl.layers.blocks.layer import Layer
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class Experts(keras.layers.Layer):
+class Experts(Layer):
     """A bank of independent DNN experts that read the same input.
 
     e_i(x) = activation(... activation(x W_i1 + b_i1) ... W_il + b_il), i = 1..experts.
@@ -84,15 +85,6 @@ class Experts(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns (batch, experts, units[-1])."""
         return (input_shape[0], self.experts, self.units[-1])
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "experts": self.experts,
-            "units": self.units,
-            "activation": keras.activations.serialize(self.activation),
-        }
 
 
 def _draw_kernels(experts, fan_in, fan_out, shape, dtype=None):

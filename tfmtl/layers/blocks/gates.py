@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
+from tfmtl.layers.blocks.layer import Layer
 
 _recording = threading.local()
 
@@ -43,7 +44,7 @@ def note_gate(path, weights, labels):
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class SoftmaxGate(keras.layers.Layer):
+class SoftmaxGate(Layer):
     """Mixes experts by weights that depend on the input: softmax(W x) S.
 
     PLE's eq. 2 and 3 (MMoE's eq. 6 and 7): a single linear layer, without bias.
@@ -97,11 +98,3 @@ class SoftmaxGate(keras.layers.Layer):
     def compute_output_shape(self, selector_shape, experts_shape):
         """Returns (batch, units)."""
         return (selector_shape[0], experts_shape[-1])
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "experts": self.experts,
-            "labels": self.labels,
-        }

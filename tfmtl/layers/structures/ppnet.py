@@ -10,10 +10,11 @@ from tfmtl.layers.blocks.gate_nu import (
     gate_input_width,
     split_scales,
 )
+from tfmtl.layers.blocks.layer import Layer
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class PPNet(keras.layers.Layer):
+class PPNet(Layer):
     """Parameter Personalized Network: one network a task, scaled layer by layer.
 
         delta^(l) = GateNU_l(O_prior + stop_gradient(O_ep)),  l = 1..L    (7)
@@ -173,16 +174,3 @@ class PPNet(keras.layers.Layer):
             )
             shapes[task] = (shape[0], widths[-1] if widths else shape[-1])
         return shapes
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "tasks": self.tasks,
-            "units": self.units,
-            "prior_features": self.prior_features,
-            "gamma": self.gamma,
-            "hidden_units": self.hidden_units,
-            "embedding_input": self.embedding_input,
-            "activation": keras.activations.serialize(self.activation),
-        }

@@ -1,5 +1,7 @@
 """What blesses a model and what refuses it, on simulated scores."""
 
+import math
+
 import numpy as np
 import pytest
 from conftest import make_config
@@ -172,6 +174,27 @@ def test_rules_of_ones_own(random, rule, refused):
     if refused:
         assert "auc" in found[0] and found[0].startswith("click")
         assert ("in tab=1" in found[0]) == bool(rule.get("slices"))
+
+
+@pytest.mark.parametrize("evidence", ["value", "against", "for"])
+def test_a_bound_is_met_by_the_number_itself(evidence):
+    record = {
+        "task": "click",
+        "slice": "all",
+        "value": "all",
+        "rows": 99,
+        "too_few": None,
+        "model": {"auc": 0.7, "invalid": 0, "intervals": {"auc": [0.7, 0.7]}},
+    }
+    for bounds, passed in (
+        ({"at_least": 0.7}, True),
+        ({"at_least": math.nextafter(0.7, 1)}, False),
+        ({"at_most": 0.7}, True),
+        ({"at_most": math.nextafter(0.7, 0)}, False),
+    ):
+        rule = {"metric": "auc", "evidence": evidence} | bounds
+        found = refusals(config_of(default_rules=[], rules=[rule]), [record])
+        assert (not found) is passed
 
 
 def test_bounds_of_calibration(random):
