@@ -327,7 +327,7 @@ def test_models_of_other_runs_are_found_in_their_workspace(tmp_path):
     newest = make_run(tmp_path, architecture="ple", tasks=2)
     check(config)
     assert others.models(config) == {"single_task": alone}
-    both = make_config(tmp_path / "none", baseline=str(tmp_path))
+    both = config_of(tmp_path / "none", baseline=str(tmp_path))
     assert others.models(both) == {"baseline": newest}
     shutil.rmtree(alone)
     assert others.models(config) == {"single_task": older}
