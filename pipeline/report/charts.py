@@ -1,0 +1,320 @@
+"""Charts as SVG text for an HTML page, drawn by matplotlib.
+
+Series differ by colour, by lightness, and by dashes, markers or hatches, so that they
+can be told apart in grey. Texts stay texts: they scale, can be searched and read aloud.
+"""
+
+import hashlib
+import html
+import io
+import math
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+Points = Sequence[Sequence[float]]
+
+_INK, _SOFT, _GRID = "#1d2530", "#5b6570", "#e1e5ea"
+# Colour, dashes, marker, hatch: dark to light.
+_STYLES = [
+    ("#0b3c7d", "-", "o", ""),
+    ("#d1640f", (0, (4, 2)), "s", "////"),
+    ("#0f7b5f", (0, (6, 1.5, 1, 1.5)), "^", "...."),
+    ("#8b5fbf", (0, (1, 1.2)), "D", "xxxx"),
+    ("#7a8794", (0, (2, 1, 2, 3)), "v", "----"),
+    ("#c2a100", (0, (8, 2)), "P", "++++"),
+]
+_WIDTH, _HEIGHT = 3.6, 2.6  # inches, of 72 units of the SVG
+_LONGEST = 22  # characters of a label
+_NUMBER = re.compile(r"\d+\.\d+")
+_RC = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a value of a column may hold dollars
+    "font.family": "DejaVu Sans",
+    "font.size": 7.5,
+    "axes.edgecolor": _SOFT,
+    "axes.labelcolor": _SOFT,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.6,
+    "hatch.linewidth": 0.5,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 3.2,
+    "text.color": _INK,
+    "xtick.color": _SOFT,
+    "ytick.color": _SOFT,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+}
+
+
+class Chart(NamedTuple):
+    """What a chart shows, in a few words, and the SVG element."""
+
+    title: str
+    svg: str
+
+
+def lines(
+    title: str,
+    x: str,
+    y: str,
+    series: Mapping[str, Points],
+    *,
+    diagonal: bool = False,
+    whole: bool = False,
+    markers: bool = False,
+    box: tuple[float, float, float, float] | None = None,
+) -> Chart:
+    """A line for each series.
+
+    Args:
+        title: What the chart shows.
+        x: What the horizontal axis shows, with its unit.
+        y: What the vertical axis shows.
+        series: {name: points (x, y)}; the first one is drawn on top.
+        diagonal: Whether to draw y = x.
+        whole: Whether x counts something, so that ticks are whole numbers.
+        markers: Whether each point is marked.
+        box: Least and greatest x, least and greatest y. Defaults to those of the data.
+    """
+
+    def draw(axes: Axes) -> None:
+        if diagonal:
+            axes.axline((0, 0), slope=1, color="#a9b2bc", linewidth=0.8, zorder=1)
+        for i, (name, points) in enumerate(series.items()):
+            color, dashes, marker, _ = _style(i)
+            axes.plot(
+                *zip(*points, strict=True),
+                color=color,
+                linestyle=dashes,
+                marker=marker if markers else "",
+                label=_short(name),
+                zorder=9 - i,
+            )
+        if whole:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        if box:
+            axes.set_xlim(box[0], box[1])
+            axes.set_ylim(box[2], box[3])
+        _name(axes, x, y)
+
+    return _chart(title, draw, len(series))
+
+
+def steps(
+    title: str, x: str, y: str, series: Mapping[str, tuple[Points, Points]]
+) -> Chart:
+    """A histogram for each series, {name: (edges, heights)}, as an outline."""
+
+    def draw(axes: Axes) -> None:
+        for i, (name, (edges, heights)) in enumerate(series.items()):
+            color, dashes, _, _ = _style(i)
+            axes.stairs(
+                heights,
+                edges,
+                color=color,
+                linestyle=dashes,
+                linewidth=1.3,
+                label=_short(name),
+                zorder=9 - i,
+            )
+        axes.set_ylim(bottom=0)
+        _name(axes, x, y)
+
+    return _chart(title, draw, len(series))
+
+
+def bars(
+    title: str,
+    x: str,
+    labels: Sequence[str],
+    series: Mapping[str, tuple[Sequence[float], Sequence[float] | None]],
+    *,
+    line: float | None = None,
+    most: float | None = None,
+) -> Chart:
+    """Horizontal bars: a group for each label, a bar for each series.
+
+    Args:
+        title: What the chart shows.
+        x: What the length of a bar is, with its unit.
+        labels: Of the groups, from top to bottom.
+        series: {name: (lengths, deviations or None)}.
+        line: Where to draw a line to compare with.
+        most: Where the axis ends. Defaults to the longest bar.
+    """
+    thick = 0.8 / len(series)
+
+    def draw(axes: Axes) -> None:
+        for i, (name, (lengths, deviations)) in enumerate(series.items()):
+            color, _, _, hatch = _style(i)
+            axes.barh(
+                [at + (i - (len(series) - 1) / 2) * thick for at in range(len(labels))],
+                lengths,
+                height=thick * 0.9,
+                xerr=deviations,
+                color=color if i == 0 else "white",
+                edgecolor=color,
+                hatch=hatch,
+                linewidth=0.8,
+                error_kw={"elinewidth": 0.9, "capsize": 1.6, "ecolor": "#222222"},
+                label=_short(name),
+            )
+        if line is not None:
+            axes.axvline(line, color=_INK, linewidth=0.8, linestyle=(0, (3, 2)))
+        axes.set_yticks(range(len(labels)), [_short(label) for label in labels])
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        axes.set_xlim(0, most)
+        _name(axes, x, "")
+
+    height = 1.0 + len(labels) * max(0.16, 0.085 * len(series) + 0.05)
+    return _chart(title, draw, len(series), height=max(_HEIGHT * 0.6, height))
+
+
+def seesaw(
+    title: str,
+    x: str,
+    y: str,
+    points: Mapping[str, Mapping[str, tuple[float, float, float]]],
+) -> Chart:
+    """Two tasks' gains as axes, one point a model (PLE, fig. 3).
+
+    Right of the vertical line the one task gains, above the other line the other does.
+
+    Args:
+        title: What the chart shows.
+        x: What the horizontal axis shows.
+        y: What the vertical axis shows.
+        points: {model: {"x": (gain, low, high), "y": the same}}; the interval's ends
+            may be NaN.
+    """
+
+    def draw(axes: Axes) -> None:
+        reach = max(
+            (
+                abs(v)
+                for point in points.values()
+                for ends in point.values()
+                for v in ends
+                if math.isfinite(v)
+            ),
+            default=0.0,
+        )
+        reach = reach * 1.15 or 0.01
+        axes.axhline(0, color=_INK, linewidth=0.8)
+        axes.axvline(0, color=_INK, linewidth=0.8)
+        for i, (name, point) in enumerate(points.items()):
+            color, _, marker, _ = _style(i)
+            axes.errorbar(
+                point["x"][0],
+                point["y"][0],
+                xerr=_whiskers(point["x"]),
+                yerr=_whiskers(point["y"]),
+                color=color,
+                marker=marker,
+                markersize=5,
+                linestyle="",
+                elinewidth=0.9,
+                capsize=2,
+                label=_short(name),
+            )
+        axes.set_xlim(-reach, reach)
+        axes.set_ylim(-reach, reach)
+        for at, side, text in (
+            (0.98, "right", "both gain"),
+            (0.02, "left", "both lose"),
+        ):
+            axes.text(
+                at, at, text, transform=axes.transAxes, ha=side, va="center",
+                color=_SOFT, fontsize=6.5,
+            )  # fmt: skip
+        _name(axes, x, y)
+
+    return _chart(title, draw, 2, height=3.2)  # what a single model is called counts
+
+
+def _style(index: int) -> tuple:
+    return _STYLES[index % len(_STYLES)]
+
+
+def _whiskers(ends: tuple[float, float, float]) -> list[list[float]] | None:
+    value, low, high = ends
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return None
+    return [[max(value - low, 0)], [max(high - value, 0)]]
+
+
+def _short(label: str) -> str:
+    """A label in one line that is not wider than a chart can bear."""
+    label = " ".join(str(label).split())
+    label = label.lstrip("_") or "(empty)"  # matplotlib hides "_name" in a legend
+    return label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…"
+
+
+def _name(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+
+
+def _chart(
+    title: str, draw: Callable[[Axes], None], series: int, height: float = _HEIGHT
+) -> Chart:
+    with matplotlib.rc_context(_RC), warnings.catch_warnings():
+        # The page's fonts have what DejaVu lacks, such as Chinese.
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.subplots()
+        draw(axes)
+        if series > 1:
+            figure.legend(
+                loc="outside lower left", ncols=3, fontsize=7, borderaxespad=0.2
+            )
+        matplotlib.rcParams["svg.hashsalt"] = title  # the same ids in every run
+        text = io.StringIO()
+        figure.savefig(
+            text,
+            format="svg",
+            metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")),
+            transparent=True,
+        )
+    return Chart(title, _element(title, text.getvalue()))
+
+
+def _element(title: str, svg: str) -> str:
+    """The bare <svg> of a file, with a name, and ids that no other chart has."""
+    start, rest = svg[svg.index("<svg") :].split(">", 1)
+    box = re.search('viewBox="([^"]*)"', start)[1]
+    rest = re.sub("<defs>\s*<style.*?</defs>", "", rest, count=1, flags=re.DOTALL)
+    rest = re.sub('<g id="[^"]*"', "<g", rest)
+    rest = re.sub(' transform="rotate\(-0 [^"]*"', "", rest)
+    rest = re.sub(
+        ' d="([^"]*)"',
+        lambda path: f' d="{re.sub(_NUMBER, _rounded, path[1]).rstrip()}"',
+        rest,
+    )
+    prefix = f"c{hashlib.sha256(f'{title}{rest}'.encode()).hexdigest()[:8]}"
+    rest = re.sub('( id="|url\(#|href="#)', rf"\g<1>{prefix}", rest)
+    rest = re.sub(">\s+<", "><", rest).strip()
+    label = html.escape(title, quote=True)
+    return f'<svg viewBox="{box}" role="img" aria-label="{label}">{rest}'
+
+
+def _rounded(number: re.Match) -> str:
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
