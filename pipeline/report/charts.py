@@ -1,7 +1,7 @@
 """Charts as SVG text for an HTML page, drawn by matplotlib.
 
-Series differ by colour, by lightness, and by dashes, markers or hatches, so that they
-can be told apart in grey. Texts stay texts: they scale, can be searched and read aloud.
+Series differ by colour, by lightness, and by dashes or markers, so that they can be
+told apart in grey. Texts stay texts: they scale, can be searched and read aloud.
 """
 
 import hashlib
@@ -17,25 +17,29 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
 Points = Sequence[Sequence[float]]
 
 _INK, _SOFT, _GRID = "#1d2530", "#5b6570", "#e1e5ea"
-# Colour, dashes, marker, hatch: dark to light.
-_STYLES = [
-    ("#0b3c7d", "-", "o", ""),
-    ("#d1640f", (0, (4, 2)), "s", "////"),
-    ("#0f7b5f", (0, (6, 1.5, 1, 1.5)), "^", "...."),
-    ("#8b5fbf", (0, (1, 1.2)), "D", "xxxx"),
-    ("#7a8794", (0, (2, 1, 2, 3)), "v", "----"),
-    ("#c2a100", (0, (8, 2)), "P", "++++"),
+# Of lines: colour, dashes, marker.
+_LINES = [
+    ("#0b3c7d", "-", "o"),
+    ("#d1640f", (0, (4, 2)), "s"),
+    ("#0f7b5f", (0, (6, 1.5, 1, 1.5)), "^"),
+    ("#8b5fbf", (0, (1, 1.2)), "D"),
+    ("#7a8794", (0, (2, 1, 2, 3)), "v"),
+    ("#c2a100", (0, (8, 2)), "P"),
 ]
+# Of bars, each much lighter than the one before.
+_FILLS = ["#0b3c7d", "#b3541e", "#5aa08a", "#e6b36d", "#d8dcee", "#ffffff"]
 _WIDTH, _HEIGHT = 3.6, 2.6  # inches, of 72 units of the SVG
 _LONGEST = 22  # characters of a label
 _NUMBER = re.compile(r"\d+\.\d+")
 _RC = {
     "svg.fonttype": "none",
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
     "text.parse_math": False,  # a value of a column may hold dollars
     "font.family": "DejaVu Sans",
     "font.size": 7.5,
@@ -49,7 +53,6 @@ _RC = {
     "axes.formatter.useoffset": False,
     "grid.color": _GRID,
     "grid.linewidth": 0.6,
-    "hatch.linewidth": 0.5,
     "lines.linewidth": 1.4,
     "lines.markersize": 3.2,
     "text.color": _INK,
@@ -78,6 +81,7 @@ def lines(
     diagonal: bool = False,
     whole: bool = False,
     markers: bool = False,
+    log: bool = False,
     box: tuple[float, float, float, float] | None = None,
 ) -> Chart:
     """A line for each series.
@@ -90,6 +94,7 @@ def lines(
         diagonal: Whether to draw y = x.
         whole: Whether x counts something, so that ticks are whole numbers.
         markers: Whether each point is marked.
+        log: Whether the x axis is logarithmic, linear around 0.
         box: Least and greatest x, least and greatest y. Defaults to those of the data.
     """
 
@@ -97,7 +102,7 @@ def lines(
         if diagonal:
             axes.axline((0, 0), slope=1, color="#a9b2bc", linewidth=0.8, zorder=1)
         for i, (name, points) in enumerate(series.items()):
-            color, dashes, marker, _ = _style(i)
+            color, dashes, marker = _line(i)
             axes.plot(
                 *zip(*points, strict=True),
                 color=color,
@@ -106,8 +111,13 @@ def lines(
                 label=_short(name),
                 zorder=9 - i,
             )
-        if whole:
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        if log:
+            axes.set_xscale("symlog", linthresh=_smallest(series))
+            axes.xaxis.get_major_locator().set_params(numticks=5)
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=whole, nbins=6))
         if box:
             axes.set_xlim(box[0], box[1])
             axes.set_ylim(box[2], box[3])
@@ -123,7 +133,7 @@ def steps(
 
     def draw(axes: Axes) -> None:
         for i, (name, (edges, heights)) in enumerate(series.items()):
-            color, dashes, _, _ = _style(i)
+            color, dashes, _ = _line(i)
             axes.stairs(
                 heights,
                 edges,
@@ -134,6 +144,7 @@ def steps(
                 zorder=9 - i,
             )
         axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
         _name(axes, x, y)
 
     return _chart(title, draw, len(series))
@@ -146,7 +157,7 @@ def bars(
     series: Mapping[str, tuple[Sequence[float], Sequence[float] | None]],
     *,
     line: float | None = None,
-    most: float | None = None,
+    ends: tuple[float, float] | None = None,
 ) -> Chart:
     """Horizontal bars: a group for each label, a bar for each series.
 
@@ -156,23 +167,21 @@ def bars(
         labels: Of the groups, from top to bottom.
         series: {name: (lengths, deviations or None)}.
         line: Where to draw a line to compare with.
-        most: Where the axis ends. Defaults to the longest bar.
+        ends: Of the axis. Defaults to 0 and the longest bar.
     """
     thick = 0.8 / len(series)
 
     def draw(axes: Axes) -> None:
         for i, (name, (lengths, deviations)) in enumerate(series.items()):
-            color, _, _, hatch = _style(i)
             axes.barh(
                 [at + (i - (len(series) - 1) / 2) * thick for at in range(len(labels))],
                 lengths,
                 height=thick * 0.9,
                 xerr=deviations,
-                color=color if i == 0 else "white",
-                edgecolor=color,
-                hatch=hatch,
-                linewidth=0.8,
-                error_kw={"elinewidth": 0.9, "capsize": 1.6, "ecolor": "#222222"},
+                color=_FILLS[i % len(_FILLS)],
+                edgecolor=_INK,
+                linewidth=0.5,
+                error_kw={"elinewidth": 0.8, "capsize": 1.4, "ecolor": "#3a444f"},
                 label=_short(name),
             )
         if line is not None:
@@ -180,10 +189,12 @@ def bars(
         axes.set_yticks(range(len(labels)), [_short(label) for label in labels])
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
-        axes.set_xlim(0, most)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+        if ends:
+            axes.set_xlim(*ends)
         _name(axes, x, "")
 
-    height = 1.0 + len(labels) * max(0.16, 0.085 * len(series) + 0.05)
+    height = 0.9 + len(labels) * max(0.2, 0.11 * len(series) + 0.08)
     return _chart(title, draw, len(series), height=max(_HEIGHT * 0.6, height))
 
 
@@ -220,7 +231,7 @@ def seesaw(
         axes.axhline(0, color=_INK, linewidth=0.8)
         axes.axvline(0, color=_INK, linewidth=0.8)
         for i, (name, point) in enumerate(points.items()):
-            color, _, marker, _ = _style(i)
+            color, _, marker = _line(i)
             axes.errorbar(
                 point["x"][0],
                 point["y"][0],
@@ -234,6 +245,7 @@ def seesaw(
                 capsize=2,
                 label=_short(name),
             )
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
         axes.set_xlim(-reach, reach)
         axes.set_ylim(-reach, reach)
         for at, side, text in (
@@ -249,8 +261,15 @@ def seesaw(
     return _chart(title, draw, 2, height=3.2)  # what a single model is called counts
 
 
-def _style(index: int) -> tuple:
-    return _STYLES[index % len(_STYLES)]
+def _smallest(series: Mapping[str, Points]) -> float:
+    """The least x that is not 0, by its size: where a logarithmic axis begins."""
+    return min(
+        (abs(x) for points in series.values() for x, _ in points if x), default=1.0
+    )
+
+
+def _line(index: int) -> tuple:
+    return _LINES[index % len(_LINES)]
 
 
 def _whiskers(ends: tuple[float, float, float]) -> list[list[float]] | None:
@@ -279,21 +298,21 @@ def _chart(
         # The page's fonts have what DejaVu lacks, such as Chinese.
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        FigureCanvasSVG(figure)
+        canvas = FigureCanvasSVG(figure)
         axes = figure.subplots()
         draw(axes)
         if series > 1:
             figure.legend(
-                loc="outside lower left", ncols=3, fontsize=7, borderaxespad=0.2
+                loc="outside lower left",
+                ncols=2 if series > 3 else 3,
+                fontsize=7,
+                borderaxespad=0.2,
             )
         matplotlib.rcParams["svg.hashsalt"] = title  # the same ids in every run
         text = io.StringIO()
-        figure.savefig(
-            text,
-            format="svg",
-            metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")),
-            transparent=True,
-        )
+        # Not `savefig`, which draws everything twice.
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        canvas.print_svg(text, metadata=metadata)
     return Chart(title, _element(title, text.getvalue()))
 
 

@@ -1,4 +1,4 @@
-"""Gates, experts and units that do not do their work are named; healthy ones are not."""
+"""Gates, experts and units that do no work are named; a healthy model has none."""
 
 import keras
 import numpy as np
