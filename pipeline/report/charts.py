@@ -1,27 +1,19 @@
-"""Charts as SVG text for an HTML page, drawn by matplotlib.
+"""The kinds of charts of the pages.
 
 Series differ by colour, by lightness, and by dashes or markers, so that they can be
-told apart in grey. Texts stay texts: they scale, can be searched and read aloud.
+told apart in grey.
 """
 
-import hashlib
-import html
-import io
 import math
-import re
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
+
+from pipeline.report.svg import HEIGHT, INK, SOFT, Chart, chart
 
 Points = Sequence[Sequence[float]]
 
-_INK, _SOFT, _GRID = "#1d2530", "#5b6570", "#e1e5ea"
 # Of lines: colour, dashes, marker.
 _LINES = [
     ("#0b3c7d", "-", "o"),
@@ -33,43 +25,7 @@ _LINES = [
 ]
 # Of bars, each much lighter than the one before.
 _FILLS = ["#0b3c7d", "#b3541e", "#5aa08a", "#e6b36d", "#d8dcee", "#ffffff"]
-_WIDTH, _HEIGHT = 3.6, 2.6  # inches, of 72 units of the SVG
 _LONGEST = 22  # characters of a label
-_NUMBER = re.compile(r"\d+\.\d+")
-_RC = {
-    "svg.fonttype": "none",
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "text.parse_math": False,  # a value of a column may hold dollars
-    "font.family": "DejaVu Sans",
-    "font.size": 7.5,
-    "axes.edgecolor": _SOFT,
-    "axes.labelcolor": _SOFT,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.formatter.useoffset": False,
-    "grid.color": _GRID,
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.4,
-    "lines.markersize": 3.2,
-    "text.color": _INK,
-    "xtick.color": _SOFT,
-    "ytick.color": _SOFT,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "legend.frameon": False,
-    "legend.handlelength": 2.6,
-}
-
-
-class Chart(NamedTuple):
-    """What a chart shows, in a few words, and the SVG element."""
-
-    title: str
-    svg: str
 
 
 def lines(
@@ -123,7 +79,7 @@ def lines(
             axes.set_ylim(box[2], box[3])
         _name(axes, x, y)
 
-    return _chart(title, draw, len(series))
+    return chart(title, draw, len(series))
 
 
 def steps(
@@ -147,7 +103,7 @@ def steps(
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
         _name(axes, x, y)
 
-    return _chart(title, draw, len(series))
+    return chart(title, draw, len(series))
 
 
 def bars(
@@ -179,13 +135,13 @@ def bars(
                 height=thick * 0.9,
                 xerr=deviations,
                 color=_FILLS[i % len(_FILLS)],
-                edgecolor=_INK,
+                edgecolor=INK,
                 linewidth=0.5,
                 error_kw={"elinewidth": 0.8, "capsize": 1.4, "ecolor": "#3a444f"},
                 label=_short(name),
             )
         if line is not None:
-            axes.axvline(line, color=_INK, linewidth=0.8, linestyle=(0, (3, 2)))
+            axes.axvline(line, color=INK, linewidth=0.8, linestyle=(0, (3, 2)))
         axes.set_yticks(range(len(labels)), [_short(label) for label in labels])
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
@@ -195,7 +151,7 @@ def bars(
         _name(axes, x, "")
 
     height = 0.9 + len(labels) * max(0.2, 0.11 * len(series) + 0.08)
-    return _chart(title, draw, len(series), height=max(_HEIGHT * 0.6, height))
+    return chart(title, draw, len(series), height=max(HEIGHT * 0.6, height))
 
 
 def seesaw(
@@ -228,8 +184,8 @@ def seesaw(
             default=0.0,
         )
         reach = reach * 1.15 or 0.01
-        axes.axhline(0, color=_INK, linewidth=0.8)
-        axes.axvline(0, color=_INK, linewidth=0.8)
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.axvline(0, color=INK, linewidth=0.8)
         for i, (name, point) in enumerate(points.items()):
             color, _, marker = _line(i)
             axes.errorbar(
@@ -254,11 +210,11 @@ def seesaw(
         ):
             axes.text(
                 at, at, text, transform=axes.transAxes, ha=side, va="center",
-                color=_SOFT, fontsize=6.5,
+                color=SOFT, fontsize=6.5,
             )  # fmt: skip
         _name(axes, x, y)
 
-    return _chart(title, draw, 2, height=3.2)  # what a single model is called counts
+    return chart(title, draw, 2, height=3.2)  # what a single model is called counts
 
 
 def _smallest(series: Mapping[str, Points]) -> float:
@@ -279,61 +235,13 @@ def _whiskers(ends: tuple[float, float, float]) -> list[list[float]] | None:
     return [[max(value - low, 0)], [max(high - value, 0)]]
 
 
-def _short(label: str) -> str:
+def _short(label: str, longest: int = _LONGEST) -> str:
     """A label in one line that is not wider than a chart can bear."""
     label = " ".join(str(label).split())
     label = label.lstrip("_") or "(empty)"  # matplotlib hides "_name" in a legend
-    return label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…"
+    return label if len(label) <= longest else label[: longest - 1] + "…"
 
 
 def _name(axes: Axes, x: str, y: str) -> None:
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-
-
-def _chart(
-    title: str, draw: Callable[[Axes], None], series: int, height: float = _HEIGHT
-) -> Chart:
-    with matplotlib.rc_context(_RC), warnings.catch_warnings():
-        # The page's fonts have what DejaVu lacks, such as Chinese.
-        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        canvas = FigureCanvasSVG(figure)
-        axes = figure.subplots()
-        draw(axes)
-        if series > 1:
-            figure.legend(
-                loc="outside lower left",
-                ncols=2 if series > 3 else 3,
-                fontsize=7,
-                borderaxespad=0.2,
-            )
-        matplotlib.rcParams["svg.hashsalt"] = title  # the same ids in every run
-        text = io.StringIO()
-        # Not `savefig`, which draws everything twice.
-        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        canvas.print_svg(text, metadata=metadata)
-    return Chart(title, _element(title, text.getvalue()))
-
-
-def _element(title: str, svg: str) -> str:
-    """The bare <svg> of a file, with a name, and ids that no other chart has."""
-    start, rest = svg[svg.index("<svg") :].split(">", 1)
-    box = re.search('viewBox="([^"]*)"', start)[1]
-    rest = re.sub("<defs>\s*<style.*?</defs>", "", rest, count=1, flags=re.DOTALL)
-    rest = re.sub('<g id="[^"]*"', "<g", rest)
-    rest = re.sub(' transform="rotate\(-0 [^"]*"', "", rest)
-    rest = re.sub(
-        ' d="([^"]*)"',
-        lambda path: f' d="{re.sub(_NUMBER, _rounded, path[1]).rstrip()}"',
-        rest,
-    )
-    prefix = f"c{hashlib.sha256(f'{title}{rest}'.encode()).hexdigest()[:8]}"
-    rest = re.sub('( id="|url\(#|href="#)', rf"\g<1>{prefix}", rest)
-    rest = re.sub(">\s+<", "><", rest).strip()
-    label = html.escape(title, quote=True)
-    return f'<svg viewBox="{box}" role="img" aria-label="{label}">{rest}'
-
-
-def _rounded(number: re.Match) -> str:
-    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
+    axes.set_xlabel(_short(x, 60))
+    axes.set_ylabel(_short(y, 40))

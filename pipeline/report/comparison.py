@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.report import charts
-from pipeline.report.charts import Chart
+from pipeline.report.svg import Chart
 
 SIGNIFICANT = 0.05  # an adjusted p below it is no chance
 REFERENCES = {"baseline": "the baseline", "single_task": "single-task learning"}

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from pipeline.report import charts
-from pipeline.report.charts import Chart
 from pipeline.report.page import finite, words
+from pipeline.report.svg import Chart
 from tfmtl.metrics import exact
 
 _MARKED = 30  # points of a line, up to which each is marked

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.report import charts
-from pipeline.report.charts import Chart
+from pipeline.report.svg import Chart
 
 _DOMAINS = 5  # bars beside those of all rows
 _GATES = 60  # charts

@@ -1,5 +1,6 @@
 """What all pages have in common: one self-contained file, without script or network."""
 
+import datetime
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ def render(template: str, **content: Any) -> str:
         "signed": signed,
         "percent": percent,
         "compact": compact,
+        "moment": moment,
         "words": words,
     }
     return environment.get_template(template).render(content)
@@ -82,6 +84,21 @@ def compact(value: float) -> str:
     """
     whole = 1000 <= abs(value) < 1e12
     return (f"{value:,.0f}" if whole else f"{value:.4g}").replace("-", "−", 1)
+
+
+def moment(value: float | None) -> str:
+    """A value of a time column: a date, if it can be seconds since 1970.
+
+    Example:
+        >>> moment(1662854411.0), moment(20220911.0), moment(None)
+        ('2022-09-11 00:00 UTC', '20,220,911', '–')
+    """
+    if value is None:
+        return "–"
+    if not 1e9 <= value < 4e9:
+        return compact(value)
+    at = datetime.datetime.fromtimestamp(value, datetime.timezone.utc)
+    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def percent(share: float | None) -> str:

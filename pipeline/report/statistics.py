@@ -8,12 +8,13 @@ from tensorflow_metadata.proto.v0.statistics_pb2 import FeatureNameStatistics
 
 from pipeline.artifacts.statistics import common
 from pipeline.report import charts, page
-from pipeline.report.charts import Chart
+from pipeline.report.svg import Chart
 
 ALL = "all"  # of the label rates: all domains
 _DOMAINS = 8  # columns of the table of label rates
 _CHARTS = 120  # columns with a chart
 _TOP = 10  # values of a bar chart
+_RARE = 0.001  # share of the most frequent value of a column of ids, each its own
 _STEEP = 0.8  # share of rows in one bar of a histogram, which then shows nothing
 _LARGE = 20  # tasks, up to which correlations are a table of all by all
 
@@ -87,10 +88,16 @@ def _chart(column: str, stats: Mapping[str, FeatureNameStatistics]) -> Chart | N
     if len(kinds) > 1 or not filled:
         return None
     if kinds == {"num_stats"}:
-        return _distribution(column, filled)
+        zeros_and_ones = all(map(_is_binary, filled.values()))  # such as labels
+        return None if zeros_and_ones else _distribution(column, filled)
     if kinds == {"string_stats"}:
         return _top_values(column, filled)
     return None
+
+
+def _is_binary(stats: FeatureNameStatistics) -> bool:
+    ones = sum(s.num for s in stats.custom_stats if s.name == "num_ones")
+    return stats.num_stats.num_zeros + ones >= common(stats).tot_num_values
 
 
 def _distribution(
@@ -112,7 +119,7 @@ def _distribution(
         cumulated[split] = [(value, i / 10) for i, value in enumerate(ends)]
     if not cumulated:
         return None
-    if outlines and max(max(heights) for _, heights in outlines.values()) < _STEEP:
+    if outlines and max(next(iter(outlines.values()))[1]) < _STEEP:
         return charts.steps(column, column, "share of values", outlines)
     title, y = column, "share of values up to it"
     return charts.lines(title, column, y, cumulated, markers=True, log=True)
@@ -121,10 +128,15 @@ def _distribution(
 def _top_values(
     column: str, stats: Mapping[str, FeatureNameStatistics]
 ) -> Chart | None:
-    """The most frequent values of the train split, and their share in each split."""
-    first = next(iter(stats.values())).string_stats.top_values
+    """The most frequent values of the train split, and their share in each split.
+
+    None where each row has its own value.
+    """
+    if "train" not in stats:
+        return None
+    first = stats["train"].string_stats.top_values
     values = [top.value for top in first[:_TOP]]
-    if not values:
+    if not values or first[0].frequency < _RARE * common(stats["train"]).tot_num_values:
         return None
     shares = {}
     for split, found in stats.items():

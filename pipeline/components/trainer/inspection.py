@@ -52,12 +52,15 @@ def parameters(model: tfmtl.MultiTaskModel) -> dict[str, Any]:
     for weight in model.weights:
         within = weight.path.removeprefix(f"{model.name}/").split("/")
         parts[within[0]] = parts.get(within[0], 0) + math.prod(weight.shape)
-    tables = {}
-    for weight in model.embedding.trainable_weights:
-        if len(weight.shape) == 2:
-            rows, dim = weight.shape
-            name = weight.path.removeprefix(f"{model.embedding.path}/").split("/")[0]
-            tables[name] = {"rows": rows, "dim": dim, "parameters": rows * dim}
+    tables = {
+        f.table_name: {
+            "rows": f.table_size,
+            "dim": f.embedding_dim,
+            "parameters": f.table_size * f.embedding_dim,
+        }
+        for f in model.features
+        if isinstance(f, tfmtl.Categorical)
+    }
     return {"parameters": sum(parts.values()), "parts": parts, "tables": tables}
 
 
