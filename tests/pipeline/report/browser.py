@@ -23,13 +23,13 @@ class Browser:
     """One page of a browser, which is closed with the `with` block."""
 
     def __enter__(self):
-        self._profile = tempfile.TemporaryDirectory()
+        self._profile = tempfile.mkdtemp()
         read, self._to = os.pipe()
         self._from, write = os.pipe()
         # The browser reads from descriptor 3 and writes to 4.
         command = f'exec "$@" 3<&{read} 4>&{write}'
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-        flags += ["--remote-debugging-pipe", f"--user-data-dir={self._profile.name}"]
+        flags += ["--remote-debugging-pipe", f"--user-data-dir={self._profile}"]
         flags += ["--no-first-run", "--disable-dev-shm-usage", "about:blank"]
         self._process = subprocess.Popen(
             ["bash", "-c", command, "browser", find(), *flags],
@@ -53,7 +53,7 @@ class Browser:
         self._process.wait(30)
         os.close(self._to)
         os.close(self._from)
-        shutil.rmtree(self._profile.name, ignore_errors=True)
+        shutil.rmtree(self._profile, ignore_errors=True)
 
     def send(self, method, **params):
         """Calls a method of the page; returns its result."""
