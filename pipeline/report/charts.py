@@ -5,7 +5,7 @@ told apart in grey.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
@@ -173,37 +173,25 @@ def seesaw(
     """
 
     def draw(axes: Axes) -> None:
-        reach = max(
-            (
-                abs(v)
-                for point in points.values()
-                for ends in point.values()
-                for v in ends
-                if math.isfinite(v)
-            ),
-            default=0.0,
-        )
-        reach = reach * 1.15 or 0.01
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.axvline(0, color=INK, linewidth=0.8)
         for i, (name, point) in enumerate(points.items()):
             color, _, marker = _line(i)
+            at = point["x"][0], point["y"][0]
             axes.errorbar(
-                point["x"][0],
-                point["y"][0],
+                *at,
                 xerr=_whiskers(point["x"]),
                 yerr=_whiskers(point["y"]),
                 color=color,
-                marker=marker,
-                markersize=5,
-                linestyle="",
                 elinewidth=0.9,
                 capsize=2,
-                label=_short(name),
             )
+            label = _short(name)
+            axes.plot(*at, color=color, marker=marker, ms=5, ls="", label=label)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
-        axes.set_xlim(-reach, reach)
-        axes.set_ylim(-reach, reach)
+        for axis, limit in (("x", axes.set_xlim), ("y", axes.set_ylim)):
+            reach = _reach(point[axis] for point in points.values())
+            limit(-reach, reach)
         for at, side, text in (
             (0.98, "right", "both gain"),
             (0.02, "left", "both lose"),
@@ -226,6 +214,12 @@ def _smallest(series: Mapping[str, Points]) -> float:
 
 def _line(index: int) -> tuple:
     return _LINES[index % len(_LINES)]
+
+
+def _reach(gains: Iterable[tuple[float, float, float]]) -> float:
+    """How far an axis must go from 0 in both directions."""
+    sizes = [abs(v) for ends in gains for v in ends if math.isfinite(v)]
+    return 1.15 * max(sizes, default=0.0) or 0.01
 
 
 def _whiskers(ends: tuple[float, float, float]) -> list[list[float]] | None:

@@ -10,7 +10,7 @@ from pipeline.report.svg import Chart
 
 SIGNIFICANT = 0.05  # an adjusted p below it is no chance
 REFERENCES = {"baseline": "the baseline", "single_task": "single-task learning"}
-_SEESAWS = 6  # pairs of tasks
+_SEESAWS = 3  # pairs of tasks
 
 
 def reference(results: Iterable[Mapping]) -> str | None:

@@ -34,6 +34,10 @@ def of(workspace: Path, artifacts: Iterable[Path]) -> list[dict[str, Any]]:
             read = {writers[a.path] for a in store.inputs(at) if a.path in writers}
             found[at] = sorted(read)
             waiting += read
+    # Of a run, each component is there once. Older ones wrote what this run's data
+    # were only compared with.
+    newest = {executions[at].component: at for at in sorted(found)}
+    found = {at: found[at] for at in newest.values()}
     return [
         {
             "component": executions[at].component,
@@ -42,7 +46,7 @@ def of(workspace: Path, artifacts: Iterable[Path]) -> list[dict[str, Any]]:
             "started": datetime.datetime.fromtimestamp(executions[at].started),
             "seconds": executions[at].seconds,
             "rows": executions[at].summary.get("rows"),
-            "inputs": found[at],
+            "inputs": [source for source in found[at] if source in found],
             "outputs": [_within(a.path, workspace) for a in store.outputs(at)],
         }
         for at in sorted(found)
