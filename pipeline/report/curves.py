@@ -14,11 +14,12 @@ def predictions(record: Mapping) -> list[Chart]:
     """ROC, precision-recall and calibration plot of a task.
 
     Args:
-        record: Of all rows, with "curves".
+        record: Of all rows; without "curves", there is nothing to draw.
     """
-    curves = record.get("curves", {})
+    curves, plots = record.get("curves", {}), []
+    if not curves:
+        return plots
     task = record["task"]
-    plots = []
     roc = {words(s): finite(c["roc"]) for s, c in curves.items() if c.get("roc")}
     if roc:
         box = (0, 1, 0, 1)

@@ -43,7 +43,7 @@ def render(
     against = comparison.reference(measured["results"])
     failed = [g for g in measured["gates"] if not g["passed"]]
     return page.render(
-        "evaluation.html.jinja",
+        "evaluation",
         **{key: measured.get(key) for key in _OF_THE_RUN},
         references=REFERENCES,
         reasons=[gate["reason"] for gate in failed],
@@ -63,9 +63,9 @@ def render(
         seesaws=_seesaws(measured, overall),
         slices=[_slice_table(measured, c, against) for c in measured["slices"]],
         predictions=[
-            (task["name"], curves.predictions(overall[task["name"]]))
+            (task["name"], plots)
             for task in tasks
-            if "curves" in overall.get(task["name"], {})
+            if (plots := curves.predictions(overall.get(task["name"], {})))
         ],
         learning=curves.learning(epochs, [task["name"] for task in tasks]),
         gates=gates and _gates(gates),

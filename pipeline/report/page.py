@@ -15,7 +15,7 @@ def render(template: str, **content: Any) -> str:
     """Returns a page.
 
     Args:
-        template: A file in `templates`.
+        template: The name of one of the pages in `templates`.
         **content: What it shows.
     """
     environment = jinja2.Environment(
@@ -33,7 +33,7 @@ def render(template: str, **content: Any) -> str:
         "moment": moment,
         "words": words,
     }
-    return environment.get_template(template).render(content)
+    return environment.get_template(f"{template}.html.jinja").render(content)
 
 
 def templates() -> str:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tensorflow_metadata.proto.v0 import statistics_pb2
 from tensorflow_metadata.proto.v0.statistics_pb2 import FeatureNameStatistics
 
 from pipeline.artifacts.statistics import common
@@ -56,7 +57,7 @@ def render(
     drawn = [(column, _chart(column, by_split[column])) for column in columns]
     drawn = [(column, chart) for column, chart in drawn[:_CHARTS] if chart]
     return page.render(
-        "statistics.html.jinja",
+        "statistics",
         name=name,
         splits={split: rows for split, (rows, _) in splits.items()},
         findings=sorted(findings, key=lambda found: found[0] != "ERROR"),
@@ -106,23 +107,38 @@ def _distribution(
     """A histogram; for values far apart, the share of rows up to each value."""
     outlines, cumulated = {}, {}
     for split, found in stats.items():
-        standard, deciles = found.num_stats.histograms[:2]
-        counts = [bucket.sample_count for bucket in standard.buckets]
-        edges = [b.low_value for b in standard.buckets][:1]
-        edges += [bucket.high_value for bucket in standard.buckets]
-        ends = [b.low_value for b in deciles.buckets][:1]
-        ends += [bucket.high_value for bucket in deciles.buckets]
-        if not sum(counts) or not all(map(math.isfinite, edges + ends)):
+        standard, deciles = (_edges(h) for h in found.num_stats.histograms[:2])
+        counts = [b.sample_count for b in found.num_stats.histograms[0].buckets]
+        if not sum(counts) or not all(map(math.isfinite, standard + deciles)):
             continue
-        if edges[0] < edges[-1]:
-            outlines[split] = (edges, [count / sum(counts) for count in counts])
-        cumulated[split] = [(value, i / 10) for i, value in enumerate(ends)]
+        cumulated[split] = [(value, i / 10) for i, value in enumerate(deciles)]
+        if standard[0] < standard[-1]:
+            outlines[split] = standard, [count / sum(counts) for count in counts]
     if not cumulated:
         return None
-    if outlines and max(next(iter(outlines.values()))[1]) < _STEEP:
-        return charts.steps(column, column, "share of values", outlines)
-    title, y = column, "share of values up to it"
-    return charts.lines(title, column, y, cumulated, markers=True, log=True)
+    if not outlines or max(next(iter(outlines.values()))[1]) >= _STEEP:
+        y = "share of values up to it"
+        return charts.lines(column, column, y, cumulated, markers=True, log=True)
+    # Bars of other widths are made comparable: areas are shares.
+    width = _width(next(iter(outlines.values()))[0])
+    return charts.steps(
+        column,
+        column,
+        f"share of values per {width:.3g}",
+        {
+            split: (edges, [height * width / _width(edges) for height in heights])
+            for split, (edges, heights) in outlines.items()
+        },
+    )
+
+
+def _edges(histogram: statistics_pb2.Histogram) -> list[float]:
+    buckets = histogram.buckets
+    return [b.low_value for b in buckets[:1]] + [b.high_value for b in buckets]
+
+
+def _width(edges: Sequence[float]) -> float:
+    return edges[1] - edges[0]
 
 
 def _top_values(
