@@ -238,4 +238,4 @@ def _short(label: str, longest: int = _LONGEST) -> str:
 
 def _name(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(_short(x, 60))
-    axes.set_ylabel(_short(y, 40))
+    axes.set_ylabel(_short(y, 40) if y else "")

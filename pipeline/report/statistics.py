@@ -124,7 +124,7 @@ def _distribution(
     return charts.steps(
         column,
         column,
-        f"share of values per {width:.3g}",
+        f"share of values per {page.compact(width)}",
         {
             split: (edges, [height * width / _width(edges) for height in heights])
             for split, (edges, heights) in outlines.items()

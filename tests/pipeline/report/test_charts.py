@@ -35,6 +35,14 @@ def test_lines_differ_without_colour():
     assert len(set(dashes)) == 5  # and one that is not dashed
 
 
+def test_bars_name_their_groups_and_their_length():
+    chart = charts.bars("tab", "share", ["home"], {"a": ([0.5], None)}, ends=(0, 1))
+    assert set(_texts(chart)) - {"0.0", "0.2", "0.4", "0.6", "0.8", "1.0"} == {
+        "share",
+        "home",
+    }
+
+
 def _lightness(color):
     channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [
