@@ -6,14 +6,16 @@
 | statistics           | Split-*/FeatureStats.pb, moments.json, label_rates.json,   |
 |                      | label_correlations.json, vocabulary/COLUMN/*.parquet       |
 | schema               | schema.pbtxt                                               |
-| anomalies            | anomalies.pb, anomalies.txt                                |
+| anomalies            | anomalies.pb, anomalies.txt, drift.json, statistics.html   |
 | transform_graph      | transform_fn/ (a SavedModel), features.json                |
 | transformed_examples | Split-*/*.tfrecord.gz, summary.json                        |
 | model                | Format-Keras/model.keras, Format-Serving/ (a SavedModel),  |
-|                      | history.json, logs/ for TensorBoard                        |
-| evaluation           | metrics.json, report.html                                  |
+|                      | history.json, gates.json, parameters.json,                 |
+|                      | logs/ for TensorBoard                                      |
+| evaluation           | metrics.json                                               |
 | blessing,            | BLESSED or NOT_BLESSED                                     |
-| infra_blessing       |                                                            |
+| infra_blessing       | the same, and infra.json                                   |
+| report               | report.html                                                |
 | pushed_model         | pushed.json                                                |
 
 They are TFX's wherever TFX has the artifact.
@@ -39,6 +41,8 @@ SCHEMA = "schema.pbtxt"
 
 ANOMALIES = "anomalies.pb"
 ANOMALIES_TEXT = "anomalies.txt"
+DRIFT = "drift.json"
+STATISTICS_PAGE = "statistics.html"
 
 TRANSFORM_GRAPH = "transform_fn"
 FEATURES = "features.json"
@@ -47,10 +51,15 @@ RECORD_FILES = "*.tfrecord.gz"
 SERVING_MODEL = "Format-Serving"
 KERAS_MODEL = "Format-Keras/model.keras"
 HISTORY = "history.json"
+GATES = "gates.json"
+PARAMETERS = "parameters.json"
 TENSORBOARD = "logs"
 WEIGHT_NAMES = "assets.extra/variables.json"  # in the SavedModel, for a warm start
 
 METRICS = "metrics.json"
+
+INFRA = "infra.json"
+
 REPORT = "report.html"
 
 BLESSED = "BLESSED"

@@ -21,6 +21,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import fingerprint
+from pipeline.artifacts import examples
 from pipeline.artifacts import statistics as statistics_artifact
 from pipeline.artifacts.layout import SPLITS
 from pipeline.config import Config
@@ -29,11 +30,6 @@ from tfmtl import model_card
 
 _EXAMPLES = 3
 _LISTED = 50  # values of a categorical feature, if it has no more than these
-_ARROW_TYPES = {
-    "categorical": pa.string(),
-    "numeric": pa.float32(),
-    "sequence": pa.list_(pa.string()),
-}
 
 
 def extend(
@@ -95,8 +91,7 @@ def example_rows(config: Config, statistics: Path) -> pa.RecordBatch:
     for feature in config.features:
         (usual[feature.name], *_) = [*_examples(feature, stats[feature.name]), None]
     nothing = dict.fromkeys(usual)
-    schema = pa.schema([(f.name, _ARROW_TYPES[f.kind]) for f in config.features])
-    return pa.RecordBatch.from_pylist([usual, nothing], schema)
+    return examples.raw_rows([usual, nothing], config.features)
 
 
 def _feature(feature: Feature, stats: Any) -> dict[str, Any]:

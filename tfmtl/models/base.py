@@ -7,6 +7,7 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.features import check_features
+from tfmtl.gate_health import gate_health
 from tfmtl.gate_report import gate_report
 from tfmtl.layers.blocks.layer import written
 from tfmtl.layers.blocks.tower import Tower
@@ -240,6 +241,38 @@ class MultiTaskModel(MultiTaskTrainer):
                 feature, or if the domain is no `Categorical`.
         """
         return gate_report(self, data, domain)
+
+    def gate_health(self, data, domain=None):
+        """Returns what is wrong with the gates, experts and hidden units, in words.
+
+        What cannot be right whatever the data: an expert that gives the same for every
+        row, one that no gate uses, a shared one that a single task uses, a gate that
+        does not look at the row, layers with many dead units.
+
+        Args:
+            data: Dict of feature arrays, or a dataset of such dicts, or of (features,
+                labels). Read twice.
+            domain: String. As for `gate_report`; an expert that is used in one domain
+                is used.
+
+        Returns:
+            {"gates": what `gate_report` returns, {} without gates; "units": {layer:
+            {"active": (units,) or (experts, units), the share of rows in which a unit
+            is not 0; "dead": integer, units that are the same in every row}};
+            "findings": list of {"check", "where", "text", "hint"}}.
+
+        Raises:
+            ValueError: As `gate_report`, but for a model without gates.
+
+        Example:
+        >>> import tfmtl
+        >>> model = tfmtl.models.get("ple")([tfmtl.Numeric("x")], [tfmtl.Task("a")])
+        >>> x = keras.ops.linspace(-1.0, 1.0, 100)
+        >>> health = model.gate_health({"x": x})
+        >>> [*health], len(health["gates"])
+        (['gates', 'units', 'findings'], 3)
+        """
+        return gate_health(self, data, domain)
 
     def get_config(self):
         """Returns every argument."""

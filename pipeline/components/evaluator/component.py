@@ -1,6 +1,6 @@
 """Evaluator: measures the exported model on the test split, and blesses or refuses it.
 
-    examples, model -> evaluation   metrics.json, report.html
+    examples, model -> evaluation   metrics.json
                     -> blessing     BLESSED or NOT_BLESSED, with the reasons
 
 What is measured is the SavedModel that would be served, fed with raw examples, and
@@ -21,7 +21,6 @@ from pipeline.artifacts import blessing, examples, layout, saved_model
 from pipeline.components.evaluator import job, metrics, others, rules
 from pipeline.config import Config, Task, nearest
 from pipeline.errors import PipelineError
-from pipeline.report import report
 from serving.release.rollbacks import identity
 from tfmtl.metrics.exact.interval import holm
 
@@ -112,10 +111,6 @@ def evaluator(
     }
     text = json.dumps(measured, indent=1, allow_nan=False)
     (outputs["evaluation"] / layout.METRICS).write_text(text + "\n")
-    history = inputs["model"] / layout.HISTORY
-    epochs = json.loads(history.read_text())["epochs"] if history.exists() else []
-    page = report.render(measured, epochs)
-    (outputs["evaluation"] / layout.REPORT).write_text(page)
     return {
         "rows": rows,
         "blessed": blessing.write(outputs["blessing"], reasons),

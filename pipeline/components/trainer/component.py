@@ -13,7 +13,7 @@ from tqdm import tqdm
 import tfmtl
 from pipeline.artifacts import examples, layout, model_card, saved_model
 from pipeline.components.trainer import callbacks as own_callbacks
-from pipeline.components.trainer import warm_start, workers
+from pipeline.components.trainer import inspection, warm_start, workers
 from pipeline.config import Config, ConfigError, nearest
 from pipeline.config.declarations import declare, faults_of
 from pipeline.errors import PipelineError
@@ -56,10 +56,11 @@ def trainer(
         config: Its features, tasks, `model` and `train` sections.
         inputs: `statistics`, `transform_graph` and `transformed_examples`.
         outputs: `model`: Format-Keras/model.keras, Format-Serving (the SavedModel that
-            is served), history.json and logs for TensorBoard; `checkpoints`: scratch.
+            is served), history.json, what `inspection` writes and logs for
+            TensorBoard; `checkpoints`: scratch.
 
     Returns:
-        {"rows", "epochs", "parameters", "best_epoch", "notes"}.
+        {"rows", "epochs", "parameters", "best_epoch", "notes", "warnings"}.
 
     Raises:
         PipelineError: A loss, gradient or weight is not finite.
@@ -87,6 +88,7 @@ def trainer(
         config, exported, inputs["statistics"], checkpoints.history[best - 1]
     )
     value = checkpoints.history[best - 1][config.train.monitor]
+    warnings = inspection.write(config, model, inputs, outputs["model"])
     return {
         "rows": _rows(inputs)["train"],
         "epochs": epochs,
@@ -98,6 +100,7 @@ def trainer(
             f"epoch {best} of {epochs}: {config.train.monitor} {value:.4f}",
             f"its curves: tensorboard --logdir {outputs['model'] / 'logs'}",
         ],
+        "warnings": warnings,
     }
 
 

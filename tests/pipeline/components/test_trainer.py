@@ -15,7 +15,7 @@ from paths import ROOT
 
 import tfmtl
 from pipeline import config as configs
-from pipeline.components.trainer import component, workers
+from pipeline.components.trainer import component, inspection, workers
 from pipeline.components.trainer.component import trainer
 from pipeline.config import ConfigError
 from pipeline.errors import PipelineError
@@ -94,6 +94,32 @@ def test_what_it_writes(trained):
     assert summary["epochs"] == len(history) == 2
     assert summary["best_epoch"] in (1, 2)
     assert (model / "Format-Serving" / "saved_model.pb").is_file()
+    units = json.loads((model / "gates.json").read_text())["units"]
+    assert "shared_bottom/sharing/bottom/dense_0" in units
+
+
+def test_gates_of_domains_by_their_values_and_parameters(road, tmp_path):
+    config = road.config()
+    options = {"experts": 2, "expert_units": (8,)}
+    mmoe = config.model.model_copy(update={"architecture": "mmoe", "options": options})
+    config = config.model_copy(update={"model": mmoe})
+    sizes = (road.inputs["transform_graph"] / "features.json").read_text()
+    model = component.build(config, *component.declare(config, json.loads(sizes)))
+    (kernel,) = [w for w in model.sharing.weights if w.path.endswith("kernel_0")]
+    first_alone = kernel.numpy()  # (width, 2 experts * 8)
+    first_alone[:, 8:] = 0
+    kernel.assign(first_alone)
+    warnings = inspection.write(config, model, road.inputs, tmp_path)
+    assert any("Expert expert_1 gives the same for every row" in w for w in warnings)
+    found = json.loads((tmp_path / "gates.json").read_text())
+    gate = found["gates"]["mmoe/sharing/click_gate"]
+    rows = {tab: part["rows"] for tab, part in gate["domains"].items()}
+    assert set(rows) == {"slide", "featured", "discovery"}
+    assert sum(rows.values()) == gate["rows"] > 0
+    counts = json.loads((tmp_path / "parameters.json").read_text())
+    assert counts["parameters"] == model.count_params() == sum(counts["parts"].values())
+    tables = sum(table["parameters"] for table in counts["tables"].values())
+    assert tables == counts["parts"]["embedding"]
 
 
 def test_tensorboard_holds_losses_and_metrics_of_every_task(trained):

@@ -4,6 +4,7 @@ import keras
 
 from tfmtl import _errors
 from tfmtl.layers.blocks.layer import Layer
+from tfmtl.layers.blocks.recording import hidden_units
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -53,6 +54,7 @@ class DNN(Layer):
         x = inputs
         for layer in self.layers:
             x = layer(x)
+            hidden_units.note(layer.path, (x, 0))
             if self.dropout:
                 x = self.drop(x, training=training)
         return x

@@ -7,6 +7,7 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.blocks.layer import Layer
+from tfmtl.layers.blocks.recording import hidden_units
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -75,11 +76,14 @@ class Experts(Layer):
         x = ops.matmul(inputs, self.kernels[0])  # (B, E*U)
         x = ops.reshape(x, (-1, self.experts, self.units[0]))  # (B, E, U)
         x = self.activation(x + self.biases[0])
+        hidden_units.note(f"{self.path}/layer_0", (x, 0))
         if len(self.units) == 1:
             return x
         x = ops.transpose(x, (1, 0, 2))  # (E, B, U)
-        for kernel, bias in zip(self.kernels[1:], self.biases[1:], strict=True):
+        deeper = zip(self.kernels[1:], self.biases[1:], strict=True)
+        for i, (kernel, bias) in enumerate(deeper, start=1):
             x = self.activation(ops.matmul(x, kernel) + ops.expand_dims(bias, 1))
+            hidden_units.note(f"{self.path}/layer_{i}", (x, 1))
         return ops.transpose(x, (1, 0, 2))  # (B, E, U)
 
     def compute_output_shape(self, input_shape):

@@ -10,6 +10,7 @@ from keras import ops
 from tfmtl import _errors
 from tfmtl.layers.blocks.gates import note_gate
 from tfmtl.layers.blocks.layer import Layer
+from tfmtl.layers.blocks.recording import gated_experts
 from tfmtl.layers.blocks.virtual_gradient import (
     COEFFICIENTS,
     current_correlation,
@@ -90,6 +91,7 @@ class GlobalGates(Layer):
         outputs = {}
         for t, task in enumerate(self.tasks):
             note_gate(f"{self.path}/{task}", gates[t], self.labels)
+            gated_experts.note(f"{self.path}/{task}", list(inputs))
             outputs[task] = _scaled(inputs, gates[t])
         return outputs
 
@@ -151,6 +153,7 @@ class InputGates(Layer):
         for task in self.tasks:
             weights = ops.softmax(ops.matmul(selector, self.kernels[task]))  # (B, n)
             note_gate(f"{self.path}/{task}", weights, self.labels)
+            gated_experts.note(f"{self.path}/{task}", list(experts))
             outputs[task] = _scaled(experts, weights)
         return outputs
 

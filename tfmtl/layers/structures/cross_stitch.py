@@ -6,6 +6,7 @@ from keras import ops
 from tfmtl import _errors
 from tfmtl.layers.blocks.gates import note_gate
 from tfmtl.layers.blocks.layer import Layer
+from tfmtl.layers.blocks.recording import hidden_units
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -88,6 +89,8 @@ class CrossStitch(Layer):
         x = dict.fromkeys(self.tasks, inputs)
         for level, alpha in enumerate(self.alphas, start=1):
             h = [self.dense[f"{task}_{level}"](x[task]) for task in self.tasks]
+            for task, units in zip(self.tasks, h, strict=True):
+                hidden_units.note(self.dense[f"{task}_{level}"].path, (units, 0))
             mixed = ops.matmul(alpha, ops.stack(h, axis=1))  # (B, K, U)
             x = dict(zip(self.tasks, ops.unstack(mixed, axis=1), strict=True))
             for task, row in zip(self.tasks, ops.unstack(alpha), strict=True):

@@ -11,6 +11,7 @@ from tfmtl.layers.blocks.gate_nu import (
     split_scales,
 )
 from tfmtl.layers.blocks.layer import Layer
+from tfmtl.layers.blocks.recording import hidden_units
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -162,7 +163,9 @@ class PPNet(Layer):
         for i, gate in enumerate(self.gates):
             deltas = split_scales(gate.path, gate(selector), self.widths(i))
             for task, delta in deltas.items():  # delta: (B, U_t)
-                outputs[task] = delta * self.networks[task][i](outputs[task])
+                units = self.networks[task][i](outputs[task])
+                hidden_units.note(self.networks[task][i].path, (units, 0))
+                outputs[task] = delta * units
         return outputs
 
     def compute_output_shape(self, inputs_shape, vectors_shape, scaled_shape):

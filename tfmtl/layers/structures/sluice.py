@@ -6,6 +6,7 @@ from keras import ops
 from tfmtl import _errors
 from tfmtl.layers.blocks.gates import note_gate
 from tfmtl.layers.blocks.layer import Layer
+from tfmtl.layers.blocks.recording import hidden_units
 from tfmtl.layers.structures.cross_stitch import check_hidden, stitch_matrix
 
 _SUBSPACES = 2
@@ -123,6 +124,8 @@ class Sluice(Layer):
         levels = []
         for level, alpha in enumerate(self.alphas, start=1):
             h = [self.dense[f"{task}_{level}"](x[task]) for task in self.tasks]
+            for task, units in zip(self.tasks, h, strict=True):
+                hidden_units.note(self.dense[f"{task}_{level}"].path, (units, 0))
             h = ops.stack(h, axis=1)  # (B, K, U)
             h = ops.reshape(h, (-1, _SUBSPACES * tasks, width // _SUBSPACES))
             mixed = ops.reshape(ops.matmul(alpha, h), (-1, tasks, width))  # (B, K, U)

@@ -20,6 +20,7 @@ from pipeline.config import Config
 from pipeline.config.sections import Beam
 from pipeline.errors import PipelineError
 from pipeline.metadata import Metadata
+from pipeline.report import evaluation
 
 ROWS = 500
 TABS = ["home", "search", "<b>odd</b>", None]
@@ -134,10 +135,8 @@ def examples(tmp_path_factory):
 def run(examples, tmp_path):
     """Runs the Evaluator on a model; returns summary, metrics.json, reasons, report."""
 
-    def run(config, weight=1.0, history=None, **model):
+    def run(config, weight=1.0, **model):
         save_model(tmp_path / "model" / "Format-Serving", weight, **model)
-        if history:
-            (tmp_path / "model" / "history.json").write_text(json.dumps(history))
         outputs = {name: tmp_path / name for name in ("evaluation", "blessing")}
         for path in outputs.values():
             path.mkdir()
@@ -146,8 +145,8 @@ def run(examples, tmp_path):
         written = (outputs["evaluation"] / "metrics.json").read_text()
         assert "NaN" not in written
         files = sorted(path.name for path in outputs["evaluation"].iterdir())
-        assert files == ["metrics.json", "report.html"]
-        page = (outputs["evaluation"] / "report.html").read_text()
+        assert files == ["metrics.json"]
+        page = evaluation.render(json.loads(written))
         return summary, json.loads(written), blessing.read(outputs["blessing"]), page
 
     return run
@@ -268,7 +267,7 @@ def test_grouped_auc_and_row_weights(run, examples, tmp_path, monkeypatch, weigh
         assert record["model"]["gauc"] == pytest.approx(gauc, abs=1e-6)
     overall = found["click", "all", "all"]["model"]
     assert overall["gauc"] not in (None, overall["auc"])
-    assert f"{overall['gauc']:.4f}" in page and "AUC by<br>user" in page
+    assert f"{overall['gauc']:.4f}" in page and "AUC by user" in page
     assert ("weighted by worth" in page) == weighted
 
 
@@ -306,7 +305,7 @@ def test_the_gain_over_a_single_task_run(run, tmp_path):
     gain = measured["results"][0]["gain"]["single_task"]
     text = f"gain over single task {gain['auc']['value']:+.4f}"
     assert text in summary["notes"][0]
-    assert "Gain over learning each task alone" in page
+    assert "Gain over single-task learning" in page
     assert f"{gain['log_loss']['value']:.4f}".strip("-") in page
 
 
@@ -375,12 +374,6 @@ def test_predictions_that_are_not_numbers_are_refused(run, tmp_path):
     assert len(reasons) == 3
     assert "buy" in reasons[1] and "are not probabilities" in reasons[1]
     assert summary["metrics"]["click"] is None
-
-
-def test_the_history_is_drawn(run, tmp_path):
-    epochs = [{"loss": 2.0, "val_loss": 2.5}, {"loss": 1.5, "val_loss": 2.25}]
-    _, _, _, page = run(config_of(tmp_path / "none"), history={"epochs": epochs})
-    assert "<h2>Training</h2>" in page and "<figcaption>loss</figcaption>" in page
 
 
 def test_a_model_without_a_task(run, tmp_path):
