@@ -51,6 +51,7 @@ def test_every_config_of_ours_is_valid(path):
         ("tasks.click.space=watch_seconds", "'watch_seconds' is not a binary task"),
         ("tasks.click.row_weight=duration", "tasks.0.row_weight: 'duration' is a feat"),
         ("tasks.click.loss=poisson", "tasks.0: loss 'poisson' does not fit a binary"),
+        ("tasks.click.calibration=plat", "tasks.0.calibration: Input should be 'scale"),
         ("tasks.click.delta=0", "tasks.0.delta: Input should be greater than 0"),
         ("tasks.click.label=duration", "'duration' is the label or the sample space"),
         ("features.watched.of=video", "Received: 'video'. Did you mean 'video_id'?"),
@@ -186,11 +187,15 @@ def test_a_file_in_another_encoding(tmp_path):
         config.load(path)
 
 
-def test_the_optimizer_and_the_weighting_are_checked_before_any_work():
+def test_what_the_library_refuses_is_told_before_any_work():
     def refused(match, *overrides):
         with pytest.raises(config.ConfigError, match=match):
             component.check(config.load(FEED, overrides))
 
+    refused(
+        "^tasks.0: calibration of binary task 'click' must be one of 'none', 'platt'",
+        "tasks.click.calibration=scale",
+    )
     refused(
         "given in train.optimizer too",
         "train.optimizer={name: lazy_adam, learning_rate: 0.1}",
