@@ -113,6 +113,7 @@ def test_what_is_served_is_calibrated_on_the_valid_split(road, trained):
     served = tf.saved_model.load(str(folder / "Format-Serving"))
     total, labels = 0, 0
     for x, y in data:
+        x = {f.name: tf.cast(x[f.name], f.dtype) for f in model.features}
         predicted = served.signatures["transformed"](**x)["watch_seconds"]
         offline = model(x)["watch_seconds"]
         np.testing.assert_allclose(predicted, offline, rtol=1e-5)
