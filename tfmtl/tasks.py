@@ -60,16 +60,16 @@ class Task(Declaration):
             id of the categorical feature tab, "click_auc/tab=1" in the logs. Defaults
             to ("auc",) or ("mae",).
         delta: Float. Where "huber" goes from squared to linear. Defaults to 1.
-        calibration: String. What `MultiTaskModel.calibrate` fits after the training, as
-            the pipeline's Trainer does on the valid split: "scale" (one factor, for
-            regressions and counts), "platt" (a line over the logit, for binary tasks),
-            "isotonic" (any rising function) or "none". See `tfmtl.calibration`.
-            Defaults to "scale" for the loss "log_mse", else "none".
         duration: String. A column of lengths > 0, such as the video's in seconds
             (found like `row_weight`), for regressions of watch time. The loss then
             compares completion ratios, y / duration with p / duration, so that long
             videos do not rule it; prediction and metrics stay in seconds. A row without
             a finite duration > 0 is outside. Defaults to none.
+        calibration: String. What `MultiTaskModel.calibrate` fits after the training, as
+            the pipeline's Trainer does on the valid split: "scale" (one factor, for
+            regressions and counts), "platt" (a line over the logit, for binary tasks),
+            "isotonic" (any rising function) or "none". See `tfmtl.calibration`.
+            Defaults to "scale" for the loss "log_mse", else "none".
 
     Losses of a row, with label y, prediction p and the tower's logit z:
 
