@@ -27,6 +27,7 @@ class Task(Section):
     metrics: list[str] | None = None
     delta: Annotated[float, Field(gt=0)] | None = None
     duration: Annotated[str, Field(min_length=1)] | None = None
+    calibration: Literal["scale", "platt", "isotonic", "none"] | None = None
 
     @property
     def label_column(self) -> str:
