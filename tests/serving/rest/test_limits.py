@@ -242,13 +242,16 @@ def test_fifty_megabytes_get_413(strict, chunked):
     _still_answers(strict)
 
 
-def test_an_answer_that_takes_too_long_gets_504(strict, clock, ask_slow):
-    start = clock.time()
+def test_an_answer_that_takes_too_long_gets_504(strict, clock, gate, ask_slow):
+    start, before = clock.time(), _counted(strict)
     answer = ask_slow()
     clock.run_until(answer.done, "it takes too long")
     assert clock.time() - start >= _LIMITS.request_seconds
     assert answer.result().status_code == 504
     assert answer.result().json() == {"error": "Timed out waiting for notification"}
+    gate.open()
+    key = ("request_count", 'model_name="toy",status="OK"')
+    until(lambda: _new(strict, before).get(key) == 1, "it comes to an end of its own")
     _still_answers(strict)
 
 
