@@ -1,4 +1,4 @@
-"""Command line: python -m pipeline run|preprocess|demo|runs|lineage ..."""
+"""Command line: python -m pipeline run|preprocess|predict|demo|runs|lineage ..."""
 
 import argparse
 import datetime
@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; what the user can mend ends in a message and status 2."""
     args, unknown = _parser().parse_known_args(argv)
-    if unknown and args.command not in (_run, _preprocess):
+    if unknown and args.command not in (_run, _preprocess, _predict):
         _parser().error(f"unknown arguments: {' '.join(unknown)}")
     args.beam_flags = unknown
     _quiet()
@@ -75,6 +76,37 @@ def _preprocess(args: argparse.Namespace) -> None:
     config = _load(args, overrides)
     artifacts = run(config, until="Transform", cache=not args.no_cache)
     print(row_counts.summary(Path(config.workspace), artifacts))
+
+
+def _predict(args: argparse.Namespace) -> None:
+    from pipeline.components.bulk_inferrer.component import bulk_inferrer
+    from serving.quiet import import_tensorflow_quietly
+
+    keep = None
+    if args.keep is not None:
+        names = [name.rpartition("=") for name in args.keep.split(",") if name]
+        keep = {new or name: name for new, _, name in names}
+        if len(keep) < len(names):
+            raise PipelineError(f"--keep: two columns of one name. Received: {keep}")
+    config = _load(args, _beam(args))
+    import_tensorflow_quietly()
+    started = time.monotonic()
+    found = bulk_inferrer(
+        config,
+        args.input,
+        Path(args.output),
+        Path(args.model) if args.model else None,
+        keep,
+        args.format,
+    )
+    seconds = time.monotonic() - started
+    print(
+        f"rows in {found['rows_in']:,} = scored {found['scored']:,} + dead "
+        f"{found['dead']:,}; {seconds:.1f} s, {found['rows_in'] / seconds:,.0f} rows/s"
+    )
+    print(f"{', '.join(found['outputs'])} by {found['model']}: {args.output}")
+    for note in found["notes"]:
+        print(note)
 
 
 def _beam(args: argparse.Namespace) -> list[str]:
@@ -185,8 +217,44 @@ def _parser() -> argparse.ArgumentParser:
     )
     preprocess.add_argument("--input", nargs="+", help="log files, globs allowed")
     preprocess.add_argument("--output", help="the workspace to write to")
-    for sub in (run, preprocess):
+    predict = command(
+        "predict",
+        _predict,
+        "score files of rows with the served model; other flags go to Beam",
+    )
+    predict.add_argument(
+        "--input",
+        nargs="+",
+        required=True,
+        metavar="ROWS",
+        help="files of rows in any format that `data` reads, without labels; globs "
+        "allowed",
+    )
+    predict.add_argument(
+        "--output", required=True, metavar="SCORES", help="a new or empty folder"
+    )
+    predict.add_argument(
+        "--model",
+        metavar="DIR",
+        help="a SavedModel, a Trainer's model or a model base path; defaults to the "
+        "newest version at push.destination",
+    )
+    predict.add_argument(
+        "--keep",
+        metavar="COLUMNS",
+        help="what to write beside the scores: user_id,request_id or, under another "
+        "name, label=click; defaults to all columns of one value a row that are not "
+        "called like an output",
+    )
+    predict.add_argument(
+        "--format",
+        choices=("parquet", "csv", "tfrecord"),
+        default="parquet",
+        help="of the scores; defaults to parquet",
+    )
+    for sub in (run, preprocess, predict):
         sub.add_argument("--runner", help="a Beam runner; defaults to this process")
+    for sub in (run, preprocess):
         sub.add_argument(
             "--no-cache", action="store_true", help="run again what has not changed"
         )

@@ -12,11 +12,13 @@
 | model                | Format-Keras/model.keras, Format-Serving/ (a SavedModel),  |
 |                      | history.json, gates.json, parameters.json,                 |
 |                      | logs/ for TensorBoard                                      |
-| evaluation           | metrics.json                                               |
+| evaluation           | metrics.json, importance.json                              |
 | blessing,            | BLESSED or NOT_BLESSED                                     |
 | infra_blessing       | the same, and infra.json                                   |
 | report               | report.html                                                |
 | pushed_model         | pushed.json                                                |
+| inference_result     | scores-*.parquet (or .csv, .tfrecord.gz), summary.json,    |
+|                      | dead_letter/*.jsonl                                        |
 
 They are TFX's wherever TFX has the artifact.
 """
@@ -27,7 +29,7 @@ METADATA = "metadata.sqlite"  # of a workspace: what ran, and its artifacts
 
 SPLITS = ("train", "valid", "test")
 SPLIT_FOLDERS = "Split-*"
-SUMMARY = "summary.json"  # of examples and of transformed examples
+SUMMARY = "summary.json"  # of examples, transformed examples and inference results
 
 PARQUET_FILES = "*.parquet"
 
@@ -57,6 +59,7 @@ TENSORBOARD = "logs"
 WEIGHT_NAMES = "assets.extra/variables.json"  # in the SavedModel, for a warm start
 
 METRICS = "metrics.json"
+IMPORTANCE = "importance.json"
 
 INFRA = "infra.json"
 
@@ -66,6 +69,12 @@ BLESSED = "BLESSED"
 NOT_BLESSED = "NOT_BLESSED"
 
 PUSHED = "pushed.json"
+
+SCORE_FILES = {
+    "parquet": "scores-*.parquet",
+    "csv": "scores-*.csv",
+    "tfrecord": "scores-*.tfrecord.gz",
+}
 
 
 def split(artifact: Path, name: str) -> Path:
@@ -131,8 +140,18 @@ def vocabulary(statistics: Path, column: str) -> Path:
     return statistics / VOCABULARY / column
 
 
+def score_shard(format: str, number: int, of: int) -> str:
+    """A file of an inference result.
+
+    Example:
+        >>> score_shard("csv", 0, 2)
+        'scores-00000-of-00002.csv'
+    """
+    return SCORE_FILES[format].replace("*", f"{number:05d}-of-{of:05d}")
+
+
 def dead_letters(examples: Path) -> Path:
-    """The folder of what ExampleGen could not read or use."""
+    """The folder of what ExampleGen, or BulkInferrer, could not read or use."""
     return examples / "dead_letter"
 
 

@@ -1,6 +1,6 @@
 """Evaluator: measures the exported model on the test split, and blesses or refuses it.
 
-    examples, model -> evaluation   metrics.json
+    examples, model -> evaluation   metrics.json, importance.json
                     -> blessing     BLESSED or NOT_BLESSED, with the reasons
 
 What is measured is the SavedModel that would be served, fed with raw examples, and
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from pipeline.artifacts import blessing, examples, layout, saved_model
 from pipeline.components.evaluator import job, metrics, others, rules
+from pipeline.components.evaluator.importance import importance
 from pipeline.config import Config, Task, nearest
 from pipeline.errors import PipelineError
 from serving.release.rollbacks import identity
@@ -111,6 +112,10 @@ def evaluator(
     }
     text = json.dumps(measured, indent=1, allow_nan=False)
     (outputs["evaluation"] / layout.METRICS).write_text(text + "\n")
+    if config.evaluate.importance:
+        found = importance(config, split, model, outputs["evaluation"])
+        text = json.dumps(found, indent=1, allow_nan=False)
+        (outputs["evaluation"] / layout.IMPORTANCE).write_text(text + "\n")
     return {
         "rows": rows,
         "blessed": blessing.write(outputs["blessing"], reasons),

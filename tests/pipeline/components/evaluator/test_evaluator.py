@@ -44,6 +44,7 @@ def config_of(destination, **evaluate):
             "slices": ["tab", "hour"],
             "best_reachable": {"click": "p_click"},
             "default_rules": [],
+            "importance": None,
             **evaluate,
         },
         push={"destination": str(destination)},
