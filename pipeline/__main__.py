@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         parser = _parser()
         args, unknown = parser.parse_known_args(argv)
-        if unknown and args.command not in (_run, _preprocess):
+        if unknown and not hasattr(args, "runner"):  # none of Beam's
             parser.error(f"unknown arguments: {' '.join(unknown)}")
         args.beam_flags = unknown
         args.command(args)
@@ -85,7 +85,7 @@ def _beam(args: argparse.Namespace) -> list[str]:
 
         check_flags(args.beam_flags, args.runner)
         overrides.append(f"beam.flags={json.dumps(args.beam_flags)}")
-    if args.runner:
+    if getattr(args, "runner", None):
         overrides.append(f"beam.runner={args.runner}")
     return overrides
 
@@ -104,7 +104,7 @@ def _demo(args: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     # Here, so that `main` can say what is missing.
-    from pipeline.cli import compare, gc, runs, sweep
+    from pipeline.cli import compare, gc, predict, runs, sweep
 
     parser = argparse.ArgumentParser(
         prog="python -m pipeline",
@@ -153,6 +153,10 @@ def _parser() -> argparse.ArgumentParser:
         )
     command("demo", _demo, "run all stages, serve the model and ask it once")
     for name, add_arguments, function, help_ in (
+        (
+            "predict", predict.add_arguments, predict.predict,
+            "score files of rows with the served model; other flags go to Beam",
+        ),
         ("runs", runs.add_runs, runs.runs, "list the runs of a workspace"),
         (
             "lineage", runs.add_lineage, runs.lineage,
@@ -180,7 +184,7 @@ def _of(
     function: "Callable[[argparse.Namespace, Config], None]",
 ) -> Callable[[argparse.Namespace], None]:
     """A command that takes the config, too."""
-    return lambda args: function(args, _load(args))
+    return lambda args: function(args, _load(args, _beam(args)))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def demo(config: Config) -> None:
     if path is None:
         raise PipelineError(
             "the model was not blessed, so there is none to serve; see "
-            f"{artifacts['evaluation'] / layout.REPORT}"
+            f"{artifacts['report'] / layout.REPORT}"
         )
     print()
     base_path = path.parent
@@ -59,7 +59,7 @@ def demo(config: Config) -> None:
         "\nserve it yourself:\n  .venv/bin/python -m serving serve "
         f"--model-base-path {base_path} --model-name {config.name} --rest-port {port}\n"
         f"and ask:\n  curl -d {shlex.quote(json.dumps({'instances': request}))} {url}\n"
-        f"report: {artifacts['evaluation'] / layout.REPORT}"
+        f"report: {artifacts['report'] / layout.REPORT}"
     )
 
 

@@ -86,6 +86,13 @@ def _files(patterns: list[str]) -> list:
     return versions(patterns) if patterns else []
 
 
+def _templates() -> str:
+    """What the pages look like, beside their code."""
+    from pipeline.report import page
+
+    return page.templates()
+
+
 def _is_served(config: Config, outputs: Mapping[str, Path]) -> bool:
     """Whether what was pushed is the version that is served now."""
     path = pushed.read(outputs["pushed_model"])
@@ -153,6 +160,8 @@ def stages(config: Config) -> list[Stage]:
                 _labels(c),
                 c.validation.model_dump(),
                 _files(c.validation.served),
+                c.name,
+                _templates(),
             ],
         ),
         Stage(
@@ -193,6 +202,12 @@ def stages(config: Config) -> list[Stage]:
             inputs=("examples", "transformed_examples", "transform_graph", "model"),
             outputs=("infra_blessing",),
             depends=lambda c: [_features(c), _labels(c), c.infra.model_dump()],
+        ),
+        Stage(
+            "Reporter",
+            inputs=("anomalies", "model", "evaluation", "blessing", "infra_blessing"),
+            outputs=("report",),
+            depends=lambda c: _templates(),
         ),
         Stage(
             "Pusher",

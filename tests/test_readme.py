@@ -1,6 +1,8 @@
 """The README is true: its code runs, and its config makes a served model."""
 
+import csv
 import gzip
+import itertools
 import json
 import re
 import subprocess
@@ -8,12 +10,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import yaml
 from paths import ROOT
 
 import serving
 import tfmtl
 from pipeline import config as configs
+from pipeline.components.bulk_inferrer.component import bulk_inferrer
 from pipeline.run import run
 from serving.client import Client
 
@@ -65,6 +69,21 @@ def _write_logs(folder, rows=3000):
     (folder / "day1.csv.gz").write_bytes(gzip.compress(text.encode()))
 
 
+def _rows(count):
+    """The first rows of the logs, as a client has them."""
+    with gzip.open("logs/day1.csv.gz", "rt") as lines:
+        rows = list(itertools.islice(csv.DictReader(lines), count))
+    return [
+        {
+            "user_id": row["user_id"],
+            "item_id": row["item_id"],
+            "price": float(row["price"]),
+            "viewed": row["viewed"].split("|") if row["viewed"] else [],
+        }
+        for row in rows
+    ]
+
+
 def test_the_config_of_own_logs_makes_a_served_model(tmp_path, monkeypatch):
     (text,) = (block for block in _blocks("yaml") if "name: shop" in block)
     monkeypatch.chdir(tmp_path)
@@ -86,6 +105,15 @@ def test_the_config_of_own_logs_makes_a_served_model(tmp_path, monkeypatch):
         # The client pads, converts and fills in; here the same row by hand.
         full = {**instances[0], "viewed": instances[0]["viewed"][:2] + [""]}
         by_hand = client.predict([full])
+        of_logs = client.predict(_rows(200))
+    # The files of rows get the scores that a client would.
+    bulk_inferrer(config, ["logs/*.csv.gz"], Path("scores"))
+    (shard,) = Path("scores").glob("*.parquet")
+    found = pq.read_table(shard).to_pylist()
+    assert [row["cart_id"] for row in found] == [str(i) for i in range(3000)]
+    for task, expected in of_logs.items():
+        scores = [row[task] for row in found[: len(expected)]]
+        np.testing.assert_allclose(scores, expected[:, 0], rtol=1e-6, atol=1e-6)
     for task in ("click", "purchase", "dwell_seconds"):
         assert answer[task].shape == (1, 1)
         np.testing.assert_array_equal(answer[task], by_hand[task])

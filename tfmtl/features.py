@@ -123,11 +123,7 @@ class Categorical(Declaration):
         """Whether an id is its row, and every other id unknown."""
         return self.vocabulary_size is not None and not self.oov_buckets
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one row."""
-        return ()
-
+    shape = ()  # of one row
     dtype = "int64"
 
 
@@ -153,11 +149,7 @@ class Numeric(Declaration):
     def __post_init__(self):
         _errors.check_name("a feature", self.name)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one row."""
-        return ()
-
+    shape = ()
     dtype = "float32"
 
 

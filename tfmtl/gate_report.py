@@ -30,7 +30,7 @@ def gate_report(model, data, domain: str | None = None) -> dict[str, dict]:
         }
 
     sums: dict[tuple[str, int | None], list] = {}
-    for inputs in _batches(data, model.features):
+    for inputs in batches(data, model.features):
         weights = weights_of(inputs)
         if not weights:
             raise ValueError(
@@ -57,7 +57,7 @@ def gate_report(model, data, domain: str | None = None) -> dict[str, dict]:
     return report
 
 
-def _batches(data, features):
+def batches(data, features):
     """Yields dicts {feature: tensor} of at least one row."""
     if isinstance(data, tuple):
         raise ValueError(

@@ -6,7 +6,7 @@ alone. `tfmtl.export` writes
 | key        |                                                                    |
 |------------|--------------------------------------------------------------------|
 | model      | architecture, number of parameters                                 |
-| tasks      | name, kind, label, sample space, range of the predictions          |
+| tasks      | name, kind, label, sample space, calibration, range of predictions |
 | features   | name of each raw input, its type, shape, and what stands for none  |
 | signatures | names of the inputs of each                                        |
 | rank       | user's features, fused score and outputs of the signature `rank`   |
@@ -79,6 +79,7 @@ def describe(
                 "kind": task.kind,
                 "label": task.label,
                 "space": task.space,
+                "calibration": task.calibration,
                 "range": _RANGES[task.kind],
             }
             for task in model.tasks

@@ -8,6 +8,7 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl._declaration import Declaration
+from tfmtl.calibration import OF_KIND as CALIBRATIONS
 from tfmtl.metrics.metric_spec import OF_KIND, MetricSpec
 
 _LOSSES = {
@@ -64,6 +65,11 @@ class Task(Declaration):
             compares completion ratios, y / duration with p / duration, so that long
             videos do not rule it; prediction and metrics stay in seconds. A row without
             a finite duration > 0 is outside. Defaults to none.
+        calibration: String. What `MultiTaskModel.calibrate` fits after the training, as
+            the pipeline's Trainer does on the valid split: "scale" (one factor, for
+            regressions and counts), "platt" (a line over the logit, for binary tasks),
+            "isotonic" (any rising function) or "none". See `tfmtl.calibration`.
+            Defaults to "scale" for the loss "log_mse", else "none".
 
     Losses of a row, with label y, prediction p and the tower's logit z:
 
@@ -71,7 +77,8 @@ class Task(Declaration):
     - "mse", p = z: (y - p)^2
     - "huber", p = z: e^2 / 2 for e = |y - p| <= delta, else delta (e - delta / 2)
     - "log_mse", p = softplus(z): (log(1 + y) - log(1 + p))^2, as is usual for watch
-      time; p is nearer to the median than to the mean
+      time; p is nearer to the median than to the mean, which is why its `calibration`
+      is "scale" by default
     - "weighted_logistic", p = exp(z): -y log s - log(1 - s), s = p / (1 + p) = sigmoid.
       YouTube's weighted logistic regression, in which the odds p are the expected watch
       time. There unwatched rows alone count as negatives, so that the odds are
@@ -105,6 +112,7 @@ class Task(Declaration):
     metrics: tuple[str, ...] | None = None
     delta: float | None = None
     duration: str | None = None
+    calibration: str | None = None
 
     def __post_init__(self):
         _errors.check_name("a task", self.name)
@@ -123,6 +131,14 @@ class Task(Declaration):
         )
         _errors.check_choice(
             f"loss of {self.kind} task {self.name!r}", self.loss, _LOSSES[self.kind]
+        )
+        if self.calibration is None:
+            default = "scale" if self.loss == "log_mse" else "none"
+            object.__setattr__(self, "calibration", default)
+        _errors.check_choice(
+            f"calibration of {self.kind} task {self.name!r}",
+            self.calibration,
+            CALIBRATIONS[self.kind],
         )
         _errors.check_number(f"weight of task {self.name!r}", self.weight)
         for key in ("label", "space", "row_weight", "duration"):

@@ -12,6 +12,7 @@ The rules for missing values stand here once, for every component:
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -71,6 +72,24 @@ def read_batches(
                     done += batch.num_rows
                     if piece.num_rows:
                         yield piece
+
+
+def raw_rows(
+    rows: Sequence[Mapping[str, Any]], features: Sequence[Feature]
+) -> pa.RecordBatch:
+    """Makes examples of features alone; what a row lacks is missing.
+
+    Args:
+        rows: {feature name: a text, a number or a list of texts}.
+        features: The `features` section of a config.
+    """
+    types = {
+        "categorical": pa.string(),
+        "numeric": pa.float32(),
+        "sequence": pa.list_(pa.string()),
+    }
+    schema = pa.schema([(f.name, types[f.kind]) for f in features])
+    return pa.RecordBatch.from_pylist(list(rows), schema)
 
 
 def raw_inputs(

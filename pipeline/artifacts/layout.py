@@ -6,15 +6,19 @@
 | statistics           | Split-*/FeatureStats.pb, moments.json, label_rates.json,   |
 |                      | label_correlations.json, vocabulary/COLUMN/*.parquet       |
 | schema               | schema.pbtxt                                               |
-| anomalies            | anomalies.pb, anomalies.txt                                |
+| anomalies            | anomalies.pb, anomalies.txt, drift.json, statistics.html   |
 | transform_graph      | transform_fn/ (a SavedModel), features.json                |
 | transformed_examples | Split-*/*.tfrecord.gz, summary.json                        |
 | model                | Format-Keras/model.keras, Format-Serving/ (a SavedModel),  |
-|                      | history.json, logs/ for TensorBoard                        |
-| evaluation           | metrics.json, report.html                                  |
+|                      | history.json, gates.json, parameters.json,                 |
+|                      | logs/ for TensorBoard                                      |
+| evaluation           | metrics.json, importance.json                              |
 | blessing,            | BLESSED or NOT_BLESSED                                     |
-| infra_blessing       |                                                            |
+| infra_blessing       | the same, and infra.json                                   |
+| report               | report.html                                                |
 | pushed_model         | pushed.json                                                |
+| inference_result     | scores-*.parquet (or .csv, .tfrecord.gz), summary.json,    |
+|                      | dead_letter/*.jsonl                                        |
 
 They are TFX's wherever TFX has the artifact.
 """
@@ -30,7 +34,7 @@ LEADERBOARD = "leaderboard.json"  # of a sweep, and of a comparison
 
 SPLITS = ("train", "valid", "test")
 SPLIT_FOLDERS = "Split-*"
-SUMMARY = "summary.json"  # of examples and of transformed examples
+SUMMARY = "summary.json"  # of examples, transformed examples and inference results
 
 PARQUET_FILES = "*.parquet"
 
@@ -44,6 +48,8 @@ SCHEMA = "schema.pbtxt"
 
 ANOMALIES = "anomalies.pb"
 ANOMALIES_TEXT = "anomalies.txt"
+DRIFT = "drift.json"
+STATISTICS_PAGE = "statistics.html"
 
 TRANSFORM_GRAPH = "transform_fn"
 FEATURES = "features.json"
@@ -52,16 +58,28 @@ RECORD_FILES = "*.tfrecord.gz"
 SERVING_MODEL = "Format-Serving"
 KERAS_MODEL = "Format-Keras/model.keras"
 HISTORY = "history.json"
+GATES = "gates.json"
+PARAMETERS = "parameters.json"
 TENSORBOARD = "logs"
 WEIGHT_NAMES = "assets.extra/variables.json"  # in the SavedModel, for a warm start
 
 METRICS = "metrics.json"
+IMPORTANCE = "importance.json"
+
+INFRA = "infra.json"
+
 REPORT = "report.html"
 
 BLESSED = "BLESSED"
 NOT_BLESSED = "NOT_BLESSED"
 
 PUSHED = "pushed.json"
+
+SCORE_FILES = {
+    "parquet": "scores-*.parquet",
+    "csv": "scores-*.csv",
+    "tfrecord": "scores-*.tfrecord.gz",
+}
 
 
 def split(artifact: Path, name: str) -> Path:
@@ -127,8 +145,18 @@ def vocabulary(statistics: Path, column: str) -> Path:
     return statistics / VOCABULARY / column
 
 
+def score_shard(format: str, number: int, of: int) -> str:
+    """A file of an inference result.
+
+    Example:
+        >>> score_shard("csv", 0, 2)
+        'scores-00000-of-00002.csv'
+    """
+    return SCORE_FILES[format].replace("*", f"{number:05d}-of-{of:05d}")
+
+
 def dead_letters(examples: Path) -> Path:
-    """The folder of what ExampleGen could not read or use."""
+    """The folder of what ExampleGen, or BulkInferrer, could not read or use."""
     return examples / "dead_letter"
 
 

@@ -7,6 +7,8 @@
 | features     | examples of values, valid range or values, share of missing      |
 | data         | rows of each split, and from when to when, if split by time      |
 | metrics      | "valid", of the best epoch; "test", which the Pusher adds        |
+| calibration  | of tasks that have one: sum of predictions over sum of labels    |
+|              | on the valid split, before and after ("valid" above is before)   |
 | fingerprints | of the config, and of the code that trained and exported         |
 
 Ranges are those of the train split. A value beyond them is served too, but the model
@@ -21,6 +23,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import fingerprint
+from pipeline.artifacts import examples
 from pipeline.artifacts import statistics as statistics_artifact
 from pipeline.artifacts.layout import SPLITS
 from pipeline.config import Config
@@ -29,15 +32,14 @@ from tfmtl import model_card
 
 _EXAMPLES = 3
 _LISTED = 50  # values of a categorical feature, if it has no more than these
-_ARROW_TYPES = {
-    "categorical": pa.string(),
-    "numeric": pa.float32(),
-    "sequence": pa.list_(pa.string()),
-}
 
 
 def extend(
-    config: Config, exported: Path, statistics: Path, metrics: Mapping[str, float]
+    config: Config,
+    exported: Path,
+    statistics: Path,
+    metrics: Mapping[str, float],
+    calibration: Mapping[str, Mapping],
 ) -> None:
     """Adds to the card of a SavedModel what the statistics and the training know.
 
@@ -46,6 +48,7 @@ def extend(
         exported: The SavedModel, with the card that `tfmtl.export` wrote.
         statistics: What StatisticsGen wrote.
         metrics: Those of the epoch that is kept.
+        calibration: What `MultiTaskModel.calibrate` returned.
     """
     card = model_card.read(exported)
     rows, stats = statistics_artifact.read(statistics, "train")
@@ -62,6 +65,13 @@ def extend(
         },
         "data": _data(config, statistics),
         "metrics": {"valid": _numbers(metrics)},
+        "calibration": {
+            task: {
+                key: _finite(value) if isinstance(value, float) else value
+                for key, value in found.items()
+            }
+            for task, found in calibration.items()
+        },
         "fingerprints": {
             "config": fingerprint.digest(
                 config.model_dump(exclude={"workspace", "push", "beam", "sweep"})
@@ -95,8 +105,7 @@ def example_rows(config: Config, statistics: Path) -> pa.RecordBatch:
     for feature in config.features:
         (usual[feature.name], *_) = [*_examples(feature, stats[feature.name]), None]
     nothing = dict.fromkeys(usual)
-    schema = pa.schema([(f.name, _ARROW_TYPES[f.kind]) for f in config.features])
-    return pa.RecordBatch.from_pylist([usual, nothing], schema)
+    return examples.raw_rows([usual, nothing], config.features)
 
 
 def _feature(feature: Feature, stats: Any) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 Nothing here knows how the model was made; what a server can read is enough.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.artifacts import examples
+from pipeline.artifacts import examples, layout
 from pipeline.config.features import (
     CategoricalFeature,
     Feature,
@@ -21,11 +21,34 @@ from pipeline.errors import PipelineError
 from serving.release.publish import versions
 
 DEFAULT = "serving_default"
+RANK = "rank"
+FUSED = "score"  # the output of `rank` that is made of several tasks
+_GRAPH = "saved_model.pb"
 
 
 def served(base_path: Path) -> Path | None:
     """The newest version under a model's base path; None where there is none."""
     return max(versions(base_path).items(), default=(0, None))[1]
+
+
+def find(path: Path) -> Path:
+    """The SavedModel that a folder is or holds.
+
+    Args:
+        path: A SavedModel; the artifact of a Trainer; or a model base path, of which
+            the newest version counts.
+
+    Raises:
+        PipelineError: It is none of these.
+    """
+    newest = served(path) if path.is_dir() else None
+    for folder in (path, path / layout.SERVING_MODEL, newest):
+        if folder is not None and (folder / _GRAPH).is_file():
+            return folder
+    raise PipelineError(
+        "a SavedModel is expected, or the folder of a Trainer's model, or one with "
+        f"numbered versions. Received: {path}, which is none of these"
+    )
 
 
 def signatures(folder: Path) -> dict[str, Any]:
@@ -36,11 +59,11 @@ def signatures(folder: Path) -> dict[str, Any]:
     """
     from tensorflow.core.protobuf import saved_model_pb2
 
-    path = Path(folder) / "saved_model.pb"
+    path = Path(folder) / _GRAPH
     if not path.is_file():
         raise PipelineError(
             f"a SavedModel is expected. Received: {folder}, which has no "
-            "saved_model.pb. Export the model again"
+            f"{_GRAPH}. Export the model again"
         )
     proto = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     found = next(
@@ -147,27 +170,43 @@ def user_features(folder: Path) -> list[str]:
 
 
 class Scorer:
-    """Calls a SavedModel's serving_default on batches of examples."""
+    """Calls a SavedModel on batches of examples.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: The SavedModel.
+        names: The signatures that are called, which take the same raw features.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str] = (DEFAULT,)) -> None:
         import tensorflow as tf
 
         # The variables live as long as the loaded object, so it is kept.
         self._model = tf.saved_model.load(str(folder))
-        self._predict = self._model.signatures[DEFAULT]
-        self._features = features(folder)
+        self._calls = [self._model.signatures[name] for name in names]
+        self.features = features(folder)
 
     def __call__(self, batch: pa.RecordBatch) -> dict[str, np.ndarray]:
-        """Returns {task: float32 (rows,)}."""
+        """Returns {output: (rows,)}, float32 of a task."""
+        return self.predict(self.inputs(batch))
+
+    def inputs(self, batch: pa.RecordBatch) -> dict[str, Any]:
+        """The tensors that the model takes in, {feature: (rows, ...)}."""
         import tensorflow as tf
 
-        raw = examples.raw_inputs(batch, self._features)
-        tensors = {name: tf.constant(array) for name, array in raw.items()}
-        outputs = self._predict(**tensors)
-        return {
-            name: tensor.numpy().reshape(batch.num_rows)
-            for name, tensor in outputs.items()
-        }
+        tensors = {}
+        distinct = examples.distinct_inputs(batch, self.features)
+        for name, (values, where) in distinct.items():
+            # A tensor of strings is filled one by one; to copy its items is cheaper.
+            tensor = tf.constant(values)
+            tensors[name] = tensor if where is None else tf.gather(tensor, where)
+        return tensors
+
+    def predict(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Returns {output: (rows,)} for such tensors."""
+        found = {}
+        for call in self._calls:
+            found.update(call(**inputs))
+        return {name: tensor.numpy().reshape(-1) for name, tensor in found.items()}
 
 
 def _is_string(type_: pa.DataType) -> bool:

@@ -6,6 +6,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.errors import PipelineError
+
 
 @contextlib.contextmanager
 def atomic_write(path: Path, work: Path | None = None) -> Iterator[Path]:
@@ -27,3 +29,15 @@ def atomic_write(path: Path, work: Path | None = None) -> Iterator[Path]:
         part.unlink(missing_ok=True)
         raise
     os.replace(part, path)
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What goes wrong while files are written becomes an error about the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise PipelineError(
+            f"{folder}: cannot be written to: {error}. Make room, or name "
+            "a folder on another disk (`workspace`)"
+        ) from error

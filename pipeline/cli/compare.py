@@ -116,7 +116,7 @@ def evaluate(args: argparse.Namespace, config: Config) -> None:
     print(f"{found} on {summary['rows']:,} rows, with 95 % intervals:")
     print("\n".join(f"  {note}" for note in summary["notes"]))
     if args.output:
-        print(f"{Path(args.output) / layout.METRICS}")
+        print(f"report: {Path(args.output) / layout.REPORT}")
 
 
 def _write(folder: Path, name: str, content: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Measures one SavedModel with the Evaluator, on any rows."""
 
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,9 @@ from pipeline.components.evaluator.component import evaluator
 from pipeline.components.example_gen.component import example_gen
 from pipeline.config import Config
 from pipeline.config.data import Split
+from pipeline.report import evaluation as report
 from pipeline.run import run
+from tfmtl import model_card
 
 
 def evaluate(
@@ -58,7 +61,12 @@ def evaluate(
         (folders["model"] / layout.SERVING_MODEL).symlink_to(model.absolute())
         inputs = {n: folders[n] for n in ("examples", "model")}
         outputs = {n: folders[n] for n in ("evaluation", "blessing")}
-        return evaluator(config, inputs, outputs)
+        summary = evaluator(config, inputs, outputs)
+        if output:
+            measured = json.loads((outputs["evaluation"] / layout.METRICS).read_text())
+            page = report.render(measured, card=model_card.read(model))
+            (outputs["evaluation"] / layout.REPORT).write_text(page)
+        return summary
 
 
 def of_test_rows(config: Config, rows: Sequence[str]) -> Config:

@@ -47,15 +47,12 @@ def _find(text: str) -> Model:
         workspace, run = text, ""
     if (Path(workspace) / layout.METADATA).is_file():
         return _of_run(workspace, run)
-    folder = Path(text)
-    served = saved_model.served(folder) if folder.is_dir() else None
-    for path in (folder, folder / layout.SERVING_MODEL, served):
-        if path is not None and (path / "saved_model.pb").is_file():
-            return Model(text, path, None)
-    raise PipelineError(
-        "a model is a workspace, WORKSPACE@RUN or the folder of a SavedModel. "
-        f"Received: {text!r}, which is none of these"
-    )
+    try:
+        return Model(text, saved_model.find(Path(text)), None)
+    except PipelineError as error:
+        raise PipelineError(
+            f"a workspace, WORKSPACE@RUN or a model's folder is expected: {error}"
+        ) from error
 
 
 def _of_run(workspace: str, wanted: str) -> Model:

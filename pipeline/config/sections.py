@@ -27,6 +27,7 @@ class Task(Section):
     metrics: list[str] | None = None
     delta: Annotated[float, Field(gt=0)] | None = None
     duration: Annotated[str, Field(min_length=1)] | None = None
+    calibration: Literal["scale", "platt", "isotonic", "none"] | None = None
 
     @property
     def label_column(self) -> str:
@@ -216,6 +217,13 @@ class Rule(Section):
         return self
 
 
+class Importance(Section):
+    """Of how many rows of the test split, drawn by `seed`, features are permuted."""
+
+    rows: Annotated[int, Field(ge=1)] = 20_000
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
 class Evaluate(Section):
     """What is reported, and what a model must reach to be blessed.
 
@@ -234,6 +242,8 @@ class Evaluate(Section):
     `max_drop`: by how much a task may be worse than the baseline, significantly; a
     mapping holds only the tasks that it names to it. `minimum`: task -> least metric
     (AUC; Spearman correlation if it is not binary). `rules`: further ones.
+    `importance`: what each feature brings, for features x rows more predictions; null
+    for none.
     """
 
     slices: list[str] = []
@@ -250,6 +260,7 @@ class Evaluate(Section):
     ) = 0.0
     minimum: dict[str, float] = {}
     rules: list[Rule] = []
+    importance: Importance | None = Importance()
 
 
 class Push(Section):

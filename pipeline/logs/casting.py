@@ -13,13 +13,16 @@ a whole column and looks at single values only where that fails.
 """
 
 import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.config import Config
 from pipeline.config.data import MISSING_WORDS
+from pipeline.config.features import COLUMN_TYPES, Feature
 from pipeline.logs import column_types, texts
 
 # {row: what is wrong with its value}
@@ -58,6 +61,26 @@ def column(
     fixed = {"string": pa.string(), "float": pa.float64(), "list": column_types.STRINGS}
     type_ = fixed.get(kind) or column_types.settled_type(type_)
     return Column(name, kind, type_, separator, missing)
+
+
+def feature_columns(config: Config, features: Sequence[Feature]) -> list[Column]:
+    """The columns of features, such as those that a model takes in.
+
+    Args:
+        config: Says which texts are missing, and how its own features separate lists.
+        features: The features.
+    """
+    separators = {f.name: f.separator for f in config.features if f.kind == "sequence"}
+    return [
+        column(
+            feature.name,
+            COLUMN_TYPES[feature.kind],
+            pa.null(),
+            config.missing_words(feature.name),
+            separators.get(feature.name),
+        )
+        for feature in features
+    ]
 
 
 def cast(

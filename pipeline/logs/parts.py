@@ -10,7 +10,7 @@ A compressed file, or a TFRecord, is one part. Lines are counted beforehand by t
 workers, so that a dead letter names the line of the file and not that of the part.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from pipeline.logs.files import Source
 # is more than what is won.
 RANGE_BYTES = 64 << 20
 PART_ROWS = 32_768
+GROUP_BYTES = 8 << 20
 _BLOCK_BYTES = 1 << 20
 # Heads of files are read side by side, since a far storage takes its time for each.
 THREADS = 16
@@ -61,6 +62,19 @@ def divide(files: Sequence[Source], workers: Workers) -> list[Source]:
         else:
             result += parts
     return result
+
+
+def groups(parts: Iterable[Source]) -> list[tuple[Source, ...]]:
+    """Parts in their order, small ones together, so that their rows share shards."""
+    found: list[list[Source]] = []
+    size = 0
+    for part in parts:
+        if not found or size + part.size > GROUP_BYTES:
+            found.append([])
+            size = 0
+        found[-1].append(part)
+        size += part.size
+    return [tuple(group) for group in found]
 
 
 def count(index: int, part: Source) -> _Range:

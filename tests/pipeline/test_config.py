@@ -50,6 +50,7 @@ def test_every_config_of_ours_is_valid(path):
         ("tasks.click.name=a b", "tasks.0.name: String should match pattern"),
         ("tasks.like.name=click", "tasks.2.name: 'click' is already taken"),
         ("tasks.click.row_weight=duration", "tasks.0.row_weight: 'duration' is a feat"),
+        ("tasks.click.calibration=plat", "tasks.0.calibration: Input should be 'scale"),
         ("tasks.click.delta=0", "tasks.0.delta: Input should be greater than 0"),
         ("tasks.click.label=duration", "'duration' is the label or the sample space"),
         ("features.tab.num_hashes=2", "`num_hashes` needs a table by `hash_buckets`"),
@@ -213,11 +214,15 @@ def test_a_file_in_another_encoding(tmp_path):
         config.load(path)
 
 
-def test_the_optimizer_and_the_weighting_are_checked_before_any_work():
+def test_what_the_library_refuses_is_told_before_any_work():
     def refused(match, *overrides):
         with pytest.raises(config.ConfigError, match=match):
             component.check(config.load(FEED, overrides))
 
+    refused(
+        "^tasks.0: calibration of binary task 'click' must be one of 'none', 'platt'",
+        "tasks.click.calibration=scale",
+    )
     refused(
         "given in train.optimizer too",
         "train.optimizer={name: lazy_adam, learning_rate: 0.1}",

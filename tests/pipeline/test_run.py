@@ -1,6 +1,7 @@
 """The whole road on a small feed: run, cache, resume, refuse, list."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ STAGES = [
     "Trainer",
     "Evaluator",
     "InfraValidator",
+    "Reporter",
     "Pusher",
 ]
 
@@ -40,8 +42,8 @@ def _overrides(folder, **more):
         "train.batch_size": 256,
         "model.options": "{expert_units: [[16], [8]]}",
         "evaluate.minimum": "{}",
-        "evaluate.default_rules": "[]",  # too few rows to be better than the mean
         "infra.max_latency_ms": "null",  # this machine may be slow
+        "evaluate.default_rules": "[]",  # too few rows to be better than the mean
         **more,
     }
     return [f"{key}={value}" for key, value in values.items()]
@@ -81,8 +83,17 @@ def test_every_stage_runs_and_writes_its_artifact(road):
     assert (Path(curves) / "train").is_dir()
     (named,) = (folder / "tensorboard").iterdir()
     assert named.name.startswith("ple-") and (named / "train").is_dir()
-    report = (artifacts["evaluation"] / "report.html").read_text()
-    assert "long_view" in report
+    report = artifacts["report"] / "report.html"
+    assert "long_view" in report.read_text()
+    statistics = artifacts["anomalies"] / "statistics.html"
+    printed = {
+        line.split()[-1]
+        for line in lines
+        if " statistics: " in line or " report: " in line
+    }
+    assert printed == {str(report), str(statistics)}
+    (link,) = re.findall('href="([^"]*statistics.html)"', report.read_text())
+    assert (report.parent / link).resolve() == statistics.resolve()
 
 
 def test_the_demo_serves_the_offline_score_from_the_cache(road, capsys):
@@ -92,7 +103,7 @@ def test_the_demo_serves_the_offline_score_from_the_cache(road, capsys):
     out = capsys.readouterr().out
     assert out.count("cached") == len(STAGES)
     assert "click auc" in out and "best reachable" in out and "curl -d" in out
-    assert str(artifacts["evaluation"] / "report.html") in out
+    assert f"report: {artifacts['report'] / 'report.html'}" in out
 
 
 def test_a_changed_option_runs_only_what_depends_on_it(road):

@@ -10,7 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 from effects import fingerprint
 from layer_cases import CASES
-from model_options import changed, measure, other, unchanged
+from model_options import changed, measure, other
 
 import tfmtl
 
@@ -21,25 +21,27 @@ def of_layer(name):
     """Returns the numbers of a layer, once they are the same twice."""
     make, inputs = CASES[name]
     inputs = tf.nest.map_structure(tf.convert_to_tensor, inputs)
-    found, again = fingerprint(make(), inputs), fingerprint(make(), inputs)
-    return _rounded(name, found, again)
+    return _twice(lambda: fingerprint(make(), inputs), name)
 
 
 def of_architecture(name):
     """Returns {option: the numbers with another value}, "" for the defaults."""
-    plain = unchanged(name).fingerprint()
-    recorded = {"": _rounded(name, plain, measure(name).fingerprint())}
+    recorded = {"": _twice(lambda: measure(name).fingerprint(), name)}
     for option in tfmtl.models.options(name):
         if option != "name" and other(name, option) is not None:
-            found = changed(name, option).fingerprint()
-            recorded[option] = _rounded(name, found, found)
+            recorded[option] = _rounded(changed(name, option).fingerprint())
     return recorded
 
 
-def _rounded(name, found, again):
+def _twice(find, name):
+    found, again = find(), find()
     for one, two in zip(found, again, strict=True):
         assert abs(one - two) < 1e-4 * (1 + abs(one)), (name, found, again)
-    return [float(f"{number:.6g}") for number in found]
+    return _rounded(found)
+
+
+def _rounded(numbers):
+    return [float(f"{number:.6g}") for number in numbers]
 
 
 def _text(recorded, indent="  "):

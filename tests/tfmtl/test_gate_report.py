@@ -120,11 +120,17 @@ def test_every_gate_of_every_architecture_whatever_the_tasks_are_called(name):
     tasks = [tfmtl.Task("public"), tfmtl.Task("level_2_expert_0")]
     model = tfmtl.models.get(name)(FEATURES, tasks)
     inputs = {"tab": np.array([1, 2, 3]), "x": np.zeros(3, "float32")}
+    health = model.gate_health(inputs, domain="tab")
+    assert health["units"]
+    assert not {"dead_expert", "unused_expert", "one_task_expert"} & {
+        found["check"] for found in health["findings"]
+    }
     if name not in GATES:
+        assert health["gates"] == {}
         with pytest.raises(ValueError, match="needs a model with gates"):
             model.gate_report(inputs)
         return
-    report = model.gate_report(inputs, domain="tab")
+    report = health["gates"]
     assert len(report) == GATES[name], [*report]
     for gate in report.values():
         assert gate["mean"].shape == (len(gate["labels"]),)

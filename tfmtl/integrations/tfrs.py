@@ -240,6 +240,11 @@ class RankingModel(tfrs.Model):
             )
         super().compile(optimizer, **kwargs)
 
+    def fit(self, *args, **kwargs):
+        """Trains, as `tf_keras.Model.fit`; calibrations are forgotten as in ours."""
+        self.model.reset_calibrations()
+        return super().fit(*args, **kwargs)
+
     @property
     def model(self) -> MultiTaskModel:
         """The Keras 3 model, with the same variables."""

@@ -14,10 +14,11 @@ _EPSILON = 1e-7
 class _Sums(StreamingMetric):
     """Sums `terms` of the rows, times their weights, and the weights."""
 
+    default_name = None
     terms_of_row = 1
 
-    def __init__(self, name, domains=None, dtype="float32"):
-        super().__init__(name, domains, dtype)
+    def __init__(self, name=None, domains=None, dtype="float32"):
+        super().__init__(name or self.default_name, domains, dtype)
         self.sums = self.add_variable(
             shape=(domains or 1, 1 + self.terms_of_row),
             initializer="zeros",
@@ -74,8 +75,7 @@ class LogLoss(_Sums):
     0.6931
     """
 
-    def __init__(self, name="logloss", domains=None, dtype="float32"):
-        super().__init__(name, domains, dtype)
+    default_name = "logloss"
 
     def terms(self, label, prediction):
         """Returns each row's loss."""
@@ -97,10 +97,8 @@ class NormalizedEntropy(_Sums):
         - [He et al., 2014](https://doi.org/10.1145/2648584.2648589), eq. 3.
     """
 
+    default_name = "ne"
     terms_of_row = 2
-
-    def __init__(self, name="ne", domains=None, dtype="float32"):
-        super().__init__(name, domains, dtype)
 
     def terms(self, label, prediction):
         """Returns each row's label and loss."""
@@ -135,10 +133,8 @@ class Calibration(_Sums):
         - [He et al., 2014](https://doi.org/10.1145/2648584.2648589), section 2.
     """
 
+    default_name = "calibration"
     terms_of_row = 2
-
-    def __init__(self, name="calibration", domains=None, dtype="float32"):
-        super().__init__(name, domains, dtype)
 
     def terms(self, label, prediction):
         """Returns each row's label and prediction."""
@@ -161,8 +157,7 @@ class MeanAbsoluteError(_Sums):
         dtype: String. Defaults to "float32".
     """
 
-    def __init__(self, name="mae", domains=None, dtype="float32"):
-        super().__init__(name, domains, dtype)
+    default_name = "mae"
 
     def terms(self, label, prediction):
         """Returns each row's error."""
@@ -179,8 +174,7 @@ class RootMeanSquaredError(_Sums):
         dtype: String. Defaults to "float32".
     """
 
-    def __init__(self, name="rmse", domains=None, dtype="float32"):
-        super().__init__(name, domains, dtype)
+    default_name = "rmse"
 
     def terms(self, label, prediction):
         """Returns each row's squared error."""
@@ -201,8 +195,7 @@ class PoissonDeviance(_Sums):
         dtype: String. Defaults to "float32".
     """
 
-    def __init__(self, name="deviance", domains=None, dtype="float32"):
-        super().__init__(name, domains, dtype)
+    default_name = "deviance"
 
     def terms(self, label, prediction):
         """Returns each row's deviance."""

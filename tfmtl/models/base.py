@@ -5,14 +5,16 @@ import inspect
 import keras
 from keras import ops
 
-from tfmtl import _errors
+from tfmtl import _errors, calibration
 from tfmtl.features import check_features
+from tfmtl.gate_health import gate_health
 from tfmtl.gate_report import gate_report
+from tfmtl.layers.blocks.layer import written
 from tfmtl.layers.blocks.tower import Tower
 from tfmtl.layers.embedding.feature_embedding import FeatureEmbedding
 from tfmtl.layers.embedding.field_stack import FieldStack
 from tfmtl.layers.interactions.interaction_bottom import InteractionBottom
-from tfmtl.layers.interactions.registry import takes_fields, without_layers
+from tfmtl.layers.interactions.registry import takes_fields
 from tfmtl.models.arguments import OfTheClass, docstring_of
 from tfmtl.models.personalization import make_epnet, make_ppnet
 from tfmtl.models.trainer import MultiTaskTrainer
@@ -29,6 +31,7 @@ class MultiTaskModel(MultiTaskTrainer):
           -> [interactions]        (batch, width), crosses of all features
           -> sharing structure     {task: (batch, units)}
           -> towers [PPNet]        {task: (batch, 1)} logits
+          -> [calibration]         outside of training, see `calibrate`
         outputs {task: (batch, 1)} probabilities, or values of regressions
 
     An ordinary `keras.Model`: `compile`, `fit`, `evaluate`, `predict` and `save` work
@@ -102,9 +105,7 @@ class MultiTaskModel(MultiTaskTrainer):
         model = super().__new__(cls, *args, **kwargs)
         # Layers inside of lists are patterns, and no part of the model.
         model._arguments = {
-            key: value
-            if isinstance(value, keras.layers.Layer)
-            else without_layers(value)
+            key: value if isinstance(value, keras.layers.Layer) else written(value)
             for key, value in bound.arguments.items()
         }
         return model
@@ -141,6 +142,8 @@ class MultiTaskModel(MultiTaskTrainer):
             task.name: self.make_tower(task.name, () if self.ppnet else task.tower)
             for task in tasks
         }
+        made = {task.name: calibration.make(task) for task in tasks}
+        self.calibrations = {name: layer for name, layer in made.items() if layer}
         # The features say all shapes, so the weights exist from the start.
         self({f.name: keras.KerasTensor((None, *f.shape), f.dtype) for f in features})
 
@@ -188,7 +191,13 @@ class MultiTaskModel(MultiTaskTrainer):
                 )
         if self.ppnet:
             shared = self.ppnet(shared, vectors, scaled)
-        return self.predict_tasks(self.score(shared, inputs))
+        predictions = self.predict_tasks(self.score(shared, inputs))
+        if training:  # What is learnt does not depend on a calibration.
+            return predictions
+        return {
+            name: self.calibrations[name](p) if name in self.calibrations else p
+            for name, p in predictions.items()
+        }
 
     def share(self, vectors, training=None):
         """Maps {feature: (batch, dim)} to {task: (batch, units)}."""
@@ -220,6 +229,43 @@ class MultiTaskModel(MultiTaskTrainer):
                 bias = self.towers[task.name].output_bias
                 bias.assign(ops.full(bias.shape, task.logit_of(means[task.name])))
 
+    def calibrate(self, data):
+        """Fits the tasks' calibrations, anew, on rows that were not learnt from.
+
+        From then on `predict`, `evaluate` and an export give calibrated predictions,
+        and the model is saved with them. (So a loss that `evaluate` tells may rise.)
+        `fit` starts from uncalibrated ones again, so call this last. Sample spaces, row
+        weights, durations and missing labels count as in metrics. Each task is
+        calibrated by itself, so that `p_buy <= p_click` of a chain may cease to hold.
+
+        Args:
+            data: Dataset of (features, labels) or (features, labels, sample_weight),
+                in batches, such as the validation split. It is read once, and no more
+                than a million rows of each task are kept, of which neighbours are then
+                pooled.
+
+        Returns:
+            {task: {"method", "rows", "before", "after"}} of the tasks that have a
+            calibration: the sum of predictions over that of labels, NaN where labels
+            sum to 0. A task with too few rows, or positives, is left as it was, and
+            "reason" says why.
+
+        Raises:
+            ValueError: If the data have no labels.
+
+        Example:
+        >>> import tfmtl
+        >>> model = tfmtl.models.get("shared_bottom")(
+        ...     [tfmtl.Numeric("x")],
+        ...     [tfmtl.Task("seconds", kind="regression", loss="log_mse")],
+        ... )
+        >>> rows = {"x": keras.ops.ones(20)}, {"seconds": keras.ops.full((20,), 9.0)}
+        >>> report = model.calibrate([rows])
+        >>> report["seconds"]["method"], round(report["seconds"]["after"], 3)
+        ('scale', 1.0)
+        """
+        return calibration.calibrate(self, data)
+
     def gate_report(self, data, domain=None):
         """Returns the mean and deviation of every gate's weights over a dataset.
 
@@ -241,6 +287,38 @@ class MultiTaskModel(MultiTaskTrainer):
                 feature, or if the domain is no `Categorical`.
         """
         return gate_report(self, data, domain)
+
+    def gate_health(self, data, domain=None):
+        """Returns what is wrong with the gates, experts and hidden units, in words.
+
+        What cannot be right whatever the data: an expert that gives the same for every
+        row, one that no gate uses, a shared one that a single task uses, a gate that
+        does not look at the row, layers with many dead units.
+
+        Args:
+            data: Dict of feature arrays, or a dataset of such dicts, or of (features,
+                labels). Read twice.
+            domain: String. As for `gate_report`; an expert that is used in one domain
+                is used.
+
+        Returns:
+            {"gates": what `gate_report` returns, {} without gates; "units": {layer:
+            {"active": (units,) or (experts, units), the share of rows in which a unit
+            is not 0; "dead": integer, units that are the same in every row}};
+            "findings": list of {"check", "where", "text", "hint"}}.
+
+        Raises:
+            ValueError: As `gate_report`, but for a model without gates.
+
+        Example:
+        >>> import tfmtl
+        >>> model = tfmtl.models.get("ple")([tfmtl.Numeric("x")], [tfmtl.Task("a")])
+        >>> x = keras.ops.linspace(-1.0, 1.0, 100)
+        >>> health = model.gate_health({"x": x})
+        >>> [*health], len(health["gates"])
+        (['gates', 'units', 'findings'], 3)
+        """
+        return gate_health(self, data, domain)
 
     def get_config(self):
         """Returns every argument."""

@@ -140,7 +140,12 @@ class MultiTaskTrainer(keras.Model):
         return [*super().trainable_weights, *self.loss_weighting.trainable_weights]
 
     def fit(self, *args, **kwargs):
-        """Trains, as `keras.Model.fit`; a loss weighting is told of every epoch."""
+        """Trains, as `keras.Model.fit`; a loss weighting is told of every epoch.
+
+        Calibrations are forgotten: of another model's predictions, they would only
+        distort the validation. Call `calibrate` afterwards.
+        """
+        self.reset_calibrations()
         given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
         given["x"] = with_integer_ids(given.get("x"), self.features)
         for name, missing in (("y", np.nan), ("sample_weight", 0.0)):
@@ -160,6 +165,11 @@ class MultiTaskTrainer(keras.Model):
         else:
             callbacks = [epochs, *keras.tree.flatten(callbacks or [])]
         return super().fit(**{**given, "callbacks": callbacks})
+
+    def reset_calibrations(self):
+        """Lets the model predict again what it has learnt, see `calibrate`."""
+        for layer in self.calibrations.values():
+            layer.reset()
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         """Measures losses and metrics, as `keras.Model.evaluate`."""

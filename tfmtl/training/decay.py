@@ -75,7 +75,3 @@ class Decay(LossWeighting):
         """Counts the epoch."""
         if self.by == "epoch":
             self.time.assign(epoch)
-
-    def get_config(self):
-        """Returns every argument."""
-        return {**super().get_config(), "gamma": self.gamma, "by": self.by}

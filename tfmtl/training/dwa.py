@@ -76,7 +76,3 @@ class DWA(LossWeighting):
         self.last.assign(self.sums / ops.maximum(self.rows, 1e-9))
         self.sums.assign(ops.zeros_like(self.sums))
         self.rows.assign(ops.zeros_like(self.rows))
-
-    def get_config(self):
-        """Returns every argument."""
-        return {**super().get_config(), "temperature": self.temperature}

@@ -84,7 +84,3 @@ class GradNorm(GradientBalancing):
         moved = moved * mean(m) / tf.maximum(mean(moved), 1e-9)
         self.learnt.assign(tf.where(seen, moved, m))
         return m * self.task_weights
-
-    def get_config(self):
-        """Returns every argument."""
-        return {**super().get_config(), "alpha": self.alpha, "rate": self.rate}

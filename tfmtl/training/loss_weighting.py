@@ -4,8 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfmtl.layers.blocks.layer import Layer
 
-class LossWeighting(keras.layers.Layer):
+
+class LossWeighting(Layer):
     """Weighs the tasks' losses while a model trains.
 
         L = sum_k weight_k m_k L_k

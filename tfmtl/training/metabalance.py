@@ -84,13 +84,3 @@ class MetaBalance(GradientBalancing):
         elif self.change == "enlarge":
             ratio = tf.maximum(ratio, 1.0)
         return self.task_weights * (self.relax * ratio + 1 - self.relax)
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "target": self.target,
-            "relax": self.relax,
-            "decay": self.decay,
-            "change": self.change,
-        }

@@ -64,7 +64,3 @@ class PCGrad(GradientBalancing):
             step = tf.where(conflict, dot / tf.where(conflict, square, 1.0), 0.0)
             c -= step[:, None] * other
         return tf.linalg.matvec(c, self.task_weights, transpose_a=True)
-
-    def get_config(self):
-        """Returns every argument."""
-        return {**super().get_config(), "seed": self.seed}

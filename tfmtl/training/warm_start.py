@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import keras
 import numpy as np
 
+from tfmtl.calibration import Calibration
 from tfmtl.layers.embedding.feature_embedding import FeatureEmbedding
 
 
@@ -35,7 +36,8 @@ def warm_start(
 
     Returns:
         {"copied": [path], "rows": {path: (rows copied, rows of a vocabulary)},
-        "left": {path: reason}}, where all weights of the new model occur once.
+        "left": {path: reason}}, where all weights of the new model occur once but
+        those of calibrations, which `fit` would reset.
 
     Raises:
         ValueError: If an old weight is not finite; the new model is as it was.
@@ -125,7 +127,8 @@ def places(model: keras.Model) -> dict:
     """Returns {path: (weight, its rows)}, the paths without the model's name.
 
     The table of a feature has a path of its own, "embedding/FEATURE", though it is only
-    a slice of rows of a weight; a table with a name has "embedding/TABLE".
+    a slice of rows of a weight; a table with a name has "embedding/TABLE". What a
+    calibration has found is not among them: it belongs to the rest, as it is.
 
     Example:
     >>> import tfmtl
@@ -137,15 +140,17 @@ def places(model: keras.Model) -> dict:
     >>> places(model)["embedding/item"][1]
     slice(0, 9, None)
     """
-    found, tables = {}, set()
+    found, left_out = {}, set()
     for layer in model._flatten_layers():
+        if isinstance(layer, Calibration):
+            left_out |= {id(weight) for weight in layer.weights}
         if isinstance(layer, FeatureEmbedding):
-            tables |= {id(table) for table in layer.tables.values()}
+            left_out |= {id(table) for table in layer.tables.values()}
             for table, feature in layer.owners.items():
                 found[_path(f"{layer.path}/{table}")] = layer.place(feature)
     everything = ...  # of a scalar too
     for weight in model.weights:
-        if id(weight) not in tables:
+        if id(weight) not in left_out:
             found[_path(weight.path)] = (weight, everything)
     return found
 

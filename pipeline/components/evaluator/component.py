@@ -1,6 +1,6 @@
 """Evaluator: measures the exported model on the test split, and blesses or refuses it.
 
-    examples, model -> evaluation   metrics.json, report.html
+    examples, model -> evaluation   metrics.json, importance.json
                     -> blessing     BLESSED or NOT_BLESSED, with the reasons
 
 What is measured is the SavedModel that would be served, fed with raw examples, and
@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 
 from pipeline.artifacts import blessing, examples, layout, saved_model
 from pipeline.components.evaluator import job, metrics, others, rules
+from pipeline.components.evaluator.importance import importance
 from pipeline.config import Config, Task, nearest
 from pipeline.errors import PipelineError
-from pipeline.report import report
 from serving.release.rollbacks import identity
 
 
@@ -110,10 +110,10 @@ def evaluator(
     }
     text = json.dumps(measured, indent=1, allow_nan=False)
     (outputs["evaluation"] / layout.METRICS).write_text(text + "\n")
-    history = inputs["model"] / layout.HISTORY
-    epochs = json.loads(history.read_text())["epochs"] if history.exists() else []
-    page = report.render(measured, epochs)
-    (outputs["evaluation"] / layout.REPORT).write_text(page)
+    if config.evaluate.importance:
+        found = importance(config, split, model, outputs["evaluation"])
+        text = json.dumps(found, indent=1, allow_nan=False)
+        (outputs["evaluation"] / layout.IMPORTANCE).write_text(text + "\n")
     return {
         "rows": rows,
         "blessed": blessing.write(outputs["blessing"], reasons),

@@ -64,11 +64,9 @@ def evaluate(
         `metrics.measure` returns, those of all rows with "curves" also. A task's
         `row_weight` weighs all but "rows". Sorted; the largest groups first.
     """
-    rows = examples.count_rows(split)
-    ranges = [(at, min(at + _ROWS, rows)) for at in range(0, rows, _ROWS)]
     workers = results.Workers(config.beam, work)
     measure = MeasureModels(Measured(config, split, models, sources, pairs))
-    records = results.run(workers, ranges, measure).values()
+    records = results.run(workers, ranges(examples.count_rows(split)), measure).values()
     tasks = [task.name for task in config.tasks]
     columns = [ALL, *slice_columns(config)]
     return sorted(
@@ -80,6 +78,11 @@ def evaluate(
             r["value"],
         ),
     )
+
+
+def ranges(rows: int) -> list[tuple[int, int]]:
+    """Divides rows for workers: (the first row, the one to stop before)."""
+    return [(at, min(at + _ROWS, rows)) for at in range(0, rows, _ROWS)]
 
 
 def adjust(results: Sequence[dict], together: bool = False) -> None:
@@ -165,7 +168,7 @@ class _Score(beam.DoFn):
         groups = [(ALL, ALL, np.arange(batch.num_rows))]
         for column in slice_columns(self._config):
             groups += [
-                (column, value, at) for value, at in _values(batch.column(column))
+                (column, value, at) for value, at in value_rows(batch.column(column))
             ]
         for task in self._config.tasks:
             best = self._config.evaluate.best_reachable.get(task.name)
@@ -203,7 +206,7 @@ class _Measure(beam.DoFn):
         _, arrays, groups = zip(*sorted(pieces, key=lambda p: p[0]), strict=True)
         label, *scores = np.concatenate(arrays, axis=1)
         weight = scores.pop(0) if self._tasks[task].row_weight else None
-        group = None if groups[0] is None else _codes(groups)
+        group = None if groups[0] is None else codes(groups)
         del arrays, groups
         record = {
             "task": task,
@@ -235,7 +238,7 @@ def _curves(kind: str, label, score, weight) -> dict[str, list]:
     return curves
 
 
-def _values(column: pa.Array) -> Iterator[tuple[str, np.ndarray]]:
+def value_rows(column: pa.Array) -> Iterator[tuple[str, np.ndarray]]:
     """Yields each value of a column as text, and the positions of its rows."""
     encoded = texts.of(column).fill_null(MISSING).dictionary_encode()
     codes = encoded.indices.to_numpy()
@@ -245,7 +248,7 @@ def _values(column: pa.Array) -> Iterator[tuple[str, np.ndarray]]:
     yield from zip(encoded.dictionary.to_pylist(), positions, strict=True)
 
 
-def _codes(pieces: Sequence[pa.Array]) -> np.ndarray:
+def codes(pieces: Sequence[pa.Array]) -> np.ndarray:
     """Numbers the values of all pieces: int (rows,), -1 where missing."""
     encoded = pa.chunked_array(pieces)
     if not pa.types.is_dictionary(encoded.type):

@@ -113,6 +113,53 @@ def measure(
     return found
 
 
+def drops(
+    kind: str,
+    label: np.ndarray,
+    score: np.ndarray,
+    permuted: Mapping[str, np.ndarray],
+    weight: np.ndarray | None = None,
+    group: np.ndarray | None = None,
+) -> dict[str, dict[str, float | None]]:
+    """Returns what a task's primary metric loses, for each feature.
+
+    Args:
+        kind: "binary", "regression" or "count".
+        label: float (rows,), 0 or 1 for a binary task.
+        score: float (rows,), the predictions.
+        permuted: {feature: float (rows,), the predictions without it}.
+        weight: float (rows,) > 0. Defaults to 1.
+        group: int (rows,), as for `measure`. Defaults to no groups.
+
+    Returns:
+        {feature: {"drop": metric less that without it, "low", "high": the ends of its
+        95 % interval, of a difference on the same rows}}, None where rows are too few,
+        a prediction is invalid or the metric is not defined.
+    """
+    name = PRIMARY[kind]
+    label, score = label.astype(np.float64), score.astype(np.float64)
+    nothing = {"drop": None, "low": None, "high": None}
+    found = {feature: dict(nothing) for feature in permuted}
+    if too_few(kind, label, group):
+        return found
+
+    def measured(score):
+        if _invalid(kind, score):
+            return None
+        value = _of_rows(exact, name, label, score, weight, group)
+        if not np.isfinite(value):  # such as a correlation with a constant
+            return None
+        return value, _of_rows(influence, name, label, score, weight, group)
+
+    whole = measured(score)
+    for feature, without in permuted.items() if whole else ():
+        if left := measured(without.astype(np.float64)):
+            drop = float(whole[0] - left[0])
+            ends = interval(drop, whole[1] - left[1], group)
+            found[feature] = {"drop": drop, "low": ends.low, "high": ends.high}
+    return found
+
+
 def too_few(kind: str, label: np.ndarray, group: np.ndarray | None) -> str | None:
     """Says what a group of rows has too few of to say anything; None if it has not."""
     counts = {"rows": (len(label), _LEAST_ROWS)}

@@ -5,8 +5,9 @@ Default rules, for every task that `evaluate.exempt` does not name:
 - `no_loss`: no task loses significantly against the baseline, in its primary metric and
   by more than `evaluate.max_drop`. One-sided, at 5 % for all tasks together (Holm), so
   that a rare task does not block a model by its noise, and a frequent one does.
-- `better_than_mean`: a binary task's normalised entropy is below 1, and the interval of
-  its AUC above 0.5; a regression's correlation is above 0 with its interval.
+- `better_than_mean`: the interval of the AUC does not lie between 0.5 or less and 0.6,
+  that of a correlation not between 0 and 0.1, and that of the normalised entropy not
+  above 1. An AUC of 0.44 to 0.70 is undecided: its rows are too few.
 - `plausible`: no AUC or correlation above 0.999: then a feature tells the label.
 - `unseen`: the baseline has not learnt from rows of the test split.
 
@@ -28,6 +29,10 @@ from tfmtl.metrics.exact.interval import holm, student_two_sided
 
 _LEVEL = 0.05
 _TOO_GOOD = 0.999
+# What is below is little: where an interval reaches from chance beyond it, the rows are
+# too few to tell.
+_LITTLE = {"auc": 0.6, "spearman": 0.1}
+_ROUNDING = 1e-9
 
 
 def judge(config: Config, results: Sequence[dict], seen: str | None) -> list[dict]:
@@ -109,25 +114,34 @@ def _better_than_mean(task: Task, record: Mapping) -> Iterator[dict]:
     if record["too_few"]:
         yield _undecided(rule, task.name, record["too_few"], **details)
         return
-    reason = ""
+    span = value is not None and _span(value, low, high)
+    low, high = (value, value) if low is None else (low, high)
+    reason, undecided = "", False
     if value is None:
         reason = f"{task.name}: {metric} is not defined on the test split"
-    elif (value if low is None else low) <= chance:
-        reason = (
-            f"{task.name}: {metric} {_span(value, low, high)} is not above {chance:g}, "
-            "which is chance: nothing was learnt"
-        )
-    yield _gate(rule, task.name, reason, limit=chance, **details)
+    elif low <= chance:
+        undecided = high > _LITTLE[metric]
+        reason = f"{task.name}: {metric} {span} is not above {chance:g}, "
+        reason += "which is chance: nothing was learnt"
+        if undecided:
+            reason = (
+                f"{task.name}: undecided, {metric} {span} may be chance, {chance:g}"
+            )
+    details |= {"limit": chance, "undecided": undecided}
+    yield _gate(rule, task.name, reason, **details)
     entropy, low, high = _found(record, "normalized_entropy")
     if entropy is not None:
-        reason = ""
-        if entropy >= 1:
-            reason = (
-                f"{task.name}: normalized_entropy {_span(entropy, low, high)} is not "
-                "below 1: predicting the mean label would be as good"
-            )
-        details = {"metric": "normalized_entropy", "value": entropy}
-        yield _gate(rule, task.name, reason, low=low, high=high, limit=1.0, **details)
+        reason, undecided = "", False
+        if entropy >= 1 - _ROUNDING:
+            span = f"normalized_entropy {_span(entropy, low, high)}"
+            undecided = low is not None and low < 1 - _ROUNDING
+            reason = f"{task.name}: {span} is not below 1: predicting the mean label "
+            reason += "would be as good"
+            if undecided:
+                reason = f"{task.name}: undecided, {span} may be below 1"
+        ends = {"value": entropy, "low": low, "high": high, "limit": 1.0}
+        details = {"metric": "normalized_entropy", "undecided": undecided} | ends
+        yield _gate(rule, task.name, reason, **details)
 
 
 def _plausible(task: Task, record: Mapping) -> Iterator[dict]:

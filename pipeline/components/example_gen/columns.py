@@ -1,12 +1,11 @@
 """Do the logs have the columns that the config names, with types that can be used?"""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from pipeline.components.example_gen.inspect import LogSchema
 from pipeline.components.example_gen.spec import Spec
-from pipeline.errors import PipelineError, nearest
+from pipeline.errors import PipelineError
 from pipeline.logs import column_types
-from pipeline.logs.files import LISTS_COLUMNS
+from pipeline.logs.inspect import LogSchema, missing, unread
 
 
 def check_columns(spec: Spec, logs: LogSchema, actions: Sequence[LogSchema]) -> None:
@@ -25,11 +24,11 @@ def check_columns(spec: Spec, logs: LogSchema, actions: Sequence[LogSchema]) -> 
         for action in data.actions
         if action.window is None
     }
-    problems = _unread("data.logs", logs)
-    problems = problems or _missing(logs, [*needed, *data.needed()], others)
+    problems = unread("data.logs", logs)
+    problems = problems or missing(logs, [*needed, *data.needed()], others)
     for i, log in enumerate(actions):
-        unread = _unread(f"data.actions.{i}.logs", log)
-        problems += unread or _missing(log, data.needed_of(i), {})
+        nothing = unread(f"data.actions.{i}.logs", log)
+        problems += nothing or missing(log, data.needed_of(i), {})
     taken = [name for name in made if name in logs.types]
     problems += [
         f"data: {name!r} is to be a new column, and the logs have one of that name. "
@@ -65,48 +64,3 @@ def _misfits(
                     f"column ({file.path})"
                 )
                 break
-
-
-def _unread(where: str, log: LogSchema) -> list[str]:
-    """What is to be said of a log in which no column was found."""
-    if log.types:
-        return []
-    return [
-        f"{where}: no row can be read in any of {len(log.files)} files, such as "
-        f"{log.files[0].path}. JSON Lines have an object in each line, without a list "
-        "around them"
-    ]
-
-
-def _missing(
-    log: LogSchema, needed: Iterable[tuple[str, str]], others: Mapping[str, str]
-) -> list[str]:
-    """What is to be said of columns that a log lacks.
-
-    Args:
-        log: The log.
-        needed: (YAML path, column).
-        others: Further names that may have been meant, and what is to be said where
-            one stands that cannot be used there.
-    """
-    problems = []
-    for path, name in dict.fromkeys(needed):
-        lacking = [
-            file
-            for file in log.files
-            if name not in log.found[file.path]
-            # In the other formats a row may leave out what it does not have.
-            and (name not in log.types or file.format in LISTS_COLUMNS)
-        ]
-        if lacking:
-            where = ", ".join(file.path for file in lacking[:3])
-            known = {*log.types, *others} - {name}
-            hint = others.get(name) or nearest(name, sorted(known))
-            problems.append(
-                f"{path}: {len(lacking)} of {len(log.files)} files have no column "
-                f"{name!r}.{hint} ({where}"
-                f"{', ...' if len(lacking) > 3 else ''})"
-            )
-    if problems:
-        problems.append(f"Columns found: {', '.join(log.types)}")
-    return problems

@@ -14,17 +14,15 @@ each log of actions, `rows_in` = `matched` + `unmatched` + `duplicates` + `kept`
 import functools
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.artifacts import layout
 from pipeline.artifacts.layout import SPLITS
 from pipeline.beam.results import Workers, parallel_map
-from pipeline.components.example_gen import join, writer
+from pipeline.components.example_gen import join, splits, writer
 from pipeline.components.example_gen import plan as plans
 from pipeline.components.example_gen.columns import check_columns
-from pipeline.components.example_gen.dead_letters import REASONS
-from pipeline.components.example_gen.inspect import InspectionSpec, inspect
 from pipeline.components.example_gen.joined_logs import IMPRESSIONS, joined_logs
 from pipeline.components.example_gen.plan import Report
 from pipeline.components.example_gen.spec import Spec
@@ -32,10 +30,10 @@ from pipeline.config import Config
 from pipeline.config.data import Data
 from pipeline.errors import PipelineError
 from pipeline.logs import files as sources
+from pipeline.logs import parts
+from pipeline.logs.dead_letters import REASONS
 from pipeline.logs.files import Source
-
-# Small files are read together up to this size, so that their rows share shards.
-_GROUP_BYTES = 8 << 20
+from pipeline.logs.inspect import InspectionSpec, inspect
 
 
 def example_gen(
@@ -69,12 +67,12 @@ def example_gen(
     ]
     with tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as name:
         workers = Workers(config.beam, Path(name))
-        wanted = InspectionSpec(spec.kinds, spec.time, spec.where)
+        wanted = InspectionSpec(spec.kinds, *splits.fold(spec.time, spec.where))
         logs = inspect(wanted, files, workers)
         actions = [inspect(InspectionSpec({}), of, workers) for of in action_files]
         check_columns(spec, logs, actions)
         plan = plans.plan(spec, logs, folder, workers.folder)
-        groups = list(_groups(logs.parts))
+        groups = parts.groups(logs.parts)
         if data.actions or data.history:
             read = joined_logs(spec, plan.columns, logs, actions)
             reports = join.join(plan, data, read, groups, workers)
@@ -115,22 +113,11 @@ def _find(data: Data, inputs: Mapping[str, Path]) -> list[Source]:
     return sources.find(patterns, data)
 
 
-def _groups(parts: Iterable[Source]) -> Iterator[tuple[Source, ...]]:
-    group: list[Source] = []
-    for part in parts:
-        if group and sum(p.size for p in group) + part.size > _GROUP_BYTES:
-            yield tuple(group)
-            group = []
-        group.append(part)
-    if group:
-        yield tuple(group)
-
-
 def _number(folder: Path) -> None:
     """Gives the shards their final names, in the order of the sources."""
-    parts = layout.part_shards(folder)
-    for i, part in enumerate(parts):
-        part.rename(folder / layout.example_shard(i, len(parts)))
+    shards = layout.part_shards(folder)
+    for i, shard in enumerate(shards):
+        shard.rename(folder / layout.example_shard(i, len(shards)))
 
 
 def _check(

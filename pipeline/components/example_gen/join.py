@@ -24,7 +24,6 @@ from pipeline.artifacts import layout
 from pipeline.beam import results
 from pipeline.beam.results import Workers
 from pipeline.components.example_gen import matching, partitions, splits, writer
-from pipeline.components.example_gen.dead_letters import SourcedRows
 from pipeline.components.example_gen.joined_logs import (
     HISTORY,
     IMPRESSIONS,
@@ -37,6 +36,7 @@ from pipeline.components.example_gen.joined_logs import (
 from pipeline.components.example_gen.plan import Plan, Report, total
 from pipeline.config.data import Action, Data, History
 from pipeline.errors import PipelineError
+from pipeline.logs.dead_letters import SourcedRows
 from pipeline.logs.files import Source
 from pipeline.logs.formats import CHUNK_ROWS
 

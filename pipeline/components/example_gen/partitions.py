@@ -14,13 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.components.example_gen import splits, writer
-from pipeline.components.example_gen.dead_letters import DeadLetters, SourcedRows
+from pipeline.beam.atomic import writing
+from pipeline.components.example_gen import splits
 from pipeline.components.example_gen.joined_logs import KEY, PART, POSITION, TIME, Log
 from pipeline.components.example_gen.plan import Plan, Report
 from pipeline.errors import PipelineError
 from pipeline.logs import casting, evaluation, files
 from pipeline.logs.casting import Misfits
+from pipeline.logs.dead_letters import DeadLetters, SourcedRows
 from pipeline.logs.files import Source
 
 # The partition of what is no rows but the report of an element that was read. Tagged
@@ -61,7 +62,7 @@ class Read(beam.DoFn):
         log = self.logs[which]
         rows_in, filtered, end, forms = 0, 0, -np.inf, Counter()
         letters = DeadLetters(self.folder, f"{log.name}-{index:08d}", self.work)
-        with writer.writing(self.folder), letters:
+        with writing(self.folder), letters:
             for number, source in group:
                 for chunk in files.read(source):
                     letters.add_unparsed(source, chunk.unparsed)

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.components.example_gen import splits
-from pipeline.components.example_gen.inspect import LogSchema
 from pipeline.components.example_gen.spec import Spec
 from pipeline.config.data import Split
 from pipeline.errors import PipelineError
 from pipeline.logs.casting import Column
 from pipeline.logs.evaluation import Expression
+from pipeline.logs.inspect import LogSchema
 from pipeline.statistics import sketch
 
 
@@ -90,12 +90,12 @@ def plan(spec: Spec, logs: LogSchema, folder: Path, work: Path) -> Plan:
     """
     split, limits = spec.data.split, None
     if split.by == "time":
-        if not logs.times:
+        times = sketch.merge(logs.folded) if logs.folded else None
+        if times is None or not times.rows:
             raise PipelineError(
                 f"data.split.column: a split by time needs numbers or ISO 8601 times. "
                 f"No value of column {split.column!r} is one"
             )
-        times = sketch.merge(logs.times)
         limits = splits.boundaries(times, split.train, split.valid)
     columns = [spec.column(name, type_) for name, type_ in logs.types.items()]
     return Plan(columns, spec.where, spec.labels, split, limits, folder, work)

@@ -7,13 +7,20 @@
 """
 
 import datetime
+import functools
 import hashlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.logs import texts
+from pipeline.config import expressions
+from pipeline.logs import casting, evaluation, texts
+from pipeline.logs.casting import Column
+from pipeline.logs.evaluation import Expression
+from pipeline.logs.formats import Chunk
 from pipeline.statistics import sketch
 
 
@@ -95,6 +102,37 @@ def _time(value: str, unit: float) -> float:
     if time.tzinfo is None:
         time = time.replace(tzinfo=datetime.timezone.utc)
     return time.timestamp()
+
+
+def fold(
+    time: Column | None, where: Expression | None
+) -> tuple[tuple[str, ...], Callable[[Any, Chunk], Any] | None]:
+    """What an `InspectionSpec` must have to find the boundaries of a split by time.
+
+    Args:
+        time: The column by which the rows are split, where the split is by time; its
+            type is yet to be found.
+        where: Which rows count.
+
+    Returns:
+        The columns that are read, and the function that makes sketches of times.
+    """
+    if time is None:
+        return (), None
+    others = expressions.columns_of(where.text) if where else ()
+    return (time.name, *others), functools.partial(_add_times, time, where)
+
+
+def _add_times(
+    time: Column, where: Expression | None, known: sketch.Sketch | None, chunk: Chunk
+) -> sketch.Sketch:
+    """The sketch of the times before, and of the rows of a chunk that count."""
+    rows = evaluation.select(where, chunk)[0]
+    type_ = casting.own_type(rows.column(time.name), time.kind)
+    column = casting.column(time.name, time.kind, type_, time.missing)
+    values = times(casting.cast(rows, [column])[0].column(0))
+    new = sketch.sketch(values[np.isfinite(values)])
+    return new if known is None else sketch.merge([known, new])
 
 
 def boundaries(column: sketch.Sketch, train: float, valid: float) -> np.ndarray:

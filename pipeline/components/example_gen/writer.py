@@ -1,23 +1,21 @@
 """Rows of logs become examples, in shards of the three splits, or dead letters."""
 
-import contextlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.artifacts import layout
 from pipeline.artifacts.layout import SPLITS
+from pipeline.beam.atomic import writing
 from pipeline.components.example_gen import splits
-from pipeline.components.example_gen.dead_letters import DeadLetters, SourcedRows
 from pipeline.components.example_gen.plan import Plan, Report
 from pipeline.components.example_gen.shards import Shards
-from pipeline.errors import PipelineError
 from pipeline.logs import casting, evaluation, files
 from pipeline.logs.casting import Misfits
+from pipeline.logs.dead_letters import DeadLetters, SourcedRows
 from pipeline.logs.files import Source
 
 
@@ -93,18 +91,6 @@ class Output:
         for number, shards in enumerate(self.shards):
             shards.add(batch.filter(pa.array(split == number)))
         self.letters.add(rows, misfits)
-
-
-@contextlib.contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """What goes wrong while files are written becomes an error about the folder."""
-    try:
-        yield
-    except OSError as error:
-        raise PipelineError(
-            f"{folder}: cannot be written to: {error}. Make room, or set `workspace` "
-            "to a folder on another disk"
-        ) from error
 
 
 def _assign(

@@ -12,7 +12,7 @@ Drift and skew are measured on the features of the model; see `drift`.
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
@@ -24,6 +24,7 @@ from pipeline.artifacts.layout import SPLITS
 from pipeline.components.example_validator import drift, served_statistics
 from pipeline.config import Config
 from pipeline.errors import PipelineError
+from pipeline.report import statistics as statistics_page
 from pipeline.statistics.protos import statistics_proto
 from pipeline.statistics.splits import ALL
 
@@ -43,7 +44,7 @@ class Finding(NamedTuple):
 def example_validator(
     config: Config, inputs: Mapping[str, Path], outputs: Mapping[str, Path]
 ) -> dict:
-    """Writes what is wrong with the examples to `anomalies`.
+    """Writes what is wrong with the examples to `anomalies`, and the statistics page.
 
     Args:
         config: The pipeline's config.
@@ -52,7 +53,7 @@ def example_validator(
         outputs: "anomalies".
 
     Returns:
-        {"rows", "warnings": [text]}.
+        {"rows", "warnings": [text], "notes": where the page is}.
 
     Raises:
         PipelineError: With all errors, after they were written.
@@ -69,22 +70,36 @@ def example_validator(
     rates = json.loads((inputs["statistics"] / layout.LABEL_RATES).read_text())
     findings += _labels(config, rates)
     train = splits["train"][1]
-    limit = config.validation.drift
-    for split in ("valid", "test"):
-        where = f"from train to {split}"
-        findings += _drift(config, train, splits[split][1], where, limit)
+    drifts = {
+        f"from train to {split}": _drift(config, train, splits[split][1])
+        for split in ("valid", "test")
+    }
     if "previous_statistics" in inputs:
         _, previous = statistics_artifact.read(inputs["previous_statistics"], "train")
         findings += _columns(config, _types(previous), _types(train), "previous run")
-        where = "from the previous run to this one"
-        findings += _drift(config, previous, train, where, limit)
+        drifts["from the previous run to this one"] = _drift(config, previous, train)
     if config.validation.served:
         records = served_statistics.analyze(config, outputs["anomalies"])
         proto = statistics_proto("served", records)
         _, asked = statistics_artifact.by_column(proto)
-        where, limit = "from train to the served rows", config.validation.skew
-        findings += _drift(config, train, asked, where, limit)
+        skew = _drift(config, train, asked) | {"limit": config.validation.skew}
+        drifts["from train to the served rows"] = skew
+    findings += _moved(drifts)
     _write(outputs["anomalies"], schema, findings)
+    (outputs["anomalies"] / layout.DRIFT).write_text(
+        json.dumps(drifts, indent=1) + "\n"
+    )
+    page = statistics_page.render(
+        config.name,
+        splits,
+        rates,
+        json.loads((inputs["statistics"] / layout.LABEL_CORRELATIONS).read_text()),
+        [(Info.Severity.Name(f.severity), f.text) for f in findings],
+        drifts,
+        features=[feature.name for feature in config.features],
+        domain=config.domain,
+    )
+    (outputs["anomalies"] / layout.STATISTICS_PAGE).write_text(page)
     errors = [f.text for f in findings if f.severity == Info.ERROR]
     if errors:
         raise PipelineError(
@@ -93,6 +108,7 @@ def example_validator(
     return {
         "rows": sum(rows for rows, _ in splits.values()),
         "warnings": [finding.text for finding in findings],
+        "notes": [f"statistics: {outputs['anomalies'] / layout.STATISTICS_PAGE}"],
     }
 
 
@@ -237,22 +253,37 @@ def _labels(config: Config, rates: Mapping) -> Iterator[Finding]:
             yield Finding(severity, task.label_column, type_, f"{where}: {text}")
 
 
-def _drift(
-    config: Config, before: Columns, after: Columns, where: str, limit: float
-) -> Iterator[Finding]:
+def _drift(config: Config, before: Columns, after: Columns) -> dict[str, Any]:
+    """How far each feature has moved, and how far is taken for usual."""
+    features = {}
     for feature in config.features:
         old, new = before.get(feature.name), after.get(feature.name)
-        if old is None or new is None or old.type != new.type:
-            continue
-        for what, distance in (
-            ("share of rows without a value", drift.missing(old, new)),
-            ("distribution of values", drift.values(old, new)),
-        ):
-            if distance > limit:
-                text = f"Column {feature.name!r}: the {what} moved by {distance:.2f} "
-                text += f"{where}; up to {limit} is taken for usual."
-                type_ = Info.COMPARATOR_L_INFTY_HIGH
-                yield Finding(Info.WARNING, feature.name, type_, text)
+        if old is not None and new is not None and old.type == new.type:
+            features[feature.name] = {
+                "missing": drift.missing(old, new),
+                "values": drift.values(old, new),
+            }
+    return {"limit": config.validation.drift, "features": features}
+
+
+def _moved(drifts: Mapping[str, Mapping]) -> Iterator[Finding]:
+    """Features that have moved too far."""
+    names = {
+        "missing": "share of rows without a value",
+        "values": "distribution of values",
+    }
+    for where, found in drifts.items():
+        for column, distances in found["features"].items():
+            for what, distance in distances.items():
+                if distance > found["limit"]:
+                    yield Finding(
+                        Info.WARNING,
+                        column,
+                        Info.COMPARATOR_L_INFTY_HIGH,
+                        f"Column {column!r}: the {names[what]} moved by "
+                        f"{distance:.2f} {where}; up to {found['limit']} is taken "
+                        "for usual.",
+                    )
 
 
 def _write(

@@ -15,7 +15,6 @@ from pipeline.artifacts import layout
 from pipeline.beam.atomic import atomic_write
 from pipeline.beam.results import Workers, parallel_map
 from pipeline.config import Config
-from pipeline.config.features import COLUMN_TYPES
 from pipeline.logs import casting
 from pipeline.logs import files as sources
 from pipeline.logs.files import Source
@@ -54,16 +53,7 @@ def analyze(config: Config, work: Path) -> dict:
 
 def _write(config: Config, folder: Path, index: int, source: Source) -> None:
     """Writes the features of a file as the examples have them."""
-    wanted = [
-        casting.column(
-            feature.name,
-            COLUMN_TYPES[feature.kind],
-            pa.null(),
-            config.missing_words(feature.name),
-            getattr(feature, "separator", None),
-        )
-        for feature in config.features
-    ]
+    wanted = casting.feature_columns(config, config.features)
     schema = pa.schema([(column.name, column.type) for column in wanted])
     target = layout.split(folder, _SPLIT) / layout.part_shard(layout.part(index), 0)
     with atomic_write(target, folder) as part, pq.ParquetWriter(part, schema) as writer:

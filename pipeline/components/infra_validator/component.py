@@ -9,6 +9,7 @@ the same rows. They must agree: then the transform that serves is the one that t
 was trained with. Size and latency must be within `infra`.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -78,20 +79,20 @@ def infra_validator(
     if _files(path) != files:
         reasons.append(f"{path.name} was changed by serving it, which must only read")
     blessed = blessing.write(outputs["infra_blessing"], reasons)
+    found = {
+        "rows": batch.num_rows,
+        "difference": largest,
+        "latency_ms": latency,
+        "megabytes": size,
+    }
+    (outputs["infra_blessing"] / layout.INFRA).write_text(json.dumps(found) + "\n")
     notes = [f"not blessed: {reason}" for reason in reasons]
     if blessed:
         notes = [
             f"served scores are within {largest:.1e} of the offline scores; "
             f"{size:.1f} MB, {latency:.1f} ms a row over HTTP"
         ]
-    return {
-        "rows": batch.num_rows,
-        "blessed": blessed,
-        "difference": largest,
-        "latency_ms": latency,
-        "megabytes": size,
-        "notes": notes,
-    }
+    return {**found, "blessed": blessed, "notes": notes}
 
 
 def _head(split: Path, rows: int) -> pa.RecordBatch:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 import tfmtl
 from pipeline.artifacts import examples, layout, model_card, saved_model
 from pipeline.components.trainer import callbacks as own_callbacks
-from pipeline.components.trainer import warm_start, workers
+from pipeline.components.trainer import inspection, warm_start, workers
 from pipeline.config import Config, ConfigError, nearest
 from pipeline.config.declarations import declare, faults_of
 from pipeline.errors import PipelineError
@@ -51,15 +51,17 @@ def trainer(
     """Trains on the train split, stops by the valid split, writes the model.
 
     A killed training goes on after its last whole epoch, as if nothing had happened.
+    The best epoch is calibrated on the valid split, see `tfmtl.Task`.
 
     Args:
         config: Its features, tasks, `model` and `train` sections.
         inputs: `statistics`, `transform_graph` and `transformed_examples`.
         outputs: `model`: Format-Keras/model.keras, Format-Serving (the SavedModel that
-            is served), history.json and logs for TensorBoard; `checkpoints`: scratch.
+            is served), history.json, what `inspection` writes and logs for
+            TensorBoard; `checkpoints`: scratch.
 
     Returns:
-        {"rows", "epochs", "parameters", "best_epoch", "notes"}.
+        {"rows", "epochs", "parameters", "best_epoch", "notes", "warnings"}.
 
     Raises:
         PipelineError: A loss, gradient or weight is not finite.
@@ -70,6 +72,7 @@ def trainer(
     checkpoints = _checkpoints(config, outputs)
     checkpoints.resume(model)
     checkpoints.restore_best(model)
+    calibration = model.calibrate(_read(config, inputs, model, "valid"))
     keras_model = outputs["model"] / layout.KERAS_MODEL
     keras_model.parent.mkdir()
     model.save(keras_model)
@@ -84,9 +87,14 @@ def trainer(
     )
     best, epochs = checkpoints.best_epoch, len(checkpoints.history)
     model_card.extend(
-        config, exported, inputs["statistics"], checkpoints.history[best - 1]
+        config,
+        exported,
+        inputs["statistics"],
+        checkpoints.history[best - 1],
+        calibration,
     )
     value = checkpoints.history[best - 1][config.train.monitor]
+    warnings = inspection.write(config, model, inputs, outputs["model"])
     return {
         "rows": _rows(inputs)["train"],
         "epochs": epochs,
@@ -96,8 +104,10 @@ def trainer(
             *notes,
             f"{config.model.architecture} with {model.count_params():,} parameters, "
             f"epoch {best} of {epochs}: {config.train.monitor} {value:.4f}",
+            *(_calibrated(task, found) for task, found in calibration.items()),
             f"its curves: tensorboard --logdir {outputs['model'] / 'logs'}",
         ],
+        "warnings": warnings,
     }
 
 
@@ -120,17 +130,18 @@ def fit(
     first = checkpoints.resume(model)
     if checkpoints.finished or first >= config.train.epochs:
         return notes
-    rows, batch = _rows(inputs), config.train.batch_size
-    steps = config.train.steps_per_epoch or math.ceil(rows["train"] / batch)
-
-    def read(split, **options):
-        files = (
-            layout.split(inputs["transformed_examples"], split) / layout.RECORD_FILES
-        )
-        return tfmtl.data.read(
-            str(files), model.features, model.tasks, batch, rows=rows[split], **options
-        )
-
+    steps = config.train.steps_per_epoch or math.ceil(
+        _rows(inputs)["train"] / config.train.batch_size
+    )
+    train = _read(
+        config,
+        inputs,
+        model,
+        "train",
+        shuffle=_SHUFFLE,
+        seed=config.train.seed,
+        start=first * steps,
+    )
     # Behind the checks of an epoch, what it saves and logs is good.
     callbacks = [tfmtl.training.StopOnNaN(), checkpoints]
     if workers.is_first():
@@ -142,10 +153,8 @@ def fit(
         ]
     try:
         model.fit(
-            read(
-                "train", shuffle=_SHUFFLE, seed=config.train.seed, start=first * steps
-            ),
-            validation_data=read("valid"),
+            train,
+            validation_data=_read(config, inputs, model, "valid"),
             initial_epoch=first,
             epochs=config.train.epochs,
             steps_per_epoch=steps,
@@ -179,6 +188,31 @@ def _checkpoints(config: Config, outputs: Mapping[str, Path]):
     train = config.train
     return tfmtl.training.Checkpoints(
         outputs["checkpoints"], train.monitor, train.patience, train.mode
+    )
+
+
+def _read(
+    config: Config, inputs: Mapping[str, Path], model, split: str, **options
+) -> tf.data.Dataset:
+    """Returns the batches of a split; options are those of `tfmtl.data.read`."""
+    files = layout.split(inputs["transformed_examples"], split) / layout.RECORD_FILES
+    return tfmtl.data.read(
+        str(files),
+        model.features,
+        model.tasks,
+        config.train.batch_size,
+        rows=_rows(inputs)[split],
+        **options,
+    )
+
+
+def _calibrated(task: str, found: Mapping) -> str:
+    """The line that tells how a task was calibrated."""
+    if "reason" in found:
+        return f"{task}: not calibrated by {found['method']}: {found['reason']}"
+    return (
+        f"{task}: calibrated by {found['method']}, {found['before']:.2f} -> "
+        f"{found['after']:.2f} on valid"
     )
 
 

@@ -11,7 +11,6 @@ from apache_beam.testing.util import assert_that
 from pipeline.beam.runner import pipeline
 from pipeline.components.evaluator.job import Measured, MeasureModels
 from pipeline.components.example_gen import join
-from pipeline.components.example_gen.inspect import LogSchema
 from pipeline.components.example_gen.joined_logs import joined_logs
 from pipeline.components.example_gen.plan import plan
 from pipeline.components.example_gen.spec import Spec
@@ -20,6 +19,7 @@ from pipeline.config import Config
 from pipeline.config.sections import Beam
 from pipeline.errors import PipelineError
 from pipeline.logs import files
+from pipeline.logs.inspect import LogSchema
 from pipeline.statistics.job import ColumnStatistics
 
 ROWS = {

@@ -125,6 +125,7 @@ def test_a_model_on_other_rows(shop, tmp_path, capsys):
     assert click["model"]["auc"] == pytest.approx(exact.auc(label, score), abs=1e-6)
     low, high = click["model"]["intervals"]["auc"]
     assert low < click["model"]["auc"] < high
+    assert "click" in (output / "report.html").read_text()
     assert not list((folder / "work").glob(".evaluate-*"))
     assert main([*arguments, str(output), "--model", str(folder / "good")]) == 2
     assert "must be a new or empty folder" in capsys.readouterr().err

@@ -88,7 +88,13 @@ def clean(tmp_path_factory):
 
 def test_clean_examples_pass(clean):
     summary = clean.validate(previous_statistics=clean.folder / "statistics")
-    assert summary == {"rows": 3 * ROWS, "warnings": []}
+    page = clean.folder / "anomalies" / "statistics.html"
+    notes = [f"statistics: {page}"]
+    assert summary == {"rows": 3 * ROWS, "warnings": [], "notes": notes}
+    assert "the examples can be trained on" in page.read_text()
+    drifts = json.loads((clean.folder / "anomalies" / "drift.json").read_text())
+    same = drifts["from the previous run to this one"]["features"]
+    assert same["age"] == {"missing": 0.0, "values": 0.0}
     assert (clean.folder / "anomalies" / "anomalies.txt").read_text() == (
         "No anomalies.\n"
     )
@@ -116,6 +122,9 @@ def test_errors_are_written_and_then_raised_together(tmp_path):
     ):
         assert text in str(error.value)
     assert "the label is 0 in all" not in str(error.value)  # a warning
+
+    page = (tmp_path / "anomalies" / "statistics.html").read_text()
+    assert "the examples cannot be trained on" in page
 
     anomalies = artifacts.anomalies
     assert set(anomalies) == {"like", "age", "spend", "click"}

@@ -95,12 +95,14 @@ def validate(artifacts, tmp_path):
     return validate
 
 
-def test_a_sound_export_is_blessed(validate):
+def test_a_sound_export_is_blessed(validate, tmp_path):
     summary, reasons = validate()
     assert reasons == []
     assert summary["blessed"] and summary["rows"] == ROWS["test"]
     assert 0 <= summary["difference"] <= 1e-5
     assert summary["latency_ms"] > 0 and 0.01 < summary["megabytes"] < 10
+    written = json.loads((tmp_path / "infra_blessing" / "infra.json").read_text())
+    assert written == {key: summary[key] for key in written} and len(written) == 4
 
 
 def test_every_signature_is_asked_in_both_ways(artifacts):

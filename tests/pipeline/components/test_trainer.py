@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -15,11 +16,12 @@ from paths import ROOT
 
 import tfmtl
 from pipeline import config as configs
-from pipeline.components.trainer import component, workers
+from pipeline.components.trainer import component, inspection, workers
 from pipeline.components.trainer.component import trainer
 from pipeline.config import ConfigError
 from pipeline.errors import PipelineError
 from pipeline.run import run
+from tfmtl import model_card
 from tfmtl.training import Checkpoints
 from tfmtl.training.warm_start import places
 
@@ -80,7 +82,10 @@ def trained(road):
 
 
 def _weights(model):
-    return keras.models.load_model(model / "Format-Keras" / "model.keras").get_weights()
+    """What `fit` has learnt: without the calibration."""
+    model = keras.models.load_model(model / "Format-Keras" / "model.keras")
+    model.reset_calibrations()
+    return model.get_weights()
 
 
 def _equal(one, other, **tolerance):
@@ -94,6 +99,59 @@ def test_what_it_writes(trained):
     assert summary["epochs"] == len(history) == 2
     assert summary["best_epoch"] in (1, 2)
     assert (model / "Format-Serving" / "saved_model.pb").is_file()
+    units = json.loads((model / "gates.json").read_text())["units"]
+    assert "shared_bottom/sharing/bottom/dense_0" in units
+
+
+def test_gates_of_domains_by_their_values_and_parameters(road, tmp_path):
+    config = road.config()
+    options = {"experts": 2, "expert_units": (8,)}
+    mmoe = config.model.model_copy(update={"architecture": "mmoe", "options": options})
+    config = config.model_copy(update={"model": mmoe})
+    sizes = (road.inputs["transform_graph"] / "features.json").read_text()
+    model = component.build(config, *component.declare(config, json.loads(sizes)))
+    (kernel,) = [w for w in model.sharing.weights if w.path.endswith("kernel_0")]
+    first_alone = kernel.numpy()  # (width, 2 experts * 8)
+    first_alone[:, 8:] = 0
+    kernel.assign(first_alone)
+    warnings = inspection.write(config, model, road.inputs, tmp_path)
+    assert any("Expert expert_1 gives the same for every row" in w for w in warnings)
+    found = json.loads((tmp_path / "gates.json").read_text())
+    gate = found["gates"]["mmoe/sharing/click_gate"]
+    rows = {tab: part["rows"] for tab, part in gate["domains"].items()}
+    assert set(rows) == {"slide", "featured", "discovery"}
+    assert sum(rows.values()) == gate["rows"] > 0
+    counts = json.loads((tmp_path / "parameters.json").read_text())
+    assert counts["parameters"] == model.count_params() == sum(counts["parts"].values())
+    tables = sum(table["parameters"] for table in counts["tables"].values())
+    assert tables == counts["parts"]["embedding"]
+
+
+def test_what_is_served_is_calibrated_on_the_valid_split(road, trained):
+    folder, summary = trained
+    (line,) = (note for note in summary["notes"] if "calibrated" in note)
+    assert re.fullmatch(
+        r"watch_seconds: calibrated by scale, 0\.\d\d -> 1\.00 on valid", line
+    )
+    model = keras.models.load_model(folder / "Format-Keras" / "model.keras")
+    files = road.inputs["transformed_examples"] / "Split-valid" / "*.tfrecord.gz"
+    data = tfmtl.data.read(str(files), model.features, model.tasks, 256)
+    served = tf.saved_model.load(str(folder / "Format-Serving"))
+    total, labels = 0, 0
+    for x, y in data:
+        x = {f.name: tf.cast(x[f.name], f.dtype) for f in model.features}
+        predicted = served.signatures["transformed"](**x)["watch_seconds"]
+        offline = model(x)["watch_seconds"]
+        np.testing.assert_allclose(predicted, offline, rtol=1e-5)
+        played = y["played"] == 1
+        total += float(tf.reduce_sum(predicted[:, 0][played]))
+        labels += float(tf.reduce_sum(y["watch_seconds"][played]))
+    assert total == pytest.approx(labels, rel=1e-4)
+    card = model_card.read(folder / "Format-Serving")["calibration"]
+    assert list(card) == ["watch_seconds"]
+    assert card["watch_seconds"]["method"] == "scale"
+    assert card["watch_seconds"]["before"] < 1
+    assert card["watch_seconds"]["after"] == pytest.approx(1, rel=1e-5)
 
 
 def test_tensorboard_holds_losses_and_metrics_of_every_task(trained):

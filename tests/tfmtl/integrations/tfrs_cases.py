@@ -118,6 +118,19 @@ def test_evaluates_and_predicts_as_keras_3_does():
     )
 
 
+def test_calibrations_are_seen_and_forgotten_by_fit():
+    ranking = bridge.RankingModel(_model())
+    ranking.compile(tf_keras.optimizers.SGD(0.1), run_eagerly=True)
+    before = ranking.predict(_inputs(), verbose=0)["watch"]
+    ranking.model.calibrate(_data())
+    scale = ranking.model.calibrations["watch"].scale.numpy()
+    assert abs(scale - 1) > 0.01
+    after = ranking.predict(_inputs(), verbose=0)["watch"]
+    np.testing.assert_allclose(after, scale * before, rtol=1e-5)
+    ranking.fit(_data(), verbose=0)
+    assert ranking.model.calibrations["watch"].scale.numpy() == 1
+
+
 def test_rows_outside_of_all_spaces_change_nothing():
     ranking = bridge.RankingModel(_model())
     ranking.compile(tf_keras.optimizers.SGD(1.0), run_eagerly=True)

@@ -171,6 +171,18 @@ def test_ranks_and_curves_weigh_a_row_like_that_many_rows():
     np.testing.assert_allclose(weighted, exact.roc(label[many], b[many], 1000))
 
 
+def test_precision_and_recall_are_those_of_every_threshold(rows):
+    label, score = rows[0] > 0.5, rows[1]
+    curve = exact.roc(label, score, points=10_000)
+    found = exact.precision_recall(curve, label.mean())
+    expected = [
+        [np.sum(label & chosen) / np.sum(label), np.mean(label[chosen])]
+        for chosen in (score >= at for at in np.unique(score)[::-1])
+    ]
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    assert exact.precision_recall([], 0.5) == []
+
+
 def test_area_under_the_roc_curve_is_the_auc(rows):
     label, score, _ = rows
     x, y = np.array(exact.roc(label, score, points=10_000)).T

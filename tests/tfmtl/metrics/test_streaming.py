@@ -166,6 +166,14 @@ def test_gauc_of_more_rows_than_fit_is_that_of_whole_users():
     assert abs(float(metric.result()) - whole) < 0.035
 
 
+def test_rows_that_just_fit_are_all_kept():
+    metric = metrics.GroupedAUC(capacity=50)
+    metric.update_state(np.arange(50) % 2, np.ones(50), group=np.arange(50))
+    assert int(metric.filled) == 50 and int(metric.zero_bits) == 0
+    metric.update_state(np.ones(1), np.ones(1), group=[50])
+    assert int(metric.filled) < 50 and int(metric.zero_bits) > 0
+
+
 def test_xauc_of_more_rows_than_fit():
     label, score, weight, group, _ = _rows(False, 20_000)
     metric = metrics.XAUC(capacity=4_000)

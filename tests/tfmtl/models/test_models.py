@@ -24,8 +24,8 @@ def _features():
 
 def _tasks():
     return [
-        tfmtl.Task("click"),
-        tfmtl.Task("like", label="liked", space="click"),
+        tfmtl.Task("click", calibration="platt"),
+        tfmtl.Task("like", label="liked", space="click", calibration="isotonic"),
         tfmtl.Task("watch", kind="regression", space="played", loss="log_mse"),
         tfmtl.Task("rating", kind="regression", weight=0.5),
     ]
@@ -77,14 +77,25 @@ def _gradients(model, inputs, labels):
 
 @pytest.fixture(scope="module")
 def fitted():
-    """Gives each architecture after a few epochs; no test may change its weights."""
+    """Gives each architecture after a few epochs, calibrated by numbers of ours.
+
+    No test may change its weights.
+    """
 
     @functools.cache
     def get(name):
         model = _model(name)
         inputs, labels = _data()
         history = model.fit(inputs, labels, epochs=8, batch_size=32, verbose=0).history
-        return model, history, model.predict(inputs, verbose=0)
+        plain = model.predict(inputs, verbose=0)
+        model.calibrations["click"].assign({"slope": 0.5, "offset": -1.0})
+        model.calibrations["like"].assign({"own": 0.5, "offset": 0.25})
+        model.calibrations["watch"].assign({"scale": 1.5})
+        predictions = model.predict(inputs, verbose=0)
+        expected = {"like": 0.5 * plain["like"] + 0.25, "watch": 1.5 * plain["watch"]}
+        _same(expected, {task: predictions[task] for task in expected})
+        assert (predictions["click"] != plain["click"]).all()
+        return model, history, predictions
 
     return get
 

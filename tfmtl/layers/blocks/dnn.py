@@ -3,10 +3,12 @@
 import keras
 
 from tfmtl import _errors
+from tfmtl.layers.blocks.layer import Layer
+from tfmtl.layers.blocks.recording import hidden_units
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class DNN(keras.layers.Layer):
+class DNN(Layer):
     """Dense layers one after the other: x_{i+1} = activation(x_i W_i + b_i).
 
     Args:
@@ -52,6 +54,7 @@ class DNN(keras.layers.Layer):
         x = inputs
         for layer in self.layers:
             x = layer(x)
+            hidden_units.note(layer.path, (x, 0))
             if self.dropout:
                 x = self.drop(x, training=training)
         return x
@@ -59,12 +62,3 @@ class DNN(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns (batch, units[-1])."""
         return (*input_shape[:-1], self.units[-1] if self.units else input_shape[-1])
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "activation": keras.activations.serialize(self.activation),
-            "dropout": self.dropout,
-        }

@@ -6,10 +6,12 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
+from tfmtl.layers.blocks.layer import Layer
+from tfmtl.layers.blocks.recording import hidden_units
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class Experts(keras.layers.Layer):
+class Experts(Layer):
     """A bank of independent DNN experts that read the same input.
 
     e_i(x) = activation(... activation(x W_i1 + b_i1) ... W_il + b_il), i = 1..experts.
@@ -74,25 +76,19 @@ class Experts(keras.layers.Layer):
         x = ops.matmul(inputs, self.kernels[0])  # (B, E*U)
         x = ops.reshape(x, (-1, self.experts, self.units[0]))  # (B, E, U)
         x = self.activation(x + self.biases[0])
+        hidden_units.note(f"{self.path}/layer_0", (x, 0))
         if len(self.units) == 1:
             return x
         x = ops.transpose(x, (1, 0, 2))  # (E, B, U)
-        for kernel, bias in zip(self.kernels[1:], self.biases[1:], strict=True):
+        deeper = zip(self.kernels[1:], self.biases[1:], strict=True)
+        for i, (kernel, bias) in enumerate(deeper, start=1):
             x = self.activation(ops.matmul(x, kernel) + ops.expand_dims(bias, 1))
+            hidden_units.note(f"{self.path}/layer_{i}", (x, 1))
         return ops.transpose(x, (1, 0, 2))  # (B, E, U)
 
     def compute_output_shape(self, input_shape):
         """Returns (batch, experts, units[-1])."""
         return (input_shape[0], self.experts, self.units[-1])
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "experts": self.experts,
-            "units": self.units,
-            "activation": keras.activations.serialize(self.activation),
-        }
 
 
 def _draw_kernels(experts, fan_in, fan_out, shape, dtype=None):

@@ -5,12 +5,13 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.blocks.gates import note_gate
+from tfmtl.layers.blocks.layer import Layer
 
 EMBEDDING_INPUTS = ("stop_gradient", "gradient", "none")
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class GateNU(keras.layers.Layer):
+class GateNU(Layer):
     """Scales between 0 and gamma, around gamma / 2 at the start.
 
         x' = relu(x W + b)                                                (2)
@@ -68,15 +69,6 @@ class GateNU(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns (batch, units)."""
         return (input_shape[0], self.units)
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "gamma": self.gamma,
-            "hidden_units": self.hidden_units,
-        }
 
 
 def check_gate_input(what: str, names, embedding_input: str) -> list[str]:

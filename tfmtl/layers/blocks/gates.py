@@ -1,17 +1,15 @@
 """Gates that mix experts, and how their weights are read."""
 
-import contextlib
-import threading
-
 import keras
 from keras import ops
 
 from tfmtl import _errors
+from tfmtl.layers.blocks.layer import Layer
+from tfmtl.layers.blocks.recording import Recording, gated_experts
 
-_recording = threading.local()
+_gates = Recording()
 
 
-@contextlib.contextmanager
 def record_gates():
     """Collects the weights of every gate that is called inside the `with` block.
 
@@ -27,23 +25,16 @@ def record_gates():
         >>> [(tuple(w.shape), labels) for w, labels in gates.values()]
         [((4, 2), ['left', 'right'])]
     """
-    before = getattr(_recording, "gates", None)
-    _recording.gates = {}
-    try:
-        yield _recording.gates
-    finally:
-        _recording.gates = before
+    return _gates.listen()
 
 
 def note_gate(path, weights, labels):
     """Hands a gate's weights to `record_gates`, if it is active; else does nothing."""
-    gates = getattr(_recording, "gates", None)
-    if gates is not None:
-        gates[path] = (weights, list(labels))
+    _gates.note(path, (weights, list(labels)))
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class SoftmaxGate(keras.layers.Layer):
+class SoftmaxGate(Layer):
     """Mixes experts by weights that depend on the input: softmax(W x) S.
 
     PLE's eq. 2 and 3 (MMoE's eq. 6 and 7): a single linear layer, without bias.
@@ -92,16 +83,9 @@ class SoftmaxGate(keras.layers.Layer):
         """Maps (batch, width) and (batch, experts, units) to (batch, units)."""
         weights = ops.softmax(ops.matmul(selector, self.kernel))  # (B, E)
         note_gate(self.path, weights, self.labels)
+        gated_experts.note(self.path, experts)
         return ops.squeeze(ops.matmul(ops.expand_dims(weights, 1), experts), 1)
 
     def compute_output_shape(self, selector_shape, experts_shape):
         """Returns (batch, units)."""
         return (selector_shape[0], experts_shape[-1])
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "experts": self.experts,
-            "labels": self.labels,
-        }

@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
+from tfmtl.layers.blocks.layer import Layer
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class PartialDense(keras.layers.Layer):
+class PartialDense(Layer):
     """Copies of a dense layer, a part of whose units are the same weights in each.
 
         z_k = activation([W_s q_k + b_s ; W_k q_k + b_k]),   k = 1 .. copies
@@ -92,17 +93,6 @@ class PartialDense(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns (copies, batch, units)."""
         return (*input_shape[:-3], self.copies, input_shape[-2], self.units)
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "copies": self.copies,
-            "shared_ratio": self.shared_ratio,
-            "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
-        }
 
 
 def spread(x, copies):

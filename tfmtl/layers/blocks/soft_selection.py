@@ -5,10 +5,11 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.blocks.gates import note_gate
+from tfmtl.layers.blocks.layer import Layer
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class SoftSelection(keras.layers.Layer):
+class SoftSelection(Layer):
     """Blends every embedding with what self-attention makes of it (DEPHN, eq. 1).
 
         E_sg = s(g) * E_SA + (1 - s(g)) * E
@@ -77,7 +78,3 @@ class SoftSelection(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns the input's shape."""
         return tuple(input_shape)
-
-    def get_config(self):
-        """Returns every argument."""
-        return {**super().get_config(), "heads": self.heads, "labels": self.labels}

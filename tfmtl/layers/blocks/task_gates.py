@@ -9,6 +9,8 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.blocks.gates import note_gate
+from tfmtl.layers.blocks.layer import Layer
+from tfmtl.layers.blocks.recording import gated_experts
 from tfmtl.layers.blocks.virtual_gradient import (
     COEFFICIENTS,
     current_correlation,
@@ -18,7 +20,7 @@ from tfmtl.layers.blocks.virtual_gradient import (
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class GlobalGates(keras.layers.Layer):
+class GlobalGates(Layer):
     """One trainable number a task and expert, the same for all rows (DEPHN, eq. 4).
 
         g^t(x) = [G_1^t e_1(x), ..., G_n^t e_n(x)]
@@ -89,6 +91,7 @@ class GlobalGates(keras.layers.Layer):
         outputs = {}
         for t, task in enumerate(self.tasks):
             note_gate(f"{self.path}/{task}", gates[t], self.labels)
+            gated_experts.note(f"{self.path}/{task}", list(inputs))
             outputs[task] = _scaled(inputs, gates[t])
         return outputs
 
@@ -96,19 +99,9 @@ class GlobalGates(keras.layers.Layer):
         """Returns {task: (batch, sum of units_i)}."""
         return _side_by_side(self.tasks, input_shape)
 
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "tasks": self.tasks,
-            "experts": self.experts,
-            "coefficient": self.coefficient,
-            "labels": self.labels,
-        }
-
 
 @keras.saving.register_keras_serializable("tfmtl")
-class InputGates(keras.layers.Layer):
+class InputGates(Layer):
     """Gates that depend on the row, as MMoE's do: softmax(W^t x), one W a task.
 
         g^t(x) = [w_1^t(x) e_1(x), ..., w_n^t(x) e_n(x)],  w^t(x) = softmax(W^t x)
@@ -160,21 +153,13 @@ class InputGates(keras.layers.Layer):
         for task in self.tasks:
             weights = ops.softmax(ops.matmul(selector, self.kernels[task]))  # (B, n)
             note_gate(f"{self.path}/{task}", weights, self.labels)
+            gated_experts.note(f"{self.path}/{task}", list(experts))
             outputs[task] = _scaled(experts, weights)
         return outputs
 
     def compute_output_shape(self, selector_shape, experts_shape):
         """Returns {task: (batch, sum of units_i)}."""
         return _side_by_side(self.tasks, experts_shape)
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "tasks": self.tasks,
-            "experts": self.experts,
-            "labels": self.labels,
-        }
 
 
 def _experts_and_labels(experts, labels):

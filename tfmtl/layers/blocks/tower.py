@@ -3,10 +3,11 @@
 import keras
 
 from tfmtl.layers.blocks.dnn import DNN
+from tfmtl.layers.blocks.layer import Layer
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class Tower(keras.layers.Layer):
+class Tower(Layer):
     """A task's own network, ending in one logit: t(x) = w DNN(x) + b.
 
     Args:
@@ -42,11 +43,3 @@ class Tower(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns (batch, 1)."""
         return (input_shape[0], 1)
-
-    def get_config(self):
-        """Returns every argument."""
-        hidden = self.hidden.get_config()
-        return {
-            **super().get_config(),
-            **{key: hidden[key] for key in ("units", "activation")},
-        }

@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
+from tfmtl.layers.blocks.layer import Layer
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class FieldStack(keras.layers.Layer):
+class FieldStack(Layer):
     """Stacks the vectors of features into (batch, fields, dim).
 
     A feature of another width than `dim` is multiplied with a matrix of its own. A
@@ -60,7 +61,3 @@ class FieldStack(keras.layers.Layer):
 
     def _width(self, input_shape):
         return self.dim or max(shape[-1] for shape in input_shape.values())
-
-    def get_config(self):
-        """Returns every argument."""
-        return {**super().get_config(), "dim": self.dim}

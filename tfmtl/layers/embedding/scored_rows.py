@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tfmtl.layers.blocks.layer import Layer
 from tfmtl.layers.embedding.table_rows import hash_bucket
 
 WAYS = 8  # rows that one id may take
@@ -11,7 +12,7 @@ FEWEST_COUNTERS = 1024  # in a line, however few the rows
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class ScoredRows(keras.layers.Layer):
+class ScoredRows(Layer):
     """Gives the ids of the highest scores a row each; all others share row 0.
 
         score = score * decay at the end of a pass, + 1 each time the id is seen
@@ -154,13 +155,3 @@ class ScoredRows(keras.layers.Layer):
     def compute_output_spec(self, ids):
         """Returns int32 rows of the ids' shape."""
         return keras.KerasTensor(ids.shape, "int32")
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "capacity": self.capacity,
-            "min_score": self.min_score,
-            "decay": self.decay,
-            "pass_steps": self.pass_steps,
-        }

@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
+from tfmtl.layers.blocks.layer import Layer
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class TargetAttention(keras.layers.Layer):
+class TargetAttention(Layer):
     """Pools a sequence by how each of its items goes with a target (DIN, eq. 3).
 
         v(q) = sum_j a(k_j, q) k_j
@@ -73,11 +74,3 @@ class TargetAttention(keras.layers.Layer):
     def compute_output_shape(self, target_shape, sequence_shape, present_shape):
         """Returns (batch, dim)."""
         return tuple(target_shape)
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "activation": keras.activations.serialize(self.activation),
-        }

@@ -5,10 +5,11 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.blocks.gates import note_gate
+from tfmtl.layers.blocks.layer import Layer
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class Cross(keras.layers.Layer):
+class Cross(Layer):
     """DCN's cross network: a vector of weights a layer.
 
         x_{l+1} = x_0 (x_l^T w_l) + b_l + x_l
@@ -59,13 +60,9 @@ class Cross(keras.layers.Layer):
         """Returns (batch, width)."""
         return tuple(input_shape)
 
-    def get_config(self):
-        """Returns every argument."""
-        return {**super().get_config(), "depth": self.depth}
-
 
 @keras.saving.register_keras_serializable("tfmtl")
-class CrossV2(keras.layers.Layer):
+class CrossV2(Layer):
     """DCN-V2's cross network: a matrix of weights a layer.
 
         x_{l+1} = x_0 * (W_l x_l + b_l) + x_l                             (1)
@@ -127,13 +124,9 @@ class CrossV2(keras.layers.Layer):
         """Returns (batch, width)."""
         return tuple(input_shape)
 
-    def get_config(self):
-        """Returns every argument."""
-        return {**super().get_config(), "depth": self.depth, "rank": self.rank}
-
 
 @keras.saving.register_keras_serializable("tfmtl")
-class CrossMix(keras.layers.Layer):
+class CrossMix(Layer):
     """DCN-Mix: each layer mixes low-rank crosses by a gate of its input.
 
         x_{l+1} = sum_i G_i(x_l) E_i(x_l) + x_l                           (3)
@@ -220,14 +213,3 @@ class CrossMix(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns (batch, width)."""
         return tuple(input_shape)
-
-    def get_config(self):
-        """Returns every argument."""
-        activation = self.activation and keras.activations.serialize(self.activation)
-        return {
-            **super().get_config(),
-            "depth": self.depth,
-            "experts": self.experts,
-            "rank": self.rank,
-            "activation": activation,
-        }

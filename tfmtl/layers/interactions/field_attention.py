@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
+from tfmtl.layers.blocks.layer import Layer
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class FieldAttention(keras.layers.Layer):
+class FieldAttention(Layer):
     """AutoInt's interacting layers: every field attends to every field.
 
         a_mk = softmax_k(<W_Q e_m, W_K e_k>)          for each head
@@ -81,12 +82,3 @@ class FieldAttention(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns (batch, fields, heads * units)."""
         return (*input_shape[:-1], self.heads * self.units)
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "depth": self.depth,
-            "heads": self.heads,
-            "units": self.units,
-        }

@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
+from tfmtl.layers.blocks.layer import Layer
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class FieldInteraction(keras.layers.Layer):
+class FieldInteraction(Layer):
     """Field-aware interaction layers, in PHN's form.
 
         V_{i+1} = V_0 * (Omega_i V_i) + omega_i x V_i,   i = 0 .. depth - 1
@@ -68,7 +69,3 @@ class FieldInteraction(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns (batch, fields, dim)."""
         return tuple(input_shape)
-
-    def get_config(self):
-        """Returns every argument."""
-        return {**super().get_config(), "depth": self.depth}

@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
+from tfmtl.layers.blocks.layer import Layer
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class FactorizationMachine(keras.layers.Layer):
+class FactorizationMachine(Layer):
     """The second-order term of a factorization machine, before its last sum.
 
         sum_{i<j} v_i * v_j = ((sum_i v_i)^2 - sum_i v_i^2) / 2
@@ -44,7 +45,7 @@ class FactorizationMachine(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class CIN(keras.layers.Layer):
+class CIN(Layer):
     """xDeepFM's compressed interaction network.
 
         X^k_h = sum_i sum_j W^{k,h}_ij (X^{k-1}_i * X^0_j)
@@ -103,7 +104,3 @@ class CIN(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns (batch, sum(units))."""
         return (input_shape[0], sum(self.units))
-
-    def get_config(self):
-        """Returns every argument."""
-        return {**super().get_config(), "units": self.units}

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
+from tfmtl.layers.blocks.layer import Layer
 from tfmtl.layers.embedding.field_stack import FieldStack
 from tfmtl.layers.interactions.registry import (
     build_flat,
@@ -16,7 +17,7 @@ from tfmtl.layers.interactions.registry import (
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class InteractionBottom(keras.layers.Layer):
+class InteractionBottom(Layer):
     """Interactions of all features side by side: [i_1(E), ..., i_n(E)].
 
     So any sharing structure reads what DCN-V2, CIN or self-attention make of the
@@ -85,7 +86,3 @@ class InteractionBottom(keras.layers.Layer):
             for layer in self.interactions
         ]
         return (shapes[0][0], sum(width for _, width in shapes))
-
-    def get_config(self):
-        """Returns every argument."""
-        return {**super().get_config(), "interactions": self.kinds}

@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
+from tfmtl.layers.blocks.layer import Layer
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class ParallelCross(keras.layers.Layer):
+class ParallelCross(Layer):
     """Crosses the input with itself, degree by degree, in two ways at once.
 
         x_{i+1} = x_0 * (Omega_i x_i) + x_0 (w_i . x_i) + b_i + a_i * x_i
@@ -72,7 +73,3 @@ class ParallelCross(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns the input's shape."""
         return tuple(input_shape)
-
-    def get_config(self):
-        """Returns every argument."""
-        return {**super().get_config(), "depth": self.depth}

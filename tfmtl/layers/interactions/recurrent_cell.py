@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
+from tfmtl.layers.blocks.layer import Layer
 from tfmtl.layers.blocks.partial_sharing import PartialDense
 
 CELLS = {
@@ -19,7 +20,7 @@ CELLS = {
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class RecurrentCell(keras.layers.Layer):
+class RecurrentCell(Layer):
     """One step of a recurrent network; calling it again uses the same weights.
 
         gru     u = sigma(W_u [c; h] + b_u),  r = sigma(W_r [c; h] + b_r)
@@ -99,13 +100,3 @@ class RecurrentCell(keras.layers.Layer):
         """Returns the shapes of the states."""
         shape = (self.copies, *inputs_shape[1:-1], self.units)
         return [shape] * (2 if self.cell == "lstm" else 1)
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "cell": self.cell,
-            "copies": self.copies,
-            "shared_ratio": self.shared_ratio,
-        }

@@ -4,12 +4,13 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
+from tfmtl.layers.blocks.layer import Layer
 from tfmtl.layers.blocks.partial_sharing import PartialDense, spread
 from tfmtl.layers.interactions.recurrent_cell import CELLS, RecurrentCell
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class RecurrentCross(keras.layers.Layer):
+class RecurrentCross(Layer):
     """Crosses x_0 with the state of a recurrent network, again and again.
 
         c_l = x_0 * (W_c h_l + b_c),   W_c = U V^T of rank r, if `rank` is given
@@ -121,21 +122,9 @@ class RecurrentCross(keras.layers.Layer):
         copies = () if self.copies is None else (self.copies,)
         return (input_shape[0], *copies, self.units or input_shape[-1])
 
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "steps": self.steps,
-            "units": self.units,
-            "cell": self.cell,
-            "rank": self.rank,
-            "copies": self.copies,
-            "shared_ratio": self.shared_ratio,
-        }
-
 
 @keras.saving.register_keras_serializable("tfmtl")
-class FieldRecurrentCross(keras.layers.Layer):
+class FieldRecurrentCross(Layer):
     """Crosses each field with the state of a recurrent network that reads the fields.
 
         s_f = Cell(e_f, s_{f-1}),   s_0 = 0
@@ -233,14 +222,3 @@ class FieldRecurrentCross(keras.layers.Layer):
         if self.copies is None:
             return (batch, fields, dim)
         return (batch, self.copies, fields * dim)
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "cell": self.cell,
-            "bidirectional": self.bidirectional,
-            "copies": self.copies,
-            "shared_ratio": self.shared_ratio,
-        }

@@ -9,6 +9,7 @@ from keras import ops
 from tfmtl import _errors
 from tfmtl.layers.blocks.dnn import DNN
 from tfmtl.layers.blocks.experts import Experts
+from tfmtl.layers.blocks.layer import Layer, written
 from tfmtl.layers.interactions.cross import Cross, CrossMix, CrossV2
 from tfmtl.layers.interactions.field_attention import FieldAttention
 from tfmtl.layers.interactions.field_interaction import FieldInteraction
@@ -61,7 +62,7 @@ def interaction(name: str, **options) -> keras.layers.Layer:
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class HeterogeneousExperts(keras.layers.Layer):
+class HeterogeneousExperts(Layer):
     """A bank of experts that are different kinds of interaction.
 
     e_i(x) = activation(W_i flat(interaction_i(x)) + b_i): the last matrix gives all
@@ -138,15 +139,6 @@ class HeterogeneousExperts(keras.layers.Layer):
         """Returns (batch, experts, units)."""
         return (input_shape[0], len(self.interactions), self.units)
 
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "interactions": self.kinds,
-            "units": self.units,
-            "activation": keras.activations.serialize(self.activation),
-        }
-
 
 def make_experts(experts, units, activation="relu", **kwargs):
     """Returns a bank of experts: `Experts` of a number, else `HeterogeneousExperts`.
@@ -185,8 +177,8 @@ def check_interactions(what, given) -> list:
             f"{what} must be a list of interactions, such as ['dnn', 'cross_v2']. "
             f"Received: {given!r}."
         )
-    written = list(without_layers(given))
-    for item in written:
+    items = written(list(given))
+    for item in items:
         if isinstance(item, dict) and "class_name" in item:
             continue
         name = item.get("name") if isinstance(item, dict) else item
@@ -196,7 +188,7 @@ def check_interactions(what, given) -> list:
                 f"'name'. Received: {item!r}."
             )
         _errors.check_choice(f"Each of {what}", name, _INTERACTIONS)
-    return written
+    return items
 
 
 def check_experts(what, experts):
@@ -209,21 +201,6 @@ def check_experts(what, experts):
             f"['dnn', 'cross_v2']. Received: {experts!r}."
         )
     return experts
-
-
-def without_layers(value):
-    """Returns a value in which every layer is the dict that Keras saves of it."""
-    if isinstance(value, keras.layers.Layer):
-        written = keras.saving.serialize_keras_object(value)
-        # Of this a new layer is made, neither built nor shared with other places.
-        leave_out = ("build_config", "shared_object_id")
-        return {key: part for key, part in written.items() if key not in leave_out}
-    if isinstance(value, dict):
-        return {key: without_layers(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        parts = [without_layers(part) for part in value]
-        return tuple(parts) if isinstance(value, tuple) else parts
-    return value
 
 
 def make_interactions(given, prefix, dtype, defaults=None) -> list[keras.layers.Layer]:

@@ -7,11 +7,12 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.blocks.gates import note_gate
+from tfmtl.layers.blocks.layer import Layer
 from tfmtl.layers.structures.shared_bottom import SeparateBottoms
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class InformationTransfer(keras.layers.Layer):
+class InformationTransfer(Layer):
     """Weighs what the previous task hands on against the task's own features.
 
         p = g(z_{t-1})
@@ -76,13 +77,9 @@ class InformationTransfer(keras.layers.Layer):
         """Returns (batch, k)."""
         return (previous_shape[0], own_shape[-1])
 
-    def get_config(self):
-        """Returns every argument."""
-        return {**super().get_config(), "labels": self.labels}
-
 
 @keras.saving.register_keras_serializable("tfmtl")
-class AITM(keras.layers.Layer):
+class AITM(Layer):
     """Adaptive Information Transfer: each task reads the task before it.
 
         q_t = f_t(x),  z_1 = q_1,  z_t = transfer(z_{t-1}, q_t)
@@ -149,12 +146,3 @@ class AITM(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns {task: (batch, units[-1])}."""
         return self.bottoms.compute_output_shape(input_shape)
-
-    def get_config(self):
-        """Returns every argument."""
-        bottoms = self.bottoms.get_config()
-        return {
-            **super().get_config(),
-            "tasks": self.tasks,
-            **{key: bottoms[key] for key in ("units", "activation", "dropout")},
-        }

@@ -5,6 +5,7 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.blocks.dnn import DNN
+from tfmtl.layers.blocks.layer import Layer
 
 SHARED = "shared"  # no task may have this name
 
@@ -16,7 +17,7 @@ _FUSE = {
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class Asymmetric(keras.layers.Layer):
+class Asymmetric(Layer):
     """Asymmetric sharing: one task's network helps the others, not the other way.
 
         tower_source <- b_source(x)
@@ -97,20 +98,9 @@ class Asymmetric(keras.layers.Layer):
             for task in self.tasks
         }
 
-    def get_config(self):
-        """Returns every argument."""
-        bottom = self.bottoms[self.source].get_config()
-        return {
-            **super().get_config(),
-            "tasks": self.tasks,
-            "source": self.source,
-            "fuse": self.fuse,
-            **{key: bottom[key] for key in ("units", "activation", "dropout")},
-        }
-
 
 @keras.saving.register_keras_serializable("tfmtl")
-class Customized(keras.layers.Layer):
+class Customized(Layer):
     """Customized sharing: each task sees the shared network and its own.
 
         tower_k <- concat(b_s(x), b_k(x))
@@ -162,12 +152,3 @@ class Customized(keras.layers.Layer):
         """Returns {task: (batch, 2 * units[-1])}."""
         batch, units = self.bottoms[SHARED].compute_output_shape(input_shape)
         return dict.fromkeys(self.tasks, (batch, 2 * units))
-
-    def get_config(self):
-        """Returns every argument."""
-        bottom = self.bottoms[SHARED].get_config()
-        return {
-            **super().get_config(),
-            "tasks": self.tasks,
-            **{key: bottom[key] for key in ("units", "activation", "dropout")},
-        }

@@ -5,10 +5,12 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.blocks.gates import note_gate
+from tfmtl.layers.blocks.layer import Layer
+from tfmtl.layers.blocks.recording import hidden_units
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class CrossStitch(keras.layers.Layer):
+class CrossStitch(Layer):
     """One network a task; after each layer they are mixed linearly.
 
         h_k^l = activation(x_k^{l-1} W_k^l + b_k^l),  x_k^0 = x
@@ -87,6 +89,8 @@ class CrossStitch(keras.layers.Layer):
         x = dict.fromkeys(self.tasks, inputs)
         for level, alpha in enumerate(self.alphas, start=1):
             h = [self.dense[f"{task}_{level}"](x[task]) for task in self.tasks]
+            for task, units in zip(self.tasks, h, strict=True):
+                hidden_units.note(self.dense[f"{task}_{level}"].path, (units, 0))
             mixed = ops.matmul(alpha, ops.stack(h, axis=1))  # (B, K, U)
             x = dict(zip(self.tasks, ops.unstack(mixed, axis=1), strict=True))
             for task, row in zip(self.tasks, ops.unstack(alpha), strict=True):
@@ -96,16 +100,6 @@ class CrossStitch(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns {task: (batch, units[-1])}."""
         return dict.fromkeys(self.tasks, (input_shape[0], self.units[-1]))
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "tasks": self.tasks,
-            "units": self.units,
-            "own_weight": self.own_weight,
-            "activation": keras.activations.serialize(self.activation),
-        }
 
 
 def check_hidden(units) -> tuple[int, ...]:

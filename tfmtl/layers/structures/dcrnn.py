@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
+from tfmtl.layers.blocks.layer import Layer
 from tfmtl.layers.blocks.partial_sharing import PartialDense, floor_share, spread
 from tfmtl.layers.interactions.recurrent_cell import RecurrentCell
 from tfmtl.layers.interactions.recurrent_cross import (
@@ -13,7 +14,7 @@ from tfmtl.layers.interactions.recurrent_cross import (
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class DCRNN(keras.layers.Layer):
+class DCRNN(Layer):
     """Each task's RNN-cross and dense layers share a part of the other tasks'.
 
         x -> RNN-cross        h_k       one copy a task, partly shared
@@ -91,18 +92,6 @@ class DCRNN(keras.layers.Layer):
             _check_unused(cross, steps=(steps, 3), rank=(rank, None))
         else:
             _check_unused(cross, bidirectional=(bidirectional, False))
-        self.options = {
-            "cross": cross,
-            "steps": steps,
-            "state_units": state_units,
-            "cell": cell,
-            "rank": rank,
-            "bidirectional": bidirectional,
-            "shared_ratio": shared_ratio,
-            "share_mode": share_mode,
-            "task_recurrence": task_recurrence,
-        }
-
         shares = self._shares(shared_ratio, share_mode)
         if cross == "steps":
             self.cross = RecurrentCross(
@@ -169,15 +158,6 @@ class DCRNN(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns {task: (batch, units[-1])}."""
         return dict.fromkeys(self.tasks, (input_shape[0], self.units[-1]))
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "tasks": self.tasks,
-            "units": self.units,
-            **self.options,
-        }
 
 
 def _check_unused(cross, **options):

@@ -6,10 +6,11 @@ from keras import ops
 from tfmtl import _errors
 from tfmtl.ids import as_integers
 from tfmtl.layers.blocks.experts import Experts
+from tfmtl.layers.blocks.layer import Layer
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class DomainTower(keras.layers.Layer):
+class DomainTower(Layer):
     """One tower a domain; each row gets the logit of its own domain's.
 
         t(x, d) = w_d DNN_d(x) + b_d
@@ -95,12 +96,3 @@ class DomainTower(keras.layers.Layer):
     def compute_output_shape(self, inputs_shape, domain_shape):
         """Returns (batch, 1)."""
         return (inputs_shape[0], 1)
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "domains": self.domains,
-            "units": self.units,
-            "activation": keras.activations.serialize(self.activation),
-        }

@@ -10,10 +10,11 @@ from tfmtl.layers.blocks.gate_nu import (
     gate_input_width,
     split_scales,
 )
+from tfmtl.layers.blocks.layer import Layer
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class EPNet(keras.layers.Layer):
+class EPNet(Layer):
     """Embedding Personalized Network: scales the shared embedding by the domain.
 
         delta_domain = GateNU(E(F_d) + stop_gradient(E))                  (5)
@@ -105,14 +106,3 @@ class EPNet(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns {feature: (batch, dim)}."""
         return {name: tuple(shape) for name, shape in input_shape.items()}
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "domain_features": self.domain_features,
-            "gamma": self.gamma,
-            "hidden_units": self.hidden_units,
-            "field_wise": self.field_wise,
-            "embedding_input": self.embedding_input,
-        }

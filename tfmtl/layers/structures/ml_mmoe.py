@@ -5,6 +5,7 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.blocks.gates import SoftmaxGate
+from tfmtl.layers.blocks.layer import Layer
 from tfmtl.layers.interactions.registry import (
     check_experts,
     flat,
@@ -15,7 +16,7 @@ from tfmtl.layers.interactions.registry import (
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class MLMMoE(keras.layers.Layer):
+class MLMMoE(Layer):
     """Multi-level MMoE: each expert above the first level has a gate of its own.
 
         E_i^1 = f_i^1(x)
@@ -132,13 +133,3 @@ class MLMMoE(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns {task: (batch, expert_units[-1][-1])}."""
         return dict.fromkeys(self.tasks, (input_shape[0], self.expert_units[-1][-1]))
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "tasks": self.tasks,
-            "experts": self.experts,
-            "expert_units": self.expert_units,
-            "activation": keras.activations.serialize(self.activation),
-        }

@@ -4,6 +4,7 @@ import keras
 
 from tfmtl import _errors
 from tfmtl.layers.blocks.gates import SoftmaxGate
+from tfmtl.layers.blocks.layer import Layer
 from tfmtl.layers.interactions.registry import (
     check_experts,
     flat,
@@ -14,7 +15,7 @@ from tfmtl.layers.interactions.registry import (
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class MMoE(keras.layers.Layer):
+class MMoE(Layer):
     """Multi-gate Mixture-of-Experts: shared experts, one gate a task.
 
         g^k(x) = softmax(W_gk x)                                          (7)
@@ -47,9 +48,8 @@ class MMoE(keras.layers.Layer):
         super().__init__(**kwargs)
         self.tasks = _errors.check_task_names(tasks)
         self.expert_units = _errors.check_units("expert_units", expert_units)
-        self.kinds = check_experts("experts", experts)
         self.experts = make_experts(
-            self.kinds,
+            check_experts("experts", experts),
             expert_units,
             activation,
             dtype=self.dtype_policy,
@@ -86,17 +86,6 @@ class MMoE(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns {task: (batch, expert_units[-1])}."""
         return dict.fromkeys(self.tasks, (input_shape[0], self.expert_units[-1]))
-
-    def get_config(self):
-        """Returns every argument."""
-        experts = self.experts.get_config()
-        return {
-            **super().get_config(),
-            "tasks": self.tasks,
-            "experts": self.kinds,
-            "expert_units": self.expert_units,
-            "activation": experts["activation"],
-        }
 
 
 @keras.saving.register_keras_serializable("tfmtl")

@@ -5,6 +5,7 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.blocks.explicit_mapping import check_mappings, explicit_mapping
+from tfmtl.layers.blocks.layer import Layer
 from tfmtl.layers.blocks.soft_selection import SoftSelection
 from tfmtl.layers.blocks.task_gates import GlobalGates, InputGates
 from tfmtl.layers.interactions.registry import (
@@ -22,7 +23,7 @@ SHARED = "shared"  # no task may have this name
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class PHN(keras.layers.Layer):
+class PHN(Layer):
     """The parallel heterogeneous network of several tasks: DEPHN's and MT-PHN's.
 
         fields E -> soft selection, one for all tasks -> public experts e_k
@@ -201,19 +202,3 @@ class PHN(keras.layers.Layer):
 
     def _expert_shapes(self, experts, input_shape):
         return [flat_output_shape(expert, input_shape) for expert in experts]
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "tasks": self.tasks,
-            "public": self.public,
-            "private": self.private,
-            "units": self.units,
-            "depth": self.depth,
-            "heads": self.heads,
-            "mappings": self.mappings,
-            "gates": self.gate_kind,
-            "coefficient": self.coefficient,
-            "fields": self.fields,
-        }

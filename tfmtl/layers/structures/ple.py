@@ -5,20 +5,20 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.blocks.gates import SoftmaxGate
+from tfmtl.layers.blocks.layer import Layer, written
 from tfmtl.layers.interactions.registry import (
     check_experts,
     flat,
     flat_shape,
     make_experts,
     takes_fields,
-    without_layers,
 )
 
 SHARED = "shared"  # no task may have this name
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class CGC(keras.layers.Layer):
+class CGC(Layer):
     """One extraction level: Customized Gate Control.
 
         w^k(x) = softmax(W_g^k x)                                         (3)
@@ -149,21 +149,9 @@ class CGC(keras.layers.Layer):
         first = input_shape[SHARED] if isinstance(input_shape, dict) else input_shape
         return dict.fromkeys(self.gates, (first[0], self.expert_units[-1]))
 
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "tasks": self.tasks,
-            "shared_experts": self.shared_experts,
-            "task_experts": self.task_experts,
-            "expert_units": self.expert_units,
-            "shared_gate": self.shared_gate,
-            "activation": keras.activations.serialize(self.activation),
-        }
-
 
 @keras.saving.register_keras_serializable("tfmtl")
-class PLE(keras.layers.Layer):
+class PLE(Layer):
     """Progressive Layered Extraction: CGC levels on top of each other.
 
         g^{k,j}(x) = w^{k,j}(g^{k,j-1}(x)) S^{k,j}(x),  g^{k,0} = g^{s,0} = x    (6)
@@ -205,8 +193,8 @@ class PLE(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.tasks = _errors.check_task_names(tasks)
-        self.shared_experts = without_layers(shared_experts)
-        self.task_experts = without_layers(task_experts)
+        self.shared_experts = written(shared_experts)
+        self.task_experts = written(task_experts)
         self.expert_units = _errors.check_levels("expert_units", expert_units)
         self.activation = keras.activations.get(activation)
         self.levels = [
@@ -248,14 +236,3 @@ class PLE(keras.layers.Layer):
         for level in self.levels:
             input_shape = level.compute_output_shape(input_shape)
         return input_shape
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "tasks": self.tasks,
-            "shared_experts": self.shared_experts,
-            "task_experts": self.task_experts,
-            "expert_units": self.expert_units,
-            "activation": keras.activations.serialize(self.activation),
-        }

@@ -10,10 +10,12 @@ from tfmtl.layers.blocks.gate_nu import (
     gate_input_width,
     split_scales,
 )
+from tfmtl.layers.blocks.layer import Layer
+from tfmtl.layers.blocks.recording import hidden_units
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class PPNet(keras.layers.Layer):
+class PPNet(Layer):
     """Parameter Personalized Network: one network a task, scaled layer by layer.
 
         delta^(l) = GateNU_l(O_prior + stop_gradient(O_ep)),  l = 1..L    (7)
@@ -161,7 +163,9 @@ class PPNet(keras.layers.Layer):
         for i, gate in enumerate(self.gates):
             deltas = split_scales(gate.path, gate(selector), self.widths(i))
             for task, delta in deltas.items():  # delta: (B, U_t)
-                outputs[task] = delta * self.networks[task][i](outputs[task])
+                units = self.networks[task][i](outputs[task])
+                hidden_units.note(self.networks[task][i].path, (units, 0))
+                outputs[task] = delta * units
         return outputs
 
     def compute_output_shape(self, inputs_shape, vectors_shape, scaled_shape):
@@ -173,16 +177,3 @@ class PPNet(keras.layers.Layer):
             )
             shapes[task] = (shape[0], widths[-1] if widths else shape[-1])
         return shapes
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "tasks": self.tasks,
-            "units": self.units,
-            "prior_features": self.prior_features,
-            "gamma": self.gamma,
-            "hidden_units": self.hidden_units,
-            "embedding_input": self.embedding_input,
-            "activation": keras.activations.serialize(self.activation),
-        }

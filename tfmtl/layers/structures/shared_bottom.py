@@ -4,10 +4,11 @@ import keras
 
 from tfmtl import _errors
 from tfmtl.layers.blocks.dnn import DNN
+from tfmtl.layers.blocks.layer import Layer
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class SharedBottom(keras.layers.Layer):
+class SharedBottom(Layer):
     """Hard sharing: one network below the towers of all tasks, y_k = t_k(f(x)).
 
     Args:
@@ -49,18 +50,9 @@ class SharedBottom(keras.layers.Layer):
         """Returns {task: (batch, units[-1])}."""
         return dict.fromkeys(self.tasks, self.bottom.compute_output_shape(input_shape))
 
-    def get_config(self):
-        """Returns every argument."""
-        bottom = self.bottom.get_config()
-        return {
-            **super().get_config(),
-            "tasks": self.tasks,
-            **{key: bottom[key] for key in ("units", "activation", "dropout")},
-        }
-
 
 @keras.saving.register_keras_serializable("tfmtl")
-class SeparateBottoms(keras.layers.Layer):
+class SeparateBottoms(Layer):
     """No sharing: a network of its own for every task, y_k = t_k(f_k(x_k)).
 
     Args:
@@ -106,15 +98,6 @@ class SeparateBottoms(keras.layers.Layer):
         return {
             task: bottom.compute_output_shape(_of_task(input_shape, task))
             for task, bottom in self.bottoms.items()
-        }
-
-    def get_config(self):
-        """Returns every argument."""
-        bottom = self.bottoms[self.tasks[0]].get_config()
-        return {
-            **super().get_config(),
-            "tasks": self.tasks,
-            **{key: bottom[key] for key in ("units", "activation", "dropout")},
         }
 
 

@@ -5,13 +5,15 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.blocks.gates import note_gate
+from tfmtl.layers.blocks.layer import Layer
+from tfmtl.layers.blocks.recording import hidden_units
 from tfmtl.layers.structures.cross_stitch import check_hidden, stitch_matrix
 
 _SUBSPACES = 2
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class Sluice(keras.layers.Layer):
+class Sluice(Layer):
     """Cross-stitch between halves of the tasks' layers, and a mix of all layers.
 
         h_k^l = activation(x_k^{l-1} W_k^l + b_k^l) = [h_k1^l, h_k2^l],  x_k^0 = x
@@ -122,6 +124,8 @@ class Sluice(keras.layers.Layer):
         levels = []
         for level, alpha in enumerate(self.alphas, start=1):
             h = [self.dense[f"{task}_{level}"](x[task]) for task in self.tasks]
+            for task, units in zip(self.tasks, h, strict=True):
+                hidden_units.note(self.dense[f"{task}_{level}"].path, (units, 0))
             h = ops.stack(h, axis=1)  # (B, K, U)
             h = ops.reshape(h, (-1, _SUBSPACES * tasks, width // _SUBSPACES))
             mixed = ops.reshape(ops.matmul(alpha, h), (-1, tasks, width))  # (B, K, U)
@@ -145,14 +149,3 @@ class Sluice(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns {task: (batch, units[-1])}."""
         return dict.fromkeys(self.tasks, (input_shape[0], self.units[-1]))
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "tasks": self.tasks,
-            "units": self.units,
-            "penalty": self.penalty,
-            "own_weight": self.own_weight,
-            "activation": keras.activations.serialize(self.activation),
-        }

@@ -9,6 +9,7 @@ from tfmtl import _errors
 from tfmtl.layers.blocks.dnn import DNN
 from tfmtl.layers.blocks.experts import Experts
 from tfmtl.layers.blocks.gates import note_gate
+from tfmtl.layers.blocks.layer import Layer
 
 # The hard concrete distribution, with the usual numbers of Louizos et al.
 _TEMPERATURE, _LOW, _HIGH = 2 / 3, -0.1, 1.1  # beta, gamma, zeta
@@ -17,7 +18,7 @@ _START = 2.0
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-class SubNetworkRouting(keras.layers.Layer):
+class SubNetworkRouting(Layer):
     """Connects every sender to every receiver by a switch that can learn to be off.
 
         v_i = sum_j z_ij W_ij u_j  ("trans"),   v_i = sum_j z_ij u_j  ("aver")
@@ -120,18 +121,9 @@ class SubNetworkRouting(keras.layers.Layer):
         """Returns (batch, receivers, units)."""
         return (input_shape[0], len(self.receivers), input_shape[2])
 
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "receivers": self.receivers,
-            "connection": self.connection,
-            "penalty": self.penalty,
-        }
-
 
 @keras.saving.register_keras_serializable("tfmtl")
-class SNR(keras.layers.Layer):
+class SNR(Layer):
     """Levels of sub-networks with learnt routing between them and to the tasks.
 
         u_j^1 = f_j^1(x),  u_i^l = f_i^l(v_i^l),  tower_k <- v_k
@@ -238,15 +230,3 @@ class SNR(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         """Returns {task: (batch, units[-1][-1])}."""
         return dict.fromkeys(self.tasks, (input_shape[0], self.units[-1][-1]))
-
-    def get_config(self):
-        """Returns every argument."""
-        return {
-            **super().get_config(),
-            "tasks": self.tasks,
-            "subnetworks": self.subnetworks,
-            "units": self.units,
-            "connection": self.connection,
-            "penalty": self.penalty,
-            "activation": keras.activations.serialize(self.activation),
-        }

@@ -16,7 +16,14 @@ from tfmtl.metrics.exact.errors import (
     rmse,
 )
 from tfmtl.metrics.exact.gain import direction, mtl_gain
-from tfmtl.metrics.exact.ranking import auc, grouped_auc, ranks, roc, spearman
+from tfmtl.metrics.exact.ranking import (
+    auc,
+    grouped_auc,
+    precision_recall,
+    ranks,
+    roc,
+    spearman,
+)
 from tfmtl.metrics.exact.xauc import xauc
 
 __all__ = [
@@ -31,6 +38,7 @@ __all__ = [
     "mtl_gain",
     "normalized_entropy",
     "poisson_deviance",
+    "precision_recall",
     "ranks",
     "rmse",
     "roc",

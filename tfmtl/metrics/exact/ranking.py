@@ -1,5 +1,7 @@
 """How well scores put rows in order: exact, from the sorted scores themselves."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -131,7 +133,38 @@ def roc(
     # The steep start is kept by thinning along x + y, which grows at every step.
     kept = np.unique(np.searchsorted(x + y, np.linspace(0, 2, points + 1)))
     kept = kept[kept < len(x)]
-    return np.round(np.stack([x[kept], y[kept]], axis=1), 5).tolist()
+    # Seven digits: of a rare class, precision needs small false positive rates.
+    return np.round(np.stack([x[kept], y[kept]], axis=1), 7).tolist()
+
+
+def precision_recall(
+    curve: Sequence[Sequence[float]], positive_rate: float
+) -> list[list[float]]:
+    """The precision-recall curve as [recall, precision], from a ROC curve.
+
+        precision = r TPR / (r TPR + (1 - r) FPR),    recall = TPR
+
+    The two curves hold the same, once the share of positives r is known.
+
+    Args:
+        curve: Points [false, true] positive rate, such as `roc` returns.
+        positive_rate: Share of positive rows, by weight.
+
+    Example:
+    >>> label, score = np.array([1, 0, 1, 0]), np.array([0.9, 0.8, 0.7, 0.1])
+    >>> precision_recall(roc(label, score), label.mean())
+    [[0.5, 1.0], [0.5, 0.5], [1.0, 0.66667], [1.0, 0.5]]
+
+    References:
+        - [The relationship between precision-recall and ROC
+          curves](https://doi.org/10.1145/1143844.1143874)
+    """
+    fpr, tpr = np.asarray(curve, float).reshape(-1, 2).T
+    found = positive_rate * tpr
+    flagged = found + (1 - positive_rate) * fpr
+    at = flagged > 0  # where no row is called positive, there is no precision
+    precision = found[at] / flagged[at]
+    return np.round(np.stack([tpr[at], precision], axis=1), 5).tolist()
 
 
 def _ratio(numerator: float, denominator: float) -> float:

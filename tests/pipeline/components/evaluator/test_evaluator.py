@@ -14,12 +14,13 @@ from conftest import make_config
 from dask_cluster import cluster
 
 from pipeline.artifacts import blessing, saved_model
-from pipeline.components.evaluator import job, metrics, others
+from pipeline.components.evaluator import job, others
 from pipeline.components.evaluator.component import check, evaluator
 from pipeline.config import Config
 from pipeline.config.sections import Beam
 from pipeline.errors import PipelineError
 from pipeline.metadata import Metadata
+from pipeline.report import evaluation
 
 ROWS = 500
 TABS = ["home", "search", "<b>odd</b>", None]
@@ -43,6 +44,7 @@ def config_of(destination, **evaluate):
             "slices": ["tab", "hour"],
             "best_reachable": {"click": "p_click"},
             "default_rules": [],
+            "importance": None,
             **evaluate,
         },
         push={"destination": str(destination)},
@@ -134,10 +136,8 @@ def examples(tmp_path_factory):
 def run(examples, tmp_path):
     """Runs the Evaluator on a model; returns summary, metrics.json, reasons, report."""
 
-    def run(config, weight=1.0, history=None, **model):
+    def run(config, weight=1.0, **model):
         save_model(tmp_path / "model" / "Format-Serving", weight, **model)
-        if history:
-            (tmp_path / "model" / "history.json").write_text(json.dumps(history))
         outputs = {name: tmp_path / name for name in ("evaluation", "blessing")}
         for path in outputs.values():
             path.mkdir()
@@ -146,8 +146,8 @@ def run(examples, tmp_path):
         written = (outputs["evaluation"] / "metrics.json").read_text()
         assert "NaN" not in written
         files = sorted(path.name for path in outputs["evaluation"].iterdir())
-        assert files == ["metrics.json", "report.html"]
-        page = (outputs["evaluation"] / "report.html").read_text()
+        assert files == ["metrics.json"]
+        page = evaluation.render(json.loads(written))
         return summary, json.loads(written), blessing.read(outputs["blessing"]), page
 
     return run
@@ -268,7 +268,7 @@ def test_grouped_auc_and_row_weights(run, examples, tmp_path, monkeypatch, weigh
         assert record["model"]["gauc"] == pytest.approx(gauc, abs=1e-6)
     overall = found["click", "all", "all"]["model"]
     assert overall["gauc"] not in (None, overall["auc"])
-    assert f"{overall['gauc']:.4f}" in page and "AUC by<br>user" in page
+    assert f"{overall['gauc']:.4f}" in page and "AUC by user" in page
     assert ("weighted by worth" in page) == weighted
 
 
@@ -306,7 +306,7 @@ def test_the_gain_over_a_single_task_run(run, tmp_path):
     gain = measured["results"][0]["gain"]["single_task"]
     text = f"gain over single task {gain['auc']['value']:+.4f}"
     assert text in summary["notes"][0]
-    assert "Gain over learning each task alone" in page
+    assert "Gain over single-task learning" in page
     assert f"{gain['log_loss']['value']:.4f}".strip("-") in page
 
 
@@ -377,12 +377,6 @@ def test_predictions_that_are_not_numbers_are_refused(run, tmp_path):
     assert summary["metrics"]["click"] is None
 
 
-def test_the_history_is_drawn(run, tmp_path):
-    epochs = [{"loss": 2.0, "val_loss": 2.5}, {"loss": 1.5, "val_loss": 2.25}]
-    _, _, _, page = run(config_of(tmp_path / "none"), history={"epochs": epochs})
-    assert "<h2>Training</h2>" in page and "<figcaption>loss</figcaption>" in page
-
-
 def test_a_model_without_a_task(run, tmp_path):
     with pytest.raises(PipelineError, match=r"lacks \['buy'\] and has"):
         run(config_of(tmp_path / "none"), tasks=("click", "minutes"))
@@ -408,6 +402,41 @@ def test_served_ignores_what_is_no_version(tmp_path):
     assert saved_model.served(tmp_path) == tmp_path / "10"
 
 
+def _same(found, wanted):
+    """Equal but for the last digits of scores, which depend on TensorFlow's batches."""
+    if isinstance(wanted, dict):
+        assert found.keys() == wanted.keys()
+        found, wanted = found.values(), wanted.values()
+    if isinstance(wanted, str | None):
+        assert found == wanted
+    elif isinstance(wanted, int | float):
+        assert found == pytest.approx(wanted, rel=1e-5, abs=1e-6)
+    else:
+        for one, other in zip(found, wanted, strict=True):
+            _same(one, other)
+
+
+@pytest.mark.parametrize("of_range, batch", [(7, 8192), (400, 8192), (500, 33)])
+def test_shards_ranges_and_batches_change_no_number(
+    examples, tmp_path, monkeypatch, of_range, batch
+):
+    table = pq.read_table(examples[0] / "Split-test")
+    other = tmp_path / "Split-test"
+    other.mkdir()
+    for i, (start, stop) in enumerate([(0, 11), (11, 300), (300, 500)]):
+        shard = other / f"data-{i:05d}-of-00003.parquet"
+        pq.write_table(table.slice(start, stop - start), shard, row_group_size=40)
+    save_model(tmp_path / "model")
+    models = {"model": tmp_path / "model", "baseline": tmp_path / "other"}
+    save_model(tmp_path / "other", weight=0.5)
+    config = config_of(tmp_path, group="user")
+    sources = dict.fromkeys(["click", "buy", "minutes"], [*models])
+    one = job.evaluate(config, examples[0] / "Split-test", models, sources, tmp_path)
+    monkeypatch.setattr(job, "_ROWS", of_range)
+    monkeypatch.setattr(job.examples, "BATCH_ROWS", batch)
+    _same(job.evaluate(config, other, models, sources, tmp_path), one)
+
+
 @pytest.mark.slow
 def test_two_dask_workers_measure_what_the_local_runner_does(
     examples, tmp_path, monkeypatch
@@ -428,11 +457,4 @@ def test_two_dask_workers_measure_what_the_local_runner_does(
         flags = [f"--dask_client_address={address}"]
         far = measure({"runner": "DaskRunner", "flags": flags})
     assert len(local) > 10
-    assert [_key(record) for record in far] == [_key(record) for record in local]
-    for one, other in zip(local, far, strict=True):
-        metric = metrics.PRIMARY["regression" if one["task"] == "minutes" else "binary"]
-        assert other["model"][metric] == pytest.approx(one["model"][metric])
-
-
-def _key(record):
-    return record["task"], record["slice"], record["value"], record["rows"]
+    _same(far, local)

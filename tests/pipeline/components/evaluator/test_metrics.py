@@ -178,3 +178,16 @@ def test_the_order_of_the_groups_codes_is_all_one():
         for codes in (group, 1000 - group)
     )
     assert one["intervals"]["auc"] == pytest.approx(other["intervals"]["auc"], rel=1e-9)
+
+
+def test_drops_where_a_prediction_tells_nothing():
+    random = np.random.default_rng(0)
+    label, score = random.normal(size=(2, 100))
+    constant, broken = np.zeros(100), np.where(np.arange(100) == 3, np.nan, score)
+    nothing = {"drop": None, "low": None, "high": None}
+    found = metrics.drops(
+        "regression", label, label + score, {"a": score, "b": constant, "c": broken}
+    )
+    assert found["a"]["low"] < found["a"]["drop"] < found["a"]["high"]
+    assert found["b"] == found["c"] == nothing
+    assert metrics.drops("regression", label, constant, {"a": score}) == {"a": nothing}

@@ -12,12 +12,11 @@ import pytest
 from conftest import make_config
 
 from pipeline.artifacts.layout import SPLITS
-from pipeline.components.example_gen import component as module
 from pipeline.components.example_gen import shards, splits
 from pipeline.components.example_gen.component import example_gen
 from pipeline.config.data import Reading
 from pipeline.errors import PipelineError
-from pipeline.logs import casting, column_types, csv, formats
+from pipeline.logs import casting, column_types, csv, formats, parts
 from pipeline.logs import files as sources
 from pipeline.statistics import sketch
 
@@ -166,7 +165,7 @@ def test_same_input_same_bytes_and_the_order_of_the_logs(tmp_path):
 
 def test_shards_are_cut_and_numbered(tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SHARD_ROWS", 100)
-    monkeypatch.setattr(module, "_GROUP_BYTES", 1)
+    monkeypatch.setattr(parts, "GROUP_BYTES", 1)
     monkeypatch.setattr(formats, "CHUNK_ROWS", 64)
     _write_logs(tmp_path / "logs", "parquet")
     split = {"by": "time", "column": "time"}

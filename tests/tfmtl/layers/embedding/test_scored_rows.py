@@ -41,6 +41,14 @@ def test_admission_takes_min_score():
     assert _rows(rows, [5])[0] == row and _rows(rows, [6])[0] not in (0, row)
 
 
+def test_every_option_of_a_feature_reaches_its_rows():
+    given = {"capacity": 9, "min_score": 3.0, "decay": 0.5, "pass_steps": 7}
+    layer = FeatureEmbedding([tfmtl.Categorical("a", embedding_dim=2, **given)])
+    layer({"a": np.array([1])})
+    config = layer.scored["a"].get_config()
+    assert {name: config[name] for name in given} == given
+
+
 def test_scores_decay_at_the_end_of_a_pass():
     rows = _exact(4, min_score=100.0, decay=0.5, pass_steps=2)
     seven = tf.constant([7], tf.int64)

@@ -29,6 +29,14 @@ def test_mmoe_is_its_equations():
     assert not np.allclose(outputs["click"], outputs["like"])
 
 
+def test_experts_start_with_the_fans_of_one_dense_layer():
+    layer = layers.Experts(5, (64, 32))
+    layer(X)
+    for kernel, fans in zip(layer.kernels, (4 + 64, 64 + 32), strict=True):
+        limit = np.sqrt(6 / fans)  # Glorot's
+        assert 0.97 * limit < np.abs(kernel).max() <= limit
+
+
 def test_omoe_has_one_gate_for_all():
     layer = layers.OMoE(TASKS, experts=3, expert_units=(6,))
     outputs = layer(X)

@@ -72,6 +72,19 @@ def test_soft_selection_blends_attention_and_embedding():
     np.testing.assert_allclose(layer(x), x, rtol=1e-6)
 
 
+def test_heads_of_soft_selection_are_rounded_up():
+    layer = layers.SoftSelection(heads=2)
+    layer(_random(3, 4, 5))
+    assert layer.attention.key_dim == 3
+
+
+def test_an_experts_own_options_win_over_those_of_all():
+    layer = layers.PHN(
+        ["click"], [{"name": "dnn", "units": (3,)}, "dnn"], ["cin"], units=(8, 4)
+    )
+    assert [expert.units for expert in layer.public_experts] == [(3,), (8, 4)]
+
+
 def test_explicit_mappings():
     x = np.array([0, np.pi / 2, -np.pi], "float32")
     raw, sine, cosine = explicit_mapping(x, ("raw", "sin", "cos"))

@@ -1,0 +1,1 @@
+"""BulkInferrer: scores files of rows with the served model."""

@@ -1,0 +1,57 @@
+"""What a model was made from: executions and artifacts, out of the metadata."""
+
+import datetime
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts import layout
+from pipeline.metadata import Metadata
+
+
+def of(workspace: Path, artifacts: Iterable[Path]) -> list[dict[str, Any]]:
+    """Finds the executions that wrote artifacts, and those before them.
+
+    Args:
+        workspace: Of the run.
+        artifacts: Folders of artifacts.
+
+    Returns:
+        One mapping an execution, the first one first: {"component", "execution",
+        "run", "started" in local time, "seconds", "rows" or None, "inputs": executions
+        it read from, "outputs": paths in the workspace}. Empty if nothing is known.
+    """
+    if not (workspace / layout.METADATA).is_file():
+        return []
+    store = Metadata(workspace / layout.METADATA)
+    executions = {e.id: e for e in store.executions(state="complete")}
+    writers = {a.path: id_ for id_ in executions for a in store.outputs(id_)}
+    found: dict[int, list[int]] = {}
+    waiting = [writers[path] for path in artifacts if path in writers]
+    while waiting:
+        at = waiting.pop()
+        if at not in found:
+            read = {writers[a.path] for a in store.inputs(at) if a.path in writers}
+            found[at] = sorted(read)
+            waiting += read
+    # Of a run, each component is there once. Older ones wrote what this run's data
+    # were only compared with.
+    newest = {executions[at].component: at for at in sorted(found)}
+    found = {at: found[at] for at in newest.values()}
+    return [
+        {
+            "component": executions[at].component,
+            "execution": at,
+            "run": executions[at].run,
+            "started": datetime.datetime.fromtimestamp(executions[at].started),
+            "seconds": executions[at].seconds,
+            "rows": executions[at].summary.get("rows"),
+            "inputs": [source for source in found[at] if source in found],
+            "outputs": [_within(a.path, workspace) for a in store.outputs(at)],
+        }
+        for at in sorted(found)
+    ]
+
+
+def _within(path: Path, workspace: Path) -> str:
+    return str(path.relative_to(workspace) if path.is_relative_to(workspace) else path)
