@@ -11,6 +11,7 @@ import yaml
 from pipeline.cli import table
 from pipeline.config import ConfigError
 from pipeline.errors import PipelineError
+from serving.cli import installation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +54,10 @@ def sweep(args: argparse.Namespace, config: Any) -> None:
         raise PipelineError(f"--jobs: must be 1 or more. Received: {args.jobs}")
     memory = processes.size(args.memory) if args.memory else None
     import_tensorflow_quietly()
-    from pipeline.sweep.sweep import sweep as run  # it loads Optuna
+    try:
+        from pipeline.sweep.sweep import sweep as run  # it loads Optuna
+    except ModuleNotFoundError as error:
+        raise PipelineError(installation.missing(error, "sweep")) from error
 
     board = run(config, args.jobs, memory)
     print()

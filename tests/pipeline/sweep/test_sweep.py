@@ -249,3 +249,13 @@ def test_the_section_from_a_file(tmp_path, capsys, monkeypatch):
     assert "No such file" in capsys.readouterr().err
     assert main([*arguments, str(tmp_path / "sweep.yaml"), "--memory", "much"]) == 2
     assert "--memory: a size above 0" in capsys.readouterr().err
+
+
+def test_what_to_install_where_optuna_is_not(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    for name in ("sweep", "study", "leaderboard"):
+        monkeypatch.delitem(sys.modules, f"pipeline.sweep.{name}", raising=False)
+    raw = raw_config(workspace=str(tmp_path / "work"))
+    (tmp_path / "own.yaml").write_text(json.dumps(raw))
+    assert main(["sweep", str(tmp_path / "own.yaml")]) == 2
+    assert "pip install 'tfmtl[sweep]'" in capsys.readouterr().err
