@@ -86,7 +86,7 @@ def text(board: Mapping[str, Any]) -> str:
         [
             model["name"],
             _interval(model["value"]),
-            *(_interval(model.get("test", {}).get(task)) for task in tasks),
+            *(_on_test(model.get("test", {}).get(task)) for task in tasks),
             f"{model['parameters']:,}",
             f"{model['seconds']:.1f}",
             shown(model["point"]),
@@ -95,14 +95,25 @@ def text(board: Mapping[str, Any]) -> str:
     ]
     lines = [table.text(head, rows)]
     seeds = len(board["seeds"])
-    over = f", means over {seeds} seeds with 95 % intervals" if seeds > 1 else ""
+    over = f", means over {seeds} seeds and" if seeds > 1 else ", with"
     lines.append(
         f"{board['monitor']} is of the validation split, by which the best of each "
-        f"architecture is chosen; the tasks' metrics are of the test split{over}."
+        f"architecture is chosen; the tasks' metrics are of the test split{over} 95 % "
+        "intervals."
     )
     lines += [f"failed: {f['name']} seed {f['seed']}: {f['error']}"
               for f in board["failed"]]  # fmt: skip
     return "\n".join(lines)
+
+
+def _on_test(found: Mapping[str, Any] | None) -> str:
+    """A metric of the test split: its interval over seeds, of one seed by the rows."""
+    if found and found["too_few"]:
+        return "too few rows"
+    if found and len(found["values"]) == 1 and found["of_rows"][0]:
+        low, high = found["of_rows"][0]
+        return _interval({**found, "low": low, "high": high})
+    return _interval(found)
 
 
 def _interval(found: Mapping[str, Any] | None) -> str:

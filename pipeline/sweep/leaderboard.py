@@ -74,8 +74,8 @@ def of_test(
         names: Those of the model with each seed.
 
     Returns:
-        {task: {"metric", "mean", "low", "high", "values", and "of_rows": [the interval
-        of each value, by the test rows; None where they are too few]}}.
+        {task: {"metric", "too_few": why nothing can be said, "mean", "low", "high",
+        "values", and "of_rows": [the interval of each value, by the test rows]}}.
     """
     found = {}
     for record in records:
@@ -85,6 +85,7 @@ def of_test(
         metric = record["metric"]
         found[record["task"]] = {
             "metric": metric,
+            "too_few": record["too_few"],
             **over_seeds([m[metric] for m in measured]),
             "of_rows": [m.get("intervals", {}).get(metric) for m in measured],
         }

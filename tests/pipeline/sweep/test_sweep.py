@@ -16,7 +16,7 @@ from pipeline.__main__ import main
 from pipeline.cli import sweep as command
 from pipeline.config import ConfigError
 from pipeline.errors import PipelineError
-from pipeline.sweep import processes, space
+from pipeline.sweep import leaderboard, processes, space
 from pipeline.sweep import sweep as sweeps
 from pipeline.sweep.space import Architecture
 from pipeline.workspace import held
@@ -259,3 +259,35 @@ def test_what_to_install_where_optuna_is_not(tmp_path, capsys, monkeypatch):
     (tmp_path / "own.yaml").write_text(json.dumps(raw))
     assert main(["sweep", str(tmp_path / "own.yaml")]) == 2
     assert "pip install 'tfmtl[sweep]'" in capsys.readouterr().err
+
+
+def test_what_the_test_split_says_over_seeds():
+    def record(task, too_few, values):
+        return {
+            "task": task,
+            "slice": "all",
+            "metric": "auc",
+            "too_few": too_few,
+            **{f"m seed {i}": {"auc": v, "intervals": {"auc": [v - 0.1, v + 0.1]}}
+               for i, v in enumerate(values)},
+        }  # fmt: skip
+
+    records = [record("click", None, [0.7, 0.8]), record("like", "3 rows", [0.5, 0.6])]
+    found = leaderboard.of_test(records, ["m seed 0", "m seed 1"])
+    assert found["click"]["mean"] == 0.75 and found["click"]["values"] == [0.7, 0.8]
+    # Two seeds: 12.7 times the standard error, 0.05.
+    assert found["click"]["high"] == pytest.approx(0.75 + 12.706 * 0.05, abs=1e-3)
+    one = leaderboard.of_test(records, ["m seed 0"])
+    board = {
+        "monitor": "val_loss",
+        "tasks": [{"name": n, "metric": "auc"} for n in ("click", "like")],
+        "seeds": [0],
+        "failed": [],
+        "models": [
+            {
+                "name": "m", "value": {"mean": 2.0, "low": None}, "test": one,
+                "parameters": 7, "seconds": 1.0, "point": {}, "chosen": True,
+            }
+        ],
+    }  # fmt: skip
+    assert "0.7000 (0.6000 to 0.8000)  too few rows" in command.text(board)
