@@ -11,7 +11,14 @@ from pipeline.metadata import Artifact, Execution, Metadata
 
 
 class Lineage:
-    """The graph of the executions of a workspace and their artifacts."""
+    """The graph of the executions of a workspace and their artifacts.
+
+    Attributes:
+        executions: {id: complete execution}.
+        inputs: {execution: what it read}.
+        outputs: {execution: what it wrote}.
+        writers: {folder of an artifact: the execution that wrote it}.
+    """
 
     def __init__(self, store: Metadata) -> None:
         self.executions = {e.id: e for e in store.executions(state="complete")}
@@ -20,7 +27,9 @@ class Lineage:
         for execution, artifacts in self.inputs.items():
             for artifact in artifacts:
                 self._readers.setdefault(artifact.id, []).append(execution)
-        self._maker = {a.id: at for at, made in self.outputs.items() for a in made}
+        made = [(a, at) for at, of in self.outputs.items() for a in of]
+        self._maker = {artifact.id: at for artifact, at in made}
+        self.writers = {artifact.path: at for artifact, at in made}
 
     def artifact(self, path: Path) -> Artifact:
         """The artifact of a folder.

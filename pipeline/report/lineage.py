@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import layout
+from pipeline.lineage import Lineage
 from pipeline.metadata import Metadata
 
 
@@ -23,21 +24,12 @@ def of(workspace: Path, artifacts: Iterable[Path]) -> list[dict[str, Any]]:
     """
     if not (workspace / layout.METADATA).is_file():
         return []
-    store = Metadata(workspace / layout.METADATA)
-    executions = {e.id: e for e in store.executions(state="complete")}
-    writers = {a.path: id_ for id_ in executions for a in store.outputs(id_)}
-    found: dict[int, list[int]] = {}
-    waiting = [writers[path] for path in artifacts if path in writers]
-    while waiting:
-        at = waiting.pop()
-        if at not in found:
-            read = {writers[a.path] for a in store.inputs(at) if a.path in writers}
-            found[at] = sorted(read)
-            waiting += read
+    graph = Lineage(Metadata(workspace / layout.METADATA))
+    executions, writers = graph.executions, graph.writers
+    made = (graph.ancestors(writers[path]) for path in artifacts if path in writers)
     # Of a run, each component is there once. Older ones wrote what this run's data
     # were only compared with.
-    newest = {executions[at].component: at for at in sorted(found)}
-    found = {at: found[at] for at in newest.values()}
+    found = {executions[at].component: at for at in sorted(set().union(*made))}
     return [
         {
             "component": executions[at].component,
@@ -46,10 +38,10 @@ def of(workspace: Path, artifacts: Iterable[Path]) -> list[dict[str, Any]]:
             "started": datetime.datetime.fromtimestamp(executions[at].started),
             "seconds": executions[at].seconds,
             "rows": executions[at].summary.get("rows"),
-            "inputs": [source for source in found[at] if source in found],
-            "outputs": [_within(a.path, workspace) for a in store.outputs(at)],
+            "inputs": sorted({*graph.sources(at)} & {*found.values()}),
+            "outputs": [_within(a.path, workspace) for a in graph.outputs[at]],
         }
-        for at in sorted(found)
+        for at in sorted(found.values())
     ]
 
 
