@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from pipeline.config import Config, ConfigError
 from pipeline.config.load import override
 from pipeline.config.sweep import Range, Sweep
+from pipeline.fingerprint import digest
 from pipeline.stages import stages
 
 
@@ -22,6 +23,12 @@ class Architecture(NamedTuple):
     name: str
     options: dict[str, Any]
     label: str
+
+    @property
+    def file_name(self) -> str:
+        """The label as a part of names of files and runs."""
+        of_options = f"-{digest(self.options)[:6]}" if " " in self.label else ""
+        return f"{self.name}{of_options}"
 
 
 def architectures(config: Config, known: list[str]) -> list[Architecture]:

@@ -51,7 +51,8 @@ class Trial:
     def record(self, seed: int, result: Mapping[str, Any]) -> None:
         """Keeps a result; with the last of them, the trial is complete."""
         self._trial.set_user_attr(str(seed), dict(result))
-        self.results[seed] = dict(result)
+        known = {**self.results, seed: dict(result)}
+        self.results = {s: known[s] for s in self._seeds if s in known}
         self.complete()
 
     def complete(self) -> None:

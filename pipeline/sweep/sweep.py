@@ -10,6 +10,7 @@ Models are chosen by `train.monitor` on the validation split alone. Of each arch
 the best is measured on the test split, once, when all trials are done.
 """
 
+import contextlib
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -56,12 +57,16 @@ def sweep(
     """
     if config.sweep is None:
         raise ConfigError("sweep: give the section, or a file of its own by --sweep")
-    import tfmtl
+    import tfmtl  # here, as it loads TensorFlow
+    from pipeline.config.declarations import faults_of
 
     architectures = space.architectures(config, tfmtl.models.names())
     space.check(config)
     _check(config, architectures)
-    mode = config.train.mode or tfmtl.training.better(config.train.monitor)
+    mode = config.train.mode
+    if mode is None:
+        with faults_of("train.mode"):
+            mode = tfmtl.training.better(config.train.monitor)
     if mode == "one":
         raise ConfigError(
             "train.monitor: a sweep selects by a metric of which less, or more, is "
@@ -77,12 +82,13 @@ def sweep(
         studies = open_studies(
             folder / layout.STUDY, architectures, config.sweep, mode == "min"
         )
-        found = processes.run(
+        trainings = processes.run(
             _jobs(config, key, studies), folder / "trainings", jobs, memory, lock
         )
-        for (trial, seed), answer in found:
-            trial.record(seed, answer)
-            report(_line(trial, seed, answer))
+        with contextlib.closing(trainings):  # none goes on where this does not
+            for (trial, seed), answer in trainings:
+                trial.record(seed, answer)
+                report(_line(trial, seed, answer))
         trials = [trial for study in studies for trial in study.trials]
         board = leaderboard.of(config, trials, minimize=mode == "min")
         _measure(config, data["examples"], board, folder)
@@ -130,7 +136,7 @@ def _jobs(config: Config, key: str, studies: list[Study]) -> Iterator[processes.
     told = {"config": config.model_dump(mode="json")}
     for trial in unfinished(studies):
         for seed in trial.missing:
-            name = f"{trial.architecture.label.partition(' ')[0]}-{trial.number}-{seed}"
+            name = f"{trial.architecture.file_name}-{trial.number}-{seed}"
             changes = space.overrides(trial.architecture, trial.point, seed)
             run = {"overrides": changes, "run": f"sweep-{key}/{name}"}
             yield processes.Job((trial, seed), name, told | run)

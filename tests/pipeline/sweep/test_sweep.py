@@ -132,6 +132,13 @@ def test_a_training_that_fails_is_told_and_tried_again(sweep, tmp_path):
         sweep(architectures=[{"name": "ple", "die": True}])
 
 
+def test_one_architecture_with_several_options(sweep, tmp_path):
+    """Each has files of its own, also while both are trained."""
+    waits = [{"name": "ple", "shared_experts": i} for i in (1, 2)]
+    board, _ = sweep(jobs=2, architectures=waits)
+    assert len(board["models"]) == len(set(_started(tmp_path))) == 2
+
+
 def test_a_training_that_dies(sweep):
     section = {"architectures": ["mmoe", {"name": "ple", "die": True}]}
     (failed,) = sweep(**section)[0]["failed"]
