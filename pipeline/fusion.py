@@ -91,8 +91,8 @@ def choose(config: Config, wanted: Wanted) -> Chosen:
     )
     if lacking:
         raise PipelineError(
-            f"the model must predict every task. {model} lacks {sorted(lacking)}. Train "
-            "it with this config"
+            f"the model must predict every task. {model} lacks {lacking}. Train it "
+            "with this config"
         )
     cluster = config.evaluate.group or wanted.group
     for column in (wanted.group, cluster):

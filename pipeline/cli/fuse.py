@@ -135,6 +135,8 @@ def _table(chosen, wanted) -> Sequence[str]:
         for sign, bounds in ((">=", wanted.at_least), ("<=", wanted.at_most)):
             if name in bounds:
                 said.append(f"{sign} {bounds[name]:g}: {chosen.verdict(name, wanted)}")
+        if name not in names and gain.high < 1:
+            said.append("less than now, and not kept")
         line = f"{name:<20}{searched:>10.3f}{gain.value:>11.3f}  {span:<18}"
         lines.append(f"{line}  {', '.join(said)}".rstrip())
     return lines

@@ -39,6 +39,7 @@ def front(record: Mapping) -> str:
             fontsize=8,
             frameon=False,
         )
+        figure.suptitle("on the lists that were searched", fontsize=8)
         text = io.StringIO()
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         FigureCanvasSVG(figure).print_svg(text, metadata=metadata)
