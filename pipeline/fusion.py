@@ -9,7 +9,7 @@ verdicts are theirs. The test split is left to the Evaluator.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -131,13 +131,14 @@ def choose(config: Config, wanted: Wanted) -> Chosen:
             tries=wanted.tries,
             seed=wanted.seed,
         )
+        gains = half(confirmed).gains(found.chosen.weights, current)
     except ValueError as error:
         raise PipelineError(str(error)) from error
     return Chosen(
         model,
         current,
         found,
-        half(confirmed).gains(found.chosen.weights, current),
+        gains,
         tuple(len(np.unique(lists[of])) for of in (searched, confirmed)),
         tuple(int(of.sum()) for of in (searched, confirmed)),
     )
@@ -260,16 +261,3 @@ def _score(
 def _label(labels: Mapping[str, np.ndarray], task: Task) -> np.ndarray:
     label = labels[task.label_column]
     return label * labels[task.row_weight] if task.row_weight else label
-
-
-def yaml_lines(form: str, weights: Mapping[str, float]) -> Sequence[str]:
-    """The lines for the config.
-
-    Example:
-        >>> for line in yaml_lines("product", {"click": 0.75, "like": 0.25}):
-        ...     print(line)
-        export:
-          fused_score: {form: product, weights: {click: 0.75, like: 0.25}}
-    """
-    listed = ", ".join(f"{name}: {weight!r}" for name, weight in weights.items())
-    return ["export:", f"  fused_score: {{form: {form}, weights: {{{listed}}}}}"]

@@ -2,14 +2,19 @@
 
 import argparse
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.config import Config
 from pipeline.errors import PipelineError
 from serving.cli import installation
 from serving.quiet import import_tensorflow_quietly
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+    from pipeline.fusion import Chosen, Wanted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="DIR", help="defaults to WORKSPACE/fusion")
 
 
-def fuse(args: argparse.Namespace, config: Config) -> None:
+def fuse(args: argparse.Namespace, config: "Config") -> None:
     """Prints the weights for `export.fused_score` and what they are worth."""
     at_least, at_most = _bounds(args.keep)
     goal = _goal(args.goal)
@@ -99,14 +104,14 @@ def fuse(args: argparse.Namespace, config: Config) -> None:
         f"searched on {chosen.groups[0]:,} lists ({chosen.rows[0]:,} rows), confirmed "
         f"on {chosen.groups[1]:,} others ({chosen.rows[1]:,} rows) by {group}"
     )
-    print(f"compared with {wanted.form} of {chosen.current}")
+    print(f"compared with the {wanted.form} of {chosen.current}")
     for line in _table(chosen, wanted):
         print(line)
     if chosen.found.chosen.weights == chosen.current:
         print("\nno better weights were found; keep the current ones")
     else:
         print(f"\nfor {args.config}:")
-        print(*fusion.yaml_lines(wanted.form, chosen.found.chosen.weights), sep="\n")
+        print(*_yaml_lines(wanted.form, chosen.found.chosen.weights), sep="\n")
     print(f"\n{folder / 'fusion.json'}")
     try:
         from pipeline.report.fusion import front
@@ -117,13 +122,13 @@ def fuse(args: argparse.Namespace, config: Config) -> None:
     print(folder / "fusion.svg")
 
 
-def _table(chosen, wanted) -> Sequence[str]:
+def _table(chosen: "Chosen", wanted: "Wanted") -> Sequence[str]:
     """A line for each name: what the confirming lists earn."""
     lines = [f"{'':<20}{'searched':>10}{'confirmed':>11}  95 % interval"]
     names = dict.fromkeys([*wanted.goal, *wanted.at_least, *wanted.at_most])
     for name in [*names, *(n for n in chosen.gains if n not in names)]:
         gain, searched = chosen.gains[name], chosen.found.chosen.ratios[name]
-        if gain.low != gain.low:  # NaN
+        if math.isnan(gain.low):
             span = f"{gain.rows} rows are too few to say"
         else:
             span = f"{gain.low:.3f} to {gain.high:.3f}"
@@ -140,6 +145,19 @@ def _table(chosen, wanted) -> Sequence[str]:
         line = f"{name:<20}{searched:>10.3f}{gain.value:>11.3f}  {span:<18}"
         lines.append(f"{line}  {', '.join(said)}".rstrip())
     return lines
+
+
+def _yaml_lines(form: str, weights: Mapping[str, float]) -> list[str]:
+    """The lines for the config.
+
+    Example:
+        >>> for line in _yaml_lines("product", {"click": 0.75, "like": 0.25}):
+        ...     print(line)
+        export:
+          fused_score: {form: product, weights: {click: 0.75, like: 0.25}}
+    """
+    listed = ", ".join(f"{name}: {weight!r}" for name, weight in weights.items())
+    return ["export:", f"  fused_score: {{form: {form}, weights: {{{listed}}}}}"]
 
 
 def _goal(texts: Sequence[str]) -> dict[str, float]:
@@ -171,8 +189,9 @@ def _bounds(texts: Sequence[str]) -> tuple[dict[str, float], dict[str, float]]:
 
 def _number(flag: str, text: str, number: str) -> float:
     try:
-        return float(number)
+        found = float(number)
     except ValueError:
-        raise PipelineError(
-            f"{flag}: {number!r} is no number. Received: {text!r}"
-        ) from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise PipelineError(f"{flag}: {number!r} is no number. Received: {text!r}")
+    return found

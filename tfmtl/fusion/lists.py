@@ -91,6 +91,8 @@ class Lists:
         _errors.check_choice("form", form, ("product", "sum"))
         _errors.check_positive("top", top)
         codes = np.unique(group, return_inverse=True)[1].reshape(-1)
+        if not len(codes):
+            raise ValueError("Lists need rows. Received none.")
         for what, arrays in (("scores", scores), ("earned", earned)):
             if not arrays:
                 raise ValueError(f"{what} must hold an array a name. Received none.")
@@ -118,11 +120,9 @@ class Lists:
         if form == "product":  # 0 has no logarithm
             terms = np.log(np.maximum(terms, np.finfo(np.float32).tiny))
         self._terms = terms[:, order]  # (tasks, rows), whose weighted sum ranks
-        sizes = np.bincount(self.group)
-        starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
-        place = np.arange(len(codes)) - starts + 1
-        counts = 1 / np.log2(1 + place) if discounted else np.ones(len(place))
-        self._discount = np.where(place <= top, counts, 0.0)  # of the ranked rows
+        self._tables = _tables(self.group)
+        place = np.arange(1, min(top, len(codes)) + 1)
+        self._discount = 1 / np.log2(1 + place) if discounted else np.ones(len(place))
 
     @property
     def spread(self) -> np.ndarray:
@@ -145,9 +145,13 @@ class Lists:
         fused = sum(
             w * self._terms[self.tasks.index(name)] for name, w in weights.items()
         )
-        discounts = np.empty(len(self.group))
-        discounts[np.lexsort((-fused, self.group))] = self._discount
-        return discounts
+        fused = np.append(fused, -np.inf)
+        discounts = np.zeros(len(fused))
+        for table in self._tables:
+            top = np.argsort(-fused[table], axis=1, kind="stable")
+            top = np.take_along_axis(table, top[:, : len(self._discount)], 1)
+            discounts[top] = self._discount[: top.shape[1]]
+        return discounts[:-1]
 
     def earned_by(self, weights: Mapping[str, float]) -> dict[str, float]:
         """Returns V(w) of everything in `earned`."""
@@ -176,3 +180,21 @@ class Lists:
             ends = interval(value, influence, self.cluster, "log", null=1)
             found[name] = Gain(value, ends.low, ends.high, ends.p, rows)
         return found
+
+
+def _tables(group: np.ndarray) -> list[np.ndarray]:
+    """The rows of each list, lists of about a size together: int (lists, width) each.
+
+    Sorting many short lists side by side is several times as fast as all rows at once.
+
+    Args:
+        group: Int array (rows,), sorted. A row that is one too large fills tables up.
+    """
+    sizes = np.bincount(group)
+    starts = np.cumsum(sizes) - sizes
+    widths = 2 ** np.ceil(np.log2(sizes)).astype(int)
+    tables = []
+    for width in np.unique(widths):
+        lists, step = np.flatnonzero(widths == width)[:, None], np.arange(width)
+        tables.append(np.where(step < sizes[lists], starts[lists] + step, len(group)))
+    return tables

@@ -123,8 +123,8 @@ def search(
         if not (_errors.is_number(bound) and bound > 0):
             raise ValueError(f"A bound must be above 0. Received: {name}, {bound!r}.")
     # {name: 1 or -1}: which way is better
-    better = {name: 1 if weight > 0 else -1 for name, weight in goal.items() if weight}
-    better |= dict.fromkeys(at_least, 1) | dict.fromkeys(at_most, -1)
+    better = dict.fromkeys(at_most, -1) | dict.fromkeys(at_least, 1)
+    better |= {name: 1 if weight > 0 else -1 for name, weight in goal.items() if weight}
     sign = np.array([better.get(task, 1) for task in lists.tasks])
 
     def point(weights: dict[str, float]) -> Point:
