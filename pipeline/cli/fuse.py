@@ -127,7 +127,8 @@ def _table(chosen: "Chosen", wanted: "Wanted") -> Sequence[str]:
     lines = [f"{'':<20}{'searched':>10}{'confirmed':>11}  95 % interval"]
     names = dict.fromkeys([*wanted.goal, *wanted.at_least, *wanted.at_most])
     for name in [*names, *(n for n in chosen.gains if n not in names)]:
-        gain, searched = chosen.gains[name], chosen.found.chosen.ratios[name]
+        gain = chosen.gains[name]
+        searched = chosen.found.chosen.ratios.get(name, math.nan)
         if math.isnan(gain.low):
             span = f"{gain.rows} rows are too few to say"
         else:

@@ -21,7 +21,7 @@ ROWS = LISTS * SIZE
 
 
 class Model(tf.Module):
-    """Predicts each task by one number."""
+    """Predicts two tasks by a number each, and one that never happens."""
 
     @tf.function(
         input_signature=[
@@ -30,7 +30,8 @@ class Model(tf.Module):
         ]
     )
     def predict(self, a, b):
-        return {"click": a[:, None], "seconds": b[:, None]}
+        never = tf.fill([tf.size(a), 1], 0.01)
+        return {"click": a[:, None], "seconds": b[:, None], "never": never}
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,7 @@ def workspace(tmp_path_factory):
         "click": click,
         # Known of all rows; those outside of the task's space must not count.
         "seconds": seconds + random.exponential(1, ROWS),
+        "never": np.zeros(ROWS),
         "revenue": random.exponential(1, ROWS),
     }
     split = made["examples"].path / "Split-valid"
@@ -80,7 +82,11 @@ def write_config(folder, **sections):
     """A YAML file of the workspace's pipeline."""
     raw = raw_config(
         features=[{"name": name, "kind": "numeric"} for name in "ab"],
-        tasks=["click", {"name": "seconds", "kind": "regression", "space": "click"}],
+        tasks=[
+            "click",
+            {"name": "seconds", "kind": "regression", "space": "click"},
+            "never",
+        ],
         **{"evaluate": {"group": "user"}, **sections},
     )
     raw["workspace"] = str(folder)
@@ -109,6 +115,8 @@ def test_the_command_prints_weights_that_reach_the_goal_on_other_users(
     gains = written["confirmed"]["gains"]
     assert gains["seconds"]["low"] > 1 and "goal: confirmed" in printed
     assert written["searched"]["ratios"]["click"] >= 0.8
+    assert gains["never"]["value"] is None and "0 rows are too few" in printed
+    assert "never" not in written["weights"]  # it is the same for all rows
     assert written["current"] == current
     assert len(written["points"]) == 120
     # The first list's user is not known. Two requests are one user's.
@@ -119,7 +127,8 @@ def test_the_command_prints_weights_that_reach_the_goal_on_other_users(
 def choose(folder, **wanted):
     config = configs.load(write_config(folder))
     wanted = {"goal": {"click": 1.0}, "at_least": {}, "at_most": {}, **wanted}
-    return fusion.choose(config, fusion.Wanted(group="user", tries=20, **wanted))
+    wanted = {"group": "user", "tries": 20, **wanted}
+    return fusion.choose(config, fusion.Wanted(**wanted))
 
 
 def test_a_label_outside_its_space_earns_nothing(workspace):
@@ -141,7 +150,7 @@ def test_a_user_is_searched_or_confirmed_on_and_rows_are_limited(workspace):
 
 
 def test_what_is_no_task_can_be_a_goal(workspace):
-    chosen = choose(workspace[0], goal={"revenue": 1.0})
+    chosen = choose(workspace[0], goal={"revenue": 1.0}, tries=100)
     # It has nothing to do with the scores: the search was lucky, and no more.
     assert chosen.found.chosen.goal > 1
     gain = chosen.gains["revenue"]
@@ -169,6 +178,7 @@ def test_a_verdict_needs_the_whole_interval(workspace):
         (["--goal", "click", "--keep", "seconds"], "in quotes, as a shell"),
         (["--goal", "click", "--keep", "seconds>=0"], "above 0"),
         (["--goal", "click=much"], "'much' is no number"),
+        (["--goal", "never"], "Received: 0 of 'never'"),
         (["--goal", "click=0"], "other than 0"),
         (["--goal", "click", "--group", "usr"], "'usr' is not in the examples"),
         (["--goal", "click", "--top", "0"], "--top: must be 1 or more"),

@@ -219,5 +219,12 @@ def test_scores_must_be_finite_and_a_row_each():
         Lists({"click": np.ones(3)}, label, group)
 
 
+def test_scores_that_are_all_the_same_cannot_rank():
+    rows = np.ones(20)
+    same = Lists({"click": rows / 2}, {"click": rows}, np.arange(20) // 4)
+    with pytest.raises(ValueError, match="differ within lists"):
+        search(same, {"click": 1.0})
+
+
 def test_the_front_of_equal_points_is_one_of_them():
     assert fusion.pareto_front(np.ones((3, 2))).tolist() == [0]

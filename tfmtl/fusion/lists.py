@@ -126,7 +126,7 @@ class Lists:
 
     @property
     def spread(self) -> np.ndarray:
-        """By how much each task's term varies within lists; (tasks,), 1 for not at all.
+        """By how much each task's term varies within lists, (tasks,).
 
         That is the standard deviation of log p in a product and of p in a sum. A weight
         times its spread is how much a task has to say in the order.
@@ -136,8 +136,7 @@ class Lists:
         for term in self._terms:
             mean = np.bincount(self.group, term) / sizes
             found.append(np.sqrt(np.mean((term - mean[self.group]) ** 2)))
-        found = np.array(found)
-        return np.where(found > 1e-12, found, 1.0)
+        return np.array(found)
 
     def discounts(self, weights: Mapping[str, float]) -> np.ndarray:
         """Returns d(r_i(w)) of each row, (rows,), in the order of `earned`."""

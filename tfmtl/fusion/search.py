@@ -9,6 +9,7 @@ from tfmtl import _errors
 from tfmtl.fusion.lists import Lists
 
 _ROUND = 10  # points that are tried before the best is looked for again
+_SAME = 1e-12  # A spread of scores that are all the same.
 _NO_SAY = 0.01  # A share of the say below which a task is left out.
 
 
@@ -18,7 +19,8 @@ class Point:
 
     Args:
         weights: {task: w_k}, of three digits; a task that is not in it has 0.
-        ratios: {name: V(w) / V(current)}, see `Lists`.
+        ratios: {name: V(w) / V(current)}, see `Lists`, of what the current weights
+            earn something of.
         goal: sum_m g_m V_m(w) / V_m(current).
         shortfall: By how much the constraint that is missed most is missed, as a share
             of its bound; 0 if all are met.
@@ -109,58 +111,49 @@ def search(
     _errors.check_positive("tries", tries)
     at_least, at_most = dict(at_least or {}), dict(at_most or {})
     current = dict(current or dict.fromkeys(lists.tasks, 1.0))
-    if not any(goal.values()):
-        raise ValueError("A goal needs a weight that is not 0. Received none.")
     before = lists.earned_by(current)
-    for name in [*goal, *at_least, *at_most]:
-        _errors.check_choice("What the goal or a constraint names", name, before)
-        if not before[name] > 0:
-            raise ValueError(
-                "The current weights must earn something of what the goal or a "
-                f"constraint names. Received: {before[name]:g} of {name!r}."
-            )
-    for name, bound in [*at_least.items(), *at_most.items()]:
-        if not (_errors.is_number(bound) and bound > 0):
-            raise ValueError(f"A bound must be above 0. Received: {name}, {bound!r}.")
+    _check(before, goal, at_least, at_most)
     # {name: 1 or -1}: which way is better
     better = dict.fromkeys(at_most, -1) | dict.fromkeys(at_least, 1)
     better |= {name: 1 if weight > 0 else -1 for name, weight in goal.items() if weight}
-    sign = np.array([better.get(task, 1) for task in lists.tasks])
+    spread = dict(zip(lists.tasks, lists.spread, strict=True))
+    tasks = [task for task in lists.tasks if spread[task] > _SAME]
+    if not tasks:
+        raise ValueError("Scores must differ within lists. Received: none that does.")
 
     def point(weights: dict[str, float]) -> Point:
         earned = lists.earned_by(weights)
-        ratios = {n: earned[n] / v if v else float("nan") for n, v in before.items()}
+        ratios = {name: earned[name] / v for name, v in before.items() if v}
         missed = [1 - ratios[name] / bound for name, bound in at_least.items()]
         missed += [ratios[name] / bound - 1 for name, bound in at_most.items()]
         value = sum(weight * ratios[name] for name, weight in goal.items())
         return Point(weights, ratios, value, max([0.0, *missed]))
 
     random = np.random.default_rng(seed)
-    scale = sign / lists.spread
-    says = np.array([abs(current.get(task, 0.0)) for task in lists.tasks])
-    says = [says * lists.spread / (says @ lists.spread)]  # (points, tasks)
+    scale = np.array([better.get(task, 1) / spread[task] for task in tasks])
+    # Of each point, how much each task has to say. First, of the current weights.
+    says = [np.array([abs(current.get(task, 0.0)) * spread[task] for task in tasks])]
     points = [point(current)]
 
     def try_(say: np.ndarray) -> None:
         say = np.where(say < _NO_SAY * say.sum(), 0.0, say)
         says.append(say / say.sum())
-        points.append(point(_weights(lists.tasks, say * scale)))
+        points.append(point(_weights(tasks, say * scale)))
 
-    count = len(lists.tasks)
+    count = len(tasks)
     for say in [np.ones(count), *np.eye(count)]:
         try_(say)
     while len(points) < max(tries // 2, count + 2):
         # Some with all tasks, some with few.
         try_(random.dirichlet(np.full(count, 1.0 if len(points) % 2 else 0.3)))
-    step = 0.2
+    step, front, seen = 0.2, [], 0
     while len(points) < tries:
         best = min(range(len(points)), key=lambda i: _order(points[i]))
-        front = pareto_front(_values(points, better))
+        front, seen = _front(points, [*front, *range(seen, len(points))], better)
         for i in range(min(_ROUND, tries - len(points))):
             near = says[best if i % 3 else random.choice(front)]
+            near = near / (near.sum() or 1.0)
             moved = random.random(count) < 0.7
-            if not moved.any():
-                moved[:] = True
             try_(np.abs(near + moved * random.normal(0, step, count)))
         if min(_order(p) for p in points[-_ROUND:]) >= _order(points[best]):
             step = max(step * 0.8, 0.01)
@@ -169,8 +162,8 @@ def search(
         raise InfeasibleError(
             _infeasible(chosen, len(points), at_least, at_most), chosen
         )
-    front = [points[i] for i in pareto_front(_values(points, better))]
-    return Found(chosen, points, front)
+    front, _ = _front(points, [*front, *range(seen, len(points))], better)
+    return Found(chosen, points, [points[i] for i in front])
 
 
 def pareto_front(values: np.ndarray) -> np.ndarray:
@@ -196,15 +189,39 @@ def pareto_front(values: np.ndarray) -> np.ndarray:
     return first[front]
 
 
+def _check(
+    before: Mapping[str, float],
+    goal: Mapping[str, float],
+    at_least: Mapping[str, float],
+    at_most: Mapping[str, float],
+) -> None:
+    if not any(goal.values()):
+        raise ValueError("A goal needs a weight that is not 0. Received none.")
+    for name in [*goal, *at_least, *at_most]:
+        _errors.check_choice("What the goal or a constraint names", name, before)
+        if not before[name] > 0:
+            raise ValueError(
+                "The current weights must earn something of what the goal or a "
+                f"constraint names. Received: {before[name]:g} of {name!r}."
+            )
+    for name, bound in [*at_least.items(), *at_most.items()]:
+        if not (_errors.is_number(bound) and bound > 0):
+            raise ValueError(f"A bound must be above 0. Received: {name}, {bound!r}.")
+
+
 def _order(point: Point) -> tuple[float, float]:
     """The better point is less."""
     return point.shortfall, -point.goal
 
 
-def _values(points: Sequence[Point], better: Mapping[str, int]) -> np.ndarray:
-    return np.array(
-        [[way * p.ratios[name] for name, way in better.items()] for p in points]
-    )
+def _front(
+    points: Sequence[Point], among: Sequence[int], better: Mapping[str, int]
+) -> tuple[list[int], int]:
+    """Returns which points, by their numbers, are the front; and how many there are."""
+    values = [
+        [way * points[i].ratios[name] for name, way in better.items()] for i in among
+    ]
+    return [among[i] for i in pareto_front(np.array(values))], len(points)
 
 
 def _weights(tasks: Sequence[str], weights: np.ndarray) -> dict[str, float]:
