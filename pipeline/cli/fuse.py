@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import PipelineError
-from serving.cli import installation
 from serving.quiet import import_tensorflow_quietly
 
 if TYPE_CHECKING:
@@ -81,6 +80,7 @@ def fuse(args: argparse.Namespace, config: "Config") -> None:
             )
     import_tensorflow_quietly()
     from pipeline import fusion  # late, for it imports TensorFlow
+    from pipeline.report.fusion import front
 
     wanted = fusion.Wanted(
         goal=goal,
@@ -113,11 +113,6 @@ def fuse(args: argparse.Namespace, config: "Config") -> None:
         print(f"\nfor {args.config}:")
         print(*_yaml_lines(wanted.form, chosen.found.chosen.weights), sep="\n")
     print(f"\n{folder / 'fusion.json'}")
-    try:
-        from pipeline.report.fusion import front
-    except ModuleNotFoundError as error:
-        print(f"no plot: {installation.missing(error, 'pipeline')}")
-        return
     (folder / "fusion.svg").write_text(front(record))
     print(folder / "fusion.svg")
 

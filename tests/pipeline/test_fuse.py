@@ -15,6 +15,7 @@ from pipeline import fusion
 from pipeline.__main__ import main
 from pipeline.config import Config
 from pipeline.metadata import Metadata
+from pipeline.report.fusion import front
 
 LISTS, SIZE = 240, 20
 ROWS = LISTS * SIZE
@@ -203,9 +204,6 @@ def test_a_group_and_a_model_are_needed(tmp_path, workspace, capsys):
 
 
 def test_the_front_is_drawn_with_the_bounds(workspace):
-    pytest.importorskip("matplotlib")
-    from pipeline.report.fusion import front
-
     chosen = choose(workspace[0], at_least={"seconds": 0.9})
     wanted = fusion.Wanted({"click": 1.0}, {"seconds": 0.9}, {}, "user")
     svg = front(fusion.record(chosen, wanted))
