@@ -86,10 +86,8 @@ def choose(config: Config, wanted: Wanted) -> Chosen:
                 f"--goal, --keep: {name!r} is neither a task nor a column of numbers."
                 f"{nearest(name, known)}"
             )
-    lacking = set(tasks) - set(
-        saved_model.signatures(model)[saved_model.DEFAULT].outputs
-    )
-    if lacking:
+    predicted = saved_model.signatures(model)[saved_model.DEFAULT].outputs
+    if lacking := sorted(set(tasks) - set(predicted)):
         raise PipelineError(
             f"the model must predict every task. {model} lacks {lacking}. Train it "
             "with this config"

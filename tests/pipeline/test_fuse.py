@@ -203,6 +203,13 @@ def test_a_group_and_a_model_are_needed(tmp_path, workspace, capsys):
     assert "nothing has run yet" in capsys.readouterr().err
 
 
+def test_the_model_must_predict_every_task(workspace, capsys):
+    path = write_config(workspace[0])
+    arguments = ["fuse", path, "--goal", "seconds", "--set", "tasks.click.name=clicked"]
+    assert main([*arguments, "--set", "tasks.seconds.space=null"]) == 2
+    assert "['clicked']" in capsys.readouterr().err
+
+
 def test_the_front_is_drawn_with_the_bounds(workspace):
     chosen = choose(workspace[0], at_least={"seconds": 0.9})
     wanted = fusion.Wanted({"click": 1.0}, {"seconds": 0.9}, {}, "user")
