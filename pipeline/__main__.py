@@ -134,6 +134,12 @@ def _demo(args: argparse.Namespace) -> None:
     demo(_load(args))
 
 
+def _fuse(args: argparse.Namespace) -> None:
+    from pipeline.cli.fuse import fuse
+
+    fuse(args, _load(args))
+
+
 def _runs(args: argparse.Namespace) -> None:
     for execution in _store(args).executions():
         started = datetime.datetime.fromtimestamp(execution.started)
@@ -177,6 +183,8 @@ def _store(args: argparse.Namespace) -> "Metadata":
 
 
 def _parser() -> argparse.ArgumentParser:
+    from pipeline.cli import fuse
+
     parser = argparse.ArgumentParser(
         prog="python -m pipeline",
         description="From behaviour logs to a served multi-task model.",
@@ -259,6 +267,13 @@ def _parser() -> argparse.ArgumentParser:
             "--no-cache", action="store_true", help="run again what has not changed"
         )
     command("demo", _demo, "run all stages, serve the model and ask it once")
+    fuse.add_arguments(
+        command(
+            "fuse",
+            _fuse,
+            "choose export.fused_score for a goal, on the valid split",
+        )
+    )
     command("runs", _runs, "list the executions of a workspace")
     lineage = command("lineage", _lineage, "show what an artifact was made from")
     lineage.add_argument("artifact", help="its directory, as `run` printed it")

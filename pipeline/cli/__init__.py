@@ -1,0 +1,1 @@
+"""The commands of `python -m pipeline` that look at what runs have left."""
