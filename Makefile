@@ -13,11 +13,15 @@ DATA ?=
 demo: $(VENV)/installed  ## logs -> TFRecords -> model -> served; CONFIG=..., DATA=...
 	$(RUN) -m pipeline demo $(CONFIG) $(if $(DATA),--set data.options.data=$(DATA))
 
+# Files in their own order: by the number of their tests, few and slow ones come last,
+# and one process waits for the other.
+PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/installed-dev  ## the fast tests
-	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: $(VENV)/installed-dev  ## all tests
-	$(RUN) -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .

@@ -104,7 +104,7 @@ def _demo(args: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     # Here, so that `main` can say what is missing.
-    from pipeline.cli import compare, gc, predict, runs, sweep
+    from pipeline.cli import compare, fuse, gc, predict, runs, sweep
 
     parser = argparse.ArgumentParser(
         prog="python -m pipeline",
@@ -156,6 +156,10 @@ def _parser() -> argparse.ArgumentParser:
         (
             "predict", predict.add_arguments, predict.predict,
             "score files of rows with the served model; other flags go to Beam",
+        ),
+        (
+            "fuse", fuse.add_arguments, fuse.fuse,
+            "choose export.fused_score for a goal, on the valid split",
         ),
         ("runs", runs.add_runs, runs.runs, "list the runs of a workspace"),
         (

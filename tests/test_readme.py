@@ -57,9 +57,12 @@ def _write_logs(folder, rows=3000):
     ]
     for i in range(rows):
         viewed = "|".join(f"i{j}" for j in rng.integers(0, 40, rng.integers(0, 4)))
-        after = (
-            f"{int(rng.random() < 0.3)},{rng.exponential(9):.2f}" if click[i] else ","
+        much = price[i] < 2  # and bought and looked at, all the more
+        bought, seconds = (
+            rng.random() < 0.1 + 0.7 * much,
+            rng.exponential(3 + 27 * much),
         )
+        after = f"{int(bought)},{seconds:.2f}" if click[i] else ","
         lines.append(
             f"{1000 + i},{rng.integers(0, 90)},i{item[i]},{price[i]:.2f},"
             f"{viewed},{int(click[i])},{after},{i}"

@@ -1,10 +1,11 @@
 """Multi-task and multi-domain ranking models for recommendation, on Keras 3.
 
 `Task`, `Categorical`, `Numeric` and `Sequence` declare what is predicted from what;
-`models.get(name)` gives an architecture; `data.read` feeds it; `export` serves it.
+`models.get(name)` gives an architecture; `data.read` feeds it; `export` serves it;
+`fusion` makes one score to rank by of the tasks'.
 """
 
-from tfmtl import data, layers, metrics, models, optimizers, training
+from tfmtl import data, fusion, layers, metrics, models, optimizers, training
 from tfmtl._version import __version__ as __version__
 from tfmtl.export import export
 from tfmtl.features import Categorical, Numeric, Sequence
@@ -19,6 +20,7 @@ __all__ = [
     "Task",
     "data",
     "export",
+    "fusion",
     "layers",
     "metrics",
     "models",

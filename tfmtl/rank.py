@@ -27,10 +27,15 @@ def check_score(
             "A fused score is the output 'score' of the signature 'rank'. Received: a "
             "task of that name; give the task another."
         )
+    check_weights(weights, names)
+
+
+def check_weights(weights: Mapping[str, float], tasks: Sequence[str]) -> None:
+    """Raises a ValueError unless there are weights, finite and of these tasks."""
     if not weights:
         raise ValueError("A fused score needs a task's weight. Received none.")
     for name, weight in weights.items():
-        _errors.check_choice("A task in fused_score", name, names)
+        _errors.check_choice("A task in fused_score", name, tasks)
         if not math.isfinite(weight):
             raise ValueError(f"A weight must be finite. Received: {name}={weight!r}.")
 

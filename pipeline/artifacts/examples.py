@@ -188,6 +188,15 @@ def floats(column: pa.Array) -> np.ndarray:
     return column.cast(pa.float32()).to_numpy(zero_copy_only=False)
 
 
+def codes(pieces: Sequence[pa.Array]) -> np.ndarray:
+    """Numbers the values of all pieces: int (rows,), -1 where missing."""
+    encoded = pa.chunked_array(pieces)
+    if not pa.types.is_dictionary(encoded.type):
+        encoded = encoded.dictionary_encode()
+    indices = [c.indices.fill_null(-1) for c in encoded.unify_dictionaries().chunks]
+    return np.concatenate([part.to_numpy() for part in indices])
+
+
 def _distinct(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """The distinct bytes in a string column (and b""), and which of them a row has."""
     encoded = column.dictionary_encode()  # as it is if it is one

@@ -1,1 +1,1 @@
-"""The commands of `python -m pipeline` that look at what runs have left."""
+"""The commands of `python -m pipeline` beside `run`: one a module, or two."""

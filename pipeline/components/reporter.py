@@ -40,6 +40,7 @@ def reporter(
     page = evaluation.render(
         _json(inputs["evaluation"] / layout.METRICS),
         epochs=(_json(model / layout.HISTORY) or {}).get("epochs", ()),
+        importance=_json(inputs["evaluation"] / layout.IMPORTANCE),
         gates=_json(model / layout.GATES),
         parameters=_json(model / layout.PARAMETERS),
         infra=_json(inputs["infra_blessing"] / layout.INFRA),

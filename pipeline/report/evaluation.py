@@ -8,6 +8,7 @@ from pipeline.report.comparison import REFERENCES
 
 ALL = "all"  # the slice column, and the value, of all rows
 _DOMAINS = 8  # columns of the table of tasks and domains
+_FEATURES = 20  # rows of a table of importance; importance.json has them all
 _SLICES = 50  # rows of a table of a slice column; metrics.json has them all
 
 
@@ -15,6 +16,7 @@ def render(
     measured: Mapping[str, Any],
     *,
     epochs: Sequence[Mapping[str, float]] = (),
+    importance: Mapping[str, Any] | None = None,
     gates: Mapping[str, Any] | None = None,
     parameters: Mapping[str, Any] | None = None,
     infra: Mapping[str, Any] | None = None,
@@ -29,6 +31,7 @@ def render(
     Args:
         measured: What the Evaluator writes as metrics.json.
         epochs: The training history, one mapping of metrics an epoch.
+        importance: What the Evaluator writes as importance.json.
         gates: What the Trainer writes as gates.json.
         parameters: What the Trainer writes as parameters.json.
         infra: What the InfraValidator writes as infra.json.
@@ -68,6 +71,7 @@ def render(
             if (plots := curves.predictions(overall.get(task["name"], {})))
         ],
         learning=curves.learning(epochs, [task["name"] for task in tasks]),
+        importance=importance and _importance(importance),
         gates=gates and _gates(gates),
         parameters=parameters and experts.parameters(parameters),
     )
@@ -256,6 +260,33 @@ def _slice_cell(
             if metric in record["model"]
         ]
     return found
+
+
+def _importance(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Features x tasks: what each metric loses without a feature's values."""
+    places = [("all rows", found["tasks"])]
+    for value in page.largest({v: 1 for v in found["domains"]}, _DOMAINS)[0]:
+        places.append((f"{found['domain']} {value}", found["domains"][value]))
+    return {
+        "rows": found["rows"],
+        "metrics": found["metrics"],
+        "hidden": max(len(found["features"]) - _FEATURES, 0),
+        "tables": [(name, _of_features(found, drops)) for name, drops in places],
+    }
+
+
+def _of_features(found: Mapping[str, Any], drops: Mapping) -> list[tuple[str, list]]:
+    """(feature, its drop of each task), the most important first."""
+
+    def largest(feature: str) -> float:
+        found = [of.get(feature, {}).get("drop") for of in drops.values()]
+        return max((drop for drop in found if drop is not None), default=0.0)
+
+    shown = sorted(found["features"], key=largest, reverse=True)[:_FEATURES]
+    return [
+        (feature, [drops.get(task, {}).get(feature) for task in found["metrics"]])
+        for feature in shown
+    ]
 
 
 def _gates(health: Mapping) -> dict[str, Any]:

@@ -280,7 +280,7 @@ def test_what_is_served_decides_what_is_cached(road, tmp_path):
     with open(other / "saved_model.pb", "ab") as file:
         file.write(b"\xa0\x06\x01")  # an unknown field: other bytes, the same model
     assert publish(other, destination).name == "2"
-    assert ran() == ["Evaluator", "Pusher"]
+    assert ran() == ["Evaluator", "Reporter", "Pusher"]
     assert (destination / "3").is_dir()
     assert ran() == []
 

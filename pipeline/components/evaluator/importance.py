@@ -183,7 +183,7 @@ class _Measure(beam.DoFn):
         weight = labels[task.row_weight] if task.row_weight else None
         group = None
         if config.evaluate.group:
-            group = job.codes([sample.column(config.evaluate.group)])
+            group = examples.codes([sample.column(config.evaluate.group)])
         counted = examples.in_space(labels, task, config.tasks)
         places: list[tuple[str | None, np.ndarray]] = [(None, np.arange(len(label)))]
         if config.domain:

@@ -206,7 +206,7 @@ class _Measure(beam.DoFn):
         _, arrays, groups = zip(*sorted(pieces, key=lambda p: p[0]), strict=True)
         label, *scores = np.concatenate(arrays, axis=1)
         weight = scores.pop(0) if self._tasks[task].row_weight else None
-        group = None if groups[0] is None else codes(groups)
+        group = None if groups[0] is None else examples.codes(groups)
         del arrays, groups
         record = {
             "task": task,
@@ -246,12 +246,3 @@ def value_rows(column: pa.Array) -> Iterator[tuple[str, np.ndarray]]:
     ends = np.cumsum(np.bincount(codes, minlength=len(encoded.dictionary)))
     positions = np.split(order, ends[:-1])
     yield from zip(encoded.dictionary.to_pylist(), positions, strict=True)
-
-
-def codes(pieces: Sequence[pa.Array]) -> np.ndarray:
-    """Numbers the values of all pieces: int (rows,), -1 where missing."""
-    encoded = pa.chunked_array(pieces)
-    if not pa.types.is_dictionary(encoded.type):
-        encoded = encoded.dictionary_encode()
-    indices = [c.indices.fill_null(-1) for c in encoded.unify_dictionaries().chunks]
-    return np.concatenate([part.to_numpy() for part in indices])

@@ -43,7 +43,7 @@ def write(
     (to / layout.PARAMETERS).write_text(json.dumps(parameters(model), indent=1) + "\n")
     health = _gates(config, model, inputs)
     (to / layout.GATES).write_text(json.dumps(health, indent=1) + "\n")
-    return [f"{f['text']} {f['hint']}" for f in health["findings"]]
+    return [f"{f['where']}: {f['text']} {f['hint']}" for f in health["findings"]]
 
 
 def parameters(model: tfmtl.MultiTaskModel) -> dict[str, Any]:

@@ -208,6 +208,8 @@ def test_skew_against_the_rows_that_were_served(tmp_path, clean):
     assert sorted(path.name for path in (clean.folder / "anomalies").iterdir()) == [
         "anomalies.pb",
         "anomalies.txt",
+        "drift.json",
+        "statistics.html",
     ]
     with pytest.raises(PipelineError, match="validation.served.0"):
         options = {"served": [str(tmp_path / "none*")]}

@@ -107,6 +107,27 @@ EPOCHS = [
 ]
 
 _PART = {"rows": 10, "mean": [0.2, 0.8], "std": [0.1, 0.1]}
+_DROP = {"drop": 0.0213, "low": 0.0101, "high": 0.0325}
+_NO_DROP = {"drop": -0.001, "low": -0.004, "high": 0.002}
+IMPORTANCE = {
+    "rows": 20_000,
+    "features": ["age", "<b>odd</b>", "noise"],
+    "metrics": {"click": "auc", "minutes": "spearman"},
+    "domain": "tab",
+    "tasks": {
+        "click": {"age": _NO_DROP, "<b>odd</b>": _DROP, "noise": _NO_DROP},
+        "minutes": {},
+    },
+    "domains": {
+        "home": {
+            "click": {
+                "age": _DROP,
+                "<b>odd</b>": dict.fromkeys(_DROP),
+                "noise": _NO_DROP,
+            }
+        }
+    },
+}
 GATES = {
     "domain": "tab",
     "gates": {

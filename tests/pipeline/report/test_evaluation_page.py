@@ -26,6 +26,7 @@ def whole_page():
     }
     return _page(
         epochs=pages.EPOCHS,
+        importance=pages.IMPORTANCE,
         gates=pages.GATES,
         parameters=pages.PARAMETERS,
         infra=pages.INFRA,
@@ -51,6 +52,19 @@ def _row(page, first):
     return [
         " ".join(cell.split()) for cell in re.findall("<td.*?</td>", row, re.DOTALL)
     ]
+
+
+def test_what_each_feature_brings(whole):
+    section = whole.split('id="importance"')[1].split('id="training"')[0]
+    overall, home = section.split("<details>")
+    first, *others = re.findall("<tr><td>(.*?)</td>", overall)
+    assert first == "&lt;b&gt;odd&lt;/b&gt;" and set(others) == {"age", "noise"}
+    _, drop, none = _row(overall, first)
+    assert 'class="up"' in drop and "+0.0213" in drop and "+0.0101 to +0.0325" in drop
+    assert none == "<td>–</td>"
+    assert "class" not in _row(overall, "age")[1]
+    assert "tab home" in home and "+0.0213" in _row(home, "age")[1]
+    assert "20,000 test rows" in section
 
 
 def test_a_page_needs_nothing_else(whole):
