@@ -39,10 +39,11 @@ def evaluate(
     Raises:
         PipelineError: The rows cannot be read, or the model cannot be measured on them.
     """
+    changes: dict = {"importance": None}  # for many times the predictions
     if not against_served:
-        alone = {"baseline": None, "single_task": None}
-        evaluated = config.evaluate.model_copy(update=alone)
-        config = config.model_copy(update={"evaluate": evaluated})
+        changes |= {"baseline": None, "single_task": None}
+    evaluated = config.evaluate.model_copy(update=changes)
+    config = config.model_copy(update={"evaluate": evaluated})
     workspace = Path(config.workspace)
     workspace.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=workspace) as name:
