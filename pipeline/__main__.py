@@ -57,7 +57,13 @@ def _run(args: argparse.Namespace) -> None:
     from pipeline.run import run
 
     config = _load(args, _beam(args))
-    run(config, args.only, args.until, not args.no_cache, overrides=args.set)
+    run(
+        config,
+        only=args.only,
+        until=args.until,
+        cache=not args.no_cache,
+        overrides=args.set,
+    )
 
 
 def _preprocess(args: argparse.Namespace) -> None:
