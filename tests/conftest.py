@@ -183,11 +183,14 @@ def server(base_path):
 
 @pytest.fixture(scope="session")
 def clock():
-    """The clock of the event loops, for tests to move on."""
+    """The clock of the event loops, for tests to move on.
+
+    It is never put back: a loop that still runs, as that of the fixture `server`, would
+    wait until the real time has caught up.
+    """
     clock = LoopClock()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(asyncio.BaseEventLoop, "time", lambda loop: clock.time(loop))
-        yield clock
+    asyncio.BaseEventLoop.time = lambda loop: clock.time(loop)
+    return clock
 
 
 class Gate:
