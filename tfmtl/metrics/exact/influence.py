@@ -16,6 +16,8 @@ References:
     - [Obuchowski, 1997](https://doi.org/10.2307/2533958): the AUC of clustered rows.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tfmtl.metrics.exact import errors, ranking
@@ -32,8 +34,9 @@ def auc(label, score, weight=None) -> np.ndarray:
     weight = _weights(weight, len(positive))
     of_class = [np.where(positive == is_one, weight, 0) for is_one in (False, True)]
     totals = [w.sum() for w in of_class]
-    below = _weight_below(score, of_class[0]) / totals[0]
-    above = 1 - _weight_below(score, of_class[1]) / totals[1]
+    weight_below = _below(score)
+    below = weight_below(of_class[0]) / totals[0]
+    above = 1 - weight_below(of_class[1]) / totals[1]
     area = (of_class[1] * below).sum() / totals[1]
     return np.where(
         positive,
@@ -108,15 +111,17 @@ def spearman(a, b, weight=None) -> np.ndarray:
     u, v = (ranking.ranks(x, weight) / total for x in (a, b))
     u, v = (r - (weight * r).sum() / total for r in (u, v))
 
-    def covariance(p, q, of_p, of_q):
+    below_a, below_b = _below(a), _below(b)
+
+    def covariance(p, q, below_p, below_q):
         value = (weight * p * q).sum() / total
         # sum_j w_j q_j = 0, so that the mean above a value is - that below it.
-        through = -_weight_below(of_p, weight * q) - _weight_below(of_q, weight * p)
+        through = -below_p(weight * q) - below_q(weight * p)
         return value, p * q + through / total - 3 * value
 
-    uv, by_uv = covariance(u, v, a, b)
-    uu, by_uu = covariance(u, u, a, a)
-    vv, by_vv = covariance(v, v, b, b)
+    uv, by_uv = covariance(u, v, below_a, below_b)
+    uu, by_uu = covariance(u, u, below_a, below_a)
+    vv, by_vv = covariance(v, v, below_b, below_b)
     moved = by_uv - uv / 2 * (by_uu / uu + by_vv / vv)
     return weight * moved / (total * np.sqrt(uu * vv))
 
@@ -143,13 +148,19 @@ def _of_mean(values: np.ndarray, weight) -> np.ndarray:
     return weight * (values - np.average(values, weights=weight)) / weight.sum()
 
 
-def _weight_below(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The weight of the rows of smaller values, and half of that of equal ones."""
+def _below(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns what weighs the rows of smaller values, and half of those of equal ones.
+
+    The values are sorted once, for any number of weights.
+    """
     order = np.argsort(values, kind="stable")
     ascending = np.asarray(values)[order]
-    new = np.append(True, ascending[1:] != ascending[:-1])
-    run = np.cumsum(new) - 1
-    of_run = np.bincount(run, weight[order])
-    below = np.empty(len(order))
-    below[order] = (np.cumsum(of_run) - of_run / 2)[run]
-    return below
+    run = np.cumsum(np.append(True, ascending[1:] != ascending[:-1])) - 1
+
+    def weigh(weight: np.ndarray) -> np.ndarray:
+        of_run = np.bincount(run, weight[order])
+        below = np.empty(len(order))
+        below[order] = (np.cumsum(of_run) - of_run / 2)[run]
+        return below
+
+    return weigh
