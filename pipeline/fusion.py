@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from pipeline.artifacts import examples, layout, saved_model
 from pipeline.config import Config, Task, nearest
 from pipeline.errors import PipelineError
+from pipeline.lineage import Lineage
 from pipeline.metadata import Metadata
 from tfmtl import fusion
 
@@ -177,17 +178,21 @@ def _newest(config: Config) -> tuple[Path, Path]:
     path = Path(config.workspace) / layout.METADATA
     if not path.is_file():
         raise PipelineError(f"nothing has run yet: {path} does not exist")
-    store = Metadata(path)
-    for trainer in store.executions("Trainer", state="complete"):
-        (model,) = (a.path for a in store.outputs(trainer.id) if a.name == "model")
+    graph = Lineage(Metadata(path))
+    for at in sorted(graph.executions, reverse=True):
+        if graph.executions[at].component != "Trainer":
+            continue
+        (model,) = (a.path for a in graph.outputs[at] if a.name == "model")
         model = model / layout.SERVING_MODEL
-        read = {artifact.id for artifact in store.inputs(trainer.id)}
-        for transform in store.executions("Transform", state="complete"):
-            if read & {artifact.id for artifact in store.outputs(transform.id)}:
-                sources = {a.name: a.path for a in store.inputs(transform.id)}
-                split = layout.split(sources["examples"], SPLIT)
-                if model.is_dir() and split.is_dir() and examples.count_rows(split):
-                    return model, split
+        (transform,) = (
+            source
+            for source in graph.sources(at)
+            if graph.executions[source].component == "Transform"
+        )
+        read = {a.name: a.path for a in graph.inputs[transform]}
+        split = layout.split(read["examples"], SPLIT)
+        if model.is_dir() and split.is_dir() and examples.count_rows(split):
+            return model, split
     raise PipelineError(
         f"a trained model and the rows of its {SPLIT} split are needed. Received: "
         f"none in {config.workspace}. Run the pipeline first"

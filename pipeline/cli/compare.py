@@ -1,12 +1,11 @@
 """The commands `compare` and `evaluate`."""
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import layout
+from pipeline.artifacts import json_file, layout
 from pipeline.cli import table
 from pipeline.config import Config
 from pipeline.errors import PipelineError
@@ -39,7 +38,10 @@ def compare(args: argparse.Namespace, config: Config) -> None:
 
     board = measure(config, found)
     if args.output:
-        _write(Path(args.output), layout.LEADERBOARD, board)
+        file = Path(args.output) / layout.LEADERBOARD
+        file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write(file, board)
+        print(file)
     print(text(board))
 
 
@@ -117,10 +119,3 @@ def evaluate(args: argparse.Namespace, config: Config) -> None:
     print("\n".join(f"  {note}" for note in summary["notes"]))
     if args.output:
         print(f"report: {Path(args.output) / layout.REPORT}")
-
-
-def _write(folder: Path, name: str, content: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content, indent=1, allow_nan=False)
-    (folder / name).write_text(text + "\n")
-    print(folder / name)

@@ -1,13 +1,13 @@
 """The command `fuse`."""
 
 import argparse
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.artifacts import json_file
 from pipeline.errors import PipelineError
 from serving.quiet import import_tensorflow_quietly
 
@@ -97,8 +97,7 @@ def fuse(args: argparse.Namespace, config: "Config") -> None:
     folder = Path(args.output or Path(config.workspace) / "fusion")
     folder.mkdir(parents=True, exist_ok=True)
     record = fusion.record(chosen, wanted)
-    text = json.dumps(record, indent=1, allow_nan=False)
-    (folder / "fusion.json").write_text(text + "\n")
+    json_file.write(folder / "fusion.json", record)
     print(f"model {chosen.model}")
     print(
         f"searched on {chosen.groups[0]:,} lists ({chosen.rows[0]:,} rows), confirmed "

@@ -3,13 +3,10 @@
 import argparse
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipeline.cli import table
-from pipeline.config import ConfigError
+from pipeline.config.load import read_yaml
 from pipeline.errors import PipelineError
 from serving.cli import installation
 
@@ -36,13 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def section(file: str) -> str:
     """A file with the section as what `--set` would say."""
-    try:
-        read = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: not valid YAML in UTF-8: {error}") from None
-    return f"sweep={json.dumps(read)}"
+    return f"sweep={json.dumps(read_yaml(file))}"
 
 
 def sweep(args: argparse.Namespace, config: Any) -> None:

@@ -49,13 +49,18 @@ def compare(config: Config, models: Sequence[Model]) -> dict[str, Any]:
         "pipeline": config.name,
         "rows": artifact.count_rows(layout.split(examples, "test")),
         "against": first,
-        "tasks": [
-            {"name": t.name, "kind": t.kind, "metric": metrics.PRIMARY[t.kind]}
-            for t in config.tasks
-        ],
+        "tasks": tasks_of(config),
         "models": described,
         "results": records,
     }
+
+
+def tasks_of(config: Config) -> list[dict[str, str]]:
+    """The tasks as a leaderboard has them: {"name", "kind", "metric"} each."""
+    return [
+        {"name": t.name, "kind": t.kind, "metric": metrics.PRIMARY[t.kind]}
+        for t in config.tasks
+    ]
 
 
 def _described(model: Model, overall: Mapping[str, Mapping]) -> dict[str, Any]:
@@ -126,19 +131,12 @@ def measure(
             "the examples must hold what every model takes in:\n  "
             + "\n  ".join(problems)
         )
-    predicted = {
-        name: saved_model.signatures(path)[saved_model.DEFAULT].outputs
-        for name, path in models.items()
-    }
     first, *rest = models
     records = job.evaluate(
         config,
         split,
         models,
-        {
-            task.name: [name for name in models if task.name in predicted[name]]
-            for task in config.tasks
-        },
+        job.sources_of(config, models),
         work,
         {name: (name, first) for name in rest},
     )

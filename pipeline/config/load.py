@@ -20,6 +20,20 @@ from pipeline.errors import ConfigError, nearest
 _KINDS = ("categorical", "numeric", "sequence")
 
 
+def read_yaml(path: str | Path) -> Any:
+    """Returns what a YAML file holds.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML in UTF-8: {error}") from None
+
+
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Reads and checks a pipeline's YAML file.
 
@@ -31,12 +45,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: With one line for each thing that is wrong.
     """
-    try:
-        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML in UTF-8: {error}") from None
+    raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: a mapping is expected. Received: {raw!r}")
     for change in overrides:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.components.evaluator import metrics
+from pipeline.comparison.compare import tasks_of
 from pipeline.components.evaluator.job import ALL
 from pipeline.config import Config
 from pipeline.errors import PipelineError
@@ -52,10 +52,7 @@ def of(config: Config, trials: Sequence[Trial], minimize: bool) -> dict[str, Any
         "pipeline": config.name,
         "monitor": config.train.monitor,
         "minimize": minimize,
-        "tasks": [
-            {"name": t.name, "kind": t.kind, "metric": metrics.PRIMARY[t.kind]}
-            for t in config.tasks
-        ],
+        "tasks": tasks_of(config),
         "seeds": config.sweep.seeds,
         "models": [
             _model(trial, trial is best[trial.architecture.label]) for trial in complete

@@ -119,16 +119,15 @@ def first(sweep: Sweep) -> dict[str, Any]:
 
 def check(config: Config) -> None:
     """Raises a ConfigError for a key that cannot be swept."""
-    base = config_of(config, [])
+    base, lowest = config_of(config, []), first(config.sweep)
     for key, values in config.sweep.space.items():
-        first = values[0] if isinstance(values, list) else values.low
         last = values[-1] if isinstance(values, list) else values.high
         if key in ("model.architecture", "train.seed"):
             raise ConfigError(
                 f"sweep.space.{key}: it has a place of its own, sweep."
                 f"{'seeds' if key == 'train.seed' else 'architectures'}"
             )
-        for value in (first, last):
+        for value in (lowest[key], last):
             try:
                 changed = config_of(config, [f"{key}={json.dumps(value)}"])
             except (ConfigError, ValueError) as error:

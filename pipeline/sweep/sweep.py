@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import workspace as workspaces
-from pipeline.artifacts import layout
+from pipeline.artifacts import json_file, layout
 from pipeline.beam.atomic import atomic_write
 from pipeline.comparison import compare
 from pipeline.config import Config, ConfigError
@@ -93,7 +93,7 @@ def sweep(
         board = leaderboard.of(config, trials, minimize=mode == "min")
         _measure(config, data["examples"], board, folder)
         with atomic_write(folder / layout.LEADERBOARD) as part:
-            part.write_text(json.dumps(board, indent=1, allow_nan=False) + "\n")
+            json_file.write(part, board)
     report(f"leaderboard: {folder / layout.LEADERBOARD}")
     return board
 

@@ -9,14 +9,13 @@ is served now, and the single-task run. `rules` says what is blessed. A refusal 
 error: the Pusher reads the verdict.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.artifacts import blessing, examples, layout, saved_model
+from pipeline.artifacts import blessing, examples, json_file, layout, saved_model
 from pipeline.components.evaluator import job, metrics, others, rules
 from pipeline.components.evaluator.importance import importance
 from pipeline.config import Config, Task, nearest
@@ -108,12 +107,10 @@ def evaluator(
         "gates": gates,
         "results": results,
     }
-    text = json.dumps(measured, indent=1, allow_nan=False)
-    (outputs["evaluation"] / layout.METRICS).write_text(text + "\n")
+    json_file.write(outputs["evaluation"] / layout.METRICS, measured)
     if config.evaluate.importance:
         found = importance(config, split, model, outputs["evaluation"])
-        text = json.dumps(found, indent=1, allow_nan=False)
-        (outputs["evaluation"] / layout.IMPORTANCE).write_text(text + "\n")
+        json_file.write(outputs["evaluation"] / layout.IMPORTANCE, found)
     return {
         "rows": rows,
         "blessed": blessing.write(outputs["blessing"], reasons),
@@ -155,15 +152,10 @@ def _called(model: Path) -> str:
 
 def _sources(config: Config, models: Mapping[str, Path]) -> dict[str, list[str]]:
     """Says for each task which models predict it, and whether the best is known."""
-    predicted = {
-        name: saved_model.signatures(path)[saved_model.DEFAULT].outputs
-        for name, path in models.items()
-    }
     best = config.evaluate.best_reachable
     return {
-        task.name: [name for name in models if task.name in predicted[name]]
-        + (["best_reachable"] if task.name in best else [])
-        for task in config.tasks
+        task: names + (["best_reachable"] if task in best else [])
+        for task, names in job.sources_of(config, models).items()
     }
 
 

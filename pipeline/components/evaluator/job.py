@@ -19,7 +19,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from pipeline.artifacts import examples
+from pipeline.artifacts import examples, saved_model
 from pipeline.beam import results
 from pipeline.components.evaluator import metrics
 from pipeline.config import Config
@@ -78,6 +78,18 @@ def evaluate(
             r["value"],
         ),
     )
+
+
+def sources_of(config: Config, models: Mapping[str, Path]) -> dict[str, list[str]]:
+    """{task: which of the models, {source: SavedModel}, predict it}."""
+    predicted = {
+        name: saved_model.signatures(path)[saved_model.DEFAULT].outputs
+        for name, path in models.items()
+    }
+    return {
+        task.name: [name for name in models if task.name in predicted[name]]
+        for task in config.tasks
+    }
 
 
 def ranges(rows: int) -> list[tuple[int, int]]:
@@ -149,9 +161,9 @@ class _Score(beam.DoFn):
         self._config, self._split, self._models, self._sources, _ = measured
 
     def setup(self) -> None:
-        from pipeline.artifacts.saved_model import Scorer
-
-        self._scorers = {name: Scorer(path) for name, path in self._models.items()}
+        self._scorers = {
+            name: saved_model.Scorer(path) for name, path in self._models.items()
+        }
 
     def process(self, rows: tuple[int, int]) -> Iterator[tuple[Key, Piece]]:
         start, stop = rows

@@ -13,7 +13,7 @@ All of them are measured on the same test rows in the same job.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipeline.artifacts import layout, saved_model
@@ -36,16 +36,33 @@ def models(config: Config) -> dict[str, Path]:
         if served:
             found["baseline"] = served
     elif config.evaluate.baseline:
-        found["baseline"] = _newest(config.evaluate.baseline, "evaluate.baseline")
+        found["baseline"] = _newest(config, "baseline", "")
     if config.evaluate.single_task:
         found["single_task"] = _newest(
-            config.evaluate.single_task, "evaluate.single_task"
+            config,
+            "single_task",
+            " of tasks that were learnt alone. Run it with "
+            "--set model.architecture=single_task first",
+            _is_alone,
         )
     return found
 
 
-def _newest(workspace: str, key: str) -> Path:
-    """The newest model that was evaluated in a workspace, or learnt tasks alone."""
+def _newest(
+    config: Config,
+    name: str,
+    lacking: str,
+    fits: Callable[[Mapping], bool] = lambda measured: True,
+) -> Path:
+    """The newest model evaluated in the workspace `evaluate`.`name` that fits.
+
+    Args:
+        config: The pipeline's.
+        name: A key of `evaluate`.
+        lacking: How an error goes on that says that there is no evaluated model.
+        fits: Whether it does, by what its Evaluator wrote.
+    """
+    key, workspace = f"evaluate.{name}", getattr(config.evaluate, name)
     store = Path(workspace) / layout.METADATA
     if not store.is_file():
         raise PipelineError(
@@ -60,17 +77,9 @@ def _newest(workspace: str, key: str) -> Path:
         measured = artifacts["evaluation"] / layout.METRICS
         if not model.is_dir() or not measured.is_file():
             continue
-        if key == "evaluate.baseline" or _is_alone(json.loads(measured.read_text())):
+        if fits(json.loads(measured.read_text())):
             return model
-    raise PipelineError(
-        f"{key}: workspace {workspace} has no evaluated model"
-        + (
-            ""
-            if key == "evaluate.baseline"
-            else " of tasks that were learnt alone. Run it with "
-            "--set model.architecture=single_task first"
-        )
-    )
+    raise PipelineError(f"{key}: workspace {workspace} has no evaluated model{lacking}")
 
 
 def _is_alone(measured: Mapping) -> bool:
