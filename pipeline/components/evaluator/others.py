@@ -13,7 +13,7 @@ All of them are measured on the same test rows in the same job.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.artifacts import layout, saved_model
@@ -36,33 +36,22 @@ def models(config: Config) -> dict[str, Path]:
         if served:
             found["baseline"] = served
     elif config.evaluate.baseline:
-        found["baseline"] = _newest(config, "baseline", "")
+        found["baseline"] = _newest(config.evaluate.baseline, "evaluate.baseline")
     if config.evaluate.single_task:
         found["single_task"] = _newest(
-            config,
-            "single_task",
-            " of tasks that were learnt alone. Run it with "
-            "--set model.architecture=single_task first",
-            _is_alone,
+            config.evaluate.single_task, "evaluate.single_task", alone=True
         )
     return found
 
 
-def _newest(
-    config: Config,
-    name: str,
-    lacking: str,
-    fits: Callable[[Mapping], bool] = lambda measured: True,
-) -> Path:
-    """The newest model evaluated in the workspace `evaluate`.`name` that fits.
+def _newest(workspace: str, key: str, alone: bool = False) -> Path:
+    """The newest model that was evaluated in a workspace.
 
     Args:
-        config: The pipeline's.
-        name: A key of `evaluate`.
-        lacking: How an error goes on that says that there is no evaluated model.
-        fits: Whether it does, by what its Evaluator wrote.
+        workspace: The folder.
+        key: What names it in the config.
+        alone: Whether it must have learnt each task alone.
     """
-    key, workspace = f"evaluate.{name}", getattr(config.evaluate, name)
     store = Path(workspace) / layout.METADATA
     if not store.is_file():
         raise PipelineError(
@@ -77,9 +66,15 @@ def _newest(
         measured = artifacts["evaluation"] / layout.METRICS
         if not model.is_dir() or not measured.is_file():
             continue
-        if fits(json.loads(measured.read_text())):
+        if not alone or _is_alone(json.loads(measured.read_text())):
             return model
-    raise PipelineError(f"{key}: workspace {workspace} has no evaluated model{lacking}")
+    lacking = (
+        " of tasks that were learnt alone. Run it with "
+        "--set model.architecture=single_task first"
+    )
+    raise PipelineError(
+        f"{key}: workspace {workspace} has no evaluated model{lacking if alone else ''}"
+    )
 
 
 def _is_alone(measured: Mapping) -> bool:
