@@ -10,7 +10,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 import tfmtl
-from tfmtl import model_card
+from tfmtl import calibration, model_card
 from tfmtl.calibration import Isotonic, Platt, Scale
 from tfmtl.calibration.isotonic import pool_adjacent_violators
 from tfmtl.calibration.rows import Rows, pool_neighbours
@@ -86,6 +86,12 @@ def test_scores_that_separate_the_classes_keep_a_finite_line():
     assert np.isfinite(layer.get_weights()).all() and float(layer.slope) > 0
 
 
+def test_rows_that_say_little_leave_the_line_as_it_is():
+    """The penalty is on a slope that is not 1, so it holds what rows do not move."""
+    layer = _fit(Platt(), [0.2, 0.5], [0.1, 0.4], [1e-6, 1e-6])
+    assert float(layer.slope) == pytest.approx(1, abs=1e-3)
+
+
 def test_labels_that_fall_with_the_scores_are_told():
     with pytest.raises(ValueError, match="labels do not rise .* the best slope is -"):
         _fit(Platt(), np.linspace(0.1, 0.9, 100), np.repeat([1.0, 0.0], 50))
@@ -128,6 +134,13 @@ def test_isotonic_rises_and_stays_a_probability(rows):
     assert exact.auc(label, _apply(layer, score)) == pytest.approx(
         exact.auc(label, score), abs=1e-5
     )
+
+
+def test_isotonic_keeps_to_the_highest_beyond_what_it_has_seen():
+    """Scores of at most 0.2 with labels up to 1, and then a score of 1."""
+    rows = [0.1, 0.2], [0, 1], [50, 50]
+    bounded, free = (_fit(Isotonic(most), *rows) for most in (1.0, None))
+    assert _apply(bounded, [1]) == 1 < _apply(free, [1])
 
 
 def test_isotonic_finds_what_no_line_does():
@@ -395,6 +408,18 @@ def test_too_few_rows_change_nothing(rows, changes, reason):
     assert found["after"] == pytest.approx(found["before"], nan_ok=True)
     after = _outputs(model, _data()[0])
     np.testing.assert_allclose(before["click"], after["click"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", calibration.OF_KIND)
+@pytest.mark.parametrize("least", [10, 100])
+def test_as_many_rows_as_are_needed_are_enough(kind, least):
+    """Of either label, where there are two."""
+    for label in {0, 1} if kind == "binary" else {1}:
+        for few in (least, least - 1):
+            labels = np.append(np.full(few, label), np.full(999, 1 - label))
+            rows = Rows()
+            rows.add(np.full(len(labels), 0.5), labels, np.ones(len(labels)))
+            assert bool(rows.lacking(kind, least)) == (few < least)
 
 
 def test_what_is_not_finite_is_told():

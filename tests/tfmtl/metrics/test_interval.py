@@ -120,8 +120,9 @@ def test_rows_of_users_are_worth_less_than_as_many_alone():
     c = influence.mae(label, np.zeros(1000))
     alone, together = standard_error(c)[0], standard_error(c, user)[0]
     assert together > 4 * alone  # sqrt(20), by the design
-    # Rows of no user stand alone.
+    # Rows of no user stand alone; every other number, 0 too, is a user.
     assert standard_error(c, np.full(1000, -1)) == standard_error(c)
+    assert standard_error(c, user + 1) == standard_error(c, user)
 
 
 def test_equal_models_are_seldom_called_different():
