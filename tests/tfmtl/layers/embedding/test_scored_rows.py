@@ -66,6 +66,16 @@ def test_scores_decay_at_the_end_of_a_pass():
     np.testing.assert_allclose(found, expected)
 
 
+def test_a_score_is_too_high_only_where_both_lines_of_the_sketch_meet():
+    """1024 ids in 1024 counters: 63 % meet another in a line, in both 40 %."""
+    rows = ScoredRows(8, min_score=1e9)
+    ids = tf.range(1, 1025, dtype=tf.int64)
+    _train(rows, ids)
+    scores = rows.scores(ids).numpy()
+    assert scores.min() == 1
+    assert np.mean(scores > 1) == pytest.approx((1 - np.exp(-1)) ** 2, abs=0.03)
+
+
 def test_the_lowest_is_evicted_and_newcomers_do_not_churn():
     rows = _exact(3, min_score=1.0, decay=1.0)
     for i, count in ((1, 9), (2, 4), (3, 6)):
