@@ -132,6 +132,20 @@ def test_columns_too_few_and_too_many(tmp_path):
     ]
 
 
+def test_every_line_behind_a_quote_left_open_is_lost_and_counted(tmp_path):
+    lines = _csv(100, "plain {}").splitlines()
+    lines[3], lines[5] = 'u2,0,"plain 2', 'u4,0,plain 4"'  # a field of three lines
+    lines[9], lines[10] = 'u8,"0', 'plain 8"'  # two fields, in two lines
+    (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "out").mkdir()
+    summary = example_gen(_config(tmp_path), {}, {"examples": tmp_path / "out"})
+    assert {k: summary[k] for k in ("rows_in", "rows", "dead")} == {
+        "rows_in": 100,
+        "rows": 95,
+        "dead": 5,
+    }
+
+
 @pytest.mark.parametrize("codec", ["gz", "zst"])
 def test_what_is_not_compressed_at_all(codec, tmp_path):
     (tmp_path / f"log.csv.{codec}").write_text(_csv())

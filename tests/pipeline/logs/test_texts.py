@@ -241,6 +241,18 @@ def test_lists_of_every_kind_are_sequences(array):
     assert cast.column(0).to_pylist() == [["a", "5"], None, empty] and not misfits
 
 
+@pytest.mark.parametrize(
+    ("kind", "nothing"), [("string", None), ("float", None), ("any", None), ("list", [""])]
+)
+def test_a_word_of_the_config_is_missing_in_columns_of_every_kind(kind, nothing):
+    array = pa.array([["-"], ["5"]]) if kind == "list" else pa.array(["-", "5"])
+    batch = pa.RecordBatch.from_arrays([array], ["id"])
+    column = casting.column("id", kind, pa.string(), missing=("-",))
+    cast, misfits = casting.cast(batch, [column])
+    assert cast.column(0)[0].as_py() == nothing and not misfits
+    assert cast.column(0)[1].as_py() is not None
+
+
 def test_lists_of_a_fixed_size_with_missing_rows():
     array = pa.array([[1.0, 2.5], None, [3.0, None]], pa.list_(pa.float32(), 2))
     batch = pa.RecordBatch.from_arrays([array], ["id"])

@@ -128,6 +128,18 @@ def test_noise_of_a_rare_task_does_not_block(random):
     assert all(frequent)
 
 
+@pytest.mark.parametrize(("errors", "refused"), [(1.6, False), (1.7, True)])
+def test_a_loss_is_tested_on_one_side(errors, refused):
+    """Beyond 1.645 standard errors lie 5 % on one side, 10 % on both."""
+    gain = {"value": -0.01, "error": 0.01 / errors, "groups": 10**6}
+    gain |= {"low": -0.02, "high": 0.01}
+    record = {"task": "click", "slice": "all", "value": "all", "too_few": None}
+    record |= {"model": {"auc": 0.7, "invalid": 0}, "baseline": {}}
+    record["gain"] = {"baseline": {"auc": gain}}
+    config = config_of(default_rules=["no_loss"])
+    assert bool(refusals(config, [record])) == refused
+
+
 def test_equal_models_block_at_most_5_of_100(random):
     blocked = 0
     for _ in range(100):
@@ -165,6 +177,7 @@ def test_too_few_rows_decide_nothing_and_say_so(random):
         ({"at_least": 0.99, "tasks": ["like"]}, False),
         ({"at_least": 0.99, "slices": {"tab": ["2"]}}, False),
         ({"at_least": 0.99, "slices": {"tab": ["1", 3]}}, True),
+        ({"at_least": 0.99, "slices": {"tab": [1]}}, True),
         ({"at_least": 0.99, "slices": {"tab": None}}, True),
         ({"gain_at_least": 0.0}, False),
         ({"gain_at_least": 0.3}, True),
