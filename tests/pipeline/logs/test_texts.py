@@ -242,7 +242,8 @@ def test_lists_of_every_kind_are_sequences(array):
 
 
 @pytest.mark.parametrize(
-    ("kind", "nothing"), [("string", None), ("float", None), ("any", None), ("list", [""])]
+    ("kind", "nothing"),
+    [("string", None), ("float", None), ("any", None), ("list", [""])],
 )
 def test_a_word_of_the_config_is_missing_in_columns_of_every_kind(kind, nothing):
     array = pa.array([["-"], ["5"]]) if kind == "list" else pa.array(["-", "5"])

@@ -21,6 +21,7 @@ from pipeline.config.sections import Beam
 from pipeline.errors import PipelineError
 from pipeline.metadata import Metadata
 from pipeline.report import evaluation
+from tfmtl.metrics import exact
 
 ROWS = 500
 TABS = ["home", "search", "<b>odd</b>", None]
@@ -266,6 +267,15 @@ def test_grouped_auc_and_row_weights(run, examples, tmp_path, monkeypatch, weigh
         users = [row["user"] for row in rows]
         gauc = pair_gauc(labels, scores, users, weights)
         assert record["model"]["gauc"] == pytest.approx(gauc, abs=1e-6)
+        if key[1] == "all":  # the curves are of the rows' weights too
+            labels, scores, weights = map(np.array, (labels, scores, weights))
+            for curve, of_rows in (
+                ("calibration", exact.calibration_bins),
+                ("roc", exact.roc),
+            ):
+                wanted = of_rows(labels, scores, weight=weights)
+                found_curve = record["curves"]["model"][curve]
+                np.testing.assert_allclose(found_curve, wanted, rtol=1e-5)
     overall = found["click", "all", "all"]["model"]
     assert overall["gauc"] not in (None, overall["auc"])
     assert f"{overall['gauc']:.4f}" in page and "AUC by user" in page

@@ -139,6 +139,27 @@ def test_intervals_and_gains():
     assert high - low > 1.2 * (ends[1] - ends[0])
 
 
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+def test_many_rows_of_a_group_are_as_sure_as_one(kind):
+    """Each row three times, in a group of its own."""
+    random = np.random.default_rng(0)
+    label = random.integers(0, 2, 80).astype(float)
+    scores = {name: random.uniform(0.1, 0.9, 80) for name in ("model", "baseline")}
+
+    def measured(rows):
+        of_rows = {name: score[rows] for name, score in scores.items()}
+        found = metrics.measure(kind, label[rows], of_rows, None, rows, job.PAIRS)
+        return found["model"]["intervals"], found["gain"]["baseline"]
+
+    (ends, gains), (ends_of_many, gains_of_many) = (
+        measured(rows) for rows in (np.arange(80), np.repeat(np.arange(80), 3))
+    )
+    assert len(ends) == len(gains) == len(metrics.SCALES[kind]) - (kind == "binary")
+    for metric, gain in gains.items():
+        assert ends_of_many[metric] == pytest.approx(ends[metric])
+        assert gains_of_many[metric] == pytest.approx(gain)
+
+
 @pytest.mark.parametrize(
     "kind, label, group, few",
     [
