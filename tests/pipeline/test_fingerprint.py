@@ -1,5 +1,8 @@
 import ast
+import importlib.metadata
 from pathlib import Path
+
+import pytest
 
 from pipeline import fingerprint
 
@@ -18,3 +21,32 @@ def test_all_imports_of_a_module_count():
                     assert node.level == 0, f"{name}: a relative import is not found"
                     names = {f"{node.module}.{alias.name}" for alias in node.names}
                     assert {node.module, *names} <= {*found, f"{node.module}.*"}, name
+
+
+_GIVEN = {"modules": ["pipeline.errors"], "depends": {"rows": 1}, "inputs": ["a/1"]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"modules": ["pipeline.gc"]},
+        {"modules": ["pipeline.errors", "pipeline.gc"]},
+        {"depends": {"rows": 2}},
+        {"inputs": ["a/2"]},
+        {"inputs": ["a/1", "b/1"]},
+    ],
+)
+def test_what_an_execution_is_made_from_counts(change):
+    assert fingerprint.fingerprint(**_GIVEN) == fingerprint.fingerprint(**_GIVEN)
+    assert fingerprint.fingerprint(**_GIVEN | change) != fingerprint.fingerprint(
+        **_GIVEN
+    )
+
+
+@pytest.mark.parametrize("library", fingerprint._LIBRARIES)
+def test_the_version_of_a_library_counts(library, monkeypatch):
+    before, version = fingerprint.fingerprint(**_GIVEN), importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda n: "0" if n == library else version(n)
+    )
+    assert fingerprint.fingerprint(**_GIVEN) != before
