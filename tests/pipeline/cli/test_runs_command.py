@@ -6,6 +6,7 @@ import pytest
 import recorded_runs
 from conftest import raw_config
 
+from pipeline import lineage
 from pipeline.__main__ import main
 from pipeline.config import Config
 from pipeline.config.differences import differences
@@ -100,6 +101,19 @@ def test_lineage_goes_both_ways(config, capsys):
     }
     (source,) = found["Trainer"]["inputs"]
     assert source["path"] == str(artifacts["examples"]) and not source["exists"]
+
+
+@pytest.mark.parametrize("at", range(len(recorded_runs.CHAIN)))
+def test_lineage_goes_to_either_end_of_the_chain(tmp_path, at):
+    artifacts, _ = recorded_runs.record(tmp_path, "first")
+    components = list(recorded_runs.CHAIN)
+    _, (artifact, *_) = recorded_runs.CHAIN[components[at]]
+    found = lineage.as_json(Metadata(tmp_path / "metadata.sqlite"), artifacts[artifact])
+    assert {e["component"]: e["relation"] for e in found["executions"]} == {
+        **dict.fromkeys(components[:at], "made from"),
+        components[at]: "made by",
+        **dict.fromkeys(components[at + 1 :], "made from it"),
+    }
 
 
 @pytest.mark.parametrize(

@@ -268,6 +268,12 @@ def test_what_to_install_where_optuna_is_not(tmp_path, capsys, monkeypatch):
     assert "pip install 'tfmtl[sweep]'" in capsys.readouterr().err
 
 
+def test_what_a_seed_does_not_tell_has_no_mean():
+    found = leaderboard.over_seeds([0.7, None, 0.8])
+    nothing = dict.fromkeys(("mean", "low", "high"))
+    assert found == {**nothing, "values": [0.7, None, 0.8]}
+
+
 def test_what_the_test_split_says_over_seeds():
     def record(task, too_few, values):
         return {
