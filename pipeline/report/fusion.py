@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.report import svg
 from tfmtl.fusion import pareto_front
@@ -51,6 +52,7 @@ def _draw(axes, record: Mapping, across: str, up: str) -> None:
         for bounds in (record["at_least"], record["at_most"]):
             if name in bounds:
                 line(bounds[name], color=_CHOSEN, lw=0.9, ls=(0, (4, 2)))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.set_xlabel(f"{across}, of current")
     axes.set_ylabel(f"{up}, of current")
 
