@@ -183,6 +183,15 @@ class Task(Declaration):
         keys = [spec.key for spec in self.metric_specs]
         _errors.check_unique(f"Metrics of task {self.name!r}", keys)
 
+    @classmethod
+    def from_config(cls, config: dict) -> "Task":
+        """Builds the task from `get_config`'s dict.
+
+        One without the key was written before there were calibrations, by a model that
+        has none.
+        """
+        return cls(**{"calibration": "none", **config})
+
     @property
     def metric_specs(self) -> list[MetricSpec]:
         """The metrics, read from their names."""

@@ -1,6 +1,8 @@
 """Calibrations: numbers by hand and scikit-learn's, and what must not change."""
 
+import json
 import re
+import zipfile
 
 import keras
 import numpy as np
@@ -463,6 +465,27 @@ def test_the_mean_of_watch_times_whose_noise_differs():
     assert exact.spearman(before, after) == pytest.approx(1, abs=1e-9)
 
 
+def test_a_model_of_a_time_without_calibrations_loads(tmp_path):
+    """Its file says nothing of them, and has no weights for them."""
+    model, inputs = _model(_tasks("none", "none")), _data()[0]
+    model.save(tmp_path / "new.keras")
+    with (
+        zipfile.ZipFile(tmp_path / "new.keras") as new,
+        zipfile.ZipFile(tmp_path / "old.keras", "w") as old,
+    ):
+        for name in new.namelist():
+            text = new.read(name)
+            if name == "config.json":
+                config = json.loads(text)
+                for task in config["config"]["tasks"]:
+                    del task["config"]["calibration"], task["config"]["calibration_by"]
+                text = json.dumps(config)
+            old.writestr(name, text)
+    again = keras.models.load_model(tmp_path / "old.keras")
+    assert not again.calibrations
+    _same(_outputs(model, inputs), _outputs(again, inputs))
+
+
 # By domain.
 
 
@@ -543,5 +566,7 @@ def test_what_calibrations_cannot_be_by():
         make("user")
     with pytest.raises(ValueError, match="at most 1000 ids. Received: .*'user' with"):
         make("user", calibration="platt")
-    with pytest.raises(ValueError, match="Categorical among the features.* 'usr'"):
+    with pytest.raises(
+        ValueError, match="_by of task 'click' must be the name of .* 'usr'"
+    ):
         make("usr", calibration="platt")

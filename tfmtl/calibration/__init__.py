@@ -39,11 +39,12 @@ def make(task, features) -> Calibration | None:
     """
     if task.calibration == "none":
         return None
-    by = check_domain(features, task.calibration_by)
+    what = f"calibration_by of task {task.name!r}"
+    by = check_domain(features, task.calibration_by, what)
     if by and by.table_size > MOST_DOMAINS:
         raise ValueError(
-            f"calibration_by of task {task.name!r} must have at most {MOST_DOMAINS} "
-            f"ids. Received: feature {by.name!r} with {by.table_size}."
+            f"{what} must have at most {MOST_DOMAINS} ids. Received: feature "
+            f"{by.name!r} with {by.table_size}."
         )
     options = {
         "name": f"{task.name}_calibration",
