@@ -70,7 +70,7 @@ def evaluate(
         test = layout.split(folders["examples"], "test")
         since = others.first_test_time(config, test)
         if seen := others.has_seen_test(config, since, model):
-            summary["notes"].append(f"warning: its metrics are too good: {seen}")
+            summary["notes"].append(f"warning: its metrics may be too good: {seen}")
         if output:
             measured = json.loads((outputs["evaluation"] / layout.METRICS).read_text())
             page = report.render(measured, card=model_card.read(model))

@@ -197,7 +197,7 @@ def seesaw(
             )  # fmt: skip
             if many:
                 axes.annotate(
-                    label.split()[0], at, (2, 2), textcoords="offset points",
+                    label.split()[0].rstrip("."), at, (2, 2), textcoords="offset points",
                     fontsize=6.5, zorder=4,
                 )  # fmt: skip
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))

@@ -118,6 +118,7 @@ def of_sweep(board: Mapping[str, Any]) -> str:
                 **_costs(model),
             }
             for model in models
+            if len(models) > len(chosen)
         ],
         failed=board["failed"],
     )
@@ -163,7 +164,7 @@ def _render(
     for place, row in enumerate(rows, 1):
         row["place"] = place
         row["cells"] = [_cell(row["tasks"].get(task["name"])) for task in tasks]
-    labelled = {f"{row['place']} {row['called']}": row for row in rows}
+    labelled = {f"{row['place']}. {row['called']}": row for row in rows}
     gains = {
         label: {task: found["gain"] for task, found in row["tasks"].items()}
         for label, row in labelled.items()

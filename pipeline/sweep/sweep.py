@@ -157,9 +157,10 @@ def _line(trial: Trial, seed: int, answer: Mapping[str, Any]) -> str:
 def _measure(
     config: Config, examples: Path, board: dict[str, Any], folder: Path
 ) -> None:
-    """Measures the chosen models on the test split, and adds that to the board.
+    """Measures the chosen models on the test split.
 
-    Of models that `gc` has deleted meanwhile, what was measured before stands.
+    Adds to each "test", see `leaderboard.of_test`, and "deleted", the seeds of which
+    `gc` has deleted the model meanwhile: what was measured before stands.
     """
     chosen: list[dict] = [m for m in board["models"] if m["chosen"]]
     before = _measured_before(folder / layout.LEADERBOARD)

@@ -112,14 +112,14 @@ def test_seesaw_has_one_plot_a_pair_and_one_point_a_model():
 
 def test_many_models_of_a_seesaw_are_numbered():
     gains = {"click": _gain(0.02), "like": _gain(0.01)}
-    names = [f"{i} ple" for i in range(1, 9)]
+    names = [f"{i}. ple" for i in range(1, 9)]
     tasks = [{"name": "click", "metric": "auc"}, {"name": "like", "metric": "spearman"}]
     (plot,) = comparison.seesaws(dict.fromkeys(names, gains), tasks, "it")
     texts = _texts(plot)
     assert {"1", "8", "AUC gain of click", "Spearman gain of like"} <= set(texts)
-    assert "1 ple" not in texts
+    assert "1. ple" not in texts
     (few,) = comparison.seesaws(dict.fromkeys(names[:6], gains), tasks, "it")
-    assert "6 ple" in _texts(few) and "6" not in _texts(few)
+    assert "6. ple" in _texts(few) and "6" not in _texts(few)
 
 
 def test_learning_curves_stand_under_their_task():

@@ -53,8 +53,8 @@ def test_a_model_that_may_have_seen_the_test_rows_is_marked(comparison):
 
 
 def test_seesaws_are_against_the_first(comparison):
-    assert "click and minutes against 1 home" in comparison
-    assert "2 $x_1$" in comparison  # place, and architecture
+    assert "click and minutes against 1. home" in comparison
+    assert "2. $x_1$" in comparison  # place, and architecture
     assert "click and buy" not in comparison  # too few rows
 
 
@@ -67,6 +67,14 @@ def test_chosen_models_trials_and_failures_of_a_sweep(sweep):
     assert "arch1 1" not in board.split('id="leaderboard"')[1]
     assert "<b>arch1 0</b><small>chosen</small>" in trials and "arch1 1" in trials
     assert "took more than" in trials.split('id="failed"')[1]
+
+
+def test_trials_of_which_all_are_chosen_stand_once(sweep):
+    board = pages.sweep(3)
+    board["models"] = board["models"][:3]
+    page = leaderboard.of_sweep(board)
+    assert 'id="trials"' in sweep and 'id="trials"' not in page
+    assert 'href="#trials"' not in page
 
 
 def test_what_is_deleted_of_a_sweep_is_told(sweep):
