@@ -17,11 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import workspace as workspaces
 from pipeline.artifacts import examples, layout, saved_model
 from pipeline.config import Config, Task, nearest
 from pipeline.errors import PipelineError
 from pipeline.lineage import Lineage
-from pipeline.metadata import Metadata
+from pipeline.logs.column_types import is_numeric
+from pipeline.trained import trained
 from tfmtl import fusion
 
 SPLIT = "valid"
@@ -80,7 +82,7 @@ def choose(config: Config, wanted: Wanted) -> Chosen:
     model, split = _newest(config)
     schema = pq.read_schema(examples.shards(split)[0])
     tasks = [task.name for task in config.tasks]
-    known = tasks + [field.name for field in schema if _is_number(field.type)]
+    known = tasks + [field.name for field in schema if is_numeric(field.type)]
     for name in [*wanted.goal, *wanted.at_least, *wanted.at_most]:
         if name not in known:
             raise PipelineError(
@@ -175,32 +177,22 @@ def record(chosen: Chosen, wanted: Wanted) -> dict:
 
 def _newest(config: Config) -> tuple[Path, Path]:
     """The newest model, and the split of the examples that it was trained with."""
-    path = Path(config.workspace) / layout.METADATA
-    if not path.is_file():
-        raise PipelineError(f"nothing has run yet: {path} does not exist")
-    graph = Lineage(Metadata(path))
-    for at in sorted(graph.executions, reverse=True):
-        if graph.executions[at].component != "Trainer":
-            continue
-        (model,) = (a.path for a in graph.outputs[at] if a.name == "model")
-        model = model / layout.SERVING_MODEL
+    store = workspaces.metadata(Path(config.workspace))
+    graph = Lineage(store)
+    for model in trained(store):
         (transform,) = (
             source
-            for source in graph.sources(at)
+            for source in graph.sources(model.training.id)
             if graph.executions[source].component == "Transform"
         )
         read = {a.name: a.path for a in graph.inputs[transform]}
         split = layout.split(read["examples"], SPLIT)
-        if model.is_dir() and split.is_dir() and examples.count_rows(split):
-            return model, split
+        if split.is_dir() and examples.count_rows(split):
+            return model.serving, split
     raise PipelineError(
         f"a trained model and the rows of its {SPLIT} split are needed. Received: "
         f"none in {config.workspace}. Run the pipeline first"
     )
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def _codes(split: Path, column: str) -> np.ndarray:

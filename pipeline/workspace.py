@@ -2,14 +2,17 @@
 
 import contextlib
 import fcntl
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
 from pipeline.artifacts import layout
 from pipeline.errors import PipelineError
 from pipeline.metadata import Metadata
+
+_READERS = ".readers"
 
 
 @contextlib.contextmanager
@@ -23,22 +26,84 @@ def held(workspace: Path) -> Iterator[IO]:
     Raises:
         PipelineError: Another process holds it, or it cannot be written to.
     """
+    refusal = (
+        f"Another run is using the workspace {workspace}. Wait for it, or set "
+        "`workspace` to another directory."
+    )
+    make(workspace)
+    with _locked(workspace / ".lock", fcntl.LOCK_EX, refusal) as lock:
+        yield lock
+
+
+def make(workspace: Path) -> Path:
+    """Makes the folder if there is none; returns it.
+
+    Raises:
+        PipelineError: It cannot be written to.
+    """
     try:
         workspace.mkdir(parents=True, exist_ok=True)
-        lock = open(workspace / ".lock", "w")
     except OSError as error:
-        raise PipelineError(
-            f"workspace: cannot write to {workspace}: {error.strerror}"
-        ) from error
+        raise _unwritable(workspace, error) from error
+    return workspace
+
+
+@contextlib.contextmanager
+def reading(workspaces: Iterable[Path]) -> Iterator[None]:
+    """Sees to it that nothing is deleted from workspaces until the block ends.
+
+    Many may read at a time, and runs go on meanwhile: they only add.
+
+    Raises:
+        PipelineError: `gc` is deleting.
+    """
+    with contextlib.ExitStack() as locks:
+        for workspace in sorted(set(workspaces)):
+            if not os.access(workspace, os.W_OK):
+                continue  # it is another's, who sees to it
+            refusal = f"gc is deleting from the workspace {workspace}. Wait for it."
+            file = workspace / _READERS
+            locks.enter_context(_locked(file, fcntl.LOCK_SH, refusal))
+        yield
+
+
+@contextlib.contextmanager
+def unread(workspace: Path) -> Iterator[None]:
+    """Keeps `reading` out of a workspace, so that something can be deleted from it.
+
+    Raises:
+        PipelineError: Somebody is reading.
+    """
+    refusal = (
+        f"Models of the workspace {workspace} are being compared or measured. Wait "
+        "for that."
+    )
+    with _locked(workspace / _READERS, fcntl.LOCK_EX, refusal):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(file: Path, how: int, refusal: str) -> Iterator[IO]:
+    try:
+        lock = open(file, "w")
+    except OSError as error:
+        raise _unwritable(file.parent, error) from error
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, how | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise PipelineError(
-                f"Another run is using the workspace {workspace}. Wait for it, or set "
-                "`workspace` to another directory."
-            ) from None
+            raise PipelineError(refusal) from None
         yield lock
+
+
+def _unwritable(workspace: Path, error: OSError) -> PipelineError:
+    return PipelineError(f"workspace: cannot write to {workspace}: {error.strerror}")
+
+
+def of(folder: Path) -> list[Path]:
+    """The workspace that a folder lies in, if any: a list of one, or none."""
+    parents = [folder, *folder.parents]
+    return [path for path in parents if (path / layout.METADATA).is_file()][:1]
 
 
 def clear(workspace: Path) -> Metadata:

@@ -33,12 +33,14 @@ def main(job, answer):
     result = {"error": "no luck"}
     if not options.get("fail"):
         rate = float(set_.get("train.learning_rate", 0.01))
+        model = job.with_suffix(".model")
+        (model / "Format-Serving").mkdir(parents=True, exist_ok=True)
         result = {
             "value": abs(rate - 0.003) + 0.0001 * int(set_["train.seed"]),
             "metrics": {"val_loss": rate},
             "parameters": 7,
             "seconds": 1.5,
-            "model": str(job.with_suffix(".model")),
+            "model": str(model),
         }
     answer.write_text(json.dumps(result))
 

@@ -262,24 +262,27 @@ def check_features(features: list) -> None:
             )
 
 
-def check_domain(features: list, domain: str | None) -> Categorical | None:
+def check_domain(
+    features: list, domain: str | None, what: str = "domain"
+) -> Categorical | None:
     """Returns the feature whose ids are the domains; raises if there is none.
 
     Args:
         features: List of features.
         domain: String. Name of a categorical feature; None is a single domain.
+        what: String. What names it, for the message.
     """
     if domain is None:
         return None
     found = {f.name: f for f in features if isinstance(f, Categorical)}
     if domain not in found:
         raise ValueError(
-            "domain must be the name of a Categorical among the features. Received: "
+            f"{what} must be the name of a Categorical among the features. Received: "
             f"{domain!r}.{_errors.nearest(domain, found)}"
         )
     if found[domain].num_hashes > 1 or found[domain].capacity is not None:
         raise ValueError(
-            "domain must be a Categorical with one row an id that stays, so with "
+            f"{what} must be a Categorical with one row an id that stays, so with "
             f"neither `capacity` nor several hashes. Received: {found[domain]}."
         )
     return found[domain]

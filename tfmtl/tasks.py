@@ -70,6 +70,9 @@ class Task(Declaration):
             regressions and counts), "platt" (a line over the logit, for binary tasks),
             "isotonic" (any rising function) or "none". See `tfmtl.calibration`.
             Defaults to "scale" for the loss "log_mse", else "none".
+        calibration_by: String. A categorical feature of at most 1000 ids, such as the
+            domain, for each of whose ids it is fitted apart where there are rows
+            enough. Defaults to one for all rows.
 
     Losses of a row, with label y, prediction p and the tower's logit z:
 
@@ -113,6 +116,7 @@ class Task(Declaration):
     delta: float | None = None
     duration: str | None = None
     calibration: str | None = None
+    calibration_by: str | None = None
 
     def __post_init__(self):
         _errors.check_name("a task", self.name)
@@ -141,7 +145,12 @@ class Task(Declaration):
             CALIBRATIONS[self.kind],
         )
         _errors.check_number(f"weight of task {self.name!r}", self.weight)
-        for key in ("label", "space", "row_weight", "duration"):
+        if self.calibration_by is not None and self.calibration == "none":
+            raise ValueError(
+                f"calibration_by of task {self.name!r} needs a calibration. Received: "
+                "calibration='none'."
+            )
+        for key in ("label", "space", "row_weight", "duration", "calibration_by"):
             if not isinstance(getattr(self, key), str | None):
                 raise ValueError(
                     f"{key} of task {self.name!r} must be the name of a column. "
@@ -173,6 +182,15 @@ class Task(Declaration):
         object.__setattr__(self, "metrics", tuple(self.metrics))
         keys = [spec.key for spec in self.metric_specs]
         _errors.check_unique(f"Metrics of task {self.name!r}", keys)
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Task":
+        """Builds the task from `get_config`'s dict.
+
+        One without the key was written before there were calibrations, by a model that
+        has none.
+        """
+        return cls(**{"calibration": "none", **config})
 
     @property
     def metric_specs(self) -> list[MetricSpec]:

@@ -29,6 +29,7 @@ METADATA = "metadata.sqlite"  # of a workspace: what ran, and its artifacts
 
 TENSORBOARD_LINKS = "tensorboard"  # of a workspace: learning curves by run
 SWEEPS = "sweeps"  # of a workspace, beside the components
+COMPARISON = "comparison"  # of a workspace: what `compare` has written
 STUDY = "study.sqlite"  # of a sweep: its trials
 LEADERBOARD = "leaderboard.json"  # of a sweep, and of a comparison
 

@@ -23,35 +23,42 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
         "compared with the first",
     )
     parser.add_argument(
-        "--output", metavar="DIR", help=f"where to write {layout.LEADERBOARD}"
+        "--output",
+        metavar="DIR",
+        help=f"where to write {layout.REPORT} and {layout.LEADERBOARD}; defaults to "
+        f"WORKSPACE/{layout.COMPARISON}",
     )
 
 
 def compare(args: argparse.Namespace, config: Config) -> None:
-    """Prints how models do on the same test rows, the best first."""
+    """Prints how models do on the same test rows, the best first, and writes a page."""
     from pipeline.comparison import models
     from serving.quiet import import_tensorflow_quietly
 
     found = models.find(args.models)
     import_tensorflow_quietly()
     from pipeline.comparison.compare import compare as measure
+    from pipeline.report import leaderboard as page
 
     board = measure(config, found)
-    if args.output:
-        file = Path(args.output) / layout.LEADERBOARD
-        file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write(file, board)
-        print(file)
+    folder = Path(args.output or Path(config.workspace) / layout.COMPARISON)
+    folder.mkdir(parents=True, exist_ok=True)
+    json_file.write(folder / layout.LEADERBOARD, board)
+    (folder / layout.REPORT).write_text(page.of_comparison(board))
     print(text(board))
+    print(f"leaderboard: {folder / layout.LEADERBOARD}")
+    print(f"report: {folder / layout.REPORT}")
 
 
 def text(board: Mapping[str, Any]) -> str:
     """The leaderboard of a comparison as plain text."""
+    from pipeline.report.leaderboard import UNFAIR, unfair, untold  # late: matplotlib
+
     tasks = [task["name"] for task in board["tasks"]]
     metrics = [f"{task['name']} {task['metric']}" for task in board["tasks"]]
     rows = [
         [
-            model["name"],
+            f"{model['name']} {UNFAIR}" if model["has_seen_test"] else model["name"],
             model["architecture"] or "",
             *(_cell(model["tasks"].get(task)) for task in tasks),
             "" if model["parameters"] is None else f"{model['parameters']:,}",
@@ -60,12 +67,15 @@ def text(board: Mapping[str, Any]) -> str:
         for model in board["models"]
     ]
     head = ["model", "architecture", *metrics, "parameters", "seconds"]
-    return (
-        f"{table.text(head, rows)}\n"
+    lines = [
+        table.text(head, rows),
         f"On {board['rows']:,} test rows. In brackets the gain over "
         f"{board['against']}, above 0 is better; * where it is no chance, with all "
-        "comparisons taken together (Holm, 5 %)."
-    )
+        "comparisons taken together (Holm, 5 %).",
+        *(f"warning: {text}" for text in unfair(board["models"])),
+        *untold(board["models"]),
+    ]
+    return "\n".join(lines)
 
 
 def _cell(found: Mapping[str, Any] | None) -> str:
@@ -73,7 +83,7 @@ def _cell(found: Mapping[str, Any] | None) -> str:
         return "–"
     text = f"{found['value']:.4f}"
     if found["too_few"]:
-        return f"{text} (too few rows)"
+        return "too few rows"
     if gain := found["gain"]:
         real = "*" if gain["p_adjusted"] < _SIGNIFICANT else ""
         ends = f"{gain['low']:+.4f} to {gain['high']:+.4f}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline import workspace as workspaces
 from pipeline.artifacts import json_file
 from pipeline.errors import PipelineError
 from serving.quiet import import_tensorflow_quietly
@@ -93,7 +94,9 @@ def fuse(args: argparse.Namespace, config: "Config") -> None:
         tries=args.tries,
         seed=args.seed,
     )
-    chosen = fusion.choose(config, wanted)
+    workspaces.metadata(Path(config.workspace))
+    with workspaces.reading([Path(config.workspace)]):
+        chosen = fusion.choose(config, wanted)
     folder = Path(args.output or Path(config.workspace) / "fusion")
     folder.mkdir(parents=True, exist_ok=True)
     record = fusion.record(chosen, wanted)

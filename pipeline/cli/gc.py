@@ -7,7 +7,7 @@ from pipeline import gc as garbage
 from pipeline.cli import table
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-from pipeline.workspace import held, metadata
+from pipeline.workspace import held, metadata, unread
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def gc(args: argparse.Namespace, config: Config) -> None:
         raise PipelineError(f"--keep: must be 1 or more. Received: {args.keep}")
     workspace = Path(config.workspace)
     metadata(workspace)
-    with held(workspace):
+    with held(workspace), unread(workspace):
         found = garbage.find(workspace, args.keep)
         rows = [[str(g.path), table.megabytes(g.size), g.why] for g in found]
         if found:

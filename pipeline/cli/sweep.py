@@ -62,14 +62,15 @@ def shown(point: Mapping[str, Any]) -> str:
         >>> shown({"train.learning_rate": 0.00258817, "train.batch_size": 512})
         'train.learning_rate=0.002588 train.batch_size=512'
     """
-    return " ".join(
-        f"{key}={value:.4g}" if isinstance(value, float) else
-        f"{key}={json.dumps(value)}" for key, value in point.items()
-    )  # fmt: skip
+    from pipeline.report.leaderboard import value  # late: it loads matplotlib
+
+    return " ".join(f"{key}={value(of_key)}" for key, of_key in point.items())
 
 
 def text(board: Mapping[str, Any]) -> str:
     """The leaderboard as plain text: chosen models with the test split, then others."""
+    from pipeline.report.leaderboard import deleted  # late: it loads matplotlib
+
     tasks = [task["name"] for task in board["tasks"]]
     metrics = [f"{task['name']} {task['metric']}" for task in board["tasks"]]
     head = ["model", board["monitor"], *metrics, "parameters", "seconds", "with"]
@@ -92,6 +93,7 @@ def text(board: Mapping[str, Any]) -> str:
         f"architecture is chosen; the tasks' metrics are of the test split{over} 95 % "
         "intervals."
     )
+    lines += deleted([m for m in board["models"] if m["chosen"]])
     lines += [f"failed: {f['name']} seed {f['seed']}: {f['error']}"
               for f in board["failed"]]  # fmt: skip
     return "\n".join(lines)

@@ -11,10 +11,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from pipeline import workspace as workspaces
 from pipeline.artifacts import examples as artifact
 from pipeline.artifacts import layout, saved_model
 from pipeline.comparison.models import Model
-from pipeline.components.evaluator import job, metrics
+from pipeline.components.evaluator import job, metrics, others
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.run import run
@@ -31,23 +32,38 @@ def compare(config: Config, models: Sequence[Model]) -> dict[str, Any]:
         {"pipeline", "rows", "against": the first's name, "tasks": [{"name", "kind",
         "metric"}], "models": [{"name", "path", "architecture", "parameters",
         "seconds", "mean_gain", "tasks": {task: {"value", "low", "high", "too_few",
-        "gain": {"value", "low", "high", "p", "p_adjusted"} or None}}}], "results":
-        what `measure` returned}. Models come by their mean gain over the tasks.
+        "gain": {"value", "low", "high", "p", "p_adjusted"} or None}},
+        "has_seen_test": why it may have learnt from these rows, "" if it has not, None
+        if it cannot be told}], "results": what `measure` returned}. Models come by
+        their mean gain over the tasks.
 
     Raises:
         PipelineError: A model cannot be measured on these examples.
     """
-    examples = run(config, until="ExampleGen", report=lambda line: None)["examples"]
-    with tempfile.TemporaryDirectory(prefix=".compare-", dir=config.workspace) as work:
-        paths = {model.name: model.path for model in models}
+    workspace = workspaces.make(Path(config.workspace))
+    paths = {model.name: model.path for model in models}
+    of_models = [found for path in paths.values() for found in workspaces.of(path)]
+    with (
+        workspaces.reading([workspace, *of_models]),
+        tempfile.TemporaryDirectory(prefix=".compare-", dir=workspace) as work,
+    ):
+        examples = run(config, until="ExampleGen", report=lambda line: None)["examples"]
         records = measure(config, examples, paths, Path(work))
-    overall = {r["task"]: r for r in records if r["slice"] == job.ALL}
+        test = layout.split(examples, "test")
+        since = others.first_test_time(config, test)
+        rows = artifact.count_rows(test)
+        described = [
+            {
+                **_described(model, records),
+                "has_seen_test": others.has_seen_test(config, since, model.path),
+            }
+            for model in models
+        ]
     first = models[0].name
-    described = [_described(model, overall) for model in models]
     described.sort(key=lambda found: (-found["mean_gain"], found["name"] != first))
     return {
         "pipeline": config.name,
-        "rows": artifact.count_rows(layout.split(examples, "test")),
+        "rows": rows,
         "against": first,
         "tasks": tasks_of(config),
         "models": described,
@@ -63,15 +79,22 @@ def tasks_of(config: Config) -> list[dict[str, str]]:
     ]
 
 
-def _described(model: Model, overall: Mapping[str, Mapping]) -> dict[str, Any]:
+def _described(model: Model, records: Sequence[Mapping]) -> dict[str, Any]:
     """One line of the leaderboard."""
     from tfmtl import model_card
 
     card = model_card.read(model.path).get("model", {})
     tasks = {
-        task: _of_task(record, model.name)
-        for task, record in overall.items()
-        if model.name in record
+        record["task"]: {
+            "value": record[model.name][record["metric"]],
+            "low": low,
+            "high": high,
+            "too_few": record["too_few"],
+            "gain": gain_of(record, model.name),
+        }
+        for record in records
+        if record["slice"] == job.ALL and model.name in record
+        for low, high in [interval_of(record, model.name) or (None, None)]
     }
     gains = [found["gain"]["value"] for found in tasks.values() if found["gain"]]
     return {
@@ -85,18 +108,16 @@ def _described(model: Model, overall: Mapping[str, Mapping]) -> dict[str, Any]:
     }
 
 
-def _of_task(record: Mapping[str, Any], name: str) -> dict[str, Any]:
-    metric = record["metric"]
-    low, high = record[name].get("intervals", {}).get(metric, (None, None))
-    gain = record.get("gain", {}).get(name, {}).get(metric)
+def interval_of(record: Mapping[str, Any], name: str) -> list[float] | None:
+    """The interval of a model's primary metric in a record of `measure`, if any."""
+    return record[name].get("intervals", {}).get(record["metric"])
+
+
+def gain_of(record: Mapping[str, Any], name: str) -> dict[str, float] | None:
+    """What a model gains in the primary metric over the first one of `measure`."""
+    gain = record.get("gain", {}).get(name, {}).get(record["metric"])
     wanted = ("value", "low", "high", "p", "p_adjusted")
-    return {
-        "value": record[name][metric],
-        "low": low,
-        "high": high,
-        "too_few": record["too_few"],
-        "gain": gain and {key: gain[key] for key in wanted},
-    }
+    return gain and {key: gain[key] for key in wanted}
 
 
 def measure(

@@ -5,7 +5,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline import workspace as workspaces
 from pipeline.artifacts import layout
+from pipeline.components.evaluator import others
 from pipeline.components.evaluator.component import evaluator
 from pipeline.components.example_gen.component import example_gen
 from pipeline.config import Config
@@ -44,9 +46,11 @@ def evaluate(
         changes |= {"baseline": None, "single_task": None}
     evaluated = config.evaluate.model_copy(update=changes)
     config = config.model_copy(update={"evaluate": evaluated})
-    workspace = Path(config.workspace)
-    workspace.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=workspace) as name:
+    workspace = workspaces.make(Path(config.workspace))
+    with (
+        workspaces.reading([workspace, *workspaces.of(model)]),
+        tempfile.TemporaryDirectory(prefix=".evaluate-", dir=workspace) as name,
+    ):
         work = Path(name)
         folders = {n: work / n for n in ("examples", "model", "evaluation", "blessing")}
         for folder in folders.values():
@@ -63,6 +67,10 @@ def evaluate(
         inputs = {n: folders[n] for n in ("examples", "model")}
         outputs = {n: folders[n] for n in ("evaluation", "blessing")}
         summary = evaluator(config, inputs, outputs)
+        test = layout.split(folders["examples"], "test")
+        since = others.first_test_time(config, test)
+        if seen := others.has_seen_test(config, since, model):
+            summary["notes"].append(f"warning: its metrics may be too good: {seen}")
         if output:
             measured = json.loads((outputs["evaluation"] / layout.METRICS).read_text())
             page = report.render(measured, card=model_card.read(model))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from pipeline.artifacts import layout, saved_model
 from pipeline.errors import PipelineError, nearest
 from pipeline.metadata import Metadata
+from pipeline.trained import trained
 
 
 class Model(NamedTuple):
@@ -63,12 +64,9 @@ def _of_run(workspace: str, wanted: str) -> Model:
             f"{workspace} has no run {wanted!r}.{nearest(wanted, runs)} "
             "`python -m pipeline runs` lists them"
         )
-    for run in [wanted] if wanted else runs:
-        for execution in reversed(store.used(run)):
-            if execution.component != "Trainer" or execution.state != "complete":
-                continue
-            path = store.outputs(execution.id)[0].path / layout.SERVING_MODEL
-            if path.is_dir():
-                return Model(f"{workspace}@{run}", path, execution.seconds)
+    for model in trained(store):
+        if wanted in ("", model.run.name):
+            name = f"{workspace}@{model.run.name}"
+            return Model(name, model.serving, model.training.seconds)
     where = f"run {wanted} of {workspace}" if wanted else workspace
     raise PipelineError(f"{where} has no model: none was trained, or it is deleted")

@@ -13,7 +13,7 @@ class Task(Section):
     """One predicted action; `tfmtl.Task` has the keys' meaning and rules.
 
     `label`, `row_weight` and `duration` are columns of the logs, `space` is a column or
-    another task.
+    another task, `calibration_by` a feature.
     """
 
     name: Name
@@ -28,6 +28,7 @@ class Task(Section):
     delta: Annotated[float, Field(gt=0)] | None = None
     duration: Annotated[str, Field(min_length=1)] | None = None
     calibration: Literal["scale", "platt", "isotonic", "none"] | None = None
+    calibration_by: Name | None = None
 
     @property
     def label_column(self) -> str:

@@ -25,6 +25,7 @@ _LINES = [
 ]
 # Of bars, each much lighter than the one before.
 _FILLS = ["#0b3c7d", "#b3541e", "#5aa08a", "#e6b36d", "#d8dcee", "#ffffff"]
+_PALE = "#a9b2bc"
 _LONGEST = 22  # characters of a label
 
 
@@ -56,7 +57,7 @@ def lines(
 
     def draw(axes: Axes) -> None:
         if diagonal:
-            axes.axline((0, 0), slope=1, color="#a9b2bc", linewidth=0.8, zorder=1)
+            axes.axline((0, 0), slope=1, color=_PALE, linewidth=0.8, zorder=1)
         for i, (name, points) in enumerate(series.items()):
             color, dashes, marker = _line(i)
             axes.plot(
@@ -169,25 +170,36 @@ def seesaw(
         x: What the horizontal axis shows.
         y: What the vertical axis shows.
         points: {model: {"x": (gain, low, high), "y": the same}}; the interval's ends
-            may be NaN.
+            may be NaN. Of more models than there are markers, the first word stands
+            beside the point, instead of a legend.
     """
+    many = len(points) > len(_LINES)
 
     def draw(axes: Axes) -> None:
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.axvline(0, color=INK, linewidth=0.8)
         for i, (name, point) in enumerate(points.items()):
-            color, _, marker = _line(i)
+            color, _, marker = _line(0 if many else i)
             at = point["x"][0], point["y"][0]
             axes.errorbar(
                 *at,
                 xerr=_whiskers(point["x"]),
                 yerr=_whiskers(point["y"]),
-                color=color,
-                elinewidth=0.9,
-                capsize=2,
+                color=_PALE if many else color,
+                elinewidth=0.6 if many else 0.9,
+                capsize=0 if many else 2,
+                zorder=2,
             )
             label = _short(name)
-            axes.plot(*at, color=color, marker=marker, ms=5, ls="", label=label)
+            axes.plot(
+                *at, color=color, marker=marker, ms=3 if many else 5, ls="",
+                label="" if many else label, zorder=3,
+            )  # fmt: skip
+            if many:
+                axes.annotate(
+                    label.split()[0].rstrip("."), at, (2, 2), textcoords="offset points",
+                    fontsize=6.5, zorder=4,
+                )  # fmt: skip
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
         for axis, limit in (("x", axes.set_xlim), ("y", axes.set_ylim)):
             reach = _reach(point[axis] for point in points.values())
@@ -202,7 +214,8 @@ def seesaw(
             )  # fmt: skip
         _name(axes, x, y)
 
-    return chart(title, draw, 2, height=3.2)  # what a single model is called counts
+    # What a single model is called counts, too.
+    return chart(title, draw, 0 if many else 2, height=3.2)
 
 
 def _smallest(series: Mapping[str, Points]) -> float:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pipeline.report import charts
+from pipeline.report import charts, page
 from pipeline.report.svg import Chart
 
 SIGNIFICANT = 0.05  # an adjusted p below it is no chance
@@ -60,39 +60,46 @@ def cell(
 
 
 def seesaws(
-    models: Mapping[str, Mapping[str, Mapping]], tasks: Sequence[str], against: str
+    models: Mapping[str, Mapping[str, Mapping]],
+    tasks: Sequence[Mapping[str, str]],
+    against: str,
+    most: int = 3,
 ) -> list[Chart]:
     """One seesaw plot for each pair of tasks, one point a model (PLE, fig. 3).
 
     Args:
         models: {model: {task: its gain, {"value", "low", "high"}}}.
-        tasks: Names of binary tasks, the most important first.
+        tasks: {"name", "metric"} of each, the most important first.
         against: What a gain of 0 is as good as.
+        most: How many plots are drawn, at most.
     """
     plots = []
-    for x, y in itertools.combinations(tasks, 2):
+    for pair in itertools.combinations(tasks, 2):
+        x, y = (task["name"] for task in pair)
         points = {
             name: {"x": _ends(gains[x]), "y": _ends(gains[y])}
             for name, gains in models.items()
-            if x in gains and y in gains
+            if gains.get(x) and gains.get(y)
         }
-        if points and len(plots) < _SEESAWS:
+        if points and len(plots) < most:
             title = f"{x} and {y} against {against}"
-            axes = [f"AUC gain of {task}" for task in (x, y)]
+            axes = [f"{page.metric(t['metric'])} gain of {t['name']}" for t in pair]
             plots.append(charts.seesaw(title, *axes, points))
     return plots
 
 
 def gains_of(
-    overall: Mapping[str, Mapping], metric: str, called: str
+    overall: Mapping[str, Mapping], tasks: Sequence[Mapping[str, str]], called: str
 ) -> dict[str, dict[str, dict[str, Mapping]]]:
     """{reference: {model: {task: gain}}} of the one model of a metrics.json."""
     return {
         other: {
             called: {
-                task: record["gain"][other][metric]
-                for task, record in overall.items()
-                if metric in record.get("gain", {}).get(other, {})
+                task["name"]: overall.get(task["name"], {})
+                .get("gain", {})
+                .get(other, {})
+                .get(task["metric"])
+                for task in tasks
             }
         }
         for other in REFERENCES

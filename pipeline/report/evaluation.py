@@ -195,12 +195,12 @@ def _gains(
 
 
 def _seesaws(measured: Mapping, overall: Mapping[str, Mapping]) -> list:
-    binary = [t["name"] for t in measured["tasks"] if t["kind"] == "binary"]
-    gains = comparison.gains_of(overall, "auc", measured["architecture"])
+    tasks = measured["tasks"]
+    gains = comparison.gains_of(overall, tasks, measured["architecture"])
     return [
         chart
         for other, models in gains.items()
-        for chart in comparison.seesaws(models, binary, REFERENCES[other])
+        for chart in comparison.seesaws(models, tasks, REFERENCES[other])
     ]
 
 

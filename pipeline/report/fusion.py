@@ -1,17 +1,15 @@
 """The points that a search for a fused score has tried, drawn by matplotlib."""
 
-import io
 from collections.abc import Mapping
 
-import matplotlib
 import numpy as np
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from pipeline.report import svg
 from tfmtl.fusion import pareto_front
 
-_INK, _FRONT, _CHOSEN = "#8a949e", "#0b3c7d", "#d1640f"
-_SIZE = 3.4  # inches of a chart
+_TRIED, _FRONT, _CHOSEN = "#8a949e", "#0b3c7d", "#d1640f"
 
 
 def front(record: Mapping) -> str:
@@ -25,25 +23,17 @@ def front(record: Mapping) -> str:
     others = [*goals[1:], *record["at_least"], *record["at_most"]]
     others = others or [n for n in record["points"][0]["ratios"] if n not in goals]
     others = list(dict.fromkeys(n for n in others if n != goals[0])) or goals
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "fusion"}):
-        figure = Figure(
-            figsize=(_SIZE * len(others), _SIZE * 1.15), layout="constrained"
-        )
+
+    def draw(figure: Figure) -> None:
+        figure.set_facecolor("white")
         axes = figure.subplots(1, len(others), squeeze=False)[0]
         for axis, name in zip(axes, others, strict=True):
             _draw(axis, record, name, goals[0])
-        figure.legend(
-            *axes[0].get_legend_handles_labels(),
-            loc="outside lower center",
-            ncols=4,
-            fontsize=8,
-            frameon=False,
-        )
+        handles = axes[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=4)
         figure.suptitle("on the lists that were searched", fontsize=8)
-        text = io.StringIO()
-        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        FigureCanvasSVG(figure).print_svg(text, metadata=metadata)
-    return text.getvalue()
+
+    return svg.file("fusion", draw, svg.WIDTH * len(others), svg.WIDTH * 1.15)
 
 
 def _draw(axes, record: Mapping, across: str, up: str) -> None:
@@ -53,7 +43,7 @@ def _draw(axes, record: Mapping, across: str, up: str) -> None:
     worse = np.array([-1 if _less_is_better(record, n) else 1 for n in (across, up)])
     best = at[pareto_front(at * worse)]
     chosen = record["searched"]["ratios"]
-    axes.plot(*at.T, ls="", marker=".", ms=3, color=_INK, label="tried")
+    axes.plot(*at.T, ls="", marker=".", ms=3, color=_TRIED, label="tried")
     axes.plot(*best.T, color=_FRONT, lw=1.2, marker="o", ms=3, label="Pareto front")
     axes.plot(1, 1, ls="", marker="s", ms=7, mfc="none", color="black", label="current")
     axes.plot(chosen[across], chosen[up], ls="", marker="*", ms=12, color=_CHOSEN,
@@ -62,12 +52,9 @@ def _draw(axes, record: Mapping, across: str, up: str) -> None:
         for bounds in (record["at_least"], record["at_most"]):
             if name in bounds:
                 line(bounds[name], color=_CHOSEN, lw=0.9, ls=(0, (4, 2)))
-    axes.set_xlabel(f"{across}, of current", parse_math=False)
-    axes.set_ylabel(f"{up}, of current", parse_math=False)
-    axes.tick_params(labelsize=8)
-    axes.grid(color="#e1e5ea", lw=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    axes.set_xlabel(f"{across}, of current")
+    axes.set_ylabel(f"{up}, of current")
 
 
 def _less_is_better(record: Mapping, name: str) -> bool:

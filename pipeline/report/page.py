@@ -32,6 +32,7 @@ def render(template: str, **content: Any) -> str:
         "compact": compact,
         "moment": moment,
         "words": words,
+        "metric": metric,
     }
     return environment.get_template(f"{template}.html.jinja").render(content)
 
@@ -118,6 +119,28 @@ def percent(share: float | None) -> str:
 def words(name: str) -> str:
     """A key as words: best_reachable is "best reachable"."""
     return name.replace("_", " ")
+
+
+_METRICS = {
+    "auc": "AUC",
+    "gauc": "AUC by group",
+    "log_loss": "log-loss",
+    "normalized_entropy": "normalised entropy",
+    "spearman": "Spearman",
+    "xauc": "XAUC",
+    "mae": "MAE",
+    "rmse": "RMSE",
+}
+
+
+def metric(name: str) -> str:
+    """What a metric is called where people read it.
+
+    Example:
+        >>> metric("auc"), metric("calibration")
+        ('AUC', 'calibration')
+    """
+    return _METRICS.get(name, name)
 
 
 def largest(

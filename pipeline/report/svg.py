@@ -65,13 +65,9 @@ def chart(
         series: How many things have a label; more than one need a legend.
         height: In inches.
     """
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        # The page's fonts have what DejaVu lacks, such as Chinese.
-        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        canvas = FigureCanvasSVG(figure)
-        axes = figure.subplots()
-        draw(axes)
+
+    def draw_with_legend(figure: Figure) -> None:
+        draw(figure.subplots())
         if series > 1:
             figure.legend(
                 loc="outside lower left",
@@ -79,12 +75,33 @@ def chart(
                 fontsize=7,
                 borderaxespad=0.2,
             )
-        matplotlib.rcParams["svg.hashsalt"] = title  # the same ids in every run
+
+    return Chart(title, _element(title, file(title, draw_with_legend, WIDTH, height)))
+
+
+def file(
+    title: str, draw: Callable[[Figure], None], width: float, height: float
+) -> str:
+    """Returns what a figure draws as a whole SVG file, in the style of the pages.
+
+    Args:
+        title: What it shows; ids are made from it, the same in every run.
+        draw: Draws it.
+        width: In inches.
+        height: In inches.
+    """
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        # The page's fonts have what DejaVu lacks, such as Chinese.
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+        figure = Figure(figsize=(width, height), layout="constrained")
+        canvas = FigureCanvasSVG(figure)
+        draw(figure)
+        matplotlib.rcParams["svg.hashsalt"] = title
         text = io.StringIO()
         # Not `savefig`, which draws everything twice.
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         canvas.print_svg(text, metadata=metadata)
-    return Chart(title, _element(title, text.getvalue()))
+    return text.getvalue()
 
 
 _OWN_STYLE = re.compile(r"<defs>\s*<style.*?</defs>", re.DOTALL)

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.comparison.compare import tasks_of
+from pipeline.comparison import compare
 from pipeline.components.evaluator.job import ALL
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.sweep.study import Trial
-from tfmtl.metrics.exact.interval import student_quantile
+from tfmtl.metrics.exact.interval import holm, student_quantile, student_two_sided
 
 
 def of(config: Config, trials: Sequence[Trial], minimize: bool) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def of(config: Config, trials: Sequence[Trial], minimize: bool) -> dict[str, Any
         "pipeline": config.name,
         "monitor": config.train.monitor,
         "minimize": minimize,
-        "tasks": tasks_of(config),
+        "tasks": compare.tasks_of(config),
         "seeds": config.sweep.seeds,
         "models": [
             _model(trial, trial is best[trial.architecture.label]) for trial in complete
@@ -62,31 +62,74 @@ def of(config: Config, trials: Sequence[Trial], minimize: bool) -> dict[str, Any
 
 
 def of_test(
-    records: Iterable[Mapping[str, Any]], names: Sequence[str]
+    records: Iterable[Mapping[str, Any]], names: Sequence[str], gains: bool
 ) -> dict[str, dict[str, Any]]:
     """What the test split says of a model: {task: ...}, over its seeds.
 
     Args:
         records: What `comparison.compare.measure` returned.
         names: Those of the model with each seed.
+        gains: Whether what the first of them gains is told; see "gain".
 
     Returns:
         {task: {"metric", "too_few": why nothing can be said, "mean", "low", "high",
-        "values", and "of_rows": [the interval of each value, by the test rows]}}.
+        "values", "of_rows": [the interval of each value, by the test rows], "gain":
+        over the first model that was measured, by the test rows, or None}}.
     """
     found = {}
     for record in records:
         if record["slice"] != ALL:
             continue
-        measured = [record[name] for name in names if name in record]
+        measured = [name for name in names if name in record]
         metric = record["metric"]
         found[record["task"]] = {
             "metric": metric,
             "too_few": record["too_few"],
-            **over_seeds([m[metric] for m in measured]),
-            "of_rows": [m.get("intervals", {}).get(metric) for m in measured],
+            **over_seeds([record[name][metric] for name in measured]),
+            "of_rows": [compare.interval_of(record, name) for name in measured],
+            "gain": compare.gain_of(record, measured[0])
+            if gains and measured
+            else None,
         }
     return found
+
+
+def compare_with_first(models: Sequence[dict[str, Any]]) -> None:
+    """Adds what each gains over the first, and corrects for all of them together.
+
+    With several seeds, a gain is the mean of the differences of the same seed, and its
+    interval is Student's over the seeds. With one seed, it is by the test rows, as it
+    stands there.
+
+    Args:
+        models: Of the leaderboard, each with "test".
+    """
+    first, gains = models[0]["test"], []
+    for model in models[1:]:
+        for task, found in model["test"].items():
+            pair = [found["values"], first.get(task, {"values": []})["values"]]
+            if len(pair[0]) == len(pair[1]) > 1 and not found["too_few"]:
+                found["gain"] = _gain(*pair)
+            if found["gain"]:
+                gains.append(found["gain"])
+    adjusted = holm(np.array([gain["p"] for gain in gains]))
+    for gain, p in zip(gains, adjusted, strict=True):
+        gain["p_adjusted"] = float(p)
+
+
+def _gain(
+    values: Sequence[float | None], others: Sequence[float | None]
+) -> dict[str, float] | None:
+    """The mean of differences, above 0 is better; None where one is not defined."""
+    if None in values or None in others:
+        return None
+    differences = np.subtract(values, others)
+    found = over_seeds(differences.tolist())
+    error = float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
+    p = float(not found["mean"])
+    if error:
+        p = student_two_sided(found["mean"] / error, len(differences) - 1)
+    return {"value": found["mean"], "low": found["low"], "high": found["high"], "p": p}
 
 
 def over_seeds(values: Sequence[float | None]) -> dict[str, Any]:

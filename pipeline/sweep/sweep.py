@@ -13,7 +13,7 @@ the best is measured on the test split, once, when all trials are done.
 import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pipeline.beam.atomic import atomic_write
 from pipeline.comparison import compare
 from pipeline.config import Config, ConfigError
 from pipeline.fingerprint import fingerprint
+from pipeline.report import leaderboard as page
 from pipeline.run import run_held
 from pipeline.stages import Stage, stages
 from pipeline.sweep import leaderboard, processes, space
@@ -94,7 +95,10 @@ def sweep(
         _measure(config, data["examples"], board, folder)
         with atomic_write(folder / layout.LEADERBOARD) as part:
             json_file.write(part, board)
+        with atomic_write(folder / layout.REPORT) as part:
+            part.write_text(page.of_sweep(board))
     report(f"leaderboard: {folder / layout.LEADERBOARD}")
+    report(f"report: {folder / layout.REPORT}")
     return board
 
 
@@ -153,15 +157,47 @@ def _line(trial: Trial, seed: int, answer: Mapping[str, Any]) -> str:
 def _measure(
     config: Config, examples: Path, board: dict[str, Any], folder: Path
 ) -> None:
-    """Measures the chosen models on the test split, and adds that to the board."""
-    chosen: Iterable[dict] = [m for m in board["models"] if m["chosen"]]
-    models = {
-        f"{m['name']} seed {seed}": Path(path) / layout.SERVING_MODEL
-        for m in chosen
-        for seed, path in m["models"].items()
-    }
-    with tempfile.TemporaryDirectory(prefix=".test-", dir=folder) as work:
-        records = compare.measure(config, examples, models, Path(work))
+    """Measures the chosen models on the test split.
+
+    Adds to each "test", see `leaderboard.of_test`, and "deleted", the seeds of which
+    `gc` has deleted the model meanwhile: what was measured before stands.
+    """
+    chosen: list[dict] = [m for m in board["models"] if m["chosen"]]
+    before = _measured_before(folder / layout.LEADERBOARD)
+    models, names = {}, {}
     for model in chosen:
-        names: Sequence[str] = [f"{model['name']} seed {s}" for s in model["models"]]
-        model["test"] = leaderboard.of_test(records, names)
+        found = {s: Path(m) / layout.SERVING_MODEL for s, m in model["models"].items()}
+        model["deleted"] = [seed for seed, path in found.items() if not path.is_dir()]
+        there = {f"{model['name']} seed {s}": p for s, p in found.items() if p.is_dir()}
+        names[model["name"]] = list(there)
+        models |= there
+    records = []
+    if models:
+        with tempfile.TemporaryDirectory(prefix=".test-", dir=folder) as work:
+            records = compare.measure(config, examples, models, Path(work))
+    by_rows = len(board["seeds"]) == 1 and not chosen[0]["deleted"]
+    for model in chosen:
+        if model["deleted"] and model["name"] in before:
+            model["test"] = before[model["name"]]
+        else:
+            of_seeds = names[model["name"]]
+            model["test"] = leaderboard.of_test(records, of_seeds, by_rows)
+    leaderboard.compare_with_first(chosen)
+
+
+def _measured_before(file: Path) -> dict[str, dict]:
+    """{model: "test"} of an earlier leaderboard; of single seeds without gains.
+
+    Those were over what was the first then.
+    """
+    if not file.is_file():
+        return {}
+    found = {
+        model["name"]: model["test"]
+        for model in json.loads(file.read_text())["models"]
+        if "test" in model
+    }
+    for test in found.values():
+        for of_task in test.values():
+            of_task["gain"] = None
+    return found

@@ -224,6 +224,10 @@ def test_what_the_library_refuses_is_told_before_any_work():
         "tasks.click.calibration=scale",
     )
     refused(
+        "calibration_by of task 'watch_seconds' .*'tabb'. Did you mean 'tab'",
+        "tasks.watch_seconds.calibration_by=tabb",
+    )
+    refused(
         "given in train.optimizer too",
         "train.optimizer={name: lazy_adam, learning_rate: 0.1}",
     )

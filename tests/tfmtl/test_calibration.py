@@ -1,6 +1,8 @@
 """Calibrations: numbers by hand and scikit-learn's, and what must not change."""
 
+import json
 import re
+import zipfile
 
 import keras
 import numpy as np
@@ -486,3 +488,110 @@ def test_the_mean_of_watch_times_whose_noise_differs():
     assert 0.5 < before.sum() / total < 0.65
     assert 0.97 < after.sum() / total < 1.03
     assert exact.spearman(before, after) == pytest.approx(1, abs=1e-9)
+
+
+def test_a_model_of_a_time_without_calibrations_loads(tmp_path):
+    """Its file says nothing of them, and has no weights for them."""
+    model, inputs = _model(_tasks("none", "none")), _data()[0]
+    model.save(tmp_path / "new.keras")
+    with (
+        zipfile.ZipFile(tmp_path / "new.keras") as new,
+        zipfile.ZipFile(tmp_path / "old.keras", "w") as old,
+    ):
+        for name in new.namelist():
+            text = new.read(name)
+            if name == "config.json":
+                config = json.loads(text)
+                for task in config["config"]["tasks"]:
+                    del task["config"]["calibration"], task["config"]["calibration_by"]
+                text = json.dumps(config)
+            old.writestr(name, text)
+    again = keras.models.load_model(tmp_path / "old.keras")
+    assert not again.calibrations
+    _same(_outputs(model, inputs), _outputs(again, inputs))
+
+
+# By domain.
+
+
+def _domains(rows=1200, seed=0):
+    """Three tabs, of which the second watches thrice as long, and the last is rare."""
+    inputs, labels = _data(rows, seed)
+    tab = np.where(np.arange(rows) % 2, 1, 2).astype("int64")
+    tab[:20] = 3
+    labels["watch"] *= np.float32([0, 1, 3, 1])[tab]
+    return inputs | {"tab": tab}, labels
+
+
+def _model_by_tab(method="scale", **changes):
+    keras.utils.set_random_seed(0)
+    task = tfmtl.Task(
+        "watch", kind="regression", loss="log_mse", calibration=method,
+        calibration_by="tab", **changes,
+    )  # fmt: skip
+    features = [tfmtl.Numeric("x"), tfmtl.Categorical("tab", vocabulary_size=5)]
+    model = tfmtl.models.get("shared_bottom")(features, [task], units=(8,))
+    for weight in model.trainable_weights:
+        weight.assign(0.3 * keras.ops.abs(weight))
+    return model
+
+
+@pytest.mark.parametrize("method", ["scale", "isotonic"])
+def test_each_domain_with_rows_enough_has_its_own(method):
+    inputs, labels = _domains(3000)
+    model = _model_by_tab(method)
+    before = _outputs(model, inputs)["watch"][:, 0]
+    found = model.calibrate(_dataset(inputs, labels))["watch"]
+    assert found["by"] == "tab" and found["apart"] == [1, 2]
+    p = _outputs(model, inputs)["watch"][:, 0].astype(float)
+    for tab in (1, 2):
+        rows = inputs["tab"] == tab
+        ratio = p[rows].sum() / labels["watch"][rows].sum()
+        assert ratio == pytest.approx(1, abs=1e-4 if method == "scale" else 0.02)
+    total = p.sum() / labels["watch"].sum(dtype=float)
+    assert found["after"] == pytest.approx(total, rel=1e-4)
+    assert found["before"] == pytest.approx(before.sum() / labels["watch"].sum(), 1e-4)
+
+
+def test_the_factor_of_the_others_is_that_of_all_rows():
+    inputs, labels = _domains()
+    by_tab, alone = _model_by_tab(), _model_by_tab()
+    by_tab.calibrate(_dataset(inputs, labels))
+    alone.calibrate(_dataset(inputs | {"tab": np.full(1200, 3)}, labels))
+    scale, of_all = (m.calibrations["watch"].scale.numpy() for m in (by_tab, alone))
+    assert scale[0] == scale[3] == scale[4]
+    assert of_all[3] == of_all[0]  # all rows are of one domain
+    inputs["tab"] = np.ones(1200, "int64")
+    assert float(scale[2]) > 2 * float(scale[1]) > 0
+
+
+def test_calibrations_by_domain_are_saved_and_served(tmp_path):
+    inputs, labels = _domains()
+    model = _model_by_tab("isotonic")
+    model.calibrate(_dataset(inputs, labels))
+    expected = _outputs(model, inputs)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    _same(expected, _outputs(again, inputs), rtol=1e-6)
+    tfmtl.export(model, tmp_path / "served")
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    given = {name: tf.constant(value) for name, value in inputs.items()}
+    _same(expected, served.signatures["serving_default"](**given), rtol=1e-4)
+    model.reset_calibrations()
+    _same(_outputs(_model_by_tab("isotonic"), inputs), _outputs(model, inputs))
+
+
+def test_what_calibrations_cannot_be_by():
+    def make(by, **options):
+        features = [tfmtl.Numeric("x"), tfmtl.Categorical("user", num_buckets=5000)]
+        task = tfmtl.Task("click", calibration_by=by, **options)
+        tfmtl.models.get("shared_bottom")(features, [task])
+
+    with pytest.raises(ValueError, match="calibration_by of task 'click' needs a cal"):
+        make("user")
+    with pytest.raises(ValueError, match="at most 1000 ids. Received: .*'user' with"):
+        make("user", calibration="platt")
+    with pytest.raises(
+        ValueError, match="_by of task 'click' must be the name of .* 'usr'"
+    ):
+        make("usr", calibration="platt")

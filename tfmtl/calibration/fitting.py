@@ -6,6 +6,8 @@ import tensorflow as tf
 
 from tfmtl.calibration.rows import Rows, ratio_of
 
+_TIMES = 10  # the rows of a domain, of what a task needs at least
+
 
 def calibrate(model, data) -> dict[str, dict]:
     """See `MultiTaskModel.calibrate`."""
@@ -16,14 +18,16 @@ def calibrate(model, data) -> dict[str, dict]:
     def rows_of(x, y, sample_weight):
         predictions = model(x, training=False)
         rows = model._rows(x, y, sample_weight)
-        return {
-            task.name: tf.stack(
-                [tf.squeeze(predictions[task.name], -1), *rows[task.name]]
-            )
-            for task in tasks
-        }
+        found = {}
+        for task in tasks:
+            score = tf.squeeze(predictions[task.name], -1)
+            domain = model.calibration_domain(task, x)
+            domain = tf.zeros_like(score) if domain is None else domain
+            domain = tf.cast(domain, score.dtype)
+            found[task.name] = tf.stack([score, *rows[task.name], domain])
+        return found
 
-    rows = {task.name: Rows() for task in tasks}
+    rows: dict[str, dict[int, Rows]] = {task.name: {} for task in tasks}
     for batch in data if tasks else ():
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         if y is None:
@@ -34,23 +38,50 @@ def calibrate(model, data) -> dict[str, dict]:
                 ".batch(1024)."
             )
         for name, found in rows_of(x, y, sample_weight).items():
-            rows[name].add(*found.numpy())
-    report = {}
-    for task in tasks:
-        layer, of_task = model.calibrations[task.name], rows[task.name]
-        score, label, weight = of_task.pooled()
-        reason = of_task.lacking(task.kind, layer.least)
-        if not reason:
-            try:
-                layer.fit(score, label, weight)
-            except ValueError as error:
-                reason = str(error)
-        after = np.asarray(layer(score[:, None].astype("float32")))[:, 0]
-        report[task.name] = {
-            "method": task.calibration,
-            "rows": of_task.rows,
-            "before": ratio_of(weight @ score, weight @ label),
-            "after": ratio_of(weight @ after.astype("float64"), weight @ label),
-            **({"reason": reason} if reason else {}),
-        }
-    return report
+            *values, domain = found.numpy()
+            for value in np.unique(domain):
+                of_domain = rows[name].setdefault(int(value), Rows())
+                of_domain.add(*np.stack(values)[:, domain == value])
+    return {
+        task.name: _fit(task, model.calibrations[task.name], rows[task.name])
+        for task in tasks
+    }
+
+
+def _fit(task, layer, by_domain: dict[int, Rows]) -> dict:
+    """Fits one task, and says what has come of it; see `MultiTaskModel.calibrate`."""
+    whole, apart = Rows.of(by_domain.values()), []
+    reason = _fit_rows(task, layer, whole, layer.least)
+    if task.calibration_by and not reason:
+        # A domain has many times the rows, since its map is for less.
+        least = _TIMES * layer.least
+        for domain, rows in sorted(by_domain.items()):
+            if not _fit_rows(task, layer, rows, least, domain):
+                apart.append(domain)
+    before = after = labels = 0.0
+    for domain, rows in by_domain.items():
+        score, label, weight = rows.pooled()
+        domains = np.full(len(score), domain) if task.calibration_by else None
+        mapped = np.asarray(layer(score[:, None].astype("float32"), domains))[:, 0]
+        before += weight @ score
+        after += weight @ mapped.astype("float64")
+        labels += weight @ label
+    return {
+        "method": task.calibration,
+        "rows": whole.rows,
+        "before": ratio_of(before, labels),
+        "after": ratio_of(after, labels),
+        **({"by": task.calibration_by, "apart": apart} if task.calibration_by else {}),
+        **({"reason": reason} if reason else {}),
+    }
+
+
+def _fit_rows(task, layer, rows: Rows, least: int, domain: int | None = None) -> str:
+    """Fits one map; returns why it cannot, or ""."""
+    if reason := rows.lacking(task.kind, least):
+        return reason
+    try:
+        layer.fit(*rows.pooled(), domain)
+    except ValueError as error:
+        return str(error)
+    return ""

@@ -30,6 +30,7 @@ class Isotonic(Calibration):
     Args:
         highest: Float. The largest possible prediction, such as 1 of a probability.
             Defaults to none.
+        domains: Integer, see `Calibration`.
 
     References:
         - [Centered isotonic regression](https://arxiv.org/abs/1701.05964)
@@ -45,12 +46,12 @@ class Isotonic(Calibration):
     }
     least = 100
 
-    def __init__(self, highest=None, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, highest=None, domains=None, **kwargs):
+        super().__init__(domains, **kwargs)
         self.highest = highest
 
-    def fit(self, score, label, weight):
-        """Sets the knots, see `Calibration`."""
+    def best(self, score, label, weight):
+        """Returns the knots, see `Calibration`."""
         ratio = ratio_of(weight @ label, weight @ score)
         own = _OWN * (ratio if 0 < ratio < 1 else 1)
         most = min(max(len(score) // 30, _KNOTS), 1000)
@@ -66,21 +67,18 @@ class Isotonic(Calibration):
         free = (0, _KNOTS - len(x))
         # Nothing is so steep that the last bits of a score decide.
         widths = np.maximum(np.diff(x), _STEP * np.abs(x[:-1]) + 1e-30)
-        self.assign(
-            {
-                "own": own,
-                "offset": y[0],
-                "starts": np.pad(x[:-1], free),
-                "widths": np.pad(widths, free, constant_values=1),
-                "rises": np.pad(np.diff(y), free),
-            }
-        )
+        return {
+            "own": own,
+            "offset": y[0],
+            "starts": np.pad(x[:-1], free),
+            "widths": np.pad(widths, free, constant_values=1),
+            "rises": np.pad(np.diff(y), free),
+        }
 
-    def call(self, inputs):
-        """Maps (batch, 1) to (batch, 1)."""
-        passed = ops.clip((inputs - self.starts) / self.widths, 0, 1)  # (B, pieces)
-        rises = ops.sum(self.rises * passed, axis=-1, keepdims=True)
-        p = self.own * inputs + self.offset + rises
+    def map(self, p, own, offset, starts, widths, rises):
+        """See `Calibration`."""
+        passed = ops.clip((p - starts) / widths, 0, 1)  # (B, pieces)
+        p = own * p + offset + ops.sum(rises * passed, axis=-1, keepdims=True)
         return p if self.highest is None else ops.clip(p, 0, self.highest)
 
     def get_config(self):

@@ -14,20 +14,28 @@ class Calibration(keras.layers.Layer):
     """A rising map of predictions, (batch, 1) to (batch, 1); at first the identity.
 
     Its weights are not trainable. It computes in float32, under mixed precision too.
+
+    Args:
+        domains: Integer. How many domains have a map of their own; which one a row
+            belongs to is then its second input. Defaults to one map for all rows.
     """
 
     identity: dict[str, float | np.ndarray]  # weights at the start
     least = 10  # rows of each class, or with a label that is not 0, to be fitted on
 
-    def __init__(self, **kwargs):
+    def __init__(self, domains=None, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
+        self.domains = domains
 
     def build(self, input_shape):
         """Creates the weights."""
+        lead = () if self.domains is None else (self.domains,)
         for name, value in self.identity.items():
             weight = self.add_weight(
-                shape=np.shape(value),
-                initializer=lambda shape, dtype, value=value: ops.cast(value, dtype),
+                shape=(*lead, *np.shape(value)),
+                initializer=lambda shape, dtype, value=value: ops.broadcast_to(
+                    ops.cast(value, dtype), shape
+                ),
                 trainable=False,
                 name=name,
             )
@@ -37,27 +45,55 @@ class Calibration(keras.layers.Layer):
         """Makes it the identity again."""
         self.assign(self.identity)
 
-    def assign(self, values):
-        """Sets the weights, {name: number or array}."""
+    def assign(self, values, domain=None):
+        """Sets the weights, {name: number or array}: of one domain, or of all."""
         for name, value in values.items():
-            getattr(self, name).assign(value)
+            weight = getattr(self, name)
+            new = np.array(weight)
+            new[... if domain is None else domain] = value
+            weight.assign(new)
 
-    def fit(self, score, label, weight):
+    def fit(self, score, label, weight, domain=None):
         """Sets the weights to what suits the rows best.
 
         Args:
             score: Float64 array of shape (rows,). Predictions, each once, rising.
             label: Float64 array of shape (rows,). Their mean label.
             weight: Float64 array of shape (rows,). Their weight, above 0.
+            domain: Integer. The domain whose map it is. Defaults to all.
 
         Raises:
             ValueError: If there is no such map that rises. It says why.
         """
+        self.assign(self.best(score, label, weight), domain)
+
+    def best(self, score, label, weight):
+        """Returns the weights that suit the rows best, see `fit`."""
+        raise NotImplementedError
+
+    def call(self, inputs, domain=None):
+        """Maps (batch, 1), and the domain (batch,) of each row, to (batch, 1)."""
+        weights = {name: getattr(self, name) for name in self.identity}
+        if domain is not None:
+            weights = {
+                name: ops.reshape(
+                    ops.take(w, domain, axis=0), (-1, w.shape[1] if w.ndim > 1 else 1)
+                )
+                for name, w in weights.items()
+            }
+        return self.map(inputs, **weights)
+
+    def map(self, p, **weights):
+        """Maps predictions (batch, 1) by weights of shape (batch, n), or of any row."""
         raise NotImplementedError
 
     def compute_output_shape(self, input_shape):
         """Returns the input's shape."""
         return input_shape
+
+    def get_config(self):
+        """Returns every argument."""
+        return {**super().get_config(), "domains": self.domains}
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -79,19 +115,19 @@ class Scale(Calibration):
 
     identity = {"scale": 1.0}
 
-    def fit(self, score, label, weight):
-        """Sets s, see `Calibration`."""
+    def best(self, score, label, weight):
+        """Returns s, see `Calibration`."""
         ratio = ratio_of(weight @ label, weight @ score)
         if not 0 < ratio < np.inf:
             raise ValueError(
                 f"no factor above 0 makes the total of the predictions, "
                 f"{weight @ score:.4g}, that of the labels, {weight @ label:.4g}"
             )
-        self.assign({"scale": ratio})
+        return {"scale": ratio}
 
-    def call(self, inputs):
-        """Maps (batch, 1) to (batch, 1)."""
-        return inputs * self.scale
+    def map(self, p, scale):
+        """See `Calibration`."""
+        return p * scale
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -111,8 +147,8 @@ class Platt(Calibration):
 
     identity = {"slope": 1.0, "offset": 0.0}
 
-    def fit(self, score, label, weight):
-        """Sets a and b by Newton's method, see `Calibration`."""
+    def best(self, score, label, weight):
+        """Returns a and b, by Newton's method, see `Calibration`."""
         z = np.clip(score, _TINY, _NEARLY_ONE)
         z = np.log(z) - np.log1p(-z)
         columns = np.stack([z, np.ones_like(z)])
@@ -141,13 +177,13 @@ class Platt(Calibration):
                 "labels do not rise with the predictions: the best slope is "
                 f"{line[0]:.3g}"
             )
-        self.assign({"slope": line[0], "offset": line[1]})
+        return {"slope": line[0], "offset": line[1]}
 
-    def call(self, inputs):
-        """Maps probabilities (batch, 1) to (batch, 1)."""
-        p = ops.clip(inputs, _TINY, _NEARLY_ONE)
+    def map(self, p, slope, offset):
+        """See `Calibration`."""
+        p = ops.clip(p, _TINY, _NEARLY_ONE)
         logit = ops.log(p) - ops.log1p(-p)
-        return ops.sigmoid(self.slope * logit + self.offset)
+        return ops.sigmoid(slope * logit + offset)
 
 
 def _sigmoid(x):

@@ -15,6 +15,18 @@ class Rows:
         self._parts = []
         self._kept = 0
 
+    @classmethod
+    def of(cls, parts):
+        """Puts the rows of several together."""
+        whole = cls()
+        for part in parts:
+            whole.rows += part.rows
+            whole.positives += part.positives
+            whole.negatives += part.negatives
+            whole.finite = whole.finite and part.finite
+            whole._parts.append(np.stack(part.pooled()))
+        return whole
+
     def add(self, score, label, weight):
         """Takes in rows; one of weight 0 is none."""
         inside = weight > 0

@@ -34,7 +34,7 @@ OF_KIND = {
     "regression": ("mae", "rmse", "xauc", "calibration"),
     "count": ("mae", "rmse", "xauc", "deviance", "calibration"),
 }
-_MOST_DOMAINS = 1000
+MOST_DOMAINS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,9 +99,9 @@ class MetricSpec:
                 )
         domain = check_domain(features, self.domain)
         domains = domain.table_size if domain else None
-        if domains and domains > _MOST_DOMAINS:
+        if domains and domains > MOST_DOMAINS:
             raise ValueError(
-                f"A domain must have at most {_MOST_DOMAINS} ids, each of which has a "
+                f"A domain must have at most {MOST_DOMAINS} ids, each of which has a "
                 f"metric of its own. Received: feature {self.domain!r} with {domains} "
                 f"in a metric of task {task!r}."
             )

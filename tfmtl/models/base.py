@@ -6,13 +6,14 @@ import keras
 from keras import ops
 
 from tfmtl import _errors, calibration
-from tfmtl.features import check_features
+from tfmtl.features import check_domain, check_features
 from tfmtl.gate_health import gate_health
 from tfmtl.gate_report import gate_report
 from tfmtl.layers.blocks.layer import written
 from tfmtl.layers.blocks.tower import Tower
 from tfmtl.layers.embedding.feature_embedding import FeatureEmbedding
 from tfmtl.layers.embedding.field_stack import FieldStack
+from tfmtl.layers.embedding.table_rows import rows_of_table
 from tfmtl.layers.interactions.interaction_bottom import InteractionBottom
 from tfmtl.layers.interactions.registry import takes_fields
 from tfmtl.models.arguments import OfTheClass, docstring_of
@@ -142,7 +143,7 @@ class MultiTaskModel(MultiTaskTrainer):
             task.name: self.make_tower(task.name, () if self.ppnet else task.tower)
             for task in tasks
         }
-        made = {task.name: calibration.make(task) for task in tasks}
+        made = {task.name: calibration.make(task, self.features) for task in tasks}
         self.calibrations = {name: layer for name, layer in made.items() if layer}
         # The features say all shapes, so the weights exist from the start.
         self({f.name: keras.KerasTensor((None, *f.shape), f.dtype) for f in features})
@@ -194,10 +195,21 @@ class MultiTaskModel(MultiTaskTrainer):
         predictions = self.predict_tasks(self.score(shared, inputs))
         if training:  # What is learnt does not depend on a calibration.
             return predictions
-        return {
-            name: self.calibrations[name](p) if name in self.calibrations else p
-            for name, p in predictions.items()
-        }
+        for task in self.tasks:
+            if layer := self.calibrations.get(task.name):
+                domain = self.calibration_domain(task, inputs)
+                predictions[task.name] = layer(predictions[task.name], domain)
+        return predictions
+
+    def calibration_domain(self, task, inputs):
+        """Returns which calibration a row has, integers (batch,); None: all the same.
+
+        Args:
+            task: A `Task` of the model.
+            inputs: Dict {feature: tensor}.
+        """
+        by = check_domain(self.features, task.calibration_by)
+        return by and rows_of_table(ops.reshape(inputs[by.name], (-1,)), by)
 
     def share(self, vectors, training=None):
         """Maps {feature: (batch, dim)} to {task: (batch, units)}."""
@@ -248,7 +260,8 @@ class MultiTaskModel(MultiTaskTrainer):
             {task: {"method", "rows", "before", "after"}} of the tasks that have a
             calibration: the sum of predictions over that of labels, NaN where labels
             sum to 0. A task with too few rows, or positives, is left as it was, and
-            "reason" says why.
+            "reason" says why. With `Task.calibration_by`, "by" is that, and "apart" the
+            ids that had ten times the rows and have a calibration of their own.
 
         Raises:
             ValueError: If the data have no labels.

@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import workspace as workspaces
 from pipeline.artifacts import blessing, examples, json_file, layout, saved_model
 from pipeline.components.evaluator import job, metrics, others, rules
 from pipeline.components.evaluator.importance import importance
@@ -77,10 +78,12 @@ def evaluator(
     if refusal:
         models.pop("baseline", None)
     else:
-        seen = others.has_seen_test(config, model, baseline)
-    results = job.evaluate(
-        config, split, models, _sources(config, models), outputs["evaluation"]
-    )
+        first = others.first_test_time(config, split)
+        seen = others.has_seen_test(config, first, baseline)
+    with workspaces.reading(w for m in compared.values() for w in workspaces.of(m)):
+        results = job.evaluate(
+            config, split, models, _sources(config, models), outputs["evaluation"]
+        )
     job.adjust(results)
     overall = {r["task"]: r for r in results if r["slice"] == job.ALL}
     gates = rules.judge(config, results, seen)

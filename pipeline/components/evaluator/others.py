@@ -16,10 +16,14 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.artifacts import layout, saved_model
+import pyarrow.compute as pc
+
+from pipeline.artifacts import examples, layout, saved_model
 from pipeline.config import Config
 from pipeline.errors import PipelineError
+from pipeline.logs.column_types import is_numeric
 from pipeline.metadata import Metadata
+from pipeline.trained import trained
 
 SERVED = "served"
 
@@ -59,15 +63,20 @@ def _newest(workspace: str, key: str, alone: bool = False) -> Path:
             f"has no {layout.METADATA}"
         )
     metadata = Metadata(store)
+    measured: dict[Path, Path] = {}  # {model: the newest metrics.json}
     for execution in metadata.executions("Evaluator", state="complete"):
         artifacts = {a.name: a.path for a in metadata.outputs(execution.id)}
         artifacts |= {a.name: a.path for a in metadata.inputs(execution.id)}
-        model = artifacts["model"] / layout.SERVING_MODEL
-        measured = artifacts["evaluation"] / layout.METRICS
-        if not model.is_dir() or not measured.is_file():
+        file = artifacts["evaluation"] / layout.METRICS
+        if file.is_file():
+            measured.setdefault(artifacts["model"], file)
+    for model in trained(metadata):
+        file = measured.get(model.artifact)
+        # A run is no other run of itself: what is running now does not count.
+        if file is None or model.run.state == "running":
             continue
-        if not alone or _is_alone(json.loads(measured.read_text())):
-            return model
+        if not alone or _is_alone(json.loads(file.read_text())):
+            return model.serving
     lacking = (
         " of tasks that were learnt alone. Run it with "
         "--set model.architecture=single_task first"
@@ -81,22 +90,43 @@ def _is_alone(measured: Mapping) -> bool:
     return measured["architecture"] == "single_task" or len(measured["tasks"]) == 1
 
 
-def has_seen_test(config: Config, model: Path, other: Path) -> str | None:
+def first_test_time(config: Config, test: Path) -> float | None:
+    """The least value of the split column in the test split.
+
+    Args:
+        config: The pipeline.
+        test: The split's folder in the examples.
+
+    Returns:
+        None where the split is not by time, or the column is not a number.
+    """
+    split = config.data.split
+    if split.by != "time":
+        return None
+    times = [
+        pc.min(batch.column(0)).as_py()
+        for batch in examples.read_batches(test, columns=[split.column])
+        if is_numeric(batch.schema.types[0])
+    ]
+    return min((time for time in times if time is not None), default=None)
+
+
+def has_seen_test(config: Config, first: float | None, model: Path) -> str | None:
     """Says whether a model may have learnt from rows of this run's test split.
 
-    By the cards of both models: splits by hash keep a row on one side as long as column
-    and shares are the same; of splits by time, the other's newest row to train or
-    validate on must be older than the first test row.
+    By its card: splits by hash keep a row on one side as long as column and shares are
+    the same; of splits by time, the newest row to train or validate on must be older
+    than the first test row.
 
     Args:
         config: This pipeline.
-        model: This run's SavedModel.
-        other: The other's.
+        first: See `first_test_time`.
+        model: The SavedModel.
 
     Returns:
         "" if it has not, the reason if it has, None if it cannot be told.
     """
-    ours, theirs = (_data(folder) for folder in (model, other))
+    theirs = _data(model)
     split = config.data.split
     before = theirs.get("split", {})
     if before.get("by") != split.by or before.get("column") != split.column:
@@ -112,7 +142,6 @@ def has_seen_test(config: Config, model: Path, other: Path) -> str | None:
     if split.by == "time":
         parts = theirs["splits"]
         newest = [parts.get(name, {}).get("to") for name in ("train", "valid")]
-        first = ours.get("splits", {}).get("test", {}).get("from")
         if first is None or None in newest:
             return None
         if max(newest) < first:

@@ -210,9 +210,12 @@ def _calibrated(task: str, found: Mapping) -> str:
     """The line that tells how a task was calibrated."""
     if "reason" in found:
         return f"{task}: not calibrated by {found['method']}: {found['reason']}"
+    apart = ""
+    if "by" in found:
+        apart = f", {len(found['apart'])} values of {found['by']} apart"
     return (
         f"{task}: calibrated by {found['method']}, {found['before']:.2f} -> "
-        f"{found['after']:.2f} on valid"
+        f"{found['after']:.2f} on valid{apart}"
     )
 
 

@@ -9,7 +9,9 @@ import recorded_runs
 from conftest import raw_config
 
 from pipeline import gc
+from pipeline import workspace as workspaces
 from pipeline.__main__ import main
+from pipeline.errors import PipelineError
 from pipeline.metadata import Metadata
 
 
@@ -104,6 +106,32 @@ def test_a_workspace_in_use_is_left_alone(workspace, capsys):
         assert _gc(workspace, "--keep", "1", "--delete") == 2
     assert "Another run is using" in capsys.readouterr().err
     assert len(list(workspace.glob("*/*/*"))) == 10
+
+
+def test_what_somebody_reads_is_left_alone(workspace, capsys):
+    """Many may read, and runs go on meanwhile; where `gc` deletes, nobody reads."""
+    made, _ = recorded_runs.record(workspace, "a")
+    recorded_runs.record(workspace, "b")
+    (found,) = workspaces.of(made["model"])
+    with workspaces.reading([found]), workspaces.reading([found]):
+        with workspaces.held(workspace):
+            pass
+        assert _gc(workspace, "--keep", "1", "--delete") == 2
+    assert "are being compared or measured" in capsys.readouterr().err
+    assert made["model"].is_dir()
+    with workspaces.unread(workspace):
+        with pytest.raises(PipelineError, match="gc is deleting"):
+            with workspaces.reading([workspace]):
+                pass
+    assert _gc(workspace, "--keep", "1", "--delete") == 0
+    assert not made["model"].exists()
+
+
+def test_the_workspace_of_a_folder(workspace, tmp_path):
+    made, _ = recorded_runs.record(workspace, "a")
+    assert workspaces.of(made["model"] / "file") == [workspace]
+    assert workspaces.of(workspace) == [workspace]
+    assert workspaces.of(tmp_path) == []
 
 
 def test_what_is_half_deleted_is_found_by_no_run(workspace, monkeypatch):

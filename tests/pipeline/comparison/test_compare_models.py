@@ -8,9 +8,12 @@ import recorded_runs
 import tensorflow as tf
 from conftest import raw_config
 
+from pipeline import workspace as workspaces
 from pipeline.__main__ import main
 from pipeline.comparison import models
+from pipeline.components.evaluator import job
 from pipeline.errors import PipelineError
+from tfmtl import model_card
 from tfmtl.metrics import exact
 
 ROWS = 4000
@@ -78,6 +81,8 @@ def test_models_on_the_same_rows(shop, tmp_path, capsys):
     output = tmp_path / "board"
     assert main(["compare", config, *names, "--output", str(output)]) == 0
     out = capsys.readouterr().out
+    assert f"report: {output / 'report.html'}" in out
+    assert "1. " in (output / "report.html").read_text()
     board = json.loads((output / "leaderboard.json").read_text())
     assert board["against"] == names[0] and 1500 < board["rows"] < 2500
     # What ranks alike is as good; the first of equals comes first.
@@ -95,6 +100,42 @@ def test_models_on_the_same_rows(shop, tmp_path, capsys):
     (line,) = (line for line in out.splitlines() if line.startswith(names[1]))
     assert f"{bad['click']['value']:.4f} ({gain['value']:+.4f}*" in line
     assert {r["slice"] for r in board["results"]} == {"all"}
+
+
+def test_a_model_that_may_have_learnt_from_the_test_rows(shop, tmp_path, capsys):
+    config, folder = shop
+    seen = _save(tmp_path / "seen", 1.0)
+    split = {"by": "hash", "column": "user", "train": 0.6, "valid": 0.2}
+    model_card.write(seen, {"data": {"split": split}})
+    assert main(["compare", config, str(folder / "good"), str(seen)]) == 0
+    out = capsys.readouterr().out
+    assert f"warning: † {seen} may have learnt from these test rows" in out
+    assert "from 80% of the values of 'user', this run from 50%" in out
+    assert f"cannot be told: {folder / 'good'}." in out  # it has no card
+    (marked,) = (line for line in out.splitlines() if line.startswith(f"{seen} †"))
+    page = folder / "work" / "comparison" / "report.html"
+    assert f"report: {page}" in out and "† " in page.read_text()
+    assert main(["evaluate", config, "--model", str(seen)]) == 0
+    assert "too good: it has learnt from 80%" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["compare", "evaluate"])
+def test_nothing_is_deleted_while_it_is_measured(shop, capsys, monkeypatch, command):
+    config, folder = shop
+    evaluate = job.evaluate
+
+    def measure(*args):
+        for workspace in (folder / "work", folder / "other"):
+            with pytest.raises(PipelineError, match="being compared or measured"):
+                with workspaces.unread(workspace):
+                    pass
+        return evaluate(*args)
+
+    recorded_runs.record(folder / "other", command)
+    model = _save(folder / "other" / command, 1.0)
+    monkeypatch.setattr(job, "evaluate", measure)
+    arguments = [str(model)] if command == "compare" else ["--model", str(model)]
+    assert main([command, config, *arguments]) == 0
 
 
 def test_a_model_that_the_rows_cannot_feed(shop, tmp_path, capsys):

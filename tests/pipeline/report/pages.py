@@ -163,3 +163,84 @@ PARAMETERS = {
 }
 
 INFRA = {"rows": 7, "difference": 1e-7, "latency_ms": 3.5, "megabytes": 2.25}
+
+
+def _gain(value, p):
+    ends = {"low": value - 0.01, "high": value + 0.01}
+    return {"value": value, **ends, "p": p, "p_adjusted": p}
+
+
+def comparison(models=3):
+    """What `compare` writes: the second gains on click, and may have seen the test."""
+
+    def tasks(at):
+        click = {"value": 0.7 + at / 100, "low": 0.69, "high": 0.72, "too_few": None}
+        click["gain"] = _gain(at / 100, 0.01 if at == 1 else 0.2) if at else None
+        minutes = click | {"value": 0.4, "gain": at and _gain(-at / 100, 0.0001)}
+        few = {"value": 0.9, "low": None, "high": None, "gain": None}
+        few["too_few"] = "6 positives, 10 are needed"
+        return {"click": click, "buy": few, "minutes": minutes}
+
+    return {
+        "pipeline": "shop",
+        "rows": 5000,
+        "against": "work@0",
+        "tasks": measured()["tasks"],
+        "models": [
+            {
+                "name": f"work@{at}",
+                "architecture": ODD[at % len(ODD)],
+                "parameters": None if at == 2 else 1000 * at,
+                "seconds": None if at == 2 else 1.5,
+                "mean_gain": 0.0,
+                "has_seen_test": {1: "up to <i>at</i> = 7", 2: None}.get(at, ""),
+                "tasks": tasks(at),
+            }
+            for at in range(models)
+        ],
+    }
+
+
+def _seeds(*values):
+    mean = sum(values) / len(values)
+    return {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "values": [*values]}
+
+
+def sweep(models=22):
+    """What `sweep` writes, of two trials an architecture; one training has failed."""
+
+    def test(at):
+        gain = _gain(at / 1000, 0.01) if at else None
+        known = {"metric": "auc", "too_few": None, "of_rows": [None] * 2, "gain": gain}
+        few = known | {"too_few": "6 positives, 10 are needed", "gain": None}
+        spearman = {"metric": "spearman", "gain": gain and _gain(-at / 900, 0.3)}
+        return {
+            "click": known | _seeds(0.7, 0.72),
+            "buy": few | _seeds(0.6, 0.5),
+            "minutes": known | _seeds(0.4, 0.42) | spearman,
+        }
+
+    return {
+        "pipeline": "shop",
+        "monitor": "val_loss",
+        "minimize": True,
+        "tasks": measured()["tasks"],
+        "seeds": [0, 1],
+        "models": [
+            {
+                "name": f"arch{at} {trial}",
+                "architecture": f"arch{at}",
+                "number": trial,
+                "point": {"train.learning_rate": 0.00258817, "model.units": [64, 32]},
+                "value": _seeds(2.0, 2.1),
+                "parameters": 1_000_000 + at,
+                "seconds": 12.0,
+                "models": {"0": "a", "1": "b"},
+                "chosen": not trial,
+                **({} if trial else {"test": test(at), "deleted": ["1"] * (at == 2)}),
+            }
+            for trial in range(2)
+            for at in range(models)
+        ],
+        "failed": [{"name": "arch0 1", "seed": 0, "error": "took more than <4 GB>"}],
+    }

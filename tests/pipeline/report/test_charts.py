@@ -97,7 +97,8 @@ def test_seesaw_has_one_plot_a_pair_and_one_point_a_model():
         "ple": {"click": _gain(0.02), "like": _gain(0.01), "buy": _gain(0.0)},
         "mmoe": {"click": _gain(0.02), "like": _gain(-0.03)},
     }
-    plots = comparison.seesaws(models, ["click", "like", "buy"], "the baseline")
+    tasks = [{"name": name, "metric": "auc"} for name in ("click", "like", "buy")]
+    plots = comparison.seesaws(models, tasks, "the baseline")
     assert [plot.title.split(" against")[0] for plot in plots] == [
         "click and like",
         "click and buy",
@@ -105,7 +106,20 @@ def test_seesaw_has_one_plot_a_pair_and_one_point_a_model():
     ]
     assert {"ple", "mmoe", "both gain"} <= set(_texts(plots[0]))
     assert "ple" in _texts(plots[1]) and "mmoe" not in _texts(plots[1])
-    assert comparison.seesaws({"ple": {"click": _gain(0.1)}}, ["click"], "it") == []
+    assert comparison.seesaws(models, tasks[:1], "it") == []
+    assert len(comparison.seesaws(models, tasks, "it", most=2)) == 2
+
+
+def test_many_models_of_a_seesaw_are_numbered():
+    gains = {"click": _gain(0.02), "like": _gain(0.01)}
+    names = [f"{i}. ple" for i in range(1, 9)]
+    tasks = [{"name": "click", "metric": "auc"}, {"name": "like", "metric": "spearman"}]
+    (plot,) = comparison.seesaws(dict.fromkeys(names, gains), tasks, "it")
+    texts = _texts(plot)
+    assert {"1", "8", "AUC gain of click", "Spearman gain of like"} <= set(texts)
+    assert "1. ple" not in texts
+    (few,) = comparison.seesaws(dict.fromkeys(names[:6], gains), tasks, "it")
+    assert "6. ple" in _texts(few) and "6" not in _texts(few)
 
 
 def test_learning_curves_stand_under_their_task():

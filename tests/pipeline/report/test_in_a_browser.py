@@ -1,10 +1,12 @@
-"""Both pages in a real browser: nothing is empty or too wide, the console is silent."""
+"""All pages in a real browser: nothing is empty or too wide, the console is silent."""
 
 import browser
 import pages
 import pytest
 from test_evaluation_page import whole_page
 from test_statistics_page import page_of_odd_data
+
+from pipeline.report import leaderboard
 
 pytestmark = pytest.mark.skipif(
     browser.find() is None,
@@ -43,22 +45,30 @@ def opened():
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
-    made = {"evaluation": whole_page(), "statistics": page_of_odd_data()}
+    made = {
+        "evaluation": whole_page(),
+        "statistics": page_of_odd_data(),
+        "comparison": leaderboard.of_comparison(pages.comparison(6)),
+        "sweep": leaderboard.of_sweep(pages.sweep()),
+    }
     for name, text in made.items():
         (folder / f"{name}.html").write_text(text)
     return folder
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("name", ["evaluation", "statistics"])
-def test_a_page_in_a_browser(opened, files, tmp_path, name, width):
+@pytest.mark.parametrize(
+    ("name", "fewest"),
+    [("evaluation", 4), ("statistics", 4), ("comparison", 1), ("sweep", 1)],
+)
+def test_a_page_in_a_browser(opened, files, tmp_path, name, fewest, width):
     file = files / f"{name}.html"
     opened.open(file, width)
     assert opened.run("document.documentElement.scrollWidth") <= width
     assert opened.run(TOO_WIDE) == []
     assert opened.run(CUT) == []
     charts = opened.run(CHARTS)
-    assert len(charts) == file.read_text().count("<svg") > 3
+    assert len(charts) == file.read_text().count("<svg") >= fewest
     for label, shapes, texts, wide in charts:
         assert shapes >= 5 and texts >= 4, label
         assert 200 < wide <= width, label
@@ -66,7 +76,19 @@ def test_a_page_in_a_browser(opened, files, tmp_path, name, width):
     opened.screenshot(shown)
     assert shown.stat().st_size > 20_000
     assert opened.complaints() == []
-    assert pages.ODD[1] in opened.run("document.body.textContent")
+    if name != "sweep":
+        assert pages.ODD[1] in opened.run("document.body.textContent")
+
+
+@pytest.mark.parametrize("name", ["comparison", "sweep"])
+def test_a_leaderboard_fits_on_paper(opened, files, name):
+    """A4 less its margins is 182 mm, 688 pixels wide."""
+    opened.send("Emulation.setEmulatedMedia", media="print")
+    try:
+        opened.open(files / f"{name}.html", 688)
+        assert opened.run("document.documentElement.scrollWidth") <= 688
+    finally:
+        opened.send("Emulation.setEmulatedMedia", media="")
 
 
 def test_a_page_can_be_printed(opened, files, tmp_path):

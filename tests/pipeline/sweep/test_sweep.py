@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def sweep(tmp_path, monkeypatch):
     }
     data["examples"] = tmp_path / "examples" / "1"
     monkeypatch.setattr(sweeps, "run_held", lambda *args, **kwargs: data)
-    monkeypatch.setattr(sweeps.compare, "measure", lambda *args: [])
+    monkeypatch.setattr(sweeps.compare, "measure", _measured)
     monkeypatch.setattr(sweeps, "_check", lambda *args: None)
 
     def sweep(jobs=1, memory=None, lines=None, **section):
@@ -47,6 +48,18 @@ def sweep(tmp_path, monkeypatch):
         return sweeps.sweep(config, jobs, memory, said.append), said
 
     return sweep
+
+
+def _measured(config, examples, models, work):
+    """As `compare.measure` returns it; each model is better than the one before."""
+    first, *others = models
+    record = {"task": "click", "slice": "all", "metric": "auc", "too_few": None}
+    gain = {"low": 0.0, "high": 0.02, "p": 0.03, "p_adjusted": 0.03}
+    record["gain"] = {
+        name: {"auc": {"value": at / 100, **gain}} for at, name in enumerate(others, 1)
+    }
+    found = {name: {"auc": 0.7 + at / 100} for at, name in enumerate(models)}
+    return [record | found]
 
 
 def _started(tmp_path):
@@ -86,8 +99,7 @@ def test_a_sweep_that_is_killed_goes_on(sweep, tmp_path):
     for path in (tmp_path / "work" / "sweeps").glob("*/*"):
         path.unlink() if path.is_file() else None
     (folder,) = (tmp_path / "work" / "sweeps").glob("*/trainings")
-    for file in folder.iterdir():
-        file.unlink()
+    shutil.rmtree(folder)
 
     class Killed(Exception):
         pass
@@ -139,6 +151,73 @@ def test_one_architecture_with_several_options(sweep, tmp_path):
     assert len(board["models"]) == len(set(_started(tmp_path))) == 2
 
 
+def _delete(board, name, *seeds):
+    (model,) = (m for m in board["models"] if m["name"] == name)
+    for seed in seeds:
+        shutil.rmtree(model["models"][seed])
+
+
+def _of(board, name):
+    """What the board says of a model: its click, and which seeds are deleted."""
+    (model,) = (m for m in board["models"] if m["name"] == name)
+    return model["test"].get("click"), model["deleted"]
+
+
+def test_a_sweep_whose_models_are_deleted_goes_on(sweep, tmp_path):
+    """What was measured before stands; the others are measured."""
+    section = {"architectures": ["mmoe", "ple"]}
+    board, lines = sweep(**section)
+    best, other = (model["name"] for model in board["models"])
+    assert _of(board, other)[0]["gain"]["value"] == 0.01
+    page = Path(lines[-1].removeprefix("report: "))
+    assert best in page.read_text()
+    _delete(board, other, "0")
+    again, _ = sweep(**section)
+    found, deleted = _of(again, other)
+    assert deleted == ["0"] and found["mean"] == _of(board, other)[0]["mean"]
+    assert found["gain"] is None  # which would be by predictions that are gone
+    assert _of(again, best)[1] == []
+    assert f"{other}: the model of seed 0 is deleted" in command.text(again)
+    _delete(board, best, "0")
+    last, _ = sweep(**section)
+    assert _of(last, best)[0]["mean"] == _of(board, best)[0]["mean"]
+    assert len(_started(tmp_path)) == 2  # nothing is trained again
+
+
+def test_gains_over_the_best_by_seeds(sweep):
+    section = {"architectures": ["mmoe", "ple"], "seeds": [0, 1, 2]}
+    board, _ = sweep(**section)
+    best, other = (model["name"] for model in board["models"])
+    # 0.70, 0.71, 0.72 and 0.73, 0.74, 0.75: always the same difference.
+    gain = _of(board, other)[0]["gain"]
+    assert gain["value"] == pytest.approx(0.03) and gain["p_adjusted"] < 0.001
+    assert _of(board, best)[0]["gain"] is None
+    # Of a seed alone there is no such difference.
+    (file,) = Path(board["models"][0]["models"]["0"]).parent.parent.glob("*.json")
+    file.unlink()
+    _delete(board, other, "1")
+    found, deleted = _of(sweep(**section)[0], other)
+    assert deleted == ["1"] and len(found["values"]) == 2 and found["gain"] is None
+
+
+def test_gains_of_all_models_are_corrected_together():
+    def model(*values):
+        test = leaderboard.over_seeds(values)
+        return {"test": {"click": {**test, "too_few": None, "gain": None}}}
+
+    models = [model(0.7, 0.71, 0.7), model(0.72, 0.72, 0.73), model(0.7, 0.72, 0.69)]
+    leaderboard.compare_with_first(models)
+    first, better, same = (m["test"]["click"]["gain"] for m in models)
+    assert first is None and better["low"] < 0.02 < better["high"]
+    # Differences 0.02, 0.01, 0.03 and 0, 0.01, -0.01: t = 2 sqrt(3) and 0, 2 degrees.
+    assert better["p"] == pytest.approx(0.0742, abs=1e-4)
+    assert better["p_adjusted"] == pytest.approx(2 * better["p"])
+    assert same["p"] == same["p_adjusted"] == 1
+    models[1]["test"]["click"] |= {"too_few": "3 positives", "gain": None}
+    leaderboard.compare_with_first(models)
+    assert models[1]["test"]["click"]["gain"] is None
+
+
 def test_a_training_that_dies(sweep):
     section = {"architectures": ["mmoe", {"name": "ple", "die": True}]}
     (failed,) = sweep(**section)[0]["failed"]
@@ -183,6 +262,12 @@ def test_trainings_end_with_the_sweep_and_hold_the_workspace_till_then(tmp_path)
 
 def _children(pid):
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def _states(pid):
+    """Those of all threads of a process: T of one that is stopped."""
+    stats = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return {stat.rpartition(")")[2].split()[0] for stat in stats}
 
 
 def _runs(pid):
@@ -286,11 +371,11 @@ def test_what_the_test_split_says_over_seeds():
         }  # fmt: skip
 
     records = [record("click", None, [0.7, 0.8]), record("like", "3 rows", [0.5, 0.6])]
-    found = leaderboard.of_test(records, ["m seed 0", "m seed 1"])
+    found = leaderboard.of_test(records, ["m seed 0", "m seed 1"], gains=False)
     assert found["click"]["mean"] == 0.75 and found["click"]["values"] == [0.7, 0.8]
     # Two seeds: 12.7 times the standard error, 0.05.
     assert found["click"]["high"] == pytest.approx(0.75 + 12.706 * 0.05, abs=1e-3)
-    one = leaderboard.of_test(records, ["m seed 0"])
+    one = leaderboard.of_test(records, ["m seed 0"], gains=True)
     board = {
         "monitor": "val_loss",
         "tasks": [{"name": n, "metric": "auc"} for n in ("click", "like")],
@@ -300,6 +385,7 @@ def test_what_the_test_split_says_over_seeds():
             {
                 "name": "m", "value": {"mean": 2.0, "low": None}, "test": one,
                 "parameters": 7, "seconds": 1.0, "point": {}, "chosen": True,
+                "deleted": [],
             }
         ],
     }  # fmt: skip

@@ -346,6 +346,21 @@ def test_models_of_other_runs_are_found_in_their_workspace(tmp_path):
         check(config)
 
 
+def test_a_run_is_no_other_run_of_itself(tmp_path):
+    """A model that the run which is running now found in the cache is no baseline."""
+    config = config_of(tmp_path / "none", baseline=str(tmp_path))
+    make_run(tmp_path)
+    other = make_run(tmp_path)
+    assert others.models(config) == {"baseline": other}
+    store = Metadata(tmp_path / "metadata.sqlite")
+    store.begin_run("now", {}, [])
+    training, *_ = reversed(store.executions("Trainer"))
+    store.use("now", training.id)
+    assert others.models(config) == {"baseline": other}
+    store.end_run("now")  # and was so: it has the newest model
+    assert others.models(config)["baseline"] != other
+
+
 def test_a_group_that_the_examples_lack(run, tmp_path):
     with pytest.raises(PipelineError, match="evaluate.group: column 'usr'.*'user'"):
         run(config_of(tmp_path / "none", group="usr"))

@@ -3,6 +3,8 @@
 import math
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import make_config
 
@@ -280,12 +282,11 @@ HASH = {"by": "hash", "column": "user", "train": 0.8, "valid": 0.1}
     ],
 )
 def test_a_baseline_that_has_seen_the_test_rows(tmp_path, split, theirs, newest, seen):
-    model = make_card(tmp_path / "model", split, test=(100, 200))
     other = make_card(
         tmp_path / "other", theirs, train=(0, 50), valid=(50, newest), test=(300, 400)
     )
     config = config_of(split)
-    found = others.has_seen_test(config, model, other)
+    found = others.has_seen_test(config, 100.0, other)
     if not seen:
         assert found == seen
         assert refusals(config, [], found) == []
@@ -298,4 +299,23 @@ def test_a_baseline_that_has_seen_the_test_rows(tmp_path, split, theirs, newest,
 
 
 def test_models_without_a_card_cannot_be_told(tmp_path):
-    assert others.has_seen_test(config_of(TIME), tmp_path, tmp_path) is None
+    assert others.has_seen_test(config_of(TIME), 100.0, tmp_path) is None
+    other = make_card(tmp_path / "other", TIME, train=(0, 50), valid=(50, 99))
+    assert others.has_seen_test(config_of(TIME), None, other) is None
+
+
+@pytest.mark.parametrize(
+    ("times", "first"),
+    [
+        ([2**31 + 7, None, 2**31 + 1], 2**31 + 1),  # float32 would not tell them apart
+        ([7.5, 3.5], 3.5),
+        ([None, None], None),
+        (["2024-05-06", "2024-05-07"], None),
+    ],
+)
+def test_the_first_time_of_the_test_rows(tmp_path, times, first):
+    for name, part in (("a", times[:1]), ("b", times[1:])):
+        column = pa.array(part, pa.array(times).type)
+        pq.write_table(pa.table({"at": column}), tmp_path / f"{name}.parquet")
+    assert others.first_test_time(config_of(TIME), tmp_path) == first
+    assert others.first_test_time(config_of(HASH), tmp_path) is None
