@@ -26,6 +26,10 @@ class Categorical(Declaration):
         name: String. The input's key.
         vocabulary_size: Integer. Rows of the table; ids are in [0, vocabulary_size),
             and an id outside is treated as 0, missing or unknown.
+        vocabulary: Tuple of different strings, or of integers: what the column holds
+            instead of such ids. The first has row 1, and so on; row 0 is for all else
+            and for "", missing. Strings are looked up in the graph, also when served,
+            but not by XLA.
         num_buckets: Integer. Rows of the table for ids of any size, taken modulo
             `num_buckets`.
         embedding_dim: Integer. Width of the embedding. Defaults to 16.
@@ -45,11 +49,14 @@ class Categorical(Declaration):
         table: String. Features that name the same table share it; they must declare
             the same but for their names. Defaults to a table of the feature's name.
 
-    Exactly one of `vocabulary_size`, `num_buckets` and `capacity` must be given.
+    Exactly one of `vocabulary`, `vocabulary_size`, `num_buckets` and `capacity` must be
+    given.
 
     Example:
     >>> Categorical("video_id", vocabulary_size=10_000, embedding_dim=16).table_size
     10000
+    >>> Categorical("tab", vocabulary=["feed", "follow"]).dtype
+    'string'
     """
 
     name: str
@@ -63,15 +70,19 @@ class Categorical(Declaration):
     decay: float = 0.99
     pass_steps: int = 1000
     table: str | None = None
+    vocabulary: tuple[str, ...] | tuple[int, ...] | None = None
 
     def __post_init__(self):
         _errors.check_name("a feature", self.name)
+        if self.vocabulary is not None:
+            self._check_vocabulary()
         sizes = ("vocabulary_size", "num_buckets", "capacity")
         given = [size for size in sizes if getattr(self, size) is not None]
         if len(given) != 1:
             raise ValueError(
-                f"Categorical({self.name!r}) needs exactly one of `vocabulary_size`, "
-                f"`num_buckets` and `capacity`. Received: {given or 'none'}."
+                f"Categorical({self.name!r}) needs exactly one of `vocabulary`, "
+                f"`vocabulary_size`, `num_buckets` and `capacity`. Received: "
+                f"{given or 'none'}."
             )
         for what in (*given, "embedding_dim", "num_hashes", "pass_steps"):
             _errors.check_positive(f"{what} of {self.name!r}", getattr(self, what))
@@ -97,6 +108,32 @@ class Categorical(Declaration):
             )
         _errors.check_name("a table", self.table_name)
 
+    def _check_vocabulary(self):
+        values = self.vocabulary
+        if hasattr(values, "tolist"):  # an array, such as pandas' `unique` returns
+            values = values.tolist()
+        is_list = isinstance(values, list | tuple) and values
+        types = {type(value) for value in values} if is_list else set()
+        if types not in ({str}, {int}) or "" in values:
+            raise ValueError(
+                f"vocabulary of {self.name!r} must be a list of strings, none of them "
+                "empty, or of integers. Received: "
+                f"{sorted(t.__name__ for t in types) or type(values).__name__}."
+            )
+        if len(set(values)) < len(values):
+            raise ValueError(
+                f"vocabulary of {self.name!r} must hold every value once. Received: "
+                f"{len(values)} values, {len(set(values))} different ones."
+            )
+        object.__setattr__(self, "vocabulary", tuple(values))
+        size = len(values) + 1
+        if self.vocabulary_size not in (None, size):
+            raise ValueError(
+                f"vocabulary_size of {self.name!r} follows from its vocabulary: "
+                f"{size}. Received: {self.vocabulary_size}; leave it out."
+            )
+        object.__setattr__(self, "vocabulary_size", size)
+
     def _only_with(self, argument, default, size):
         if getattr(self, argument) != default and getattr(self, size) is None:
             raise ValueError(
@@ -121,10 +158,19 @@ class Categorical(Declaration):
     @property
     def has_plain_ids(self) -> bool:
         """Whether an id is its row, and every other id unknown."""
-        return self.vocabulary_size is not None and not self.oov_buckets
+        return (
+            self.vocabulary_size is not None
+            and self.vocabulary is None
+            and not self.oov_buckets
+        )
 
     shape = ()  # of one row
-    dtype = "int64"
+
+    @property
+    def dtype(self) -> str:
+        """Type of the ids: "int64", or "string" of a vocabulary of strings."""
+        texts = self.vocabulary is not None and isinstance(self.vocabulary[0], str)
+        return "string" if texts else "int64"
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -170,6 +216,8 @@ class Sequence(Declaration):
             `tfmtl.layers.TargetAttention`. Defaults to "mean".
         target: String or `Categorical`. The feature that "target_attention" compares
             the ids with; it has the same `embedding_dim`. Defaults to `of`.
+        dtype: String. That of `of`: "int64", or "string" of a vocabulary of strings.
+            Defaults to it if `of` is the feature itself, else "int64".
 
     Example:
     >>> Sequence("watched", of="video_id", max_length=20).shape
@@ -181,9 +229,13 @@ class Sequence(Declaration):
     max_length: int
     pooling: str = "mean"
     target: str | None = None
+    dtype: str = "int64"
 
     def __post_init__(self):
         _errors.check_name("a feature", self.name)
+        if isinstance(self.of, Categorical):
+            object.__setattr__(self, "dtype", self.of.dtype)
+        _errors.check_choice(f"dtype of {self.name!r}", self.dtype, ("int64", "string"))
         for key in ("of", "target"):
             if isinstance(getattr(self, key), Categorical):
                 object.__setattr__(self, key, getattr(self, key).name)
@@ -202,8 +254,6 @@ class Sequence(Declaration):
     def shape(self) -> tuple[int, ...]:
         """Shape of one row."""
         return (self.max_length,)
-
-    dtype = "int64"
 
 
 def check_features(features: list) -> None:
@@ -244,6 +294,11 @@ def check_features(features: list) -> None:
                 f"Sequence {feature.name!r} must share the table of a Categorical "
                 f"among the features. Received: of={feature.of!r}."
                 f"{_errors.nearest(feature.of, tables)}"
+            )
+        if feature.dtype != tables[feature.of].dtype:
+            raise ValueError(
+                f"Sequence {feature.name!r} must have the dtype of {feature.of!r}, "
+                f"{tables[feature.of].dtype!r}. Received: {feature.dtype!r}."
             )
         if feature.target is None:
             continue

@@ -165,18 +165,24 @@ class FeatureEmbedding(keras.layers.Layer):
                 f"Feature {feature.name!r} is missing from the inputs."
                 f"{_errors.nearest(feature.name, inputs)}"
             )
-        x = ops.convert_to_tensor(inputs[feature.name])
+        x = tf.convert_to_tensor(inputs[feature.name])
+        if isinstance(feature, Sequence):
+            if x.shape[-1] != feature.max_length:
+                raise ValueError(
+                    f"Sequence {feature.name!r} must have shape (batch, "
+                    f"{feature.max_length}). Received: {tuple(x.shape)}."
+                )
+        elif x.shape.rank is not None and x.shape[1:] not in ((), (1,), (None,)):
+            raise ValueError(
+                f"{type(feature).__name__} {feature.name!r} must have shape (batch,) "
+                f"or (batch, 1). Received: {tuple(x.shape)}."
+            )
         if isinstance(feature, Numeric):
             return ops.reshape(x, (-1, 1))
-        x = as_integers(x, feature.name)
-        if isinstance(feature, Categorical):
-            return ops.reshape(x, (-1,))
-        if x.shape[-1] != feature.max_length:
-            raise ValueError(
-                f"Sequence {feature.name!r} must have shape (batch, "
-                f"{feature.max_length}). Received: {tuple(x.shape)}."
-            )
-        return x
+        owner = self._categorical[getattr(feature, "of", feature.name)]
+        if owner.vocabulary is None:
+            x = as_integers(x, feature.name)
+        return x if isinstance(feature, Sequence) else tf.reshape(x, (-1,))
 
     def _numbers(self, x):
         """Returns {name: (B, 1)} numbers, all finite."""
