@@ -7,6 +7,7 @@
 
 from tfmtl import data, fusion, layers, metrics, models, optimizers, training
 from tfmtl._version import __version__ as __version__
+from tfmtl.boundaries import quantile_boundaries
 from tfmtl.export import export
 from tfmtl.features import Categorical, Numeric, Sequence
 from tfmtl.models import MultiTaskModel
@@ -25,5 +26,6 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "quantile_boundaries",
     "training",
 ]

@@ -13,6 +13,7 @@ import keras
 
 from tfmtl import _errors
 from tfmtl._declaration import Declaration
+from tfmtl.boundaries import check_boundaries
 
 Feature = "Categorical | Numeric | Sequence"
 
@@ -176,24 +177,47 @@ class Categorical(Declaration):
 @keras.saving.register_keras_serializable("tfmtl")
 @dataclasses.dataclass(frozen=True)
 class Numeric(Declaration):
-    """One number a row, used as it is; scale it before (the pipeline does).
+    """One number a row, used as it is, or embedded by where it lies between boundaries.
 
-    NaN, inf and -inf are missing, which is 0, the mean of a scaled number. So is what
-    float32 cannot hold; what float16 cannot hold, under such a policy, is the largest
-    number that it does.
+    Used as it is, it should be scaled before (the pipeline does). NaN, inf and -inf
+    are missing, which is 0, the mean of a scaled number. So is what float32 cannot
+    hold; what float16 cannot hold, under such a policy, is the largest number that it
+    does.
+
+    With `boundaries` its scale does not matter, and missing is a vector of its own: see
+    `tfmtl.layers.PiecewiseLinear`. Worth it where single values or ranges mean
+    something, such as an amount that is mostly 0.
 
     Args:
         name: String. The input's key.
+        boundaries: Tuple of ascending floats, of the training split; see
+            `tfmtl.quantile_boundaries`. Defaults to none: the number as it is.
+        embedding_dim: Integer. Width of the embedding, with `boundaries`. Defaults to
+            16 then.
 
     Example:
-    >>> Numeric("duration")
-    Numeric(name='duration')
+    >>> Numeric("age", boundaries=(18, 30, 65), embedding_dim=8).embedding_dim
+    8
     """
 
     name: str
+    boundaries: tuple[float, ...] | None = None
+    embedding_dim: int | None = None
 
     def __post_init__(self):
         _errors.check_name("a feature", self.name)
+        if self.boundaries is None:
+            if self.embedding_dim is not None:
+                raise ValueError(
+                    f"embedding_dim of {self.name!r} needs boundaries. Received: "
+                    f"{self.embedding_dim!r} without."
+                )
+            return
+        checked = check_boundaries(f"boundaries of {self.name!r}", self.boundaries)
+        object.__setattr__(self, "boundaries", checked)
+        if self.embedding_dim is None:
+            object.__setattr__(self, "embedding_dim", 16)
+        _errors.check_positive(f"embedding_dim of {self.name!r}", self.embedding_dim)
 
     shape = ()
     dtype = "float32"
