@@ -13,6 +13,7 @@ from tfmtl import _errors
 from tfmtl.features import Categorical, Numeric, Sequence
 from tfmtl.ids import as_integers
 
+_NO_ID = -(2**63)
 _KINDS = {"b": "booleans", "O": "Python objects", "M": "times", "m": "durations"}
 _KINDS |= dict.fromkeys("US", "texts") | dict.fromkeys("iu", "integers")
 _TAKES = {
@@ -50,6 +51,7 @@ def read_features(x, features: list, tasks: list):
                 f"dicts. Received: {type(x).__name__} without names."
             )
         return x
+    owners = {f.name: f for f in features if isinstance(f, Categorical)}
     found = {}
     for feature in features:
         if feature.name not in columns:
@@ -57,10 +59,11 @@ def read_features(x, features: list, tasks: list):
                 f"Feature {feature.name!r} is missing."
                 f"{_errors.nearest(feature.name, columns)}"
             )
-        found[feature.name] = _read(feature, columns[feature.name])
+        owner = owners.get(getattr(feature, "of", feature.name))
+        found[feature.name] = _read(feature, owner, columns[feature.name])
     for name in _columns_beside(tasks):
         if name in columns and name not in found:
-            found[name] = _numbers(f"Column {name!r}", columns[name])
+            found[name] = numbers_of(f"Column {name!r}", columns[name])
     _check_rows(found)
     return found
 
@@ -80,9 +83,11 @@ def read_labels(y, tasks: list):
         return None
     columns = columns_of(y)
     if columns is None:
-        return _numbers("The label", y)
+        return numbers_of("The label", y)
     wanted = {task.label for task in tasks} | {*_columns_beside(tasks)}
-    found = {n: _numbers(f"Label {n!r}", c) for n, c in columns.items() if n in wanted}
+    found = {
+        n: numbers_of(f"Label {n!r}", c) for n, c in columns.items() if n in wanted
+    }
     _check_rows(found)
     return found
 
@@ -103,7 +108,7 @@ def read_weights(sample_weight, class_weight, y, tasks: list):
     """
     weights = columns_of(sample_weight)
     if weights is None and sample_weight is not None:
-        weights = _numbers("sample_weight", sample_weight, missing=0.0)
+        weights = numbers_of("sample_weight", sample_weight, missing=0.0)
     if weights is None or (not isinstance(weights, dict) and class_weight is None):
         if class_weight is None:
             return weights
@@ -119,7 +124,7 @@ def read_weights(sample_weight, class_weight, y, tasks: list):
                 "sample_weight must name tasks or labels. Received: "
                 f"{name!r}.{_errors.nearest(name, places)}"
             )
-        of_label[places[name]] = _numbers(f"The weight of {name!r}", column, 0.0)
+        of_label[places[name]] = numbers_of(f"The weight of {name!r}", column, 0.0)
     for name, by_class in _by_task(class_weight, tasks).items():
         if name not in places:
             raise ValueError(
@@ -156,15 +161,16 @@ def _columns_beside(tasks: list) -> list[str]:
     return [name for name in dict.fromkeys(columns) if name]
 
 
-def _read(feature, column):
-    """Returns the column of a feature."""
+def _read(feature, owner, column):
+    """Returns the column of a feature; `owner` is that whose table it looks up."""
     what = f"{type(feature).__name__} {feature.name!r}"
     if isinstance(feature, Numeric):
-        column = _numbers(what, column)
+        column = numbers_of(what, column)
     else:
+        missing = _missing(owner)
         if isinstance(feature, Sequence) and not _has_shape(column):
-            column = _padded(what, column, feature)
-        column = _ids(what, column, feature)
+            column = _padded(what, column, feature.max_length, missing)
+        column = _ids(what, column, feature, missing)
     wanted = (feature.max_length,) if isinstance(feature, Sequence) else ()
     shape = tuple(column.shape)
     if shape[1:] not in (wanted, wanted or (1,)):
@@ -183,13 +189,19 @@ def _has_shape(column) -> bool:
     return hasattr(column, "shape") and len(column.shape) != 1
 
 
-def _padded(what, column, feature) -> np.ndarray:
+def _missing(owner):
+    """Returns what stands for a missing id: what no vocabulary holds, else 0."""
+    if owner.vocabulary is None:
+        return 0
+    return "" if owner.dtype == "string" else _NO_ID
+
+
+def _padded(what, column, length, missing) -> np.ndarray:
     """Returns lists as (rows, max_length): of longer ones the last values count."""
     for to_list in ("to_pylist", "to_list"):  # Arrow; ragged tensors, pandas, polars
         if hasattr(column, to_list):
             column = getattr(column, to_list)()
             break
-    texts = feature.dtype == "string"
     rows = []
     for row in column:
         if (
@@ -203,22 +215,21 @@ def _padded(what, column, feature) -> np.ndarray:
                 f"{what} takes {_TAKES[Sequence]}. Received: {type(row).__name__} in "
                 f"row {len(rows)}."
             )
-        rows.append(list(row)[-feature.max_length :])
-    filled = np.full((len(rows), feature.max_length), "" if texts else 0, object)
+        rows.append(list(row)[-length:])
+    filled = np.full((len(rows), length), missing, object)
     for found, row in zip(filled, rows, strict=True):
         found[: len(row)] = row
     return filled
 
 
-def _ids(what, column, feature):
+def _ids(what, column, feature, missing):
     """Returns a column of ids as integers, or as texts of the feature's vocabulary."""
-    texts = feature.dtype == "string"
-    array = _array(column, "" if texts else 0)
+    array = _array(column, missing)
     if not isinstance(array, np.ndarray):
         return array
     if array.dtype.kind == "O":
-        array = _of_objects(array, "" if texts else 0)
-    if texts:
+        array = _of_objects(array, missing)
+    if missing == "":
         if not _are_texts(array):
             raise ValueError(
                 f"{what} takes the texts of its vocabulary. Received: "
@@ -229,12 +240,13 @@ def _ids(what, column, feature):
         raise ValueError(
             f"{what} takes {_TAKES[type(feature)]}. Received: {_kind(array)}."
         )
-    if array.dtype.kind == "f":  # Keras would make float32 of them: one id of many
-        return as_integers(array, feature.name).numpy()
-    return array
+    if array.dtype.kind != "f":
+        return array
+    # Keras would make float32 of them, and so one id of many.
+    return np.where(np.isnan(array), missing, as_integers(array, feature.name).numpy())
 
 
-def _numbers(what, column, missing=np.nan):
+def numbers_of(what, column, missing=np.nan):
     """Returns a column as numbers, with `missing` where there is none."""
     array = _array(column, missing)
     if not isinstance(array, np.ndarray):
@@ -248,6 +260,16 @@ def _numbers(what, column, missing=np.nan):
     return array
 
 
+def values_of(column) -> np.ndarray:
+    """Returns what a column holds: numbers, times, or objects with None for gaps."""
+    array = _array(column, np.nan)
+    array = array.numpy() if tf.is_tensor(array) else array
+    if array.dtype.kind == "O":
+        array = _of_objects(array, None)
+        array = array if array.dtype.kind == "O" else _of_objects(array, np.nan)
+    return array.astype(object) if array.dtype.kind in "US" else array
+
+
 def _array(column, missing):
     """Returns a column as an array; tensors stay."""
     if tf.is_tensor(column) or isinstance(column, tf.RaggedTensor):
@@ -258,16 +280,17 @@ def _array(column, missing):
         return column.filled(missing)
     kind = getattr(getattr(column, "dtype", None), "kind", "")
     if kind in tuple("biu") and hasattr(column, "isna"):  # pandas, which may have gaps
-        gaps = np.asarray(column.isna())
-        if gaps.any() and isinstance(missing, float):
-            return column.to_numpy(dtype="float64", na_value=missing)
-        dtype = f"{kind}{column.dtype.itemsize}" if kind != "b" else "bool"
-        return column.to_numpy(dtype=dtype, na_value=missing)
+        if not np.asarray(column.isna()).any():
+            return column.to_numpy(dtype=f"{kind}{column.dtype.itemsize}")
+        wide = "float64" if isinstance(missing, float) else "int64"
+        return column.to_numpy(dtype=wide, na_value=missing)
     if isinstance(column, list | tuple):
         try:
-            return np.asarray(column)
+            array = np.asarray(column)
         except ValueError:  # of different lengths
             return _objects(column)
+        # NumPy makes texts of all if one is: NaN would be "nan".
+        return _objects(column) if array.dtype.kind in "US" else array
     return np.asarray(column)
 
 
@@ -308,7 +331,8 @@ def _kind(array: np.ndarray) -> str:
     if array.dtype.kind == "O":
         for value in array.reshape(-1):
             if not _is_missing(value):
-                return f"{type(value).__name__} (shape {array.shape})"
+                what = "texts" if isinstance(value, str) else type(value).__name__
+                return f"{what} (shape {array.shape})"
     return f"{_KINDS.get(array.dtype.kind, array.dtype.name)} (shape {array.shape})"
 
 

@@ -236,6 +236,8 @@ def _scale(feature: NumericFeature, values: tf.Tensor, moments: Mapping) -> tf.T
 
 def _boundaries(feature: NumericFeature, moments: Mapping) -> list[float]:
     """The boundaries of a number's bins, scaled as the number is."""
-    levels = _scale(feature, tf.constant(moments["levels"], tf.float32), moments).numpy()
+    levels = _scale(
+        feature, tf.constant(moments["levels"], tf.float32), moments
+    ).numpy()
     bins, counts = feature.piecewise_linear, moments["level_counts"]
     return list(tfmtl.quantile_boundaries(levels, bins, counts))

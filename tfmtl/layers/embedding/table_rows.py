@@ -43,10 +43,12 @@ def _rows_of_vocabulary(values, feature):
     at = tf.searchsorted(known, tf.reshape(keys, (-1,)))
     at = tf.reshape(tf.minimum(at, len(known) - 1), tf.shape(keys))
     is_known = tf.gather(known, at) == keys
+    if values.dtype.is_floating:  # NaN, which is no 0 either
+        is_known &= values == values
     rows = tf.where(is_known, tf.gather(places, at), 0)
     if feature.oov_buckets:
         others = feature.vocabulary_size + hash_bucket(keys, feature.oov_buckets)
-        missing = values == "" if feature.dtype == "string" else False
+        missing = values == "" if feature.dtype == "string" else keys == -(2**63)
         rows = tf.where(is_known | missing, rows, others)
     return tf.ensure_shape(rows, values.shape)
 

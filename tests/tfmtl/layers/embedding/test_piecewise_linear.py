@@ -107,7 +107,9 @@ def test_a_single_task_model_learns_columns_of_its_own():
     assert not gradient[..., 2:].any()
 
 
-@pytest.mark.parametrize("wrong", [(1,), (1, 1), (2, 1), (0, np.nan), 3, (1e9, 1e9 + 1)])
+@pytest.mark.parametrize(
+    "wrong", [(1,), (1, 1), (2, 1), (0, np.nan), 3, (1e9, 1e9 + 1)]
+)
 def test_boundaries_must_ascend(wrong):
     with pytest.raises(ValueError, match="boundaries of 'x' must be at least two"):
         tfmtl.Numeric("x", boundaries=wrong)
