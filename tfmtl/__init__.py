@@ -1,12 +1,14 @@
 """Multi-task and multi-domain ranking models for recommendation, on Keras 3.
 
-`Task`, `Categorical`, `Numeric` and `Sequence` declare what is predicted from what;
-`models.get(name)` gives an architecture; `data.read` feeds it; `export` serves it;
-`fusion` makes one score to rank by of the tasks'.
+`Task`, `Categorical`, `Numeric` and `Sequence` declare what is predicted from what, or
+`from_dataframe` does, of a table; `models.get(name)` gives an architecture; `data.read`
+feeds it; `export` serves it; `fusion` makes one score to rank by of the tasks'.
 """
 
 from tfmtl import data, fusion, layers, metrics, models, optimizers, training
 from tfmtl._version import __version__ as __version__
+from tfmtl.boundaries import quantile_boundaries
+from tfmtl.dataframe import from_dataframe
 from tfmtl.export import export
 from tfmtl.features import Categorical, Numeric, Sequence
 from tfmtl.models import MultiTaskModel
@@ -20,10 +22,12 @@ __all__ = [
     "Task",
     "data",
     "export",
+    "from_dataframe",
     "fusion",
     "layers",
     "metrics",
     "models",
     "optimizers",
+    "quantile_boundaries",
     "training",
 ]

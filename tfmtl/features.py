@@ -13,6 +13,7 @@ import keras
 
 from tfmtl import _errors
 from tfmtl._declaration import Declaration
+from tfmtl.boundaries import check_boundaries
 
 Feature = "Categorical | Numeric | Sequence"
 
@@ -26,6 +27,10 @@ class Categorical(Declaration):
         name: String. The input's key.
         vocabulary_size: Integer. Rows of the table; ids are in [0, vocabulary_size),
             and an id outside is treated as 0, missing or unknown.
+        vocabulary: Tuple of different strings, or of integers: what the column holds
+            instead of such ids. The first has row 1, and so on; row 0 is for all else
+            and for "", missing. Strings are looked up in the graph, also when served,
+            but not by XLA.
         num_buckets: Integer. Rows of the table for ids of any size, taken modulo
             `num_buckets`.
         embedding_dim: Integer. Width of the embedding. Defaults to 16.
@@ -45,11 +50,14 @@ class Categorical(Declaration):
         table: String. Features that name the same table share it; they must declare
             the same but for their names. Defaults to a table of the feature's name.
 
-    Exactly one of `vocabulary_size`, `num_buckets` and `capacity` must be given.
+    Exactly one of `vocabulary`, `vocabulary_size`, `num_buckets` and `capacity` must be
+    given.
 
     Example:
     >>> Categorical("video_id", vocabulary_size=10_000, embedding_dim=16).table_size
     10000
+    >>> Categorical("tab", vocabulary=["feed", "follow"]).dtype
+    'string'
     """
 
     name: str
@@ -63,15 +71,19 @@ class Categorical(Declaration):
     decay: float = 0.99
     pass_steps: int = 1000
     table: str | None = None
+    vocabulary: tuple[str, ...] | tuple[int, ...] | None = None
 
     def __post_init__(self):
         _errors.check_name("a feature", self.name)
+        if self.vocabulary is not None:
+            self._check_vocabulary()
         sizes = ("vocabulary_size", "num_buckets", "capacity")
         given = [size for size in sizes if getattr(self, size) is not None]
         if len(given) != 1:
             raise ValueError(
-                f"Categorical({self.name!r}) needs exactly one of `vocabulary_size`, "
-                f"`num_buckets` and `capacity`. Received: {given or 'none'}."
+                f"Categorical({self.name!r}) needs exactly one of `vocabulary`, "
+                f"`vocabulary_size`, `num_buckets` and `capacity`. Received: "
+                f"{given or 'none'}."
             )
         for what in (*given, "embedding_dim", "num_hashes", "pass_steps"):
             _errors.check_positive(f"{what} of {self.name!r}", getattr(self, what))
@@ -97,6 +109,32 @@ class Categorical(Declaration):
             )
         _errors.check_name("a table", self.table_name)
 
+    def _check_vocabulary(self):
+        values = self.vocabulary
+        if hasattr(values, "tolist"):  # an array, such as pandas' `unique` returns
+            values = values.tolist()
+        is_list = isinstance(values, list | tuple) and values
+        types = {type(value) for value in values} if is_list else set()
+        if types not in ({str}, {int}) or "" in values:
+            raise ValueError(
+                f"vocabulary of {self.name!r} must be a list of strings, none of them "
+                "empty, or of integers. Received: "
+                f"{sorted(t.__name__ for t in types) or type(values).__name__}."
+            )
+        if len(set(values)) < len(values):
+            raise ValueError(
+                f"vocabulary of {self.name!r} must hold every value once. Received: "
+                f"{len(values)} values, {len(set(values))} different ones."
+            )
+        object.__setattr__(self, "vocabulary", tuple(values))
+        size = len(values) + 1
+        if self.vocabulary_size not in (None, size):
+            raise ValueError(
+                f"vocabulary_size of {self.name!r} follows from its vocabulary: "
+                f"{size}. Received: {self.vocabulary_size}; leave it out."
+            )
+        object.__setattr__(self, "vocabulary_size", size)
+
     def _only_with(self, argument, default, size):
         if getattr(self, argument) != default and getattr(self, size) is None:
             raise ValueError(
@@ -121,33 +159,65 @@ class Categorical(Declaration):
     @property
     def has_plain_ids(self) -> bool:
         """Whether an id is its row, and every other id unknown."""
-        return self.vocabulary_size is not None and not self.oov_buckets
+        return (
+            self.vocabulary_size is not None
+            and self.vocabulary is None
+            and not self.oov_buckets
+        )
 
     shape = ()  # of one row
-    dtype = "int64"
+
+    @property
+    def dtype(self) -> str:
+        """Type of the ids: "int64", or "string" of a vocabulary of strings."""
+        texts = self.vocabulary is not None and isinstance(self.vocabulary[0], str)
+        return "string" if texts else "int64"
 
 
 @keras.saving.register_keras_serializable("tfmtl")
 @dataclasses.dataclass(frozen=True)
 class Numeric(Declaration):
-    """One number a row, used as it is; scale it before (the pipeline does).
+    """One number a row, used as it is, or embedded by where it lies between boundaries.
 
-    NaN, inf and -inf are missing, which is 0, the mean of a scaled number. So is what
-    float32 cannot hold; what float16 cannot hold, under such a policy, is the largest
-    number that it does.
+    Used as it is, it should be scaled before (the pipeline does). NaN, inf and -inf
+    are missing, which is 0, the mean of a scaled number. So is what float32 cannot
+    hold; what float16 cannot hold, under such a policy, is the largest number that it
+    does.
+
+    With `boundaries` its scale does not matter, and missing is a vector of its own: see
+    `tfmtl.layers.PiecewiseLinear`. Worth it where single values or ranges mean
+    something, such as an amount that is mostly 0.
 
     Args:
         name: String. The input's key.
+        boundaries: Tuple of ascending floats, of the training split; see
+            `tfmtl.quantile_boundaries`. Defaults to none: the number as it is.
+        embedding_dim: Integer. Width of the embedding, with `boundaries`. Defaults to
+            16 then.
 
     Example:
-    >>> Numeric("duration")
-    Numeric(name='duration')
+    >>> Numeric("age", boundaries=(18, 30, 65), embedding_dim=8).embedding_dim
+    8
     """
 
     name: str
+    boundaries: tuple[float, ...] | None = None
+    embedding_dim: int | None = None
 
     def __post_init__(self):
         _errors.check_name("a feature", self.name)
+        if self.boundaries is None:
+            if self.embedding_dim is not None:
+                raise ValueError(
+                    f"embedding_dim of {self.name!r} needs boundaries. Received: "
+                    f"{self.embedding_dim!r} without."
+                )
+            return
+        checked = check_boundaries(f"boundaries of {self.name!r}", self.boundaries)
+        object.__setattr__(self, "boundaries", checked)
+        if self.embedding_dim is None:
+            object.__setattr__(self, "embedding_dim", 16)
+        _errors.check_positive(f"embedding_dim of {self.name!r}", self.embedding_dim)
 
     shape = ()
     dtype = "float32"
@@ -170,6 +240,8 @@ class Sequence(Declaration):
             `tfmtl.layers.TargetAttention`. Defaults to "mean".
         target: String or `Categorical`. The feature that "target_attention" compares
             the ids with; it has the same `embedding_dim`. Defaults to `of`.
+        dtype: String. That of `of`: "int64", or "string" of a vocabulary of strings.
+            Defaults to it if `of` is the feature itself, else "int64".
 
     Example:
     >>> Sequence("watched", of="video_id", max_length=20).shape
@@ -181,9 +253,13 @@ class Sequence(Declaration):
     max_length: int
     pooling: str = "mean"
     target: str | None = None
+    dtype: str = "int64"
 
     def __post_init__(self):
         _errors.check_name("a feature", self.name)
+        if isinstance(self.of, Categorical):
+            object.__setattr__(self, "dtype", self.of.dtype)
+        _errors.check_choice(f"dtype of {self.name!r}", self.dtype, ("int64", "string"))
         for key in ("of", "target"):
             if isinstance(getattr(self, key), Categorical):
                 object.__setattr__(self, key, getattr(self, key).name)
@@ -202,8 +278,6 @@ class Sequence(Declaration):
     def shape(self) -> tuple[int, ...]:
         """Shape of one row."""
         return (self.max_length,)
-
-    dtype = "int64"
 
 
 def check_features(features: list) -> None:
@@ -244,6 +318,11 @@ def check_features(features: list) -> None:
                 f"Sequence {feature.name!r} must share the table of a Categorical "
                 f"among the features. Received: of={feature.of!r}."
                 f"{_errors.nearest(feature.of, tables)}"
+            )
+        if feature.dtype != tables[feature.of].dtype:
+            raise ValueError(
+                f"Sequence {feature.name!r} must have the dtype of {feature.of!r}, "
+                f"{tables[feature.of].dtype!r}. Received: {feature.dtype!r}."
             )
         if feature.target is None:
             continue

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tfmtl import _errors
 from tfmtl.features import check_domain
+from tfmtl.inputs import read_features
 from tfmtl.layers.blocks.gates import record_gates
 from tfmtl.layers.embedding.table_rows import rows_of_table
 
@@ -64,6 +65,7 @@ def batches(data, features):
             "data must be a dict of feature arrays, without labels, or a dataset. "
             f"Received: a tuple of {len(data)}."
         )
+    data = read_features(data, features, [])
     if isinstance(data, dict):
         data = tf.data.Dataset.from_tensor_slices(data).batch(4096)
     for batch in data:

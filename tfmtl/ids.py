@@ -1,8 +1,5 @@
 """Ids of any type, as the integers that name rows of tables and groups of rows."""
 
-from collections.abc import Mapping
-
-import numpy as np
 import tensorflow as tf
 
 # Bits of a whole number that a float of the type holds exactly.
@@ -56,44 +53,3 @@ def as_integers(ids, name: str):
     elif not tf.reduce_all(allowed):
         raise ValueError(f"{rule} {float(refused)!r}.")
     return tf.cast(tf.where(is_id, ids, tf.zeros_like(ids)), tf.int64)
-
-
-def filled(column, missing: float):
-    """Returns a masked array with a number where it is masked; all else as it is.
-
-    Keras takes what is under the mask.
-    """
-    if not isinstance(column, np.ma.MaskedArray):
-        return column
-    if isinstance(missing, float) and column.dtype.kind != "f":
-        column = column.astype("float64")
-    return column.filled(missing)
-
-
-def with_integer_ids(inputs, features: list):
-    """Returns inputs of `fit` in which arrays of float ids are integers.
-
-    Keras makes float32 of every array of floats, and so one id of many. What is masked
-    is missing.
-
-    Args:
-        inputs: Dict {feature: array}; whatever else Keras takes is returned as it is.
-        features: List of features.
-
-    Raises:
-        ValueError: If a float is no id, see `as_integers`.
-    """
-    if not isinstance(inputs, Mapping):
-        return inputs
-    inputs = dict(inputs)
-    for feature in features:
-        name = feature.name
-        if name not in inputs:
-            continue
-        has_ids = feature.dtype == "int64"
-        column = inputs[name] = filled(inputs[name], 0 if has_ids else np.nan)
-        if has_ids and hasattr(column, "__array__"):
-            ids = np.asarray(column)
-            if ids.dtype.kind == "f":
-                inputs[name] = as_integers(ids, name).numpy()
-    return inputs

@@ -92,6 +92,7 @@ def _moments(name: str, records: dict) -> dict:
         "log1p_mean": record["log1p_mean"],
         "log1p_std": record["log1p_std"],
         "quantiles": levels,
+        **{key: record[key] for key in job.LEVELS if key in record},
     }
 
 

@@ -10,6 +10,9 @@ from pipeline.errors import ConfigError
 from tfmtl.features import check_domain, check_features
 from tfmtl.tasks import check_tasks
 
+# What is not known before Transform.
+_PLACEHOLDERS = {"size": 2, "boundaries": (0.0, 1.0)}
+
 
 def check(config: Config) -> None:
     """Raises a ConfigError for what cannot be learnt, be it together.
@@ -41,8 +44,8 @@ def declare(
 
     Args:
         config: The pipeline.
-        sizes: What Transform wrote into features.json: each feature's table size.
-            Defaults to tables of two rows.
+        sizes: What Transform wrote into features.json: each feature's table size, or
+            its boundaries. Defaults to tables of two rows and to one bin.
 
     Raises:
         ConfigError: If the library refuses one.
@@ -50,21 +53,24 @@ def declare(
     features, tasks = [], []
     for i, feature in enumerate(config.features):
         with faults_of(f"features.{i}"):
-            size = sizes[feature.name].get("size") if sizes else 2
-            features.append(_feature(feature, size))
+            made = sizes[feature.name] if sizes else _PLACEHOLDERS
+            features.append(_feature(feature, made))
     for i, task in enumerate(config.tasks):
         with faults_of(f"tasks.{i}"):
             tasks.append(tfmtl.Task(**task.model_dump()))
     return features, tasks
 
 
-def _feature(feature: Feature, size: int | None):
+def _feature(feature: Feature, made: Mapping):
     if feature.kind == "sequence":
         return tfmtl.Sequence(**feature.model_dump(exclude={"kind", "separator"}))
+    dim = feature.embedding_dim
+    if feature.kind == "numeric" and feature.piecewise_linear:
+        return tfmtl.Numeric(feature.name, tuple(made["boundaries"]), dim)
     if feature.kind == "numeric" and not feature.buckets:
         return tfmtl.Numeric(feature.name)
-    dim = feature.embedding_dim
-    return tfmtl.Categorical(feature.name, embedding_dim=dim, **_table(feature, size))
+    table = _table(feature, made["size"])
+    return tfmtl.Categorical(feature.name, embedding_dim=dim, **table)
 
 
 def _table(feature: Feature, size: int) -> dict:

@@ -76,13 +76,25 @@ class CategoricalFeature(Section):
 
 
 class NumericFeature(Section):
-    """A column of one number a row, standardised, or cut into quantile `buckets`."""
+    """A column of one number a row, standardised, or embedded with `embedding_dim`.
+
+    `buckets`: it is cut at so many quantiles, and each bucket has a row of a table.
+    `piecewise_linear`: its vector is piecewise linear over at most so many bins, see
+    `tfmtl.layers.PiecewiseLinear`; they are made by `tfmtl.quantile_boundaries`.
+    """
 
     kind: Literal["numeric"]
     name: Name
     scaling: Literal["zscore", "log1p_zscore", "none"] = "zscore"
     buckets: Annotated[int, Field(ge=2, le=1000)] | None = None
+    piecewise_linear: Annotated[int, Field(ge=2, le=1000)] | None = None
     embedding_dim: Annotated[int, Field(ge=1)] = 8
+
+    @model_validator(mode="after")
+    def _check(self) -> "NumericFeature":
+        if self.buckets and self.piecewise_linear:
+            raise ValueError("give one of `buckets` and `piecewise_linear`, not both")
+        return self
 
 
 class SequenceFeature(Section):

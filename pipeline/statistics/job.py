@@ -31,6 +31,7 @@ from pipeline.statistics.sketch import histogram, quantiles
 from pipeline.statistics.splits import SplitStatistics
 
 TOP = 100  # most frequent values that are kept of a string column
+LEVELS = ("levels", "level_counts")  # keys of the records of some numeric columns
 BATCH_ROWS = 32_768
 _RANGE = 8 * BATCH_ROWS  # rows of one element of the first collection
 _BUCKET_ROWS = 250_000  # that call for one more bucket of each string column
@@ -163,6 +164,11 @@ class _Record(beam.DoFn):
         self._folder = folder
         self._buckets = buckets
         self._with_vocabulary = vocabulary_columns(config)
+        self._with_levels = [
+            ("train", feature.name)
+            for feature in config.features
+            if getattr(feature, "piecewise_linear", None)
+        ]
 
     def process(self, element: tuple[Key, Any]) -> Iterator[tuple[Key, dict]]:
         key, part = element
@@ -170,6 +176,8 @@ class _Record(beam.DoFn):
             record = _rows(part)
         elif isinstance(part, NumericStatistics):
             record = _numbers(part)
+            if key[:2] in self._with_levels:
+                record |= dict(zip(LEVELS, _levels(part), strict=True))
         else:
             part = part.most_frequent_first()
             record = _values(part)
@@ -230,6 +238,11 @@ def _numbers(part: NumericStatistics) -> dict:
         "edges": edges.tolist(),
         "histogram": counts.tolist(),
     }
+
+
+def _levels(part: NumericStatistics) -> tuple[list[float], list[int]]:
+    """The distinct values and how often each occurs; of very many, groups of them."""
+    return part.sketch.low.tolist(), part.sketch.count.tolist()
 
 
 def _values(part: StringStatistics) -> dict:

@@ -63,6 +63,11 @@ def test_every_config_of_ours_is_valid(path):
             "features.tab={name: tab, kind: categorical, capacity: 9, hash_buckets: 9}",
             "give one of `hash_buckets` and `capacity`, not both",
         ),
+        (
+            "features.duration={name: duration, kind: numeric, buckets: 9, "
+            "piecewise_linear: 9}",
+            "give one of `buckets` and `piecewise_linear`, not both",
+        ),
         ("features.tab.table=user_id", "'tab' and 'user_id', which differ"),
         ("train.epochs=0", "train.epochs: Input should be greater than or equal to 1"),
         ("train.epochs=[]", "Received: []"),

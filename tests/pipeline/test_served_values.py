@@ -19,7 +19,9 @@ RAW = [
     CategoricalFeature(kind="categorical", name="vip", hash_buckets=16),
     CategoricalFeature(kind="categorical", name="version"),
     NumericFeature(kind="numeric", name="price"),
-    NumericFeature(kind="numeric", name="income", scaling="log1p_zscore"),
+    NumericFeature(
+        kind="numeric", name="income", scaling="log1p_zscore", piecewise_linear=2
+    ),
     NumericFeature(kind="numeric", name="age", buckets=4),
     SequenceFeature(kind="sequence", name="seen", of="user", max_length=3),
 ]
@@ -27,6 +29,7 @@ NUMBERS = ["price", "income", "age"]
 VALUES = ["5", "7", "0.2", "1.0", "1", "NA"]
 MOMENTS = {"mean": 3.0, "std": 2.0, "log1p_mean": 1.0, "log1p_std": 0.5, "count": 9}
 MOMENTS["quantiles"] = np.linspace(0, 40, 1001).tolist()
+MOMENTS |= {"levels": [0.0, 3.0, 50_000.0], "level_counts": [3, 3, 3]}
 # As ExampleGen writes the rows of a log.
 ROWS = {
     "user": ["5", "7", "0.2", ""],
@@ -52,7 +55,7 @@ def exported(tmp_path_factory):
     features = []
     for name, described in graph.describe().items():
         if described["kind"] == "numeric":
-            features.append(tfmtl.Numeric(name))
+            features.append(tfmtl.Numeric(name, described.get("boundaries")))
         elif described["kind"] == "sequence":
             features.append(tfmtl.Sequence(name, of="user", max_length=3))
         else:

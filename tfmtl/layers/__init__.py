@@ -9,6 +9,7 @@ from tfmtl.layers.blocks.task_gates import GlobalGates, InputGates
 from tfmtl.layers.blocks.tower import Tower
 from tfmtl.layers.embedding.feature_embedding import FeatureEmbedding
 from tfmtl.layers.embedding.field_stack import FieldStack
+from tfmtl.layers.embedding.piecewise_linear import PiecewiseLinear
 from tfmtl.layers.embedding.target_attention import TargetAttention
 from tfmtl.layers.interactions.cross import Cross, CrossMix, CrossV2
 from tfmtl.layers.interactions.field_attention import FieldAttention
@@ -72,6 +73,7 @@ __all__ = [
     "OMoE",
     "PPNet",
     "ParallelCross",
+    "PiecewiseLinear",
     "RecurrentCross",
     "SeparateBottoms",
     "SharedBottom",

@@ -37,6 +37,8 @@ class AUC(StreamingMetric):
     See Also: `tfmtl.metrics.exact.auc`.
     """
 
+    mode = "max"
+
     def __init__(self, name="auc", domains=None, dtype="float32"):
         super().__init__(name, domains, dtype)
         self.counts = self.add_variable(

@@ -41,6 +41,8 @@ class GroupedAUC(RowSample):
         - [Deep Interest Network](https://arxiv.org/abs/1706.06978), eq. 9.
     """
 
+    mode = "max"
+
     def __init__(self, name="gauc", domains=None, capacity=1 << 16, dtype="float32"):
         super().__init__(name, domains, capacity, dtype)
 

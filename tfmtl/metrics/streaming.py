@@ -19,6 +19,9 @@ class StreamingMetric(keras.metrics.Metric):
         dtype: String. Defaults to "float32", also under mixed precision.
     """
 
+    # Whether more is better, "max" or "min", as Keras's callbacks name it.
+    mode = None
+
     def __init__(self, name, domains=None, dtype="float32"):
         if domains is not None:
             _errors.check_positive("domains", domains)

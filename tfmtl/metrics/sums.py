@@ -75,6 +75,7 @@ class LogLoss(_Sums):
     0.6931
     """
 
+    mode = "min"
     default_name = "logloss"
 
     def terms(self, label, prediction):
@@ -97,6 +98,7 @@ class NormalizedEntropy(_Sums):
         - [He et al., 2014](https://doi.org/10.1145/2648584.2648589), eq. 3.
     """
 
+    mode = "min"
     default_name = "ne"
     terms_of_row = 2
 
@@ -157,6 +159,7 @@ class MeanAbsoluteError(_Sums):
         dtype: String. Defaults to "float32".
     """
 
+    mode = "min"
     default_name = "mae"
 
     def terms(self, label, prediction):
@@ -174,6 +177,7 @@ class RootMeanSquaredError(_Sums):
         dtype: String. Defaults to "float32".
     """
 
+    mode = "min"
     default_name = "rmse"
 
     def terms(self, label, prediction):
@@ -195,6 +199,7 @@ class PoissonDeviance(_Sums):
         dtype: String. Defaults to "float32".
     """
 
+    mode = "min"
     default_name = "deviance"
 
     def terms(self, label, prediction):

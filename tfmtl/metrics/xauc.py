@@ -30,6 +30,8 @@ class XAUC(RowSample):
     See Also: `tfmtl.metrics.exact.xauc` for the definition, `RowSample`.
     """
 
+    mode = "max"
+
     def __init__(self, name="xauc", domains=None, capacity=1 << 16, dtype="float32"):
         super().__init__(name, domains, capacity, dtype)
         self.seen = self.add_variable(

@@ -82,6 +82,8 @@ class MultiTaskModel(MultiTaskTrainer):
     architecture = None  # The name of an architecture.
     structure = None  # The layer of an architecture, whose arguments are its options.
     given = ()  # Names of arguments that an architecture gives itself.
+    # Keras's own would trace the model once more in an export, with floats for ids.
+    _default_save_signature = None
     __signature__ = OfTheClass()  # what `inspect.signature` and `help` show
 
     def __init_subclass__(cls, **kwargs):
@@ -332,6 +334,13 @@ class MultiTaskModel(MultiTaskTrainer):
         (['gates', 'units', 'findings'], 3)
         """
         return gate_health(self, data, domain)
+
+    def export(self, *args, **kwargs):
+        """Refuses; `tfmtl.export(model, path)` writes what a server needs."""
+        raise ValueError(
+            "A model is exported by tfmtl.export(model, path): with named inputs, the "
+            "signatures of a server and a model card, which keras.Model.export lacks."
+        )
 
     def get_config(self):
         """Returns every argument."""

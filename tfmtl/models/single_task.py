@@ -40,7 +40,7 @@ class SingleTask(MultiTaskModel):
                 )
         wide = [
             dataclasses.replace(f, embedding_dim=f.embedding_dim * len(self.tasks))
-            if hasattr(f, "embedding_dim")
+            if getattr(f, "embedding_dim", None)
             else f
             for f in self.features
         ]
@@ -60,7 +60,7 @@ class SingleTask(MultiTaskModel):
         tasks = len(self.tasks)
         parts = [
             [vectors[f.name]] * tasks
-            if isinstance(f, Numeric)
+            if isinstance(f, Numeric) and not f.boundaries
             else ops.split(vectors[f.name], tasks, axis=-1)
             for f in self.features
         ]  # [features][tasks] of (B, dim)

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfmtl import _errors, optimizers
-from tfmtl.ids import as_integers, filled, with_integer_ids
+from tfmtl import _errors, inputs, optimizers
+from tfmtl.ids import as_integers
 from tfmtl.layers.embedding.table_rows import rows_of_table
 from tfmtl.optimizers.row_sparse import FEW_ROWS, RowSparse, optimizer_of
 from tfmtl.sample_space import completion, labels_and_masks, weigh
@@ -101,6 +101,12 @@ class MultiTaskTrainer(keras.Model):
             config = self.optimizer.get_config()
             config["inner_optimizer"] = self.optimizer.inner_optimizer
             self.optimizer = optimizers.LossScale(**config)
+        texts = [f.name for f in self.features if f.dtype == "string"]
+        if jit_compile is True and texts:
+            raise ValueError(
+                "XLA cannot read strings. Received: jit_compile=True and a vocabulary "
+                f"of strings of {texts}."
+            )
         # Not by Keras: XLA would copy large tables, see `train_step`.
         self._jit = jit_compile is True and not self.run_eagerly
         self.optimizer.build(self.trainable_weights)
@@ -142,22 +148,30 @@ class MultiTaskTrainer(keras.Model):
     def fit(self, *args, **kwargs):
         """Trains, as `keras.Model.fit`; a loss weighting is told of every epoch.
 
+        Features are a dict {name: column} or a table (pandas', polars', an Arrow
+        table), or a dataset of dicts. A column is an array, list or tensor; what is
+        masked, None or NaN is missing; a sequence's lists may differ in length, of
+        longer ones the last values count. Labels are a dict or table with the columns
+        that the tasks name; if left out, they are taken from `x`. `sample_weight` may
+        be a dict {task: column}, those left out weigh 1, and `class_weight` is a dict
+        {task: {class: weight}}.
+
         Calibrations are forgotten: of another model's predictions, they would only
         distort the validation. Call `calibrate` afterwards.
         """
         self.reset_calibrations()
-        given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
-        given["x"] = with_integer_ids(given.get("x"), self.features)
-        for name, missing in (("y", np.nan), ("sample_weight", 0.0)):
-            given[name] = _filled(given.get(name), missing)
-        if isinstance(given.get("validation_data"), tuple | list):
-            x, *labels = given["validation_data"]
-            x = with_integer_ids(x, self.features)
-            labels = map(_filled, labels, (np.nan, 0.0))
-            given["validation_data"] = (x, *labels)
+        given = self._given(super().fit, args, kwargs)
+        if isinstance(given["x"], tf.data.Dataset):
+            given.setdefault("shuffle", False)  # else Keras warns that it does not
+        validation = given.get("validation_data")
+        if isinstance(validation, tuple | list):
+            given["validation_data"] = self._arrays(*validation)
+        elif inputs.columns_of(validation) is not None:
+            given["validation_data"] = self._arrays(validation)
+        callbacks = given.get("callbacks")
+        self._set_modes(callbacks)
         if isinstance(self.loss_weighting, Fixed):
             return super().fit(**given)
-        callbacks = given.get("callbacks")
         epochs = WeightingEpochs()
         if isinstance(callbacks, keras.callbacks.CallbackList):
             epochs.set_model(self)
@@ -166,19 +180,59 @@ class MultiTaskTrainer(keras.Model):
             callbacks = [epochs, *keras.tree.flatten(callbacks or [])]
         return super().fit(**{**given, "callbacks": callbacks})
 
+    def _set_modes(self, callbacks):
+        """Tells callbacks with mode="auto" whether more of what they monitor is better.
+
+        Keras itself knows it only of metrics that `compile` was given.
+        """
+        modes = {f"{task.name}_loss": "min" for task in self.tasks}
+        for metric in keras.tree.flatten(self.task_metrics):
+            modes[metric.name] = metric.mode
+        for callback in keras.tree.flatten(getattr(callbacks, "callbacks", callbacks)):
+            if getattr(callback, "mode", None) == "auto":
+                # "val_click_auc/tab=1" -> "click_auc/tab"
+                monitor = callback.monitor.removeprefix("val_").partition("=")[0]
+                callback.mode = modes.get(monitor) or "auto"
+
     def reset_calibrations(self):
         """Lets the model predict again what it has learnt, see `calibrate`."""
         for layer in self.calibrations.values():
             layer.reset()
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
-        """Measures losses and metrics, as `keras.Model.evaluate`."""
-        x, y = with_integer_ids(x, self.features), _filled(y, np.nan)
-        return super().evaluate(x, y, *args, **kwargs)
+    def evaluate(self, *args, **kwargs):
+        """Measures losses and metrics, as `keras.Model.evaluate`; data as in `fit`."""
+        return super().evaluate(**self._given(super().evaluate, args, kwargs))
 
     def predict(self, x, *args, **kwargs):
-        """Returns {task: (rows, 1)}, as `keras.Model.predict`."""
-        return super().predict(with_integer_ids(x, self.features), *args, **kwargs)
+        """Returns {task: (rows, 1)}, as `keras.Model.predict`; data as in `fit`."""
+        x = inputs.read_features(x, self.features, self.tasks)
+        if isinstance(x, dict) and not len(next(iter(x.values()))):
+            return {task.name: np.zeros((0, 1), "float32") for task in self.tasks}
+        return super().predict(x, *args, **kwargs)
+
+    def _given(self, method, args, kwargs):
+        """Returns the arguments of a call by name, with data as Keras takes them."""
+        given = inspect.signature(method).bind(*args, **kwargs).arguments
+        given |= given.pop("kwargs", {})
+        data = [given.pop(name, None) for name in ("x", "y", "sample_weight")]
+        data = self._arrays(*data, given.pop("class_weight", None))
+        return given | dict(zip(("x", "y", "sample_weight"), data, strict=False))
+
+    def _arrays(self, x, y=None, sample_weight=None, class_weight=None):
+        """Returns (x, y, sample_weight) as arrays; of a dataset as they are."""
+        if y is None and (columns := inputs.columns_of(x)) is not None:
+            labels = {task.label for task in self.tasks}
+            y = {name: columns[name] for name in labels if name in columns} or None
+        x = inputs.read_features(x, self.features, self.tasks)
+        if not isinstance(x, dict):
+            if class_weight is not None:
+                raise ValueError(
+                    "class_weight needs labels as arrays. Give a dataset the weights "
+                    "of rows as its third element."
+                )
+            return x, y, sample_weight
+        y = inputs.read_labels(y, self.tasks)
+        return x, y, inputs.read_weights(sample_weight, class_weight, y, self.tasks)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -278,11 +332,17 @@ class MultiTaskTrainer(keras.Model):
                     ids["domain"] = rows_of_table(x[spec.domain], domain)
                 if spec.group:
                     # Id 0, missing or unknown, is many users and not one.
-                    group = as_integers(x[spec.group], spec.group)
-                    ids["group"] = ops.reshape(group, (-1,))
+                    ids["group"] = self._group(by_name[spec.group], x)
                     weight = ops.where(ids["group"] != 0, weight, 0.0)
                 metric.update_state(label, y_pred[task.name], weight, **ids)
         return self.get_metrics_result()
+
+    def _group(self, feature, x):
+        """Returns a feature's ids, (batch,), by which rows are grouped."""
+        ids = tf.convert_to_tensor(x[feature.name])
+        if feature.vocabulary is not None:
+            ids = rows_of_table(ids, feature)
+        return ops.reshape(as_integers(ids, feature.name), (-1,))
 
     def _rows(self, x, y, sample_weight):
         """Returns {task: (label, weight)}; rows outside the sample space weigh 0."""
@@ -292,7 +352,7 @@ class MultiTaskTrainer(keras.Model):
                 label, mask = rows[task.name]
                 weight = sample_weight
                 if isinstance(weight, dict):  # Keras spreads one weight over all labels
-                    weight = weight[task.label]
+                    weight = weight.get(task.label, weight.get(task.name, 1.0))
                 weight = ops.reshape(ops.cast(weight, "float32"), (-1,))
                 rows[task.name] = (label, weigh(mask, weight, task))
         return rows
@@ -342,10 +402,3 @@ def _optimizer(given):
             f"{given!r}.{_errors.nearest(given, optimizers.names())}"
         )
     return found
-
-
-def _filled(arrays, missing):
-    """Labels or weights in which what is masked is a number."""
-    if isinstance(arrays, dict):
-        return {name: filled(array, missing) for name, array in arrays.items()}
-    return filled(arrays, missing)

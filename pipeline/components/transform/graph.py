@@ -10,6 +10,7 @@ that the two cannot differ. Missing values and the number of ids:
 | ... with several hashes     | string, "" missing | int64, 0 missing   | 2^62         |
 | categorical, `capacity`     | string, "" missing | int64, 0 missing   | 2^62         |
 | numeric                     | float, NaN missing | float, 0.0 missing |              |
+| ... with `piecewise_linear` | float, NaN missing | float, NaN missing |              |
 | numeric, `buckets`          | float, NaN missing | int64, 0 missing   | buckets + 1  |
 | sequence                    | string, "" padding | int64, 0 padding   | those of `of`|
 
@@ -26,6 +27,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+import tfmtl
 from pipeline.artifacts import layout
 from pipeline.components.transform import text_graph, vocabulary
 from pipeline.components.transform.vocabulary import Vocabulary
@@ -87,7 +89,7 @@ class TransformGraph:
         outputs = {}
         for name, feature in self._features.items():
             if feature.kind == "numeric":
-                outputs[name] = _scale(feature, raw[name], self._moments.get(name, {}))
+                outputs[name] = _number(feature, raw[name], self._moments.get(name, {}))
             elif feature.kind == "sequence":
                 outputs[name] = self._ids(self._features[feature.of], raw[name])
             else:
@@ -111,13 +113,17 @@ class TransformGraph:
     def describe(self) -> dict[str, dict]:
         """What each feature is for the model.
 
-        `size` counts the ids of a vocabulary and the rows of other tables, with 0.
+        `size` counts the ids of a vocabulary and the rows of other tables, with 0;
+        `boundaries` are those of a scaled number.
         """
         described = {}
         for name, feature in self._features.items():
             if feature.kind == "sequence":
                 of, length = feature.of, feature.max_length
                 described[name] = {"kind": "sequence", "of": of, "max_length": length}
+            elif feature.kind == "numeric" and feature.piecewise_linear:
+                found = _boundaries(feature, self._moments[name])
+                described[name] = {"kind": "numeric", "boundaries": found}
             elif feature.kind == "numeric" and not feature.buckets:
                 described[name] = {"kind": "numeric"}
             else:
@@ -172,6 +178,14 @@ def build(
                     f"Received: column {feature.name!r}, which has none. Leave the "
                     "feature out, or mend the logs"
                 )
+            if feature.piecewise_linear:
+                try:
+                    _boundaries(feature, moments[feature.name])
+                except ValueError as error:
+                    raise PipelineError(
+                        f"features.{i}: piecewise_linear of column {feature.name!r}: "
+                        f"{error} Leave the feature out, or mend the logs"
+                    ) from error
         elif isinstance(feature, CategoricalFeature) and feature.by_vocabulary:
             table = feature.table_name
             if table in vocabularies:
@@ -194,7 +208,7 @@ def build(
     return TransformGraph(features, vocabularies, moments, missing, verbatim)
 
 
-def _scale(feature: NumericFeature, values: tf.Tensor, moments: Mapping) -> tf.Tensor:
+def _number(feature: NumericFeature, values: tf.Tensor, moments: Mapping) -> tf.Tensor:
     """Standardises a numeric feature (batch,) or cuts it into buckets."""
     known = tf.math.is_finite(values)
     values = tf.where(known, values, tf.zeros_like(values))
@@ -204,6 +218,12 @@ def _scale(feature: NumericFeature, values: tf.Tensor, moments: Mapping) -> tf.T
         edges = np.float32(moments["quantiles"])[np.rint(parts * 1000).astype(int)]
         ids = 1 + tf.searchsorted(edges, values, side="right", out_type=tf.int64)
         return tf.where(known, ids, tf.zeros_like(ids))
+    scaled = _scale(feature, values, moments)
+    return tf.where(known, scaled, np.nan if feature.piecewise_linear else 0.0)
+
+
+def _scale(feature: NumericFeature, values: tf.Tensor, moments: Mapping) -> tf.Tensor:
+    """Standardises finite numbers."""
     if feature.scaling == "zscore":
         mean, std = moments["mean"], moments["std"]
     elif feature.scaling == "log1p_zscore":
@@ -211,5 +231,13 @@ def _scale(feature: NumericFeature, values: tf.Tensor, moments: Mapping) -> tf.T
         mean, std = moments["log1p_mean"], moments["log1p_std"]
     else:
         mean, std = 0.0, 1.0
-    scaled = (values - mean) / (std or 1.0)
-    return tf.where(known, scaled, tf.zeros_like(scaled))
+    return (values - mean) / (std or 1.0)
+
+
+def _boundaries(feature: NumericFeature, moments: Mapping) -> list[float]:
+    """The boundaries of a number's bins, scaled as the number is."""
+    levels = _scale(
+        feature, tf.constant(moments["levels"], tf.float32), moments
+    ).numpy()
+    bins, counts = feature.piecewise_linear, moments["level_counts"]
+    return list(tfmtl.quantile_boundaries(levels, bins, counts))

@@ -317,9 +317,10 @@ def test_tables_are_declared_as_the_config_has_them(road):
         for name, options in {**tables, "watched": pooling}.items()
         for key, value in options.items()
     ]
-    config = configs.load(FEED, overrides)
+    config = configs.load(FEED, [*overrides, "features.duration.piecewise_linear=4"])
+    made = {"size": 501, "boundaries": [0.0, 2.0, 5.0]}
     features, _ = component.declare(
-        config, {f.name: {"kind": f.kind, "size": 501} for f in config.features}
+        config, {f.name: {"kind": f.kind, **made} for f in config.features}
     )
     found = {feature.name: feature for feature in features}
     size = {"vocabulary_size": 501}
@@ -331,6 +332,7 @@ def test_tables_are_declared_as_the_config_has_them(road):
     }.items():
         assert found[name] == tfmtl.Categorical(name, **options)
     assert found["watched"] == tfmtl.Sequence("watched", "video_id", 20, **pooling)
+    assert found["duration"] == tfmtl.Numeric("duration", (0.0, 2.0, 5.0), 8)
     component.check(config)
 
 

@@ -30,7 +30,7 @@ FEATURES = [
     "tab",
     {"name": "city", "kind": "categorical", "hash_buckets": 10},
     "never",
-    {"name": "age", "kind": "numeric"},
+    {"name": "age", "kind": "numeric", "piecewise_linear": 8},
     {"name": "spend", "kind": "numeric", "scaling": "log1p_zscore"},
     {"name": "watched", "kind": "sequence", "of": "user"},
 ]
@@ -138,6 +138,9 @@ def test_moments_are_those_of_the_train_split(examples, artifact):
             "log1p_std": log.std(),
             "quantiles": np.quantile(values, np.linspace(0, 1, 1001)),
         }
+        if name == "age":  # What its bins are made of.
+            distinct = np.unique(values, return_counts=True)
+            want |= dict(zip(("levels", "level_counts"), distinct, strict=True))
         assert got.keys() == want.keys()
         for key, value in want.items():
             np.testing.assert_allclose(got[key], value, rtol=1e-12, err_msg=key)

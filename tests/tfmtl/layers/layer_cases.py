@@ -26,6 +26,7 @@ CASES = {
                 Categorical("user", vocabulary_size=10, embedding_dim=4),
                 Categorical("item", num_buckets=7, embedding_dim=3),
                 Numeric("x"),
+                Numeric("age", boundaries=(-1, 0, 1), embedding_dim=4),
                 Sequence("seen", of="item", max_length=3),
                 Sequence(
                     "liked",
@@ -48,6 +49,7 @@ CASES = {
                 "user": np.array([0, 1, 2, 9, 4, 5]),
                 "item": np.array([0, 1, 2, 3, 700, 5]),
                 "x": X[:, 0],
+                "age": np.array([np.nan, -2.0, -0.5, 0.0, 0.5, 2.0], "float32"),
                 "liked": np.array([[1, 2], [3, 0], [0, 0], [4, 40], [1, 1], [6, 5]]),
                 "owner": np.array([1, 1, 2, 3, 9, 10]),
                 "tag": np.array([0, 1, 2**40, -3, 700, 5]),
@@ -58,6 +60,10 @@ CASES = {
                 ),
             }
         ],
+    ),
+    "PiecewiseLinear": (
+        lambda **kw: layers.PiecewiseLinear([(-1, 0, 1), (0, 1)], 4, **kw),
+        [np.array([[np.nan, 0.5], [-2, 2], [-0.5, 0], [0, np.nan], [0.5, 1], [2, 3]])],
     ),
     "TargetAttention": (
         lambda **kw: layers.TargetAttention(5, "tanh", **kw),

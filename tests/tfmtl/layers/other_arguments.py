@@ -34,6 +34,7 @@ LAYERS = {
         ],
         "initializer": "ones",
     },
+    "PiecewiseLinear": {"boundaries": [(-1, 0, 1), (0, 2)], "dim": 3},
     "TargetAttention": {"units": 4},
     "SoftmaxGate": {"experts": None},  # must be as many as the input has
     "CGC": {

@@ -7,6 +7,7 @@ from keras import ops
 from tfmtl import _errors
 from tfmtl.features import Categorical, Numeric, Sequence, check_features
 from tfmtl.ids import as_integers
+from tfmtl.layers.embedding.piecewise_linear import PiecewiseLinear
 from tfmtl.layers.embedding.scored_rows import ScoredRows
 from tfmtl.layers.embedding.table_rows import rows_of_table
 from tfmtl.layers.embedding.target_attention import TargetAttention
@@ -20,8 +21,8 @@ class FeatureEmbedding(keras.layers.Layer):
 
     A categorical id is looked up in its table, a sequence is pooled over the ids
     other than 0 in the table of the feature it shares, a number stays one number, or 0
-    if it is not finite. Ids outside a table of known vocabulary are looked up as 0,
-    missing or unknown.
+    if it is not finite, unless it has boundaries: see `PiecewiseLinear`. Ids outside a
+    table of known vocabulary are looked up as 0, missing or unknown.
 
     The tables of one embedding width are one variable, such as `tables["table_16"]`:
     one lookup, one gradient and one update serve all of them, and each feature has rows
@@ -42,7 +43,7 @@ class FeatureEmbedding(keras.layers.Layer):
     `tfmtl.features`. Keys of other names are ignored.
 
     Output: dict {name: (batch, embedding_dim)}, in the order of the features;
-    (batch, 1) for a numeric feature.
+    (batch, 1) for a numeric feature without boundaries.
 
     Example:
     >>> from tfmtl import Categorical, Numeric
@@ -99,6 +100,16 @@ class FeatureEmbedding(keras.layers.Layer):
                 # Autocasting would cast, and so copy, the whole table in every step.
                 autocast=False,
             )
+        self.piecewise = {}  # {embedding_dim: the layer of all numbers of that width}
+        for dim, group in self._embedded_numbers().items():
+            layer = PiecewiseLinear(
+                [f.boundaries for f in group],
+                dim,
+                dtype=self.dtype_policy,
+                name=f"piecewise_linear_{dim}",
+            )
+            layer.build((None, len(group)))
+            self.piecewise[str(dim)] = layer
         self.attentions = {}
         for feature in self.features:
             if getattr(feature, "target", None):
@@ -116,6 +127,14 @@ class FeatureEmbedding(keras.layers.Layer):
             return ops.concatenate(parts)
 
         return initialize
+
+    def _embedded_numbers(self):
+        """Returns {embedding_dim: the numeric features of that width}."""
+        groups = {}
+        for feature in self.features:
+            if isinstance(feature, Numeric) and feature.boundaries:
+                groups.setdefault(feature.embedding_dim, []).append(feature)
+        return groups
 
     @property
     def owners(self):
@@ -149,7 +168,7 @@ class FeatureEmbedding(keras.layers.Layer):
         x = {f.name: self._read(f, inputs) for f in self.features}
         if training:
             self._admit(x)
-        vectors = self._numbers(x)
+        vectors = self._numbers(x) | self._embed_numbers(x)
         for dim in dict.fromkeys(f.embedding_dim for f in self._categorical.values()):
             group = [f for f in self._categorical.values() if f.embedding_dim == dim]
             vectors |= self._look_up_all(dim, group, x)
@@ -165,22 +184,29 @@ class FeatureEmbedding(keras.layers.Layer):
                 f"Feature {feature.name!r} is missing from the inputs."
                 f"{_errors.nearest(feature.name, inputs)}"
             )
-        x = ops.convert_to_tensor(inputs[feature.name])
+        x = tf.convert_to_tensor(inputs[feature.name])
+        if isinstance(feature, Sequence):
+            if x.shape[-1] != feature.max_length:
+                raise ValueError(
+                    f"Sequence {feature.name!r} must have shape (batch, "
+                    f"{feature.max_length}). Received: {tuple(x.shape)}."
+                )
+        elif x.shape.rank is not None and x.shape[1:] not in ((), (1,), (None,)):
+            raise ValueError(
+                f"{type(feature).__name__} {feature.name!r} must have shape (batch,) "
+                f"or (batch, 1). Received: {tuple(x.shape)}."
+            )
         if isinstance(feature, Numeric):
             return ops.reshape(x, (-1, 1))
-        x = as_integers(x, feature.name)
-        if isinstance(feature, Categorical):
-            return ops.reshape(x, (-1,))
-        if x.shape[-1] != feature.max_length:
-            raise ValueError(
-                f"Sequence {feature.name!r} must have shape (batch, "
-                f"{feature.max_length}). Received: {tuple(x.shape)}."
-            )
-        return x
+        owner = self._categorical[getattr(feature, "of", feature.name)]
+        if owner.vocabulary is None:
+            x = as_integers(x, feature.name)
+        return x if isinstance(feature, Sequence) else tf.reshape(x, (-1,))
 
     def _numbers(self, x):
         """Returns {name: (B, 1)} numbers, all finite."""
-        names = [f.name for f in self.features if isinstance(f, Numeric)]
+        numeric = (f for f in self.features if isinstance(f, Numeric))
+        names = [f.name for f in numeric if not f.boundaries]
         if not names:
             return {}
         wide = keras.backend.result_type(self.compute_dtype, "float32")
@@ -190,6 +216,18 @@ class FeatureEmbedding(keras.layers.Layer):
         numbers = ops.where(known, numbers, ops.zeros_like(numbers))
         numbers = tf.saturate_cast(numbers, self.compute_dtype)
         return dict(zip(names, ops.unstack(numbers), strict=True))
+
+    def _embed_numbers(self, x):
+        """Returns {name: (B, dim)} of the numbers with boundaries."""
+        vectors = {}
+        for dim, group in self._embedded_numbers().items():
+            layer = self.piecewise[str(dim)]
+            wide = keras.backend.result_type(self.compute_dtype, "float32")
+            numbers = [ops.cast(x[f.name], wide) for f in group]
+            found = layer(ops.concatenate(numbers, axis=1))  # (B, N, dim)
+            found = ops.unstack(found, axis=1)
+            vectors |= {f.name: v for f, v in zip(group, found, strict=True)}
+        return vectors
 
     def _admit(self, x):
         """Counts the batch's ids; a new owner finds its row as row 0 was."""
@@ -264,11 +302,11 @@ class FeatureEmbedding(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         """Returns {name: (batch, dim)}."""
-        dims = {f.name: f.embedding_dim for f in self._categorical.values()}
+        by_name = {f.name: f for f in self.features}
         batch = next(iter(input_shape.values()))[0]
         return {
-            f.name: (batch, dims.get(getattr(f, "of", f.name), 1))
-            for f in self.features
+            name: (batch, by_name[getattr(f, "of", name)].embedding_dim or 1)
+            for name, f in by_name.items()
         }
 
     def get_config(self):

@@ -1,5 +1,8 @@
 """Which row of a table an id has."""
 
+import functools
+
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -10,10 +13,13 @@ def rows_of_table(ids, feature, which=0):
     """Returns the int32 row of a feature's table for each id.
 
     Args:
-        ids: Tensor of any shape, see `tfmtl.ids.as_integers` for its types.
+        ids: Tensor of any shape, see `tfmtl.ids.as_integers` for its types. Of a
+            feature with a `vocabulary`, its values.
         feature: `Categorical` with a vocabulary or buckets.
         which: Integer. Which of the feature's hash functions. Defaults to the first.
     """
+    if feature.vocabulary is not None:
+        return _rows_of_vocabulary(ids, feature)
     ids = as_integers(ids, feature.name)
     if feature.num_buckets is not None:
         if feature.num_hashes == 1:
@@ -27,6 +33,50 @@ def rows_of_table(ids, feature, which=0):
         others = feature.vocabulary_size + hash_bucket(ids, feature.oov_buckets)
         rows = ops.where(known, rows, others)
     return rows
+
+
+def _rows_of_vocabulary(values, feature):
+    """Returns 1 + the place of each value in the vocabulary; 0 for all others."""
+    values = tf.convert_to_tensor(values)
+    keys = _keys(values, feature)
+    known, places = _sorted_keys(feature.vocabulary)
+    at = tf.searchsorted(known, tf.reshape(keys, (-1,)))
+    at = tf.reshape(tf.minimum(at, len(known) - 1), tf.shape(keys))
+    is_known = tf.gather(known, at) == keys
+    if values.dtype.is_floating:  # NaN, which is no 0 either
+        is_known &= values == values
+    rows = tf.where(is_known, tf.gather(places, at), 0)
+    if feature.oov_buckets:
+        others = feature.vocabulary_size + hash_bucket(keys, feature.oov_buckets)
+        missing = values == "" if feature.dtype == "string" else keys == -(2**63)
+        rows = tf.where(is_known | missing, rows, others)
+    return tf.ensure_shape(rows, values.shape)
+
+
+def _keys(values, feature):
+    """Returns an int64 for each value: the integer itself, or a hash of the text."""
+    if feature.dtype == "string":
+        if values.dtype != tf.string:
+            raise ValueError(
+                f"Categorical {feature.name!r} takes the texts of its vocabulary. "
+                f"Received: {values.dtype.name}."
+            )
+        return tf.strings.to_hash_bucket_fast(values, 2**63 - 1)
+    return tf.cast(as_integers(values, feature.name), tf.int64)
+
+
+@functools.lru_cache(maxsize=64)
+def _sorted_keys(vocabulary):
+    """Returns the keys of a vocabulary in order, int64, and the row of each, int32."""
+    with tf.init_scope():
+        if isinstance(vocabulary[0], str):
+            keys = tf.strings.to_hash_bucket_fast(vocabulary, 2**63 - 1).numpy()
+        else:
+            keys = np.array(vocabulary, np.int64)
+    order = np.argsort(keys)
+    if len(np.unique(keys)) < len(keys):  # less likely than 1e-6 for a million values
+        raise ValueError("Two values of a vocabulary have one hash; rename one.")
+    return keys[order], (order + 1).astype(np.int32)
 
 
 def hash_bucket(ids, buckets, which=0):

@@ -38,6 +38,13 @@ MOMENTS = {
     "income": {"count": 5, "log1p_mean": 1.0, "log1p_std": 0.5},
     "as_is": {"count": 0},
     "height": {"count": 5, "quantiles": QUANTILES},
+    "stay": {
+        "count": 10,
+        "mean": 2.0,
+        "std": 4.0,
+        "levels": [0.0, 2.0, 4.0, 6.0, 10.0],
+        "level_counts": [6, 1, 1, 1, 1],
+    },
 }
 FEATURES = [
     CategoricalFeature(kind="categorical", name="city", embedding_dim=4),
@@ -47,6 +54,7 @@ FEATURES = [
     NumericFeature(kind="numeric", name="income", scaling="log1p_zscore"),
     NumericFeature(kind="numeric", name="as_is", scaling="none"),
     NumericFeature(kind="numeric", name="height", buckets=4),
+    NumericFeature(kind="numeric", name="stay", piecewise_linear=3),
     SequenceFeature(kind="sequence", name="seen", of="city", max_length=2),
     SequenceFeature(kind="sequence", name="met", of="user.id", max_length=2),
 ]
@@ -59,6 +67,7 @@ RAW = {
     "income": [np.e - 1, NAN, -5.0, np.e**2 - 1],
     "as_is": [1.5, NAN, -2.0, 0.0],
     "height": [12.5, NAN, 9.0, 20.0],
+    "stay": [0.0, NAN, INF, 6.0],
     "seen": [[b"\r", b"plain"], [b"", b""], [b"new", b""], [b"\\", b""]],
     "met": [[b"17", b""], [b"", b""], [b"18", b"17"], [b"", b""]],
 }
@@ -107,6 +116,7 @@ def check_transformed(got):
         "constant": [0, 0, 1, -1],
         "income": [0, 0, -2, 2],
         "as_is": [1.5, 0, -2, 0],
+        "stay": [-0.5, NAN, NAN, 1],
     }
     for name, expected in numbers.items():
         assert got[name].dtype == tf.float32
@@ -124,6 +134,8 @@ def test_graph_by_hand_and_what_a_model_is_told(graph):
         "income": {"kind": "numeric"},
         "as_is": {"kind": "numeric"},
         "height": {**categorical, "size": 5},
+        # Of 0, 2, 6 and 10: 0 alone is a bin, and the others share two.
+        "stay": {"kind": "numeric", "boundaries": [-0.5, 0.0, 1.0, 2.0]},
         "seen": {"kind": "sequence", "of": "city", "max_length": 2},
         "met": {"kind": "sequence", "of": "user.id", "max_length": 2},
     }
@@ -178,6 +190,14 @@ def test_numeric_without_values_is_refused(tmp_path):
     (tmp_path / "moments.json").write_text('{"age": {"count": 0}}')
     with pytest.raises(PipelineError, match="features.0: .*'age', which has none"):
         transform_graph.build(FEATURES[2:3], tmp_path, tmp_path)
+
+
+def test_piecewise_linear_of_a_constant_is_refused(tmp_path):
+    constant = {"count": 9, "mean": 3, "std": 0, "levels": [3], "level_counts": [9]}
+    (tmp_path / "moments.json").write_text(json.dumps({"stay": constant}))
+    (stay,) = (f for f in FEATURES if f.name == "stay")
+    with pytest.raises(PipelineError, match="features.0: .*'stay': .* two distinct"):
+        transform_graph.build([stay], tmp_path, tmp_path)
 
 
 def test_vocabulary_without_values_is_refused(tmp_path):

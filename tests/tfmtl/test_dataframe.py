@@ -1,0 +1,169 @@
+"""Features and tasks from what the columns of a table hold."""
+
+import keras
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+
+import tfmtl
+
+ROWS = 400
+RNG = np.random.default_rng(0)
+
+
+def _table():
+    tags = ["red", "green", "blue"]
+    return pd.DataFrame(
+        {
+            "user": pd.array(RNG.integers(0, 130, ROWS), dtype="Int64"),
+            "tab": RNG.choice(["new", "hot", "old"], ROWS, p=[0.2, 0.5, 0.3]),
+            "colour": [None if i % 9 == 0 else tags[i % 3] for i in range(ROWS)],
+            "liked_before": [[tags[j % 3] for j in range(i % 4)] for i in range(ROWS)],
+            "price": np.exp(3 * RNG.normal(size=ROWS)),
+            "visits": RNG.integers(0, 500, ROWS) * (RNG.random(ROWS) < 0.7),
+            "is_new": RNG.random(ROWS) < 0.5,
+            "request": [f"request {i}" for i in range(ROWS)],
+            "seen_at": pd.date_range("2024-01-01", periods=ROWS, freq="h"),
+            "always": "one",
+            "embedding": list(RNG.normal(size=(ROWS, 2))),
+            "paid": RNG.random(ROWS),
+            "click": RNG.random(ROWS) < 0.4,
+            "seconds": RNG.random(ROWS) * 30,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def table():
+    return _table()
+
+
+def test_columns_become_what_they_hold(table):
+    left_out = (
+        "No features: 'request' .own., 'seen_at' .a time., 'always' .of one value., "
+        "'embedding' .a list"
+    ).replace("own", "nearly every row has a value of its own")
+    with pytest.warns(UserWarning, match=left_out):
+        features, tasks = tfmtl.from_dataframe(
+            table, ["click", "seconds"], ignore=["paid"]
+        )
+    assert [(task.name, task.kind) for task in tasks] == [
+        ("click", "binary"),
+        ("seconds", "regression"),
+    ]
+    by_name = {feature.name: feature for feature in features}
+    assert [type(feature).__name__ for feature in features] == [
+        "Categorical",
+        "Categorical",
+        "Categorical",
+        "Sequence",
+        "Numeric",
+        "Numeric",
+        "Categorical",
+    ]
+    assert [*by_name] == [*table.columns[:7]]
+    assert by_name["tab"].vocabulary == ("hot", "old", "new")  # the most frequent first
+    assert by_name["tab"].embedding_dim == 4
+    assert set(by_name["user"].vocabulary) == set(table["user"])
+    assert by_name["colour"].table_size == 4
+    assert by_name["liked_before"].of == "colour"
+    assert by_name["liked_before"].max_length == 3
+    assert by_name["price"].boundaries[0] == pytest.approx(table["price"].min())
+    assert sorted(by_name["is_new"].vocabulary) == [0, 1]
+
+
+@pytest.mark.filterwarnings("ignore:No features")
+def test_arrow_and_lists_are_declared_as_pandas_is(table):
+    table = table.drop(columns="seen_at")
+    expected = tfmtl.from_dataframe(table, ["click"])
+    assert tfmtl.from_dataframe(pa.Table.from_pandas(table), ["click"]) == expected
+    lists = {name: table[name].astype(object).tolist() for name in table}
+    assert tfmtl.from_dataframe(lists, ["click"]) == expected
+
+
+@pytest.mark.filterwarnings("ignore:No features")
+def test_what_is_said_of_a_column_counts():
+    table = pd.DataFrame(
+        {
+            "age": np.arange(300) % 80,
+            "size": [0, 5] * 150 + [7] * 0,
+            "code": np.arange(300) * (np.arange(300) % 3 > 0),
+            "click": [0, 1] * 150,
+        }
+    )
+
+    def kinds(**given):
+        features, _ = tfmtl.from_dataframe(table, ["click"], **given)
+        return {feature.name: type(feature) for feature in features}
+
+    assert kinds() == {
+        "age": tfmtl.Categorical,
+        "size": tfmtl.Categorical,
+        "code": tfmtl.Numeric,
+    }
+    assert kinds(numeric=["age"])["age"] is tfmtl.Numeric
+    assert kinds(categorical=["code"])["code"] is tfmtl.Categorical
+
+
+def test_many_values_share_rows():
+    ids = np.r_[np.arange(60_000), np.arange(50_000)]
+    table = {"user": ids, "click": ids % 2}
+    (user,), _ = tfmtl.from_dataframe(table, ["click"])
+    assert (len(user.vocabulary), user.oov_buckets) == (50_000, 1_000)
+    assert set(user.vocabulary) == set(range(50_000))  # those seen twice
+
+
+@pytest.mark.parametrize(
+    ("change", "given", "message"),
+    [
+        ({}, {"labels": ["clik"]}, "no column 'clik'. Did you mean 'click'"),
+        ({}, {"labels": "click"}, "a list of columns"),
+        ({}, {"labels": []}, "a list of columns"),
+        ({}, {"labels": ["tab"]}, "Label 'tab' takes numbers"),
+        ({}, {"labels": ["click"], "numeric": ["tab"]}, "must hold numbers"),
+        ({}, {"labels": ["click"], "categorical": ["x"]}, "whole numbers or texts"),
+        (
+            {"tab": ["a"] * 8, "x": [1.0] * 8},
+            {"labels": ["click"]},
+            "none; left out: 't",
+        ),
+    ],
+)
+def test_what_cannot_be_declared_is_told(change, given, message):
+    table = {"tab": ["a", "b"] * 4, "x": np.arange(8) / 3, "click": [0, 1] * 4}
+    with pytest.raises(ValueError, match=message):
+        tfmtl.from_dataframe({**table, **change}, **given)
+    with pytest.raises(ValueError, match="takes a DataFrame"):
+        tfmtl.from_dataframe([1, 2], labels=["click"])
+
+
+@pytest.mark.filterwarnings("ignore:No features")
+def test_a_table_is_learnt_from_and_served(table, tmp_path):
+    train, test = table[:300], table[300:].reset_index(drop=True)
+    features, tasks = tfmtl.from_dataframe(train, ["click", "seconds"], ignore=["paid"])
+    model = tfmtl.models.get("mmoe")(features, tasks, experts=2, expert_units=(8,))
+    model.compile()
+    history = model.fit(train, validation_data=test, epochs=2, verbose=0).history
+    assert np.isfinite(history["val_loss"]).all()
+    expected = model.predict(test, verbose=0)
+
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.predict(test)["click"], expected["click"])
+
+    tfmtl.export(model, tmp_path / "served")
+    served = tf.saved_model.load(tmp_path / "served").signatures["serving_default"]
+    row = {
+        "user": tf.constant([int(test["user"][5])], tf.int64),
+        "tab": tf.constant([test["tab"][5]]),
+        "colour": tf.constant([test["colour"][5] or ""]),
+        "liked_before": tf.constant([(test["liked_before"][5] + [""] * 3)[:3]]),
+        "price": tf.constant([test["price"][5]], tf.float32),
+        "visits": tf.constant([test["visits"][5]], tf.float32),
+        "is_new": tf.constant([int(test["is_new"][5])], tf.int64),
+    }
+    np.testing.assert_allclose(
+        served(**row)["click"][0], expected["click"][5], rtol=1e-5
+    )

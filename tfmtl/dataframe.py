@@ -1,0 +1,174 @@
+"""From a table to the declarations of its features and tasks."""
+
+import warnings
+from collections.abc import Sequence as Items
+
+import numpy as np
+
+from tfmtl import _errors, inputs
+from tfmtl.boundaries import quantile_boundaries
+from tfmtl.features import Categorical, Feature, Numeric, Sequence
+from tfmtl.tasks import Task
+
+_FEW = 100  # whole numbers of so few values are categories
+_WORDS = 50_000  # the most frequent values have a row each, others share some
+_SHARED_ROWS = 1_000
+_ITEMS = 50
+
+
+def from_dataframe(
+    table,
+    labels: Items[str],
+    *,
+    categorical: Items[str] = (),
+    numeric: Items[str] = (),
+    ignore: Items[str] = (),
+) -> tuple[list[Feature], list[Task]]:
+    """Declares a model's features and tasks from what the columns of a table hold.
+
+    Look at what it returns before training: what a column means cannot be seen in its
+    values. A column that is known only after the label, such as what was paid, belongs
+    into `ignore`.
+
+    - A label of 0 and 1 (or booleans) is a binary task, of other numbers a regression.
+    - Texts, booleans and whole numbers are `Categorical`, with the vocabulary that the
+      table has; numbers of more than 100 values, most of them 0 or some negative, are
+      amounts. These and fractions are `Numeric`, with boundaries at quantiles.
+    - Lists are a `Sequence` of the categorical column that has most of their items.
+    - Times, columns of one value and those of nearly as many values as rows are left
+      out; a warning names them.
+
+    Args:
+        table: pandas or polars DataFrame, Arrow table, or dict {name: column}: rows to
+            train on, not those to test on.
+        labels: Names of the label columns, a click before what follows it.
+        categorical: Names of columns that are categories, whatever they look like.
+        numeric: Names of columns that are amounts, whatever they look like.
+        ignore: Names of columns that are neither features nor labels.
+
+    Returns:
+        Features and tasks, as `tfmtl.models.get(name)(features, tasks)` takes them.
+
+    Raises:
+        ValueError: If a name is no column, a label holds no numbers, or no column can
+            be a feature.
+
+    Example:
+    >>> table = {"tab": ["new", "hot"] * 4, "price": [0.5 * i for i in range(8)]}
+    >>> table["click"] = [0, 1] * 4
+    >>> features, tasks = from_dataframe(table, labels=["click"])
+    >>> [type(feature).__name__ for feature in features], tasks[0].kind
+    (['Categorical', 'Numeric'], 'binary')
+    """
+    columns = inputs.columns_of(table)
+    if columns is None:
+        raise ValueError(
+            "from_dataframe takes a DataFrame or a dict {name: column}. Received: "
+            f"{type(table).__name__}."
+        )
+    if isinstance(labels, str) or not labels:
+        raise ValueError(f"labels must be a list of columns. Received: {labels!r}.")
+    for name in (*labels, *categorical, *numeric, *ignore):
+        if name not in columns:
+            raise ValueError(
+                f"There is no column {name!r}.{_errors.nearest(name, columns)}"
+            )
+    tasks = [_task(name, columns[name]) for name in labels]
+    declared, lists, left_out = {}, {}, []
+    for name, column in columns.items():
+        if name in labels or name in ignore:
+            continue
+        found = _feature(name, column, name in categorical, name in numeric)
+        if isinstance(found, list):
+            lists[name] = found
+        elif isinstance(found, str):
+            left_out.append(f"{name!r} ({found})")
+        else:
+            declared[name] = found
+    for name, rows in lists.items():
+        if found := _sequence(name, rows, declared.values()):
+            declared[name] = found
+        else:
+            left_out.append(f"{name!r} (a list of what no other column has)")
+    if not declared:
+        raise ValueError(
+            f"A model needs features. Received: none; left out: {', '.join(left_out)}."
+        )
+    if left_out:
+        warnings.warn(f"No features: {', '.join(left_out)}.", stacklevel=2)
+    return [declared[name] for name in columns if name in declared], tasks
+
+
+def _task(name, column) -> Task:
+    values = inputs.numbers_of(f"Label {name!r}", column)
+    values = np.asarray(values)[np.isfinite(values)]
+    is_binary = np.isin(values, (0, 1)).all()
+    return Task(name, kind="binary" if is_binary else "regression")
+
+
+def _feature(name, column, is_categorical, is_numeric):
+    """Returns the feature of a column; its lists; or why it is neither."""
+    values = inputs.values_of(column)
+    objects = values if values.dtype.kind == "O" else ()
+    if values.ndim > 1 or any(map(_is_list, objects)):
+        return list(values)
+    if values.dtype.kind in "mM":
+        return "a time"
+    texts = values.dtype.kind == "O"
+    if not texts and values.dtype.kind not in "biuf":
+        return f"of type {values.dtype.name}"
+    if texts and not all(isinstance(v, str | bytes | None) for v in values):
+        return "neither texts nor numbers"
+    is_known = [bool(v) for v in values] if texts else np.isfinite(values)
+    known = values[is_known]
+    found, counts = np.unique(known.astype(str) if texts else known, return_counts=True)
+    if len(found) < 2:
+        return "of one value"
+    whole = texts or (found == np.floor(found)).all()
+    if is_numeric or (not is_categorical and (not whole or _is_amount(found, counts))):
+        if texts:
+            raise ValueError(f"numeric column {name!r} must hold numbers, not texts.")
+        return Numeric(name, boundaries=quantile_boundaries(known))
+    if not whole:
+        raise ValueError(
+            f"categorical column {name!r} must hold whole numbers or texts. Received: "
+            "fractions."
+        )
+    if len(known) >= 100 and len(found) > 0.95 * len(known) and not is_categorical:
+        return "nearly every row has a value of its own"
+    return _categorical(name, found if texts else found.astype("int64"), counts)
+
+
+def _is_list(value) -> bool:
+    return hasattr(value, "__len__") and not isinstance(value, str | bytes)
+
+
+def _is_amount(found, counts) -> bool:
+    """Whether whole numbers are amounts: 0 most often, or some below; ids are not."""
+    if found.dtype.kind == "U" or len(found) <= _FEW:
+        return False
+    most_often = found[counts == counts.max()]
+    return bool((most_often == [0]).all() or found.min() < 0)
+
+
+def _categorical(name, found, counts) -> Categorical:
+    order = np.argsort(-counts, kind="stable")
+    vocabulary = found[order[:_WORDS]].tolist()
+    dim = 4 if len(found) <= 10 else 8 if len(found) <= 1000 else 16
+    shared = _SHARED_ROWS if len(found) > _WORDS else 0
+    return Categorical(
+        name, vocabulary=vocabulary, oov_buckets=shared, embedding_dim=dim
+    )
+
+
+def _sequence(name, rows, features) -> Sequence | None:
+    """Returns a sequence of the categorical feature that has most of the items."""
+    items = {item for row in rows if _is_list(row) for item in row}
+    length = max((len(row) for row in rows if _is_list(row)), default=0)
+    best, of = 0.0, None
+    for feature in features:
+        if isinstance(feature, Categorical) and items:
+            share = len(items & set(feature.vocabulary)) / len(items)
+            if share > max(best, 0.5):
+                best, of = share, feature
+    return of and Sequence(name, of=of, max_length=min(length, _ITEMS))

@@ -1,0 +1,349 @@
+"""What people give to `fit`, `evaluate` and `predict`, as arrays that Keras reads.
+
+Columns may come as arrays, lists, tensors, or the columns of a DataFrame: pandas',
+polars' or an Arrow table. Datasets and generators are left as they are.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from tfmtl import _errors
+from tfmtl.features import Categorical, Numeric, Sequence
+from tfmtl.ids import as_integers
+
+_NO_ID = -(2**63)
+_KINDS = {"b": "booleans", "O": "Python objects", "M": "times", "m": "durations"}
+_KINDS |= dict.fromkeys("US", "texts") | dict.fromkeys("iu", "integers")
+_TAKES = {
+    Categorical: "one id a row: integers, or texts with vocabulary=[...]",
+    Numeric: "one number a row",
+    Sequence: "a list of ids a row",
+}
+
+
+def columns_of(x) -> dict | None:
+    """Returns {column: values} of a dict or a table; None for anything else."""
+    if isinstance(x, Mapping):
+        return dict(x)
+    names = getattr(x, "column_names", getattr(x, "columns", None))
+    return None if names is None else {str(name): x[name] for name in names}
+
+
+def read_features(x, features: list, tasks: list):
+    """Returns the features of arrays as {name: array}, and columns that tasks name.
+
+    Args:
+        x: Dict {feature: column}, or table. Datasets, generators and None are returned
+            as they are.
+        features: List of features.
+        tasks: List of `Task`.
+
+    Raises:
+        ValueError: If a feature is missing, or its column is not what it takes.
+    """
+    columns = columns_of(x)
+    if columns is None:
+        if isinstance(x, np.ndarray | list | tuple) or tf.is_tensor(x):
+            raise ValueError(
+                "Features must be a dict {name: column}, a DataFrame, or a dataset of "
+                f"dicts. Received: {type(x).__name__} without names."
+            )
+        return x
+    owners = {f.name: f for f in features if isinstance(f, Categorical)}
+    found = {}
+    for feature in features:
+        if feature.name not in columns:
+            raise ValueError(
+                f"Feature {feature.name!r} is missing."
+                f"{_errors.nearest(feature.name, columns)}"
+            )
+        owner = owners.get(getattr(feature, "of", feature.name))
+        found[feature.name] = _read(feature, owner, columns[feature.name])
+    for name in _columns_beside(tasks):
+        if name in columns and name not in found:
+            found[name] = numbers_of(f"Column {name!r}", columns[name])
+    _check_rows(found)
+    return found
+
+
+def read_labels(y, tasks: list):
+    """Returns labels as {column: array}, or one array; NaN where one is missing.
+
+    Args:
+        y: Dict or table with the columns that the tasks name; others are left out. Or
+            the labels alone, of a single task. None is returned as it is.
+        tasks: List of `Task`.
+
+    Raises:
+        ValueError: If a column holds no numbers.
+    """
+    if y is None:
+        return None
+    columns = columns_of(y)
+    if columns is None:
+        return numbers_of("The label", y)
+    wanted = {task.label for task in tasks} | {*_columns_beside(tasks)}
+    found = {
+        n: numbers_of(f"Label {n!r}", c) for n, c in columns.items() if n in wanted
+    }
+    _check_rows(found)
+    return found
+
+
+def read_weights(sample_weight, class_weight, y, tasks: list):
+    """Returns row weights as Keras takes them: one array, or one for each label.
+
+    Args:
+        sample_weight: Column of (rows,), dict {task or label: column}, or None. Labels
+            without weights weigh 1.
+        class_weight: Dict {task: {class: weight}}, for a single task {class: weight},
+            or None.
+        y: What `read_labels` returned.
+        tasks: List of `Task`.
+
+    Raises:
+        ValueError: If a name is neither a task's nor a label's.
+    """
+    weights = columns_of(sample_weight)
+    if weights is None and sample_weight is not None:
+        weights = numbers_of("sample_weight", sample_weight, missing=0.0)
+    if weights is None or (not isinstance(weights, dict) and class_weight is None):
+        if class_weight is None:
+            return weights
+        weights = {}
+    labels = y if isinstance(y, dict) else {tasks[0].label: y}
+    if not isinstance(weights, dict):
+        weights = dict.fromkeys((task.label for task in tasks), weights)
+    of_label = {name: np.ones(len(column)) for name, column in labels.items()}
+    places = {task.name: task.label for task in tasks} | {name: name for name in labels}
+    for name, column in weights.items():
+        if name not in places:
+            raise ValueError(
+                "sample_weight must name tasks or labels. Received: "
+                f"{name!r}.{_errors.nearest(name, places)}"
+            )
+        of_label[places[name]] = numbers_of(f"The weight of {name!r}", column, 0.0)
+    for name, by_class in _by_task(class_weight, tasks).items():
+        if name not in places:
+            raise ValueError(
+                "class_weight must name tasks or labels. Received: "
+                f"{name!r}.{_errors.nearest(name, places)}"
+            )
+        label = np.reshape(labels[places[name]], -1)
+        factors = np.ones(len(label))
+        for value, factor in by_class.items():
+            factors[label == value] = factor
+        of_label[places[name]] = np.reshape(of_label[places[name]], -1) * factors
+    return of_label if isinstance(y, dict) else of_label[tasks[0].label]
+
+
+def _by_task(class_weight, tasks) -> dict:
+    """Returns {task: {class: weight}}."""
+    if class_weight is None:
+        return {}
+    if all(isinstance(weights, Mapping) for weights in class_weight.values()):
+        return class_weight
+    if len(tasks) > 1:
+        raise ValueError(
+            "class_weight of several tasks must say whose: {task: {class: weight}}. "
+            f"Received: the keys {list(class_weight)}."
+        )
+    return {tasks[0].name: class_weight}
+
+
+def _columns_beside(tasks: list) -> list[str]:
+    """Returns the columns, other than labels, that tasks name."""
+    names = {task.name for task in tasks}
+    columns = [task.space for task in tasks if task.space not in names]
+    columns += [name for task in tasks for name in (task.row_weight, task.duration)]
+    return [name for name in dict.fromkeys(columns) if name]
+
+
+def _read(feature, owner, column):
+    """Returns the column of a feature; `owner` is that whose table it looks up."""
+    what = f"{type(feature).__name__} {feature.name!r}"
+    if isinstance(feature, Numeric):
+        column = numbers_of(what, column)
+    else:
+        missing = _missing(owner)
+        if isinstance(feature, Sequence) and not _has_shape(column):
+            column = _padded(what, column, feature.max_length, missing)
+        column = _ids(what, column, feature, missing)
+    wanted = (feature.max_length,) if isinstance(feature, Sequence) else ()
+    shape = tuple(column.shape)
+    if shape[1:] not in (wanted, wanted or (1,)):
+        shapes = f"(rows, {wanted[0]})" if wanted else "(rows,) or (rows, 1)"
+        raise ValueError(
+            f"{what} takes {_TAKES[type(feature)]}, shape {shapes}. Received: shape "
+            f"{shape}."
+        )
+    return column
+
+
+def _has_shape(column) -> bool:
+    """Returns whether a column is an array of equally many values a row."""
+    if isinstance(column, tf.RaggedTensor):
+        return False
+    return hasattr(column, "shape") and len(column.shape) != 1
+
+
+def _missing(owner):
+    """Returns what stands for a missing id: what no vocabulary holds, else 0."""
+    if owner.vocabulary is None:
+        return 0
+    return "" if owner.dtype == "string" else _NO_ID
+
+
+def _padded(what, column, length, missing) -> np.ndarray:
+    """Returns lists as (rows, max_length): of longer ones the last values count."""
+    for to_list in ("to_pylist", "to_list"):  # Arrow; ragged tensors, pandas, polars
+        if hasattr(column, to_list):
+            column = getattr(column, to_list)()
+            break
+    rows = []
+    for row in column:
+        if (
+            row is None
+            or row is np.ma.masked
+            or (isinstance(row, float) and row != row)
+        ):
+            row = ()
+        if isinstance(row, str | bytes) or not hasattr(row, "__len__"):
+            raise ValueError(
+                f"{what} takes {_TAKES[Sequence]}. Received: {type(row).__name__} in "
+                f"row {len(rows)}."
+            )
+        rows.append(list(row)[-length:])
+    filled = np.full((len(rows), length), missing, object)
+    for found, row in zip(filled, rows, strict=True):
+        found[: len(row)] = row
+    return filled
+
+
+def _ids(what, column, feature, missing):
+    """Returns a column of ids as integers, or as texts of the feature's vocabulary."""
+    array = _array(column, missing)
+    if not isinstance(array, np.ndarray):
+        return array
+    if array.dtype.kind == "O":
+        array = _of_objects(array, missing)
+    if missing == "":
+        if not _are_texts(array):
+            raise ValueError(
+                f"{what} takes the texts of its vocabulary. Received: "
+                f"{_kind(array)}; convert them as those of the vocabulary were."
+            )
+        return tf.constant(array.astype(object))
+    if array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{what} takes {_TAKES[type(feature)]}. Received: {_kind(array)}."
+        )
+    if array.dtype.kind != "f":
+        return array
+    # Keras would make float32 of them, and so one id of many.
+    return np.where(np.isnan(array), missing, as_integers(array, feature.name).numpy())
+
+
+def numbers_of(what, column, missing=np.nan):
+    """Returns a column as numbers, with `missing` where there is none."""
+    array = _array(column, missing)
+    if not isinstance(array, np.ndarray):
+        return array
+    if array.dtype.kind == "O":
+        array = _of_objects(array, missing)
+    if array.dtype.kind == "b":
+        return array.astype("float32")
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{what} takes numbers. Received: {_kind(array)}.")
+    return array
+
+
+def values_of(column) -> np.ndarray:
+    """Returns what a column holds: numbers, times, or objects with None for gaps."""
+    array = _array(column, np.nan)
+    array = array.numpy() if tf.is_tensor(array) else array
+    if array.dtype.kind == "O":
+        array = _of_objects(array, None)
+        array = array if array.dtype.kind == "O" else _of_objects(array, np.nan)
+    return array.astype(object) if array.dtype.kind in "US" else array
+
+
+def _array(column, missing):
+    """Returns a column as an array; tensors stay."""
+    if tf.is_tensor(column) or isinstance(column, tf.RaggedTensor):
+        return column
+    if isinstance(column, np.ma.MaskedArray):
+        if isinstance(missing, float) and column.dtype.kind != "f":
+            column = column.astype("float64")
+        return column.filled(missing)
+    kind = getattr(getattr(column, "dtype", None), "kind", "")
+    if kind in tuple("biu") and hasattr(column, "isna"):  # pandas, which may have gaps
+        if not np.asarray(column.isna()).any():
+            return column.to_numpy(dtype=f"{kind}{column.dtype.itemsize}")
+        wide = "float64" if isinstance(missing, float) else "int64"
+        return column.to_numpy(dtype=wide, na_value=missing)
+    if isinstance(column, list | tuple):
+        try:
+            array = np.asarray(column)
+        except ValueError:  # of different lengths
+            return _objects(column)
+        # NumPy makes texts of all if one is: NaN would be "nan".
+        return _objects(column) if array.dtype.kind in "US" else array
+    return np.asarray(column)
+
+
+def _objects(values) -> np.ndarray:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def _of_objects(array: np.ndarray, missing) -> np.ndarray:
+    """Returns Python objects as the numbers or texts that they are, or as they are.
+
+    None, NaN and pandas' NA are missing.
+    """
+    flat = array.reshape(-1).copy()
+    gaps = np.array([_is_missing(value) for value in flat], bool)
+    flat[gaps] = missing
+    types = {type(value) for value in flat[~gaps]}
+    if all(issubclass(t, bool | int | float | np.number | np.bool_) for t in types):
+        flat = np.asarray(flat.tolist())
+    return flat.reshape(array.shape)
+
+
+def _are_texts(array: np.ndarray) -> bool:
+    if array.dtype.kind == "O":
+        return all(isinstance(value, str | bytes) for value in array.reshape(-1))
+    return array.dtype.kind in "US" or not array.size
+
+
+def _is_missing(value) -> bool:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating) and value != value
+
+
+def _kind(array: np.ndarray) -> str:
+    """Returns what an array holds, in words."""
+    if array.dtype.kind == "O":
+        for value in array.reshape(-1):
+            if not _is_missing(value):
+                what = "texts" if isinstance(value, str) else type(value).__name__
+                return f"{what} (shape {array.shape})"
+    return f"{_KINDS.get(array.dtype.kind, array.dtype.name)} (shape {array.shape})"
+
+
+def _check_rows(columns: dict) -> None:
+    """Raises unless all columns have equally many rows."""
+    rows = {name: tuple(column.shape)[:1] for name, column in columns.items()}
+    if len(set(rows.values())) > 1:
+        first = next(iter(rows))
+        other = next(name for name in rows if rows[name] != rows[first])
+        sizes = [n[0] if n else "none" for n in (rows[first], rows[other])]
+        raise ValueError(
+            f"All columns must have equally many rows. Received: {sizes[0]} of "
+            f"{first!r}, {sizes[1]} of {other!r}."
+        )
