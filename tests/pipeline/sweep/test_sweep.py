@@ -171,12 +171,15 @@ def test_trainings_end_with_the_sweep_and_hold_the_workspace_till_then(tmp_path)
         until((tmp_path / "started").exists, "a training")
         (training,) = map(int, _children(sweep.pid))
         os.kill(training, signal.SIGSTOP)  # so that it cannot end by itself
+        until(lambda: _state(training) == "T", "it is stopped")
         sweep.kill()
-    with pytest.raises(PipelineError, match="Another run is using"):
-        with held(tmp_path):
-            pass
-    os.kill(training, signal.SIGCONT)
-    until(lambda: not _runs(training), "the end of the training")
+    try:
+        with pytest.raises(PipelineError, match="Another run is using"):
+            with held(tmp_path):
+                pass
+    finally:
+        os.kill(training, signal.SIGCONT)
+    until(lambda: _state(training) in ("Z", ""), "the end of the training")
     with held(tmp_path):
         pass
 
@@ -185,9 +188,13 @@ def _children(pid):
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
-def _runs(pid):
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+def _state(pid):
+    """A letter: T is stopped, Z ended and not yet waited for; "" is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:  # it may go while it is read
+        return ""
+    return stat.rpartition(")")[2].split()[0]
 
 
 def test_what_cannot_be_swept():
