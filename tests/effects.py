@@ -23,12 +23,17 @@ def randomise(layer, seed=0):
         weight.assign(drawn.astype("float32"))
 
 
-def run(layer, inputs, training):
-    """Returns the outputs, the same noise drawn each time."""
+def redraw(layer):
+    """Lets a layer draw the same noise again."""
     for part in layer._flatten_layers():
         generator = getattr(part, "seed_generator", None)
         if generator is not None:
             generator.state.assign(keras.random.SeedGenerator(1).state)
+
+
+def run(layer, inputs, training):
+    """Returns the outputs, the same noise drawn each time."""
+    redraw(layer)
     outputs = tf.nest.flatten(layer(*inputs, training=training))
     return [np.asarray(x, "float32") for x in outputs]
 

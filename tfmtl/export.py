@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import keras
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -79,20 +78,20 @@ def export(
           https://dl.acm.org/doi/10.1145/3383313.3412236)
     """
     check_score(model.tasks, fused_score, fused_form)
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-
+    # What a signature needs must be tracked.
+    saved = tf.train.Checkpoint(
+        variables=[v.value for v in model.variables], tables=_tables(model)
+    )
     model_specs = {
         f.name: tf.TensorSpec((None, *f.shape), f.dtype, f.name) for f in model.features
     }
 
     # One function, so that the model is traced once and not for each signature.
-    @tf.function(input_signature=[model_specs])
+    @_traced(model_specs)
     def predict(inputs):
         outputs = model(inputs, training=False)
         return {name: tf.cast(output, "float32") for name, output in outputs.items()}
 
-    predict.get_concrete_function()
     predict_raw, raw_specs, each_alone = predict, model_specs, False
     if transform is not None:
         graph = tf.saved_model.load(os.fspath(transform))
@@ -100,9 +99,9 @@ def export(
         each_alone = hasattr(graph, "transform_each") and set(raw_specs) == set(
             model_specs
         )
-        archive.track(graph)
+        saved.transform_tables = _tables(graph)
 
-        @tf.function(input_signature=[raw_specs])
+        @_traced(raw_specs)
         def predict_raw(inputs):
             transformed = graph.transform(inputs)
             return predict({name: transformed[name] for name in model_specs})
@@ -114,6 +113,7 @@ def export(
     for name in user_features or ():
         _errors.check_choice("A name in user_features", name, raw_specs)
 
+    @_traced(raw_specs)
     def rank(inputs):
         if each_alone:  # A user's features are transformed once and not N times.
             transformed = graph.transform(inputs)
@@ -128,14 +128,15 @@ def export(
     # A transform tells a missing number by NaN; the model takes 0.0, the mean.
     missing = {tf.string: "", tf.float32: 0.0 if transform is None else float("nan")}
 
-    serialized = tf.TensorSpec([None], tf.string, "examples")
-
-    @tf.function(input_signature=[serialized], autograph=False)
+    @_traced(tf.TensorSpec([None], tf.string, "examples"))
     def predict_examples(examples):
         return predict_raw(example_parsing.parse(examples, raw_specs, missing))
 
     binary = [task.name for task in model.tasks if task.kind == "binary"]
+    others = [name for name in names if name not in binary]
+    serialized = tf.TensorSpec([None], tf.string, "inputs")
 
+    @_traced(serialized)
     def classify(inputs):
         found = predict_examples(inputs)
         scores = tf.concat([found[name] for name in binary], axis=1)  # (B, binary)
@@ -143,24 +144,22 @@ def export(
         return {"classes": classes, "scores": scores}
 
     def regress(name):
-        return lambda inputs: {"outputs": predict_examples(inputs)[name]}
+        return _traced(serialized)(
+            lambda inputs: {"outputs": predict_examples(inputs)[name]}
+        )
 
-    inputs_spec = [tf.TensorSpec([None], tf.string, "inputs")]
     endpoints = {
-        "serving_default": (predict_raw, None),
-        "examples": (predict_examples, None),
-        "rank": (rank, [raw_specs]),
-        "transformed": (predict, None),
+        "serving_default": predict_raw,
+        "examples": predict_examples,
+        "rank": rank,
+        "transformed": predict,
     }
     if binary:
-        endpoints["classify"] = (classify, inputs_spec)
-    others = [name for name in names if name not in binary]
+        endpoints["classify"] = classify
     for name in others:
         key = "regress" if len(others) == 1 else f"regress_{name}"
-        endpoints[key] = (regress(name), inputs_spec)
-    for name, (function, signature) in endpoints.items():
-        archive.add_endpoint(name, function, signature)
-    archive.write_out(os.fspath(path), verbose=False)
+        endpoints[key] = regress(name)
+    tf.saved_model.save(saved, os.fspath(path), signatures=endpoints)
     _finish(Path(path), endpoints)
     model_card.write(
         path,
@@ -174,6 +173,28 @@ def export(
             }
         },
     )
+
+
+def _traced(specs):
+    """Makes a function of tensors its graph.
+
+    A `tf.function` would be traced again while it is saved, and so would be all that
+    it calls.
+    """
+
+    def trace(function):
+        return tf.function(function, autograph=False).get_concrete_function(specs)
+
+    return trace
+
+
+def _tables(root) -> list:
+    """Returns the lookup tables of a model or a transform graph."""
+    return [
+        part
+        for part in tf.train.TrackableView(root).descendants()
+        if isinstance(part, tf.saved_model.experimental.TrackableResource)
+    ]
 
 
 def _raw_specs(graph, model) -> dict[str, tf.TensorSpec]:

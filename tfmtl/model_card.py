@@ -66,7 +66,7 @@ def describe(
         model: A `MultiTaskModel`.
         raw_specs: {raw feature: spec}.
         missing: {dtype: what stands for a missing value}; 0 for others.
-        endpoints: {signature: (function, its input signature, if not its own)}.
+        endpoints: {signature: its graph, a concrete function}.
     """
     return {
         "model": {
@@ -95,10 +95,11 @@ def describe(
             for name, spec in raw_specs.items()
         ],
         "signatures": {
-            name: [spec.name for spec in tf.nest.flatten(signature)]
-            if signature
-            else [spec.name for spec in tf.nest.flatten(function.input_signature)]
-            for name, (function, signature) in endpoints.items()
+            name: [
+                spec.name
+                for spec in tf.nest.flatten(function.structured_input_signature)
+            ]
+            for name, function in endpoints.items()
         },
         "libraries": {
             "tfmtl": __version__,

@@ -33,14 +33,27 @@ STAGES = [
 ]
 
 
+# One of each kind: tracing, exporting and drawing all 26 takes most of the time.
+FEATURES = """[
+  {name: user_id, kind: categorical, embedding_dim: 4},
+  {name: watched, kind: sequence, of: video_id, max_length: 5},
+  {name: video_id, kind: categorical, embedding_dim: 4},
+  {name: duration, kind: numeric, scaling: log1p_zscore},
+  {name: tab, kind: categorical, embedding_dim: 2},
+  {name: network, kind: categorical, embedding_dim: 2}]"""
+
+
 def _overrides(folder, **more):
     values = {
         "workspace": folder,
         "push.destination": folder / "served",
         "data.options.impressions": 6000,
+        "features": FEATURES,
+        "export.user_features": "[user_id, watched, tab, network]",
         "train.epochs": 1,
         "train.batch_size": 256,
-        "model.options": "{expert_units: [[16], [8]]}",
+        "model.architecture": "shared_bottom",  # the fastest to trace
+        "model.options": "{units: [8]}",
         "evaluate.minimum": "{}",
         "infra.max_latency_ms": "null",  # this machine may be slow
         "evaluate.default_rules": "[]",  # too few rows to be better than the mean
@@ -82,7 +95,7 @@ def test_every_stage_runs_and_writes_its_artifact(road):
     (curves,) = [line.split()[-1] for line in lines if "tensorboard --logdir" in line]
     assert (Path(curves) / "train").is_dir()
     (named,) = (folder / "tensorboard").iterdir()
-    assert named.name.startswith("ple-") and (named / "train").is_dir()
+    assert named.name.startswith("shared_bottom-") and (named / "train").is_dir()
     report = artifacts["report"] / "report.html"
     assert "long_view" in report.read_text()
     statistics = artifacts["anomalies"] / "statistics.html"
@@ -139,7 +152,7 @@ def test_one_component_alone(road):
 def test_what_the_models_options_get_wrong_is_told_before_any_work(tmp_path):
     for override, expected in {
         "model.architecture=pel": "model.architecture: architecture must be one of",
-        "model.options={expert_unit: []}": "'expert_unit'. Did you mean 'expert_",
+        "model.options={unit: []}": "'unit'. Did you mean 'units'",
         "train.monitor=val_clik_auc": "Did you mean 'val_click_auc'",
         "data.options={impresions: 3}": "unknown option of feed. Did you mean 'impress",
     }.items():
@@ -230,7 +243,7 @@ def test_runs_and_lineage_are_listed(road, capsys):
     assert main(["runs", *arguments]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
     assert all(task in head for task in ("click", "like", "watch_seconds"))
-    assert any(" complete " in line and " ple " in line for line in lines)
+    assert any(" complete " in line and " shared_bottom " in line for line in lines)
     model = str(artifacts["model"])
     assert main(["lineage", *arguments, model]) == 0
     out = capsys.readouterr().out

@@ -81,7 +81,9 @@ class Slow:
 
 def test_waiting_behind_others_counts():
     with Slow(0.04) as server:  # 25 requests a second at most
-        result = loadtest.load(server.url, [b"a", b"b"], rate=50, seconds=1, seed=3)
+        result = loadtest.load(
+            server.url, [b"a", b"b"], rate=50, seconds=1, seed=3, timeout=LONGEST
+        )
     summary = result.summary()
     count = len(result.start)
     assert (result.status == 200).all() and summary["errors"] == 0

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import tfmtl
-from tfmtl import model_card
+from tfmtl import example_parsing, model_card
 
 FEATURES = [
     tfmtl.Categorical("user", vocabulary_size=4, embedding_dim=4),
@@ -412,6 +412,49 @@ def test_a_task_called_score(tmp_path):
     tfmtl.export(model, tmp_path / "m")
     names = tf.saved_model.load(str(tmp_path / "m")).signatures
     assert {"regress_a", "regress_b"} <= set(names) and "regress" not in names
+
+
+class Known(keras.layers.Layer):
+    """A bottom that looks a number up in a table."""
+
+    def __init__(self):
+        super().__init__()
+        self.tasks = ["click"]
+        self.table = keras.layers.IntegerLookup(vocabulary=[5, 7])
+        self.bottom = tfmtl.layers.SharedBottom(self.tasks, (4,))
+
+    def call(self, x, training=None):
+        ids = self.table(keras.ops.cast(x, "int64"))
+        return self.bottom(keras.ops.cast(ids, x.dtype))
+
+
+def test_a_table_of_a_layer_of_ones_own_is_exported(tmp_path):
+    model = tfmtl.MultiTaskModel([tfmtl.Numeric("x")], [TASKS[0]], Known())
+    tfmtl.export(model, tmp_path / "m")
+    inputs = {"x": tf.constant([5.0, 7.0, 8.0])}
+    loaded = tf.saved_model.load(str(tmp_path / "m"))
+    found = loaded.signatures["serving_default"](**inputs)["click"]
+    np.testing.assert_allclose(found, model(inputs)["click"], rtol=1e-5)
+    assert len(np.unique(found)) == 3
+
+
+def test_nothing_is_traced_twice(tmp_path, monkeypatch):
+    model = tfmtl.models.get("shared_bottom")(FEATURES, TASKS)
+    traced = []
+
+    def watch(owner, name):
+        function = getattr(owner, name)
+
+        def watched(*args, **kwargs):
+            traced.append(name)
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    watch(tfmtl.models.SharedBottom, "call")
+    watch(example_parsing, "parse")
+    tfmtl.export(model, tmp_path / "m")
+    assert sorted(traced) == ["call", "parse"]
 
 
 def test_tables_of_two_models_in_a_process_are_apart(model, tmp_path):

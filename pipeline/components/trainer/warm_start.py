@@ -34,7 +34,7 @@ def write_names(model: tfmtl.MultiTaskModel, exported: Path) -> None:
     numbers = {id(variable): i for i, variable in enumerate(model.variables)}
     names = {}
     for path, (weight, rows) in places(model).items():
-        # How keras.export.ExportArchive stores the variables that it tracks.
+        # How tfmtl.export stores them.
         name = f"variables/{numbers[id(weight)]}/.ATTRIBUTES/VARIABLE_VALUE"
         if not np.array_equal(reader.get_tensor(name), weight.numpy()):
             raise PipelineError(f"the SavedModel in {exported} does not hold {path}")

@@ -9,6 +9,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from until import LONGEST
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome", "headless_shell")
 
 
@@ -50,7 +52,7 @@ class Browser:
 
     def __exit__(self, *_):
         self._ask("Browser.close")
-        self._process.wait(30)
+        self._process.wait(LONGEST)
         os.close(self._to)
         os.close(self._from)
         shutil.rmtree(self._profile, ignore_errors=True)

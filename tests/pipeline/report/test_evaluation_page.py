@@ -1,6 +1,7 @@
 """The page for a decision: verdict first, numbers with what is known of them."""
 
 import datetime
+import functools
 import re
 
 import pages
@@ -13,6 +14,7 @@ def _page(blessed=True, **more):
     return evaluation.render(pages.measured(blessed), **more)
 
 
+@functools.cache
 def whole_page():
     step = {
         "component": "Trainer",

@@ -1,5 +1,6 @@
 """The page of the data: what is wrong first, then what each column holds."""
 
+import functools
 import re
 
 import numpy as np
@@ -71,6 +72,7 @@ def _page(columns, findings=(), drifts=None, tasks=("click", "buy"), **more):
     return statistics.render(**{**arguments, **more})
 
 
+@functools.cache
 def page_of_odd_data():
     random = np.random.default_rng(0)
     columns = {

@@ -250,12 +250,15 @@ def test_trainings_end_with_the_sweep_and_hold_the_workspace_till_then(tmp_path)
         until((tmp_path / "started").exists, "a training")
         (training,) = map(int, _children(sweep.pid))
         os.kill(training, signal.SIGSTOP)  # so that it cannot end by itself
+        until(lambda: _states(training) == {"T"}, "it is stopped")
         sweep.kill()
-    with pytest.raises(PipelineError, match="Another run is using"):
-        with held(tmp_path):
-            pass
-    os.kill(training, signal.SIGCONT)
-    until(lambda: not _runs(training), "the end of the training")
+    try:
+        with pytest.raises(PipelineError, match="Another run is using"):
+            with held(tmp_path):
+                pass
+    finally:
+        os.kill(training, signal.SIGCONT)
+    until(lambda: _states(training) <= {"Z"}, "the end of the training")
     with held(tmp_path):
         pass
 
@@ -265,14 +268,12 @@ def _children(pid):
 
 
 def _states(pid):
-    """Those of all threads of a process: T of one that is stopped."""
-    stats = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/stat")]
+    """Those of all threads of a process: T is stopped, Z ended; none if it is gone."""
+    try:
+        stats = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:  # they may go while they are read
+        return set()
     return {stat.rpartition(")")[2].split()[0] for stat in stats}
-
-
-def _runs(pid):
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_what_cannot_be_swept():

@@ -60,10 +60,13 @@ def test_serve_drains_on_sigterm(saved_models, tmp_path):
         assert client.getresponse().read()  # the connection is accepted
         client.putrequest("POST", path)
         client.putheader("Content-Length", str(len(body)))
-        client.endheaders(body[:10])  # the request is in flight, until its end ...
+        client.putheader("Expect", "100-continue")
+        client.endheaders()
+        # The request is in flight once its body is asked for, until its end ...
+        assert client.sock.recv(100).startswith(b"HTTP/1.1 100 ")
         process.send_signal(signal.SIGTERM)
         _read_until(process, lines, "stopping")
-        client.send(body[10:])
+        client.send(body)
         answer = client.getresponse()  # ... and is answered all the same
         assert (answer.status, answer.read().split()) == (
             200,

@@ -13,7 +13,7 @@ import threading
 
 import pytest
 from paths import ROOT
-from until import until
+from until import LONGEST, until
 
 from serving.client import Client, RequestError
 from serving.config.server import Limits, ModelConfig
@@ -94,7 +94,9 @@ def test_so_does_the_load_test():
     with _Closing(answers=1) as server:
 
         def reconnects():  # or each request had a connection of its own
-            result = load.load(server.url, [b"{}"], rate=40, seconds=0.5)
+            result = load.load(
+                server.url, [b"{}"], rate=40, seconds=0.5, timeout=LONGEST
+            )
             assert (result.status == 200).all() and not result.reasons
             assert result.reconnects == result.summary()["reconnects"]
             return result.reconnects

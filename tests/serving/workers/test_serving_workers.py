@@ -92,9 +92,10 @@ def test_available_means_in_every_worker(served, saved_models):
 
 def _workers(process):
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-    commands = {
-        int(n): Path(f"/proc/{n}/cmdline").read_text() for n in children.split()
-    }
+    commands = {}
+    for child in map(int, children.split()):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            commands[child] = Path(f"/proc/{child}/cmdline").read_text()
     return [n for n, command in commands.items() if "spawn_main" in command]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import two_parameters as two
+from quick_model import quick_model
 
 import tfmtl
 from tfmtl.training import GradNorm, MetaBalance, PCGrad, weighting
@@ -264,7 +265,8 @@ def _model(architecture, loss_weighting, tasks=3, **options):
         tfmtl.Numeric("x"),
     ]
     sizes = SIZES.get(architecture, {})
-    model = tfmtl.models.get(architecture)(features, _tasks()[:tasks], **sizes)
+    inputs, _ = _data()
+    model = quick_model(architecture, features, _tasks()[:tasks], inputs, **sizes)
     options = {"optimizer": keras.optimizers.SGD(0.1), "run_eagerly": True, **options}
     model.compile(loss_weighting=loss_weighting, **options)
     return model

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from quick_model import quick_model
 
 import tfmtl
 
@@ -23,7 +24,7 @@ READ_FIELDS = ("dephn", "mt_phn")
 
 
 def _model(name, **options):
-    return tfmtl.models.get(name)(FEATURES, TASKS, **options)
+    return quick_model(name, FEATURES, TASKS, INPUTS, **options)
 
 
 FAST = ("shared_bottom", "single_task", "ple", "esmm", "pepnet")
