@@ -226,7 +226,9 @@ def _ids(what, column, feature, missing):
     """Returns a column of ids as integers, or as texts of the feature's vocabulary."""
     array = _array(column, missing)
     if not isinstance(array, np.ndarray):
-        return array
+        if not array.dtype.is_floating:
+            return array
+        array = array.numpy()
     if array.dtype.kind == "O":
         array = _of_objects(array, missing)
     if missing == "":

@@ -89,6 +89,7 @@ def _lists():
         _lists,
         lambda: (
             {n: tf.constant(a) for n, a in ARRAYS.items()}
+            | {"item": tf.constant([1, np.nan, 49, 7] * 3, tf.float64)}
             | {"seen": tf.ragged.constant([[1, 2], [], [3, 4, 5, 6], []] * 3)}
             | {n: tf.constant(a, tf.float32) for n, a in LABELS.items()}
         ),
