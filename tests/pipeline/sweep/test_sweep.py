@@ -250,6 +250,7 @@ def test_trainings_end_with_the_sweep_and_hold_the_workspace_till_then(tmp_path)
         until((tmp_path / "started").exists, "a training")
         (training,) = map(int, _children(sweep.pid))
         os.kill(training, signal.SIGSTOP)  # so that it cannot end by itself
+        until(lambda: _states(training) == {"T"}, "the training's stop")
         sweep.kill()
     with pytest.raises(PipelineError, match="Another run is using"):
         with held(tmp_path):
