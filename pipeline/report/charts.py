@@ -196,9 +196,10 @@ def seesaw(
                 label="" if many else label, zorder=3,
             )  # fmt: skip
             if many:
+                place = label.split()[0].rstrip(".")
                 axes.annotate(
-                    label.split()[0].rstrip("."), at, (2, 2), textcoords="offset points",
-                    fontsize=6.5, zorder=4,
+                    place, at, (2, 2), textcoords="offset points", fontsize=6.5,
+                    zorder=4,
                 )  # fmt: skip
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
         for axis, limit in (("x", axes.set_xlim), ("y", axes.set_ylim)):
