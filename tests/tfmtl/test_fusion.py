@@ -90,6 +90,22 @@ def test_the_best_weights_are_found_whatever_the_scales_of_the_tasks(form):
     assert sum(found.weights.values()) == pytest.approx(1, abs=0.01)
 
 
+def test_the_scale_of_a_task_changes_nothing_that_is_tried():
+    scores, earned, group = _simulated(100)
+    of_like = scores["like"]
+    goals = []
+    for scale in (1, 1e-4):
+        scores["like"] = scale * of_like
+        found = search(
+            Lists(scores, earned, group, form="sum"),
+            {"click": 1.0},
+            current={"click": 1.0, "like": 1 / scale},
+            tries=20,
+        )
+        goals.append([point.goal for point in found.points])
+    assert goals[0] == pytest.approx(goals[1], rel=0.01)  # weights have three digits
+
+
 def test_constraints_are_kept_and_cost_some_of_the_goal(lists):
     free = search(lists, {"click": 1.0}, tries=200).chosen
     kept = search(lists, {"click": 1.0}, at_least={"like": 1.0}, tries=200).chosen
@@ -157,12 +173,13 @@ def test_intervals_of_gains_hold_the_truth_with_correlated_rows():
     assert 184 <= hits <= 197
 
 
-def test_of_too_few_rows_nothing_is_said():
+@pytest.mark.parametrize(("rows", "enough"), [(9, False), (10, True)])
+def test_of_too_few_rows_nothing_is_said(rows, enough):
     scores, earned, group = _simulated()
     earned["like"] = np.zeros(len(group))
-    earned["like"][:9] = 1.0
+    earned["like"][: 20 * rows : 20] = 1.0  # one a list
     gain = Lists(scores, earned, group, top=20).gains({"click": 1.0}, {"like": 1.0})
-    assert gain["like"].rows == 9 and math.isnan(gain["like"].low)
+    assert gain["like"].rows == rows and math.isfinite(gain["like"].low) == enough
     assert math.isfinite(gain["click"].low)
 
 

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfmtl
+from tfmtl import gate_health
 
 FEATURES = [tfmtl.Categorical("tab", vocabulary_size=4), tfmtl.Numeric("x")]
 TASKS = [tfmtl.Task("a"), tfmtl.Task("b")]
@@ -107,6 +108,20 @@ def test_experts_that_nobody_and_that_one_task_uses(ple):
     by_check = {f["check"]: f["text"] for f in found}
     assert "shared_1" in by_check["unused_expert"]
     assert "a_gate alone uses expert shared_0" in by_check["one_task_expert"]
+
+
+def test_a_tasks_own_expert_may_be_its_alone():
+    """The gate of the shared experts sees it too, and is no task's."""
+
+    def gate(**means):
+        return {"labels": [*means], "mean": [*means.values()], "domains": {}}
+
+    gates = {
+        "level/a_gate": gate(a_0=0.5, shared_0=0.5),
+        "level/b_gate": gate(b_0=0.5, shared_0=0.5),
+        "level/shared_gate": gate(a_0=0.0, b_0=0.5, shared_0=0.5),
+    }
+    assert list(gate_health._unused_experts(gates)) == []
 
 
 def test_an_expert_that_one_domain_uses_is_used():

@@ -1,6 +1,7 @@
 """ExampleValidator: each thing it must find is put into real examples."""
 
 import json
+import math
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
 from pipeline.artifacts.statistics import read
-from pipeline.components.example_validator import drift
+from pipeline.components.example_validator import component, drift
 from pipeline.components.example_validator.component import example_validator
 from pipeline.components.schema_gen import schema_gen
 from pipeline.components.statistics_gen import statistics_gen
@@ -262,3 +263,10 @@ def test_distance_of_splits_drawn_alike_is_small(clean):
         assert drift.values(train[name], train[name]) == 0
     assert drift.values(train["request"], test["request"]) == 0
     assert drift.missing(train["age"], test["age"]) == 0
+
+
+def test_a_distance_up_to_the_limit_is_usual():
+    distances = {"missing": 0.1, "values": math.nextafter(0.1, 1)}
+    drifts = {"here": {"limit": 0.1, "features": {"age": distances}}}
+    (found,) = component._moved(drifts)
+    assert "the distribution of values moved by 0.10 here" in found.text

@@ -7,6 +7,7 @@ import resource
 import shutil
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import raw_config
@@ -17,6 +18,8 @@ from pipeline.components.example_gen.component import example_gen
 from pipeline.config.data import Reading
 from pipeline.errors import PipelineError
 from pipeline.logs import csv, files
+from pipeline.logs.dead_letters import REASONS, DeadLetters
+from pipeline.logs.formats import Unparsed
 from pipeline.metadata import Metadata
 
 
@@ -144,6 +147,16 @@ def test_every_line_behind_a_quote_left_open_is_lost_and_counted(tmp_path):
         "rows": 95,
         "dead": 5,
     }
+
+
+def test_all_lost_lines_are_written_and_the_first_reasons_kept(tmp_path):
+    log = SimpleNamespace(path="log.jsonl", format="jsonl")
+    lines = [Unparsed(i, f"no {i}", "{", 1) for i in range(1, 21)]
+    with DeadLetters(tmp_path, "part", tmp_path) as letters:
+        letters.add_unparsed(log, lines)
+    assert len(letters.path.read_text().splitlines()) == letters.count == 20
+    first = [f"log.jsonl, line {i}: no {i}" for i in range(1, REASONS + 1)]
+    assert letters.reasons == first
 
 
 @pytest.mark.parametrize("codec", ["gz", "zst"])
