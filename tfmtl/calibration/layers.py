@@ -49,8 +49,10 @@ class Calibration(keras.layers.Layer):
         """Sets the weights, {name: number or array}: of one domain, or of all."""
         for name, value in values.items():
             weight = getattr(self, name)
-            new = np.array(weight)
-            new[... if domain is None else domain] = value
+            new = np.broadcast_to(value, weight.shape)
+            if domain is not None:
+                new = np.array(weight)
+                new[domain] = value
             weight.assign(new)
 
     def fit(self, score, label, weight, domain=None):
