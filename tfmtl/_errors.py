@@ -1,6 +1,7 @@
 """Checks of arguments, with messages that give the rule and what was received."""
 
 import difflib
+import keyword
 import math
 import re
 from collections.abc import Iterable
@@ -113,6 +114,16 @@ def check_name(what: str, name: object) -> None:
         raise ValueError(
             f"The name of {what} must start with a letter and hold only letters, "
             f"digits, '_', '-' and '.'. Received: {name!r}."
+        )
+
+
+def check_feature_name(name: object) -> None:
+    """Raises unless `name` can name a feature, and so an argument of a signature."""
+    check_name("a feature", name)
+    if keyword.iskeyword(name) or name == "self":
+        raise ValueError(
+            "A feature may not have the name of a Python keyword, nor be called self: "
+            f"TensorFlow cannot serve it. Received: {name!r}; call it {name + '_'!r}."
         )
 
 

@@ -74,7 +74,7 @@ class Categorical(Declaration):
     vocabulary: tuple[str, ...] | tuple[int, ...] | None = None
 
     def __post_init__(self):
-        _errors.check_name("a feature", self.name)
+        _errors.check_feature_name(self.name)
         if self.vocabulary is not None:
             self._check_vocabulary()
         sizes = ("vocabulary_size", "num_buckets", "capacity")
@@ -205,7 +205,7 @@ class Numeric(Declaration):
     embedding_dim: int | None = None
 
     def __post_init__(self):
-        _errors.check_name("a feature", self.name)
+        _errors.check_feature_name(self.name)
         if self.boundaries is None:
             if self.embedding_dim is not None:
                 raise ValueError(
@@ -256,7 +256,7 @@ class Sequence(Declaration):
     dtype: str = "int64"
 
     def __post_init__(self):
-        _errors.check_name("a feature", self.name)
+        _errors.check_feature_name(self.name)
         if isinstance(self.of, Categorical):
             object.__setattr__(self, "dtype", self.of.dtype)
         _errors.check_choice(f"dtype of {self.name!r}", self.dtype, ("int64", "string"))

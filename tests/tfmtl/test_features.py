@@ -334,3 +334,14 @@ def test_a_model_of_words_is_saved_served_and_not_compiled(tmp_path):
     assert report["gates"] == {}
     with pytest.raises(ValueError, match="XLA cannot read strings.*'word', 'before'"):
         model.compile(jit_compile=True)
+
+
+@pytest.mark.parametrize("name", ["class", "from", "is", "None", "lambda", "self"])
+def test_a_name_that_cannot_be_served_is_refused(name):
+    for declare in (
+        lambda: Numeric(name),
+        lambda: Categorical(name, num_buckets=9),
+        lambda: Sequence(name, of="item", max_length=2),
+    ):
+        with pytest.raises(ValueError, match=f"keyword.*{name!r}; call it '{name}_'"):
+            declare()
