@@ -98,9 +98,13 @@ class Reading(Section):
     `format` is told by the files' names where it is not given. The others are for CSV.
     `delimiter`: between fields; a tab in .tsv files, else a comma. `quote`: around a
     field in which delimiters, quotes (doubled) or line breaks stand; null for none.
-    `columns`: the names, where the files have no header. `strip`: white space around a
-    field is no part of it. `multiline`: whether a quoted field may hold line breaks;
-    "false" lets a large file with quotes be read by several workers.
+    `escape`: what stands before a quote that does not end a field, mostly a backslash.
+    `columns`: the names, where the files have no header. `skip_lines`: so many lines
+    before the header are skipped, then those that start with `comment`. `strip`: white
+    space around a field is no part of it. `decimal` and `thousands`: the point of
+    numbers, and what stands between their thousands. `multiline`: whether a quoted
+    field may hold line breaks; "false" lets a large file with quotes be read by several
+    workers.
     """
 
     format: Literal["csv", "jsonl", "parquet", "tfrecord"] | None = None
@@ -108,6 +112,11 @@ class Reading(Section):
     quote: Character | None = '"'
     columns: Annotated[list[Column], Field(min_length=1)] | None = None
     strip: bool = False
+    escape: Character | None = None
+    skip_lines: Annotated[int, Field(ge=0)] = 0
+    comment: Annotated[str, Field(min_length=1)] | None = None
+    decimal: Character = "."
+    thousands: Character | None = None
     multiline: bool = True
 
     @field_validator("columns")
@@ -122,6 +131,8 @@ class Reading(Section):
     def _differ(self) -> "Reading":
         if self.quote and self.quote == self.delimiter:
             raise ValueError("`delimiter` and `quote` must differ")
+        if self.decimal == self.thousands:
+            raise ValueError("`decimal` and `thousands` must differ")
         return self
 
 

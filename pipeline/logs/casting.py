@@ -13,6 +13,7 @@ a whole column and looks at single values only where that fails.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,11 +24,13 @@ import pyarrow.compute as pc
 from pipeline.config import Config
 from pipeline.config.data import MISSING_WORDS
 from pipeline.config.features import COLUMN_TYPES, Feature
-from pipeline.logs import column_types, texts
+from pipeline.logs import column_types, texts, written_lists
+from pipeline.logs.scalars import readable
 
 # {row: what is wrong with its value}
 Misfits = dict[int, str]
 _NOT_NUMBERS = {"", "?", *(word.lower() for word in MISSING_WORDS)}
+_WORDS = {"yes", "no", "y", "n", "t", "f", "on", "off"}
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 
 
@@ -59,6 +62,8 @@ def column(
 ) -> Column:
     """A column of the examples; `type_` counts where the kind leaves the type open."""
     fixed = {"string": pa.string(), "float": pa.float64(), "list": column_types.STRINGS}
+    while kind == "any" and column_types.is_list(type_):
+        type_ = type_.value_type
     type_ = fixed.get(kind) or column_types.settled_type(type_)
     return Column(name, kind, type_, separator, missing)
 
@@ -119,7 +124,7 @@ def whole_forms(
         if column.kind != "string" or column.missing is None:
             continue
         if column.name in batch.schema.names:
-            array = column_types.plain(batch.column(column.name))
+            array = batch.column(column.name)
             if column_types.is_text(array.type):
                 forms = texts.whole_forms(_utf8(array)[0])
                 found |= {(column.name, form) for form in forms}
@@ -128,7 +133,6 @@ def whole_forms(
 
 def own_type(array: pa.Array, kind: str) -> pa.DataType:
     """The type of an "any" or "own" column, as far as these values tell."""
-    array = column_types.plain(array)
     if kind == "any":
         array, _ = _single(array)
     if column_types.is_list(array.type):
@@ -139,11 +143,13 @@ def own_type(array: pa.Array, kind: str) -> pa.DataType:
 
 
 def _cast(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
-    array = column_types.plain(array)
     if column.kind == "list":
         return _items(array, column)
     if column.kind != "own":
         array, wrong = _single(array)
+        if wrong and column.kind == "float":
+            hint = ". A vector is no feature: give the logs a column for each number"
+            wrong = {row: reason + hint for row, reason in wrong.items()}
         cast_, more = _scalar(array, column)
         return cast_, {**more, **wrong}
     if column.type == column_types.STRINGS:
@@ -176,21 +182,24 @@ def _cut(array: pa.Array) -> Misfits:
 
 
 def _single(array: pa.Array) -> tuple[pa.Array, Misfits]:
-    """Lists of at most one item become that item."""
-    if not column_types.is_list(array.type):
-        return array, {}
-    counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
-    first = np.cumsum(counts) - counts
-    where = pa.array(first, mask=counts == 0)
-    reason = "{} values where one is expected"
-    wrong = {int(i): reason.format(counts[i]) for i in np.flatnonzero(counts > 1)}
-    return array.flatten().take(where), wrong
+    """Lists of at most one item become that item, which may be a list again."""
+    wrong: Misfits = {}
+    while column_types.is_list(array.type):
+        counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+        first = np.cumsum(counts) - counts
+        where = pa.array(first, mask=counts == 0)
+        reason = "{} values where one is expected"
+        more = {int(i): reason.format(counts[i]) for i in np.flatnonzero(counts > 1)}
+        array, wrong = array.flatten().take(where), {**more, **wrong}
+    return array, wrong
 
 
 def _items(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
     """Any column -> list<string>; a string is split where a separator is given."""
     if not column_types.is_list(array.type):
         array, wrong = _text(array, None)
+        written = written_lists.rows(array) if column.missing is not None else ()
+        strings = array
         if column.separator is None:
             counts = pc.is_valid(array).to_numpy(zero_copy_only=False)
             offsets = pa.array(np.append(0, np.cumsum(counts)).astype(np.int32))
@@ -199,24 +208,40 @@ def _items(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
             )
         else:
             array = pc.split_pattern(array, column.separator).cast(column_types.STRINGS)
+        if len(written):
+            array, more = _read_brackets(array, strings, written, column.separator)
+            wrong |= more
     else:
         wrong = {}
     counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
-    strings, more = _text(column_types.plain(array.flatten()), column.missing)
+    strings, more = _text(array.flatten(), column.missing)
     row = np.repeat(np.arange(len(array)), counts)
     wrong = {**{int(row[item]): reason for item, reason in more.items()}, **wrong}
-    offsets = pa.array(np.append(0, np.cumsum(counts)).astype(np.int32))
-    items = pc.fill_null(strings, "")
-    return pa.ListArray.from_arrays(offsets, items, mask=pc.is_null(array)), wrong
+    return column_types.with_items(array, pc.fill_null(strings, "")), wrong
+
+
+def _read_brackets(
+    lists: pa.Array, strings: pa.Array, rows: np.ndarray, separator: str | None
+) -> tuple[pa.Array, Misfits]:
+    """Lists, of which those in some rows are what the text in brackets says."""
+    values, wrong = lists.to_pylist(), {}
+    for row in rows:
+        text = strings[int(row)].as_py()
+        try:
+            values[row] = written_lists.parse(text)
+        except ValueError as error:
+            example = (separator or "|").join(("i1", "i2"))
+            reason = f"{text[:60]!r} is {error}. Write the items as in {example}"
+            wrong[int(row)] = reason
+    return pa.array(values, column_types.STRINGS), wrong
 
 
 def _text(array: pa.Array, missing: tuple[str, ...] | None) -> tuple[pa.Array, Misfits]:
     """Any column of single values -> string; an empty one is null."""
     wrong: Misfits = {}
     if pa.types.is_nested(array.type):
-        values = [
-            None if v is None else json.dumps(v, default=str) for v in array.to_pylist()
-        ]
+        values = [readable(array, row) for row in range(len(array))]
+        values = [None if v is None else json.dumps(v) for v in values]
         return pa.array(values, pa.string()), wrong
     typed = not column_types.is_text(array.type)
     strings, wrong = (texts.of(array), {}) if typed else _utf8(array)
@@ -228,7 +253,7 @@ def _text(array: pa.Array, missing: tuple[str, ...] | None) -> tuple[pa.Array, M
     if not typed:
         strings = texts.canonical(strings, missing)
     reason = "{}: a float of this size has lost digits; write an integer or a text"
-    wrong |= {int(row): reason.format(array[int(row)].as_py()) for row in lost}
+    wrong |= {int(row): reason.format(readable(array, int(row))) for row in lost}
     return strings, wrong
 
 
@@ -257,7 +282,7 @@ def _parsed(strings: pa.Array, missing: tuple[str, ...]) -> tuple[pa.Array, Misf
     values = pa.array([None if b else n for n, b in zip(numbers, bad, strict=True)])
     is_bad = pc.fill_null(pa.array(bad, pa.bool_()).take(encoded.indices), False)
     rows = np.flatnonzero(is_bad.to_numpy(zero_copy_only=False))
-    wrong = {int(i): f"{strings[i].as_py()!r} is not a number" for i in rows}
+    wrong = {int(i): not_a_number(strings[i].as_py()) for i in rows}
     return values.cast(pa.float64()).take(encoded.indices), wrong
 
 
@@ -275,8 +300,27 @@ def _parse(value: str) -> float | bool | None:
         return False
 
 
+def not_a_number(text: str) -> str:
+    """Says that a text is no number, and what to do if it is one in some other way."""
+    reason = f"{text[:60]!r} is not a number"
+    if text.strip().lower() in _WORDS:
+        return f"{reason}. For a label, data.labels makes one: column == {text!r}"
+    if re.fullmatch(
+        r"\s*[+-]?[0-9.]*,[0-9]+\s*|[+-]?[0-9]{1,3}(,[0-9]{3})+\.?[0-9]*", text
+    ):
+        return f'{reason}. In a CSV, decimal: "," or thousands: "," reads such'
+    if re.match(r"\s*[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        return f"{reason} but a time. Write the seconds, the hour or the weekday of it"
+    return reason
+
+
 def _utf8(array: pa.Array) -> tuple[pa.Array, Misfits]:
-    """Bytes or strings -> string; null where the bytes are not UTF-8."""
+    """Bytes or strings -> string; null where the bytes are not UTF-8.
+
+    What a file calls strings may be any bytes, which Arrow does not look at.
+    """
+    large = array.type in (pa.large_string(), pa.large_binary())
+    array = array.cast(pa.large_binary() if large else pa.binary())
     try:
         return array.cast(pa.string()), {}
     except pa.ArrowInvalid:

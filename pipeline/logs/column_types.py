@@ -1,6 +1,8 @@
 """The Arrow types of columns: which are of use, and what the examples have of them."""
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 STRINGS = pa.list_(pa.string())
 _LISTS = (
@@ -58,31 +60,70 @@ def settled_type(type_: pa.DataType) -> pa.DataType:
     """The type for the examples, when all values are known: all null is string."""
     if is_list(type_):
         return pa.list_(settled_type(type_.value_type))
-    if pa.types.is_dictionary(type_):
-        return settled_type(type_.value_type)
-    if pa.types.is_null(type_) or pa.types.is_string_view(type_):
+    if pa.types.is_null(type_):
         return pa.string()
-    if pa.types.is_binary_view(type_) or pa.types.is_fixed_size_binary(type_):
-        return pa.binary()
     # Arrow groups float32, not float16.
     return pa.float32() if pa.types.is_float16(type_) else type_
 
 
+def plain_type(type_: pa.DataType) -> pa.DataType:
+    """The type that `plain` gives to a column of a type."""
+    if isinstance(type_, pa.UuidType):
+        return pa.string()
+    if isinstance(type_, pa.Bool8Type):
+        return pa.bool_()
+    if isinstance(type_, pa.BaseExtensionType):
+        return plain_type(type_.storage_type)
+    if pa.types.is_dictionary(type_):
+        return plain_type(type_.value_type)
+    if pa.types.is_string_view(type_):
+        return pa.string()
+    if pa.types.is_binary_view(type_) or pa.types.is_fixed_size_binary(type_):
+        return pa.binary()
+    if is_list(type_):
+        return pa.list_(type_.value_field.with_type(plain_type(type_.value_type)))
+    if pa.types.is_map(type_):
+        return pa.map_(plain_type(type_.key_type), plain_type(type_.item_type))
+    if pa.types.is_struct(type_):
+        return pa.struct([f.with_type(plain_type(f.type)) for f in type_])
+    return type_
+
+
 def plain(array: pa.Array) -> pa.Array:
-    """Views, dictionaries and lists of fixed size as what they stand for."""
+    """What views, dictionaries, extensions and lists of fixed size stand for.
+
+    Arrow can do little with them: it filters no views, and casts few of the others. A
+    UUID is its text.
+    """
     type_ = array.type
+    wanted = plain_type(type_)
+    if wanted == type_:
+        return array
+    if isinstance(type_, pa.UuidType):
+        return pa.array([v and str(v) for v in array.to_pylist()], wanted)
+    if isinstance(type_, pa.BaseExtensionType):
+        return plain(array.storage).cast(wanted)
     if pa.types.is_dictionary(type_):
         return plain(array.dictionary_decode())
-    if pa.types.is_string_view(type_):
-        return array.cast(pa.string())
-    if pa.types.is_binary_view(type_) or pa.types.is_fixed_size_binary(type_):
-        return array.cast(pa.binary())
-    if pa.types.is_fixed_size_list(type_):
-        return array.cast(pa.list_(type_.value_type))
-    if pa.types.is_list_view(type_) or pa.types.is_large_list_view(type_):
-        # Arrow's own cast gives wrong offsets where a list is missing.
-        return pa.array(array.to_pylist(), pa.list_(settled_type(type_.value_type)))
-    return array
+    if is_list(type_):
+        return with_items(array, plain(array.flatten()), wanted)
+    if pa.types.is_struct(type_):
+        fields = [plain(field) for field in array.flatten()]
+        return pa.StructArray.from_arrays(
+            fields, fields=list(wanted), mask=array.is_null()
+        )
+    if pa.types.is_map(type_):
+        return pa.array(array.to_pylist(), wanted)
+    return array.cast(wanted)
+
+
+def with_items(
+    lists: pa.Array, items: pa.Array, type_: pa.DataType | None = None
+) -> pa.Array:
+    """Lists of the same lengths, with other items, one behind the other."""
+    counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    offsets = pa.array(np.append(0, np.cumsum(counts)).astype(np.int32))
+    return pa.ListArray.from_arrays(offsets, items, type_, mask=lists.is_null())
 
 
 def is_list(type_: pa.DataType) -> bool:

@@ -1,7 +1,6 @@
 """Reads CSVs: an open file -> chunks of rows, with the lines on which they stand."""
 
 import codecs
-import csv
 import re
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -12,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from pipeline.config.data import Reading
-from pipeline.logs import formats
+from pipeline.logs import csv_header, formats
 from pipeline.logs.formats import Chunk, Unparsed
 
 # Arrow parses smaller blocks faster, but none may be shorter than a row.
@@ -21,35 +20,6 @@ _BLOCK_BYTES = 4 << 20
 
 class NotUtf8(ValueError):
     """Bytes of a file are not UTF-8: it is to be read `by_bytes`, which is slower."""
-
-
-def header(stream: BinaryIO, dialect: Reading) -> list[str]:
-    """Reads the first line of a CSV: the names of its columns."""
-    line = stream.readline()
-    try:
-        text = line.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise ValueError(f"the header is not UTF-8 text. Received: {line[:60]!r}")
-    if "\r" in text.rstrip("\r\n"):
-        raise ValueError(
-            f"lines must end with \\n or \\r\\n, not \\r. Received: {line[:60]!r}"
-        )
-    if dialect.quote is None:
-        names = text.rstrip("\r\n").split(dialect.delimiter) if text.strip() else []
-    else:
-        rows = csv.reader([text], delimiter=dialect.delimiter, quotechar=dialect.quote)
-        names = next(rows, [])
-    if dialect.strip:
-        names = [name.strip() for name in names]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or not names:
-        raise ValueError(
-            "the header must name each column, and each only once. Received: "
-            f"{twice or line[:60]}. A file without a header needs `data.columns`"
-        )
-    return names
 
 
 def read(
@@ -80,12 +50,14 @@ def read(
             give up at an invalid row that has such.
     """
     formats.check_text(stream)
+    if names is None:
+        line += csv_header.skip(stream, dialect)
     if names is None and dialect.columns:
         names = dialect.columns
         if stream.peek(3).startswith(codecs.BOM_UTF8):
             stream.read(3)
     elif names is None:
-        names = header(stream, dialect)
+        names = csv_header.header(stream, dialect)
         line += 1
     if not stream.peek(1):
         return
@@ -99,6 +71,9 @@ def read(
         lines = row.text.rstrip("\r\n").count("\n") + 1
         if lines > 1:
             reason += f", in {lines} lines: is a quote left open?"
+        reason += csv_header.fault(
+            row.text, row.actual_columns, row.expected_columns, dialect
+        )
         text = row.text
         if by_bytes:
             text = text.encode("latin-1").decode(errors="backslashreplace")
@@ -131,6 +106,7 @@ def read(
         pyarrow.csv.ParseOptions(
             delimiter=dialect.delimiter,
             quote_char=dialect.quote or False,
+            escape_char=dialect.escape or False,
             newlines_in_values=dialect.multiline and dialect.quote is not None,
             invalid_row_handler=skip,
         ),
@@ -147,6 +123,8 @@ def read(
             block = _bytes(block)
         if dialect.strip:
             block = _stripped(block)
+        if dialect.decimal != "." or dialect.thousands:
+            block = _with_points(block, dialect)
         counts = _line_breaks(block)
         at = np.flatnonzero(counts)
         breaks = np.concatenate([breaks, [valid + at, counts[at]]], axis=1)
@@ -242,6 +220,24 @@ def _stripped(block: pa.RecordBatch) -> pa.RecordBatch:
         text = pc.ascii_trim_whitespace(column.view(pa.string()))
         text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
         arrays.append(text.view(pa.binary()))
+    return pa.RecordBatch.from_arrays(arrays, block.schema.names)
+
+
+def _with_points(block: pa.RecordBatch, dialect: Reading) -> pa.RecordBatch:
+    """Numbers of the dialect as all others write them: 1.234,5 -> 1234.5."""
+    point, thousands = dialect.decimal, dialect.thousands or ""
+    digits = r"[0-9]+"
+    if thousands:
+        digits = rf"(?:[0-9]{{1,3}}(?:{re.escape(thousands)}[0-9]{{3}})+|[0-9]+)"
+    number = rf"^\s*[+-]?{digits}(?:{re.escape(point)}[0-9]+)?(?:[eE][+-]?[0-9]+)?\s*$"
+    arrays = []
+    for column in block.columns:
+        is_number = pc.match_substring_regex(column, number).fill_null(False)
+        new = column.filter(is_number)
+        if thousands:
+            new = pc.replace_substring(new, thousands, "")
+        new = pc.replace_substring(new, point, ".")
+        arrays.append(pc.replace_with_mask(column, is_number, new))
     return pa.RecordBatch.from_arrays(arrays, block.schema.names)
 
 

@@ -14,6 +14,7 @@ from pipeline.beam.atomic import atomic_write
 from pipeline.logs.casting import Misfits
 from pipeline.logs.files import Source
 from pipeline.logs.formats import Unparsed
+from pipeline.logs.scalars import readable
 
 REASONS = 5
 
@@ -57,8 +58,8 @@ class DeadLetters:
         """Takes the rows that do not fit, in the order of their places."""
         for row in sorted(misfits, key=rows.positions.__getitem__):
             source, position = rows.parts[rows.part[row]], int(rows.positions[row])
-            (record,) = rows.raw.slice(row, 1).to_pylist()
-            record = {name: _readable(value) for name, value in record.items()}
+            columns = zip(rows.raw.schema.names, rows.raw.columns, strict=True)
+            record = {name: readable(column, row) for name, column in columns}
             self._write(source, position, misfits[row], record)
 
     def add_unparsed(self, source: Source, records: Iterable[Unparsed]) -> None:
@@ -84,12 +85,3 @@ class DeadLetters:
 
     def __exit__(self, kind, error, trace) -> None:
         self.opened.__exit__(kind, error, trace)
-
-
-def _readable(value: Any) -> Any:
-    """A value as JSON can hold it."""
-    if isinstance(value, bytes):
-        return value.decode(errors="backslashreplace")
-    if isinstance(value, list):
-        return [_readable(item) for item in value]
-    return value if isinstance(value, (int, float, str, type(None))) else str(value)

@@ -15,7 +15,7 @@ import glob
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipeline.config.data import Reading
 from pipeline.errors import PipelineError
-from pipeline.logs import csv, formats
+from pipeline.logs import column_types, csv, csv_header, formats
 from pipeline.logs.csv import NotUtf8
 
 _EXTENSIONS = {
@@ -37,6 +37,9 @@ _EXTENSIONS = {
 }
 # A ValueError or an ImportError: no file system for such paths is installed.
 _CANNOT_LIST = (BeamIOError, OSError, ValueError, ImportError)
+_CANNOT_READ = (
+    OSError, EOFError, ValueError, OverflowError, pa.ArrowException, BeamIOError,
+)  # fmt: skip
 _COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 _NOT_READ = r"\.(xz|lzma|zip|7z|lz4|br|snappy|deflate|Z)$"
 
@@ -174,7 +177,9 @@ def listed_columns(source: Source) -> dict[str, pa.DataType] | None:
     if source.format == "parquet":
         with opened(source) as stream:
             schema = pq.read_schema(stream)
-        return dict(zip(schema.names, schema.types, strict=True))
+            formats.check_names(schema.names)
+        types = map(column_types.plain_type, schema.types)
+        return dict(zip(schema.names, types, strict=True))
     return None
 
 
@@ -228,7 +233,16 @@ def _csv_names(source: Source) -> list[str]:
     if source.dialect.columns:
         return source.dialect.columns
     with opened(replace(source, start=0, stop=None)) as stream:
-        return csv.header(stream, source.dialect)
+        csv_header.skip(stream, source.dialect)
+        return csv_header.header(stream, source.dialect)
+
+
+def advice(source: Source, wanted: Collection[str]) -> str:
+    """How a file may be meant to be read, to have columns; "" where nobody can tell."""
+    if source.format != "csv":
+        return ""
+    with opened(source) as stream:
+        return csv_header.advice(stream, source.dialect, wanted)
 
 
 @contextlib.contextmanager
@@ -244,7 +258,7 @@ def opened(source: Source, *but: type[Exception]) -> Iterator[Any]:
             yield stream
     except but:
         raise
-    except (OSError, EOFError, ValueError, pa.ArrowException, BeamIOError) as error:
+    except _CANNOT_READ as error:
         raise PipelineError(
             f"{source.path}: cannot be read to its end as {source.format}: {error}. "
             "Write the file anew, or keep it out of `data.logs`"

@@ -4,7 +4,9 @@ A record that cannot be parsed is handed over beside the rows. A file that canno
 read to its end raises, since nobody knows how many rows are lost.
 """
 
+import io
 import json
+import os
 import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
@@ -14,7 +16,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.logs import texts, tfrecord
+from pipeline.logs import column_types, texts, tfrecord
 
 CHUNK_ROWS = 32_768
 _LONG_NUMBER = re.compile(rb"\d{19}")
@@ -137,17 +139,46 @@ def _from_json(values: list) -> pa.Array:
     return pa.array([text(value) for value in values], pa.binary())
 
 
+def check_names(names: list[str]) -> None:
+    """Raises a ValueError for a file in which two columns have the same name."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"each column needs a name of its own. Received: {twice}")
+
+
 def read_parquet(
     stream: BinaryIO, row_groups: tuple[int, ...] | None, columns: list[str] | None
 ) -> Iterator[Chunk]:
     """Reads consecutive row groups of a Parquet file; None: all of them."""
-    file = pq.ParquetFile(stream)
+    file = _parquet(stream)
     groups = row_groups or tuple(range(file.num_row_groups))
     earlier = range(min(groups, default=0))
     first = 1 + sum(file.metadata.row_group(i).num_rows for i in earlier)
     for rows in file.iter_batches(CHUNK_ROWS, list(groups), columns):
+        if any(column_types.plain_type(type_) != type_ for type_ in rows.schema.types):
+            arrays = [column_types.plain(column) for column in rows.columns]
+            rows = pa.RecordBatch.from_arrays(arrays, rows.schema.names)
         yield Chunk(rows, np.arange(first, first + rows.num_rows), [])
         first += rows.num_rows
+
+
+def _parquet(stream: BinaryIO) -> pq.ParquetFile:
+    """Opens a Parquet file.
+
+    Arrow cannot read its own lists of a fixed size where a row has none. Without the
+    Arrow schema, which only Arrow writes, they are lists as all others.
+    """
+    file = pq.ParquetFile(stream)
+    types = file.schema_arrow.types
+    has_fixed = any("fixed" in str(type_) for type_ in types)
+    # To Parquet alone, a duration is a number.
+    if not has_fixed or any("duration" in str(type_) for type_ in types):
+        return file
+    stream.seek(-8, os.SEEK_END)
+    length = int.from_bytes(stream.read(4), "little")
+    stream.seek(-8 - length, os.SEEK_END)
+    foot = stream.read().replace(b"ARROW:schema", b"arrow:unused")
+    return pq.ParquetFile(stream, metadata=pq.read_metadata(io.BytesIO(b"PAR1" + foot)))
 
 
 def read_tfrecord(stream: BinaryIO) -> Iterator[Chunk]:

@@ -100,8 +100,10 @@ def missing(
         others: Further names that may have been meant, and what is to be said where
             one stands that cannot be used there.
     """
-    problems = []
-    for path, name in dict.fromkeys(needed):
+    problems, of_files = [], {}
+    needed = dict.fromkeys(needed)
+    wanted = [name for _, name in needed]
+    for path, name in needed:
         lacking = [
             file
             for file in log.files
@@ -109,6 +111,7 @@ def missing(
             # In the other formats a row may leave out what it does not have.
             and (name not in log.types or file.format in LISTS_COLUMNS)
         ]
+        of_files |= {file.path: file for file in lacking[:1]}
         if lacking:
             where = ", ".join(file.path for file in lacking[:3])
             known = {*log.types, *others} - {name}
@@ -118,6 +121,9 @@ def missing(
                 f"{name!r}.{hint} ({where}"
                 f"{', ...' if len(lacking) > 3 else ''})"
             )
+    advice = {sources.advice(file, wanted) for file in of_files.values()} - {""}
+    if len(advice) == 1:
+        return [*problems[:1], *advice]
     if problems:
         problems.append(f"Columns found: {', '.join(log.types)}")
     return problems

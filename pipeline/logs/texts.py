@@ -31,6 +31,8 @@ WHOLE_TEXT = r"\1\2"
 # How C, Python and NumPy write the numbers that they don't write out.
 SCIENTIFIC = r"^-?[0-9](?:\.[0-9]+)?e(?:\+[0-9]{2,3}|-04)$"
 BOOLEANS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
+# How many of each make a second.
+UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 # From here on, a float of so many bits does not tell neighbouring integers apart.
 _EXACT = {16: 2.0**11, 32: 2.0**24, 64: 2.0**53}
 _LOST = r"^-?(?:[0-9]{16,}\.0|[0-9](?:\.[0-9]+)?e\+[0-9]{2,3})$"
@@ -125,9 +127,8 @@ def lost_digits(array: pa.Array) -> np.ndarray:
 
 def seconds(array: pa.Array) -> pa.Array:
     """Durations of any unit -> float64."""
-    unit = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[array.type.unit]
     numbers = array.cast(pa.int64()).cast(pa.float64(), safe=False)
-    return pc.divide(numbers, unit)
+    return pc.divide(numbers, UNITS[array.type.unit])
 
 
 def null_where(array: pa.Array, mask: pa.Array) -> pa.Array:
@@ -140,7 +141,8 @@ def null_where(array: pa.Array, mask: pa.Array) -> pa.Array:
 def _of_floats(array: pa.Array) -> pa.Array:
     """17.0 -> "17", 0.2 -> "0.2", 1e-05 -> "1e-05"; NaN -> null."""
     values = array.to_numpy(zero_copy_only=False).astype(np.float64)
-    whole = (values == np.floor(values)) & (np.abs(values) < _EXACT[64])
+    with np.errstate(invalid="ignore"):  # as of a NaN that signals
+        whole = (values == np.floor(values)) & (np.abs(values) < _EXACT[64])
     integers = pa.array(np.where(whole, values, 0).astype(np.int64))
     strings = integers.cast(pa.string())
     if not whole.all():

@@ -129,8 +129,8 @@ def _check(
             raise PipelineError(
                 f"data.max_dead_letter_rate: {report.dead:,} of {report.rows_in:,} "
                 f"{where} ({report.dead / report.rows_in:.2%}) do not fit, where "
-                f"{allowed:.2%} are allowed. Mend the logs or raise the rate. The "
-                "first:\n  " + "\n  ".join(report.reasons[:REASONS])
+                f"{allowed:.2%} are allowed. Mend the logs or raise the rate. "
+                f"{_first(report)}"
             )
     report = reports[IMPRESSIONS]
     rows = {name: report.rows[name] for name in SPLITS}
@@ -140,8 +140,14 @@ def _check(
             f"data.split: {' and '.join(empty)} got no rows. Received: {rows} "
             f"of {report.rows_in:,} rows; `where` left out {report.filtered:,}, "
             f"{report.incomplete:,} are incomplete, {report.dead:,} do not fit. Give "
-            "other shares, a column with more values, or more logs"
+            "other shares, a column with more values, or more logs. " + _first(report)
         )
+
+
+def _first(report: Report) -> str:
+    """Why the first of the rows that do not fit don't; "" if all do."""
+    lines = "\n  ".join(report.reasons[:REASONS])
+    return f"The first:\n  {lines}" if lines else ""
 
 
 def _mixed(reports: Iterable[Report]) -> list[str]:

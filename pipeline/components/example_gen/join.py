@@ -39,6 +39,7 @@ from pipeline.errors import PipelineError
 from pipeline.logs.dead_letters import SourcedRows
 from pipeline.logs.files import Source
 from pipeline.logs.formats import CHUNK_ROWS
+from pipeline.logs.scalars import readable
 
 FATES = ("matched", "unmatched", "duplicates", "kept")  # of actions
 # What a compressed log holds is taken for four times its size.
@@ -274,6 +275,10 @@ def _unique(rows: pa.RecordBatch) -> np.ndarray:
     codes = []
     for name in rows.schema.names:
         if name not in (PART, POSITION):
-            indices = rows.column(name).dictionary_encode().indices
+            column = rows.column(name)
+            if pa.types.is_nested(column.type):  # Arrow does not compare such
+                shown = [str(readable(column, row)) for row in range(len(column))]
+                column = pa.array(shown, pa.string())
+            indices = column.dictionary_encode().indices
             codes.append(indices.fill_null(-1).to_numpy(zero_copy_only=False))
     return matching.first_of_equals(*codes)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from pipeline.components.example_gen.spec import Spec
-from pipeline.logs import casting
+from pipeline.logs import casting, texts
 from pipeline.logs.casting import Column
 from pipeline.logs.evaluation import Expression
 from pipeline.logs.files import Source
@@ -15,7 +15,6 @@ from pipeline.logs.inspect import LogSchema
 # Names that columns of logs have while they travel, beside their own.
 PART, POSITION, TIME, KEY, HISTORY = "\0part", "\0position", "\0time", "\0key ", "\0h "
 IMPRESSIONS = "impressions"
-_UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
 class Log(NamedTuple):
@@ -76,7 +75,7 @@ def joined_logs(
             },
             name != IMPRESSIONS,
             KEY + data.shuffle_columns()[0],
-            _UNITS[data.time_unit],
+            texts.UNITS[data.time_unit],
         )
 
     keys = [key for action in data.actions for key in action.key]

@@ -23,6 +23,7 @@ from pipeline.logs import casting, evaluation, files
 from pipeline.logs.casting import Misfits
 from pipeline.logs.dead_letters import DeadLetters, SourcedRows
 from pipeline.logs.files import Source
+from pipeline.logs.scalars import readable
 
 # The partition of what is no rows but the report of an element that was read. Tagged
 # outputs would say it better, but Beam's Dask runner does not keep them apart.
@@ -117,7 +118,7 @@ def _cast(log: Log, raw: pa.RecordBatch) -> tuple[dict[str, pa.Array], Misfits]:
     source = dict(zip(log.names, log.columns, strict=True))
     times = splits.times(arrays[TIME], log.unit)
     for row in np.flatnonzero(~np.isfinite(times)):
-        value = arrays[TIME][int(row)].as_py()
+        value = readable(arrays[TIME], int(row))
         reason = "a number or an ISO 8601 time is needed. Received: "
         misfits[int(row)] = f"column {source[TIME].name!r}: {reason}{value!r}"
     arrays[TIME] = pa.array(times)

@@ -13,9 +13,11 @@ from pipeline.components.example_gen import splits
 from pipeline.components.example_gen.spec import Spec
 from pipeline.config.data import Split
 from pipeline.errors import PipelineError
+from pipeline.logs import files
 from pipeline.logs.casting import Column
 from pipeline.logs.evaluation import Expression
 from pipeline.logs.inspect import LogSchema
+from pipeline.logs.scalars import readable
 from pipeline.statistics import sketch
 
 
@@ -93,9 +95,23 @@ def plan(spec: Spec, logs: LogSchema, folder: Path, work: Path) -> Plan:
         times = sketch.merge(logs.folded) if logs.folded else None
         if times is None or not times.rows:
             raise PipelineError(
-                f"data.split.column: a split by time needs numbers or ISO 8601 times. "
+                "data.split.column: a split by time needs numbers or ISO 8601 times. "
                 f"No value of column {split.column!r} is one"
+                + _first(logs, split.column)
             )
         limits = splits.boundaries(times, split.train, split.valid)
     columns = [spec.column(name, type_) for name, type_ in logs.types.items()]
     return Plan(columns, spec.where, spec.labels, split, limits, folder, work)
+
+
+def _first(logs: LogSchema, column: str) -> str:
+    """The first value of a column, for a message; "" if the first rows have none."""
+    for chunk in files.read(logs.files[0]):
+        if column in chunk.rows.schema.names:
+            values = chunk.rows.column(column)
+            for row in range(len(values)):
+                if (value := readable(values, row)) not in (None, ""):
+                    line = f"{logs.files[0].path}, {chunk.positions[row]}"
+                    return f". The first is {value!r} ({line})"
+        break
+    return ""

@@ -9,6 +9,7 @@
 import datetime
 import functools
 import hashlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,15 @@ from pipeline.logs.casting import Column
 from pipeline.logs.evaluation import Expression
 from pipeline.logs.formats import Chunk
 from pipeline.statistics import sketch
+
+_UTC = datetime.timezone.utc
+# With what BigQuery, Spark, pandas and others write of it, or beside it.
+_ISO_8601 = re.compile(
+    r"(\d{4})-?(\d\d)-?(\d\d)"
+    r"(?:[T ](\d\d)(?::?(\d\d)(?::?(\d\d)(?:[.,](\d+))?)?)?)?"
+    r" ?(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 def by_hash(column: pa.Array, train: float, valid: float) -> np.ndarray:
@@ -72,8 +82,7 @@ def times(column: pa.Array, unit: float = 1.0) -> np.ndarray:
         except pa.ArrowInvalid:
             return np.full(len(column), np.nan)
     if pa.types.is_temporal(type_):
-        column = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
-        return pc.divide(column.cast(pa.float64()), 1e6).to_numpy(zero_copy_only=False)
+        return _seconds(column).to_numpy(zero_copy_only=False)
     try:
         numbers = column.cast(pa.float64(), safe=False)
         return numbers.to_numpy(zero_copy_only=False) / unit
@@ -82,6 +91,16 @@ def times(column: pa.Array, unit: float = 1.0) -> np.ndarray:
     distinct = [_time(value, unit) for value in encoded.dictionary.to_pylist()]
     indices = encoded.indices.fill_null(len(distinct)).to_numpy()
     return np.array([*distinct, np.nan])[indices]
+
+
+def _seconds(times: pa.Array) -> pa.Array:
+    """Dates and timestamps of any unit -> float64; no time is too far for it."""
+    days = pa.types.is_date32(times.type)
+    numbers = times.cast(pa.int32() if days else pa.int64())
+    unit = "ms" if pa.types.is_date64(times.type) else getattr(times.type, "unit", "s")
+    seconds = texts.UNITS[unit]
+    numbers = numbers.cast(pa.float64(), safe=False)
+    return pc.multiply(numbers, 86_400.0) if days else pc.divide(numbers, seconds)
 
 
 def _is_bytes(type_: pa.DataType) -> bool:
@@ -94,14 +113,24 @@ def _time(value: str, unit: float) -> float:
         return float(value) / unit
     except ValueError:
         pass
+    found = _ISO_8601.fullmatch(value)
     try:
-        # Python 3.10 does not read the Z.
-        time = datetime.datetime.fromisoformat(value.replace("Z", "+00:00"))
+        if found is None:  # weeks, a year's days ...
+            time = datetime.datetime.fromisoformat(value)
+            return time.replace(tzinfo=time.tzinfo or _UTC).timestamp()
+        *parts, fraction, zone = found.groups()
+        time = datetime.datetime(*(int(part or 0) for part in parts), tzinfo=_UTC)
     except ValueError:
         return np.nan
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=datetime.timezone.utc)
-    return time.timestamp()
+    return time.timestamp() + float(f"0.{fraction or 0}") - _offset(zone)
+
+
+def _offset(zone: str | None) -> float:
+    """The seconds of "+05:30"; 0 of no zone, Z, UTC and GMT."""
+    if zone is None or zone[0] not in "+-":
+        return 0.0
+    hours, minutes = int(zone[1:3]), int(zone[3:].lstrip(":") or 0)
+    return float(zone[0] + "1") * (3600 * hours + 60 * minutes)
 
 
 def fold(

@@ -17,6 +17,7 @@ from pipeline.logs import casting, evaluation, files
 from pipeline.logs.casting import Misfits
 from pipeline.logs.dead_letters import DeadLetters, SourcedRows
 from pipeline.logs.files import Source
+from pipeline.logs.scalars import readable
 
 
 def ingest(plan: Plan, index: int, group: Sequence[Source]) -> Report:
@@ -112,6 +113,6 @@ def _assign(
     needs = "a number or an ISO 8601 time" if split.by == "time" else "a value"
     return result, {
         int(row): f"column {split.column!r}: the split needs {needs}. Received: "
-        f"{column[int(row)].as_py()!r}"
+        f"{readable(column, int(row))!r}"
         for row in np.flatnonzero(bad)
     }

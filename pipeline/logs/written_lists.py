@@ -1,0 +1,59 @@
+"""Lists that were written as texts in brackets, as pandas and JSON do in a CSV."""
+
+import ast
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_BRACKETS = r"(?s)^\s*\[.*\]\s*$"
+
+
+def rows(strings: pa.Array) -> np.ndarray:
+    """Which texts are in brackets: int (n,)."""
+    mask = pc.match_substring_regex(strings, _BRACKETS).fill_null(False)
+    return np.flatnonzero(mask.to_numpy(zero_copy_only=False))
+
+
+def parse(text: str) -> list[str]:
+    """Reads a list as Python or JSON writes it; null, None and NaN are empty texts.
+
+    Raises:
+        ValueError: It is no list of numbers, texts and booleans, or NumPy wrote it,
+            which leaves out the commas.
+
+    >>> parse("['i1', 2, 0.5, None]")
+    ['i1', '2', '0.5', '']
+    """
+    try:
+        return [_text(item) for item in json.loads(text)]
+    except (ValueError, RecursionError):
+        pass
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        return list(_items(tree, text.strip()))
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        raise ValueError("not a list as Python or JSON writes it") from None
+
+
+def _items(tree: ast.expr, text: str) -> Iterator[str]:
+    for node in getattr(tree, "elts", ()):
+        source = ast.get_source_segment(text, node)
+        if source == "nan":
+            yield ""
+            continue
+        item = ast.literal_eval(node)
+        # "'a' 'b'" is one text to Python, and two to NumPy, which wrote it.
+        if isinstance(item, str) and source != repr(item):
+            raise ValueError(source)
+        yield _text(item)
+
+
+def _text(item: str | float | None) -> str:
+    if item is None or item != item:
+        return ""
+    if not isinstance(item, (str, int, float)):
+        raise ValueError(f"no single value: {item!r}")
+    return str(item)
