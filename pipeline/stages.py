@@ -168,7 +168,12 @@ def stages(config: Config) -> list[Stage]:
             "Transform",
             inputs=("examples", "statistics", "schema"),
             outputs=("transform_graph", "transformed_examples"),
-            depends=lambda c: [_features(c), _labels(c), c.transform.model_dump()],
+            depends=lambda c: [
+                _features(c),
+                _labels(c),
+                c.transform.model_dump(),
+                c.train.warm_start,
+            ],
         ),
         Stage(
             "Trainer",

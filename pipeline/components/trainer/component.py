@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 import tfmtl
 from pipeline.artifacts import examples, layout, model_card, saved_model
+from pipeline.artifacts import warm_start as starting_model
 from pipeline.components.trainer import callbacks as own_callbacks
 from pipeline.components.trainer import inspection, warm_start, workers
 from pipeline.config import Config, ConfigError, nearest
@@ -24,7 +25,7 @@ _SHUFFLE = 200_000  # records in the shuffle buffer, of some hundred bytes each
 
 def check(config: Config) -> None:
     """Raises a ConfigError if no model can be built, before any data are touched."""
-    warm_start.folder(config)
+    starting_model.folder(config)
     own_callbacks.check(config)
     features, tasks = declare(config)
     build(config, features, tasks)

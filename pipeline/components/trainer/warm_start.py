@@ -16,12 +16,11 @@ import numpy as np
 import tensorflow as tf
 
 import tfmtl
-from pipeline.artifacts import layout, saved_model
-from pipeline.config import Config, ConfigError
+from pipeline.artifacts import layout
+from pipeline.artifacts.warm_start import folder, vocabularies
+from pipeline.config import Config
 from pipeline.errors import PipelineError
 from tfmtl.training.warm_start import places
-
-SERVED = "served"
 
 
 def write_names(model: tfmtl.MultiTaskModel, exported: Path) -> None:
@@ -44,35 +43,6 @@ def write_names(model: tfmtl.MultiTaskModel, exported: Path) -> None:
     target = exported / layout.WEIGHT_NAMES
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(names, indent=1) + "\n")
-
-
-def folder(config: Config) -> Path | None:
-    """Returns the folder of the SavedModel to start from, None if there is none.
-
-    `train.warm_start` is "served", for the newest version at `push.destination`, or the
-    folder of a SavedModel or of what a Trainer wrote.
-
-    Raises:
-        ConfigError: There is no such model.
-    """
-    source = config.train.warm_start
-    if source is None:
-        return None
-    if source == SERVED:
-        found = saved_model.served(Path(config.push.destination))
-        if found is None:
-            return None
-    else:
-        found = Path(source)
-        if (found / layout.SERVING_MODEL).is_dir():
-            found = found / layout.SERVING_MODEL
-    if not (found / layout.WEIGHT_NAMES).is_file():
-        raise ConfigError(
-            "train.warm_start: a model to start from needs "
-            f"{layout.WEIGHT_NAMES}, which the Trainer writes. Received: {found}, "
-            "which has none"
-        )
-    return found
 
 
 def apply(config: Config, model: tfmtl.MultiTaskModel, graph: Path) -> list[str]:
@@ -98,9 +68,10 @@ def apply(config: Config, model: tfmtl.MultiTaskModel, graph: Path) -> list[str]
         path: reader.get_tensor(name)[... if start is None else slice(start, stop)]
         for path, (name, start, stop) in names.items()
     }
-    report = tfmtl.training.warm_start(
-        model, old, _vocabularies(graph / layout.TRANSFORM_GRAPH), _vocabularies(source)
-    )
+    # A value with a backslash counts as new when the first one with a line break joins
+    # its vocabulary, whose file then has it escaped.
+    new = vocabularies(graph / layout.TRANSFORM_GRAPH)
+    report = tfmtl.training.warm_start(model, old, new, vocabularies(source))
     rows = [f"{path} {n:,} of {of:,}" for path, (n, of) in report["rows"].items()]
     lines = [
         f"warm start from {source}: {len(report['copied']) + len(rows)} of "
@@ -112,15 +83,3 @@ def apply(config: Config, model: tfmtl.MultiTaskModel, graph: Path) -> list[str]
         left = [f"{path} ({reason})" for path, reason in report["left"].items()]
         lines.append(f"warm start, left as initialised: {', '.join(left)}")
     return lines
-
-
-def _vocabularies(folder: Path) -> dict[str, list[bytes]]:
-    """{feature: its values}, from a SavedModel with a transform graph.
-
-    Values are compared as they stand in the files. So one with a backslash counts as
-    new when the first value with a line break joins its vocabulary.
-    """
-    return {
-        file.stem: file.read_bytes().split(b"\n")[:-1]
-        for file in (folder / "assets").glob("*.txt")
-    }

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 
-from pipeline.artifacts import examples, layout
+from pipeline.artifacts import examples, layout, warm_start
 from pipeline.beam import results
 from pipeline.beam.atomic import atomic_write
 from pipeline.components.transform import tf_example
@@ -47,7 +47,7 @@ def transform(
         outputs: "transform_graph", "transformed_examples".
 
     Returns:
-        {"rows", "splits": {split: rows}, "ids": {categorical feature: ids}}.
+        {"rows", "splits": {split: rows}, "ids": {categorical feature: ids}, "notes"}.
     """
     # Late, as TensorFlow takes seconds to import.
     from pipeline.components.transform import graph as transform_graph
@@ -66,6 +66,7 @@ def transform(
         )
 
     saved = outputs["transform_graph"] / layout.TRANSFORM_GRAPH
+    source, notes = warm_start.folder(config), []
     with tempfile.TemporaryDirectory() as assets:
         graph = transform_graph.build(
             config.features,
@@ -73,6 +74,8 @@ def transform(
             Path(assets),
             config.data.missing,
             [f.name for f in config.features if config.missing_words(f.name) is None],
+            warm_start.vocabularies(source) if source else None,
+            notes.append,
         )
         graph.save(saved)
     described = graph.describe()
@@ -93,7 +96,7 @@ def transform(
     summary = json.dumps({"rows": rows}, indent=1) + "\n"
     (outputs["transformed_examples"] / layout.SUMMARY).write_text(summary)
     ids = {name: d["size"] for name, d in described.items() if "size" in d}
-    return {"rows": sum(rows.values()), "splits": rows, "ids": ids}
+    return {"rows": sum(rows.values()), "splits": rows, "ids": ids, "notes": notes}
 
 
 class Shard(NamedTuple):

@@ -21,7 +21,7 @@ has id 0, like a missing one, or with `oov_buckets` an id behind the vocabulary'
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +154,8 @@ def build(
     assets: Path,
     missing: Sequence[str] = MISSING_WORDS,
     verbatim: Collection[str] = (),
+    served: Mapping[str, Sequence[bytes]] | None = None,
+    say: Callable[[str], None] = print,
 ) -> TransformGraph:
     """Makes the graph from the statistics of the train split.
 
@@ -163,6 +165,8 @@ def build(
         assets: A folder for vocabulary files. A saved graph has its own copies.
         missing: See `TransformGraph`.
         verbatim: See `TransformGraph`.
+        served: {table: values that a served model knows}, from which a training starts.
+        say: Takes a line for each table that they are merged into.
 
     Raises:
         PipelineError: If the train split has no values for a feature.
@@ -204,6 +208,12 @@ def build(
                     f"{feature.name!r}, which has none. Leave the feature out, lower "
                     "min_count, or mend the logs"
                 )
+            if served and table in served:
+                new = len(values)
+                values, dropped = vocabulary.merge(values, served[table], limits)
+                line = f"vocabulary of {table!r}: {new:,} values of these logs, "
+                line += f"{len(values) - new:,} more of the model to start from"
+                say(line + (f"; {dropped:,} of it are dropped" if dropped else ""))
             vocabularies[table] = Vocabulary(values, assets / f"{table}.txt")
     return TransformGraph(features, vocabularies, moments, missing, verbatim)
 

@@ -42,6 +42,28 @@ def read(counts: Sequence[Path], limits: VocabularyConfig) -> pa.BinaryArray:
     return table["value"][: limits.max_size].combine_chunks()
 
 
+def merge(
+    values: pa.BinaryArray, served: Sequence[bytes], limits: VocabularyConfig
+) -> tuple[pa.BinaryArray, int]:
+    """Values with an id, and behind them those that a served model knows besides.
+
+    Args:
+        values: Of the train split, in order of the ids.
+        served: As they stand in the file of the served model. What has a backslash is
+            left out: nobody can tell whether it is escaped there.
+        limits: The most values, of which those of the train split come first.
+
+    Returns:
+        All values, and how many of the served ones are dropped.
+    """
+    further = pa.array(served, pa.binary())
+    further = further.filter(pc.invert(pc.is_in(further, values)))
+    plain = further.filter(pc.invert(pc.match_substring(further, "\\")))
+    room = limits.max_size and max(limits.max_size - len(values), 0)
+    kept = plain[:room]
+    return pa.concat_arrays([values, kept]), len(further) - len(kept)
+
+
 class Vocabulary:
     """The lookup table of one vocabulary: string tensor -> int64 ids.
 

@@ -223,6 +223,35 @@ def test_vocabulary_order_and_limits(tmp_path):
     assert read(min_count=2, max_size=3) == [b"top", b"B", b"a"]
 
 
+def test_values_of_a_served_model_stay_behind_those_of_the_new_logs(tmp_path):
+    """The new day's values have the first ids, and nobody who was known is lost."""
+    write_counts(tmp_path / "vocabulary" / "city", {b"a": 1, b"b": 3})
+    (tmp_path / "moments.json").write_text("{}")
+    said = []
+
+    def ids(served, **limits):
+        feature = CategoricalFeature(
+            kind="categorical", name="city", vocabulary=VocabularyConfig(**limits)
+        )
+        # A table of a file that another one has read is that one.
+        assets = tmp_path / str(limits)
+        assets.mkdir()
+        graph = transform_graph.build(
+            [feature], tmp_path, assets, served={"city": served}, say=said.append
+        )
+        values = tf.constant([b"b", b"a", b"old", b"older", b"unknown"])
+        return graph.transform({"city": values})["city"].numpy().tolist()
+
+    served = [b"old", b"a", b"older", rb"back\\slash"]
+    assert ids(served) == [1, 2, 3, 4, 0]
+    assert said == [
+        "vocabulary of 'city': 2 values of these logs, 2 more of the model to start "
+        "from; 1 of it are dropped"
+    ]
+    assert ids(served, max_size=3) == [1, 2, 3, 0, 0]
+    assert ids(served, max_size=1) == [1, 0, 0, 0, 0]
+
+
 @pytest.mark.parametrize("values", [ODD_VALUES, [b"a", b"a\\n", b"\\"]])
 def test_vocabulary_of_any_bytes(tmp_path, values):
     made = Vocabulary(pa.array(values, pa.binary()), tmp_path / "a.txt")
