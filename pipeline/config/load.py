@@ -20,6 +20,24 @@ from pipeline.errors import ConfigError, nearest
 _KINDS = ("categorical", "numeric", "sequence")
 
 
+class _OnceLoader(yaml.SafeLoader):
+    """Refuses a key that a mapping has twice, of which YAML would drop the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else None
+            if name in seen and name != "<<":
+                raise yaml.constructor.ConstructorError(
+                    "while reading a mapping",
+                    node.start_mark,
+                    f"the key {name!r} is given twice; leave one out",
+                    key.start_mark,
+                )
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: str | Path) -> Any:
     """Returns what a YAML file holds.
 
@@ -27,7 +45,7 @@ def read_yaml(path: str | Path) -> Any:
         ConfigError: It cannot be read.
     """
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return yaml.load(Path(path).read_text(encoding="utf-8"), _OnceLoader)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -242,3 +242,10 @@ def test_what_the_library_refuses_is_told_before_any_work():
         "train.loss_weighting={name: metabalance, target: clik}",
     )
     refused("^train.loss_weighting: .*Did you mean 'dwa'", "train.loss_weighting=dwaa")
+
+
+def test_a_key_given_twice_is_refused(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text(FEED.read_text() + "\ntasks:\n  - {name: click}\n")
+    with pytest.raises(config.ConfigError, match="the key 'tasks' is given twice"):
+        config.load(path)

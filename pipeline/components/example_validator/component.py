@@ -2,14 +2,16 @@
 
 Errors stop the pipeline: the schema's columns must be there with their types, hold
 values, and hold only what the schema allows. Warnings do not: new columns, labels of
-one class, values that only valid or test have, drift from train to the other splits
-and from the previous run to this one, skew between train and the rows that a server was
-asked for (`validation.served`).
+one class or of another rate than in train, values that only valid or test have, drift
+from train to the other splits and from the previous run to this one, skew between train
+and the rows that a server was asked for (`validation.served`).
 
-Drift and skew are measured on the features of the model; see `drift`.
+Drift and skew are measured on the features of the model, and count beyond what chance
+brings about in so few rows; see `drift`.
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +24,7 @@ from pipeline.artifacts import schema as schema_artifact
 from pipeline.artifacts import statistics as statistics_artifact
 from pipeline.artifacts.layout import SPLITS
 from pipeline.components.example_validator import drift, served_statistics
-from pipeline.config import Config
+from pipeline.config import Config, Task
 from pipeline.errors import PipelineError
 from pipeline.report import statistics as statistics_page
 from pipeline.statistics.protos import statistics_proto
@@ -30,6 +32,11 @@ from pipeline.statistics.splits import ALL
 
 Info = anomalies_pb2.AnomalyInfo
 Columns = Mapping[str, statistics_pb2.FeatureNameStatistics]
+
+
+_SHOWN = 5  # findings of a kind in the run's own lines
+# A label's rate has shifted if it differs by so many standard errors, and by so much.
+_ERRORS, _RATIO = 5, 1.25
 
 
 class Finding(NamedTuple):
@@ -76,7 +83,6 @@ def example_validator(
     }
     if "previous_statistics" in inputs:
         _, previous = statistics_artifact.read(inputs["previous_statistics"], "train")
-        findings += _columns(config, _types(previous), _types(train), "previous run")
         drifts["from the previous run to this one"] = _drift(config, previous, train)
     if config.validation.served:
         records = served_statistics.analyze(config, outputs["anomalies"])
@@ -107,7 +113,7 @@ def example_validator(
         )
     return {
         "rows": sum(rows for rows, _ in splits.values()),
-        "warnings": [finding.text for finding in findings],
+        "warnings": list(_summed(findings)),
         "notes": [f"statistics: {outputs['anomalies'] / layout.STATISTICS_PAGE}"],
     }
 
@@ -248,14 +254,36 @@ def _labels(config: Config, rates: Mapping) -> Iterator[Finding]:
             elif task.kind == "binary" and seen["mean"] in (0, 1):
                 text = f"the label is {seen['mean']:.0f} in all {seen['rows']} rows; "
                 text += "there is nothing to tell apart."
+            elif text := _shift(task, rates["train"][ALL][task.name], seen):
+                type_ = Info.COMPARATOR_L_INFTY_HIGH
             else:
                 continue
             yield Finding(severity, task.label_column, type_, f"{where}: {text}")
 
 
+def _shift(task: Task, train: Mapping, seen: Mapping) -> str:
+    """What is to be said of a rate far from that of train; "" of any other."""
+    if task.kind != "binary" or not train["rows"]:
+        return ""
+    before, now = train["mean"], seen["mean"]
+    mean = (before * train["rows"] + now * seen["rows"]) / (
+        train["rows"] + seen["rows"]
+    )
+    error = math.sqrt(mean * (1 - mean) * (1 / train["rows"] + 1 / seen["rows"]))
+    if abs(now - before) < _ERRORS * error or max(now, before) < _RATIO * min(
+        now, before
+    ):
+        return ""
+    return (
+        f"the label is 1 in {now:.1%} of the rows, in train in {before:.1%}. A model "
+        "that is calibrated on one is not on the other. Have the logs changed on the "
+        "way, or do labels still come in?"
+    )
+
+
 def _drift(config: Config, before: Columns, after: Columns) -> dict[str, Any]:
     """How far each feature has moved, and how far is taken for usual."""
-    features = {}
+    features, chance = {}, {}
     for feature in config.features:
         old, new = before.get(feature.name), after.get(feature.name)
         if old is not None and new is not None and old.type == new.type:
@@ -263,7 +291,9 @@ def _drift(config: Config, before: Columns, after: Columns) -> dict[str, Any]:
                 "missing": drift.missing(old, new),
                 "values": drift.values(old, new),
             }
-    return {"limit": config.validation.drift, "features": features}
+            chance[feature.name] = drift.by_chance(old, new)
+    limit = config.validation.drift
+    return {"limit": limit, "features": features, "by_chance": chance}
 
 
 def _moved(drifts: Mapping[str, Mapping]) -> Iterator[Finding]:
@@ -275,7 +305,8 @@ def _moved(drifts: Mapping[str, Mapping]) -> Iterator[Finding]:
     for where, found in drifts.items():
         for column, distances in found["features"].items():
             for what, distance in distances.items():
-                if distance > found["limit"]:
+                by_chance = found["by_chance"][column] if what == "values" else 0.0
+                if distance > found["limit"] + by_chance:
                     yield Finding(
                         Info.WARNING,
                         column,
@@ -284,6 +315,20 @@ def _moved(drifts: Mapping[str, Mapping]) -> Iterator[Finding]:
                         f"{distance:.2f} {where}; up to {found['limit']} is taken "
                         "for usual.",
                     )
+
+
+def _summed(findings: Iterable[Finding]) -> Iterator[str]:
+    """The texts, of each kind no more than the first few."""
+    of_type: dict[int, list[str]] = {}
+    for finding in findings:
+        of_type.setdefault(finding.type, []).append(finding.text)
+    for texts in of_type.values():
+        if len(texts) <= _SHOWN:
+            yield from texts
+            continue
+        yield from texts[: _SHOWN - 1]
+        more = len(texts) - _SHOWN + 1
+        yield f"{more} more such findings, see {layout.ANOMALIES_TEXT}"
 
 
 def _write(

@@ -267,6 +267,55 @@ def test_distance_of_splits_drawn_alike_is_small(clean):
 
 def test_a_distance_up_to_the_limit_is_usual():
     distances = {"missing": 0.1, "values": math.nextafter(0.1, 1)}
-    drifts = {"here": {"limit": 0.1, "features": {"age": distances}}}
+    found = {"limit": 0.1, "features": {"age": distances}, "by_chance": {"age": 0.0}}
+    drifts = {"here": found}
     (found,) = component._moved(drifts)
     assert "the distribution of values moved by 0.10 here" in found.text
+
+
+def test_a_label_that_comes_less_often_than_in_train_is_told(tmp_path):
+    def change(split, data):
+        rng = np.random.default_rng(1)
+        rate = {"train": 0.3, "valid": 0.28, "test": 0.15}[split]
+        data["click"] = (rng.random(ROWS) < rate).astype(float)
+
+    warnings = Artifacts(tmp_path, change).validate()["warnings"]
+    (warning,) = [text for text in warnings if "Task 'click'" in text]
+    assert "(test split): the label is 1 in 1" in warning and "in train in" in warning
+
+
+def test_few_rows_may_differ_by_chance(tmp_path, monkeypatch):
+    monkeypatch.setattr("test_example_validator.ROWS", 12)
+    warnings = Artifacts(tmp_path, lambda split, data: None).validate()["warnings"]
+    assert not [text for text in warnings if "moved" in text]
+
+
+def test_many_findings_of_a_kind_are_summed_up(clean, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.components.example_validator.component._SHOWN", 2)
+    text = (clean.folder / "schema" / "schema.pbtxt").read_text()
+    schema = text_format.Parse(text, schema_pb2.Schema())
+    for name in ("a", "b", "c"):
+        schema.feature.add(name=name, type=schema_pb2.FLOAT)
+    (tmp_path / "schema.pbtxt").write_text(text_format.MessageToString(schema))
+    first, rest = clean.validate(schema=tmp_path)["warnings"]
+    assert "Column 'a'" in first
+    assert rest == "8 more such findings, see anomalies.txt"
+    assert (
+        len((clean.folder / "anomalies" / "anomalies.txt").read_text().split("\n"))
+        == 10
+    )
+
+
+def test_what_the_config_types_anew_is_no_anomaly(clean, tmp_path, monkeypatch):
+    """A column that was text to the previous run has become a numeric feature."""
+
+    def text(split, data):
+        data["age"] = [str(value) for value in data["age"]]
+
+    features = [
+        f for f in SECTIONS["features"] if f != {"name": "age", "kind": "numeric"}
+    ]
+    without = make_config(**{**SECTIONS, "features": features})
+    monkeypatch.setattr("test_example_validator.CONFIG", without)
+    before = Artifacts(tmp_path, text).folder / "statistics"
+    assert clean.validate(previous_statistics=before)["warnings"] == []
