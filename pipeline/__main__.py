@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from pipeline.config import Config
 
 
+_REFUSED = 3  # the status of a run whose model is not pushed
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; what the user can mend ends in a message and status 2."""
+    """Runs one command; what the user can mend ends in a message and status 2.
+
+    Where all has run and the model is refused, the status is 3.
+    """
     _quiet()
     try:
         parser = _parser()
@@ -26,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if unknown and not hasattr(args, "runner"):  # none of Beam's
             parser.error(f"unknown arguments: {' '.join(unknown)}")
         args.beam_flags = unknown
-        args.command(args)
+        status = args.command(args)
     except BrokenPipeError:  # as by `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -38,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
-    return 0
+    return status or 0
 
 
 def _quiet() -> None:
@@ -53,17 +59,20 @@ def _quiet() -> None:
         warnings.simplefilter("ignore")
 
 
-def _run(args: argparse.Namespace) -> None:
+def _run(args: argparse.Namespace) -> int:
+    from pipeline.artifacts import pushed
     from pipeline.run import run
 
     config = _load(args, _beam(args))
-    run(
+    artifacts = run(
         config,
         only=args.only,
         until=args.until,
         cache=not args.no_cache,
         overrides=args.set,
     )
+    folder = artifacts.get("pushed_model")
+    return _REFUSED if folder and pushed.read(folder) is None else 0
 
 
 def _preprocess(args: argparse.Namespace) -> None:

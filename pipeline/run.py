@@ -47,6 +47,8 @@ def run(
     """
     workspace = Path(config.workspace)
     _plan(config, only, until)  # what is misspelt leaves no workspace
+    if not (workspace / layout.METADATA).is_file() and not workspace.is_absolute():
+        report(f"a new workspace: {workspace.resolve()}")
     with workspaces.held(workspace):
         workspaces.clear(workspace)
         return run_held(config, only, until, cache, report, overrides)
@@ -141,10 +143,13 @@ def _run_stages(
         else:
             raise PipelineError(
                 f"{' and '.join(sorted(wanted))} need what {stage.component} "
-                f"writes, and it has not run with this config. Run the pipeline "
-                f"without `only`, or with --only {stage.component} first."
+                f"writes, and it has not run with this config"
+                f"{_newer(stage, inputs, store)}. Run the pipeline without `only`, or "
+                f"with --only {stage.component} first."
             )
         execution, outputs = found
+        if stage.component == "ExampleGen":
+            _check_examples(config, outputs[0].path)
         store.use(name, execution.id)
         artifacts.update({artifact.name: artifact for artifact in outputs})
         rows = execution.summary.get("rows")
@@ -165,6 +170,13 @@ def _check(config: Config, plan: Iterable[Stage]) -> None:
     declarations.check(config)
     for stage in plan:
         stage.check(config)
+
+
+def _check_examples(config: Config, path: Path) -> None:
+    """Raises a PipelineError for columns that the examples lack."""
+    from pipeline.artifacts import examples  # late, for it imports Arrow
+
+    examples.check_columns(config, path)
 
 
 def _component(name: str, known: list[str]) -> str:
@@ -191,6 +203,15 @@ def _inputs(
                 )
                 break
     return inputs
+
+
+def _newer(stage: Stage, inputs: Sequence[Artifact], store: Metadata) -> str:
+    """Which of a stage's inputs are not those that it has last read; "" if none."""
+    for execution in store.executions(stage.component, state="complete"):
+        read = {artifact.path for artifact in store.inputs(execution.id)}
+        newer = [a.name for a in inputs if a.path not in read]
+        return f" on {' and '.join(newer)} that were made anew" if newer else ""
+    return ""
 
 
 def _find(

@@ -19,8 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.artifacts import layout
-from pipeline.config import Task, sections
+from pipeline.config import Config, Task, sections
 from pipeline.config.features import Feature, SequenceFeature
+from pipeline.errors import PipelineError, nearest
 
 BATCH_ROWS = 16_384
 
@@ -33,6 +34,27 @@ def shards(split_dir: Path) -> list[Path]:
 def count_rows(split_dir: Path) -> int:
     """The rows of a split, from the files' footers."""
     return sum(pq.read_metadata(shard).num_rows for shard in shards(split_dir))
+
+
+def check_columns(config: Config, folder: Path) -> None:
+    """Raises a PipelineError for columns that the config names and examples lack.
+
+    ExampleGen has looked at those of the config that it ran with: the columns of slices
+    and groups may be others by now.
+
+    Args:
+        config: The pipeline's config.
+        folder: The folder of the splits' folders.
+    """
+    files = [file for split in layout.splits(folder).values() for file in shards(split)]
+    known = pq.read_schema(files[0]).names if files else []
+    problems = [
+        f"{path}: the examples have no column {name!r}.{nearest(name, known)}"
+        for path, name, _ in config.columns()
+        if name not in known
+    ]
+    if files and problems:
+        raise PipelineError("\n".join(problems))
 
 
 def read_batches(

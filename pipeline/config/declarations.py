@@ -63,7 +63,9 @@ def declare(
 
 def _feature(feature: Feature, made: Mapping):
     if feature.kind == "sequence":
-        return tfmtl.Sequence(**feature.model_dump(exclude={"kind", "separator"}))
+        return tfmtl.Sequence(
+            **feature.model_dump(exclude={"kind", "separator", "column"})
+        )
     dim = feature.embedding_dim
     if feature.kind == "numeric" and feature.piecewise_linear:
         return tfmtl.Numeric(feature.name, tuple(made["boundaries"]), dim)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.config.data import Name, Section
+from pipeline.config.data import Column, Name, Section
 
 # Key of a categorical feature -> the kind of table that it belongs to.
 _NEEDS = {
@@ -27,7 +27,22 @@ class VocabularyConfig(Section):
     max_size: Annotated[int, Field(ge=1)] | None = None
 
 
-class CategoricalFeature(Section):
+class _Feature(Section):
+    """What a model calls an input, and the column of the logs that it is.
+
+    `column`: any header, or the path of a field, `user.id`. Defaults to the name.
+    """
+
+    name: Name
+    column: Column | None = None
+
+    @property
+    def source(self) -> str:
+        """The column in the logs."""
+        return self.column or self.name
+
+
+class CategoricalFeature(_Feature):
     """A column of one value a row, and which rows of a table its values have.
 
     By `vocabulary`, the default: a value that it lacks counts as missing, or shares one
@@ -38,7 +53,6 @@ class CategoricalFeature(Section):
     """
 
     kind: Literal["categorical"]
-    name: Name
     vocabulary: VocabularyConfig | None = None
     oov_buckets: Annotated[int, Field(ge=0)] = 0
     hash_buckets: Annotated[int, Field(ge=2)] | None = None
@@ -75,7 +89,7 @@ class CategoricalFeature(Section):
         return self
 
 
-class NumericFeature(Section):
+class NumericFeature(_Feature):
     """A column of one number a row, standardised, or embedded with `embedding_dim`.
 
     `buckets`: it is cut at so many quantiles, and each bucket has a row of a table.
@@ -84,7 +98,6 @@ class NumericFeature(Section):
     """
 
     kind: Literal["numeric"]
-    name: Name
     scaling: Literal["zscore", "log1p_zscore", "none"] = "zscore"
     buckets: Annotated[int, Field(ge=2, le=1000)] | None = None
     piecewise_linear: Annotated[int, Field(ge=2, le=1000)] | None = None
@@ -97,7 +110,7 @@ class NumericFeature(Section):
         return self
 
 
-class SequenceFeature(Section):
+class SequenceFeature(_Feature):
     """A list of values a row, which share the vocabulary and the table of feature `of`.
 
     The last `max_length` values count. In a CSV the values stand in one field, with
@@ -106,7 +119,6 @@ class SequenceFeature(Section):
     """
 
     kind: Literal["sequence"]
-    name: Name
     of: str
     max_length: Annotated[int, Field(ge=1)] = 20
     separator: str = "|"

@@ -69,7 +69,9 @@ class Config(Section):
         return workspace
 
     def columns(self) -> Iterator[tuple[str, str, str]]:
-        """Yields (YAML path, column, type) for every column the logs must have.
+        """Yields (YAML path, column, type) for every column the examples must have.
+
+        In the logs, a feature's column may have another name, its `source`.
 
         Types: "string" (categorical), "float" (numeric, label, space), "list"
         (sequence), "any" (split, slice and group columns, which keep their own type).
@@ -128,11 +130,17 @@ class Config(Section):
         histories = [history.name for history in self.data.history]
         later = [name for name in self.data.made() if name not in histories]
         for i, feature in enumerate(self.features):
-            if feature.name in labels | spaces | set(later):
+            known_later = {feature.name, feature.source} & {*labels, *spaces, *later}
+            for name in sorted(known_later):
                 yield (
-                    f"features.{i}.name: {feature.name!r} is the label or the sample "
+                    f"features.{i}.name: {name!r} is the label or the sample "
                     "space of a task, or made from later actions; a model must not see "
                     "what is known only later"
+                )
+            if feature.column in histories:
+                yield (
+                    f"features.{i}.column: {feature.column!r} is made here; call the "
+                    "feature so"
                 )
         yield from self._table_problems()
         for path, column in label_columns(self.tasks):
@@ -174,12 +182,12 @@ class Config(Section):
                     "train.workers at 1, or take hash_buckets"
                 )
             other = first.setdefault(feature.table_name, feature)
-            same = {"name": other.name, "table": other.table}
+            same = {"name": other.name, "table": other.table, "column": other.column}
             if feature.model_copy(update=same) != other:
                 yield (
                     f"features.{i}.table: features of one table must be alike but for "
-                    f"their names. Received: {feature.name!r} and {other.name!r}, "
-                    "which differ"
+                    f"their names and columns. Received: {feature.name!r} and "
+                    f"{other.name!r}, which differ"
                 )
 
     def _evaluate_problems(self) -> Iterator[str]:

@@ -38,12 +38,13 @@ class Column(NamedTuple):
     """A column of the examples.
 
     Attributes:
-        name: Its name in the logs and in the examples.
+        name: Its name in the examples.
         kind: "string", "float", "list", "any" or "own" (the config does not name it).
         type: The Arrow type that it gets.
         separator: Between the values of a list that is written as one string.
         missing: The texts that stand for no value; None where a text counts as it is
             written.
+        column: Its name in the logs, where that is another.
     """
 
     name: str
@@ -51,6 +52,12 @@ class Column(NamedTuple):
     type: pa.DataType
     separator: str | None = None
     missing: tuple[str, ...] | None = MISSING_WORDS
+    column: str | None = None
+
+    @property
+    def source(self) -> str:
+        """Its name in the logs."""
+        return self.column or self.name
 
 
 def column(
@@ -59,22 +66,25 @@ def column(
     type_: pa.DataType,
     missing: tuple[str, ...] | None,
     separator: str | None = None,
+    source: str | None = None,
 ) -> Column:
     """A column of the examples; `type_` counts where the kind leaves the type open."""
     fixed = {"string": pa.string(), "float": pa.float64(), "list": column_types.STRINGS}
     while kind == "any" and column_types.is_list(type_):
         type_ = type_.value_type
     type_ = fixed.get(kind) or column_types.settled_type(type_)
-    return Column(name, kind, type_, separator, missing)
+    return Column(name, kind, type_, separator, missing, source)
 
 
 def feature_columns(config: Config, features: Sequence[Feature]) -> list[Column]:
     """The columns of features, such as those that a model takes in.
 
     Args:
-        config: Says which texts are missing, and how its own features separate lists.
+        config: Says which texts are missing, and, of its own features, how lists are
+            separated and what they are called in the logs.
         features: The features.
     """
+    sources = {f.name: f.column for f in config.features}
     separators = {f.name: f.separator for f in config.features if f.kind == "sequence"}
     return [
         column(
@@ -83,6 +93,7 @@ def feature_columns(config: Config, features: Sequence[Feature]) -> list[Column]
             pa.null(),
             config.missing_words(feature.name),
             separators.get(feature.name),
+            sources.get(feature.name),
         )
         for feature in features
     ]
@@ -99,13 +110,14 @@ def cast(
     """
     arrays, misfits = [], {}
     for column in columns:
-        if column.name not in batch.schema.names:
+        if column.source not in batch.schema.names:
             arrays.append(pa.nulls(batch.num_rows, column.type))
             continue
-        array, wrong = _cast(batch.column(column.name), column)
+        array = column_types.plain(batch.column(column.source))
+        array, wrong = _cast(array, column)
         arrays.append(array)
         for row, reason in wrong.items():
-            misfits.setdefault(row, f"column {column.name!r}: {reason}")
+            misfits.setdefault(row, f"column {column.source!r}: {reason}")
     schema = pa.schema([(column.name, column.type) for column in columns])
     return pa.RecordBatch.from_arrays(arrays, schema=schema), misfits
 
@@ -123,8 +135,8 @@ def whole_forms(
     for column in columns:
         if column.kind != "string" or column.missing is None:
             continue
-        if column.name in batch.schema.names:
-            array = batch.column(column.name)
+        if column.source in batch.schema.names:
+            array = batch.column(column.source)
             if column_types.is_text(array.type):
                 forms = texts.whole_forms(_utf8(array)[0])
                 found |= {(column.name, form) for form in forms}

@@ -26,7 +26,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipeline.config.data import Reading
 from pipeline.errors import PipelineError
-from pipeline.logs import column_types, csv, csv_header, formats
+from pipeline.logs import column_types, csv, csv_header, formats, nested
 from pipeline.logs.csv import NotUtf8
 
 _EXTENSIONS = {
@@ -58,6 +58,8 @@ class Source:
         start: The byte at which the part of a CSV or JSON Lines file starts.
         stop: The byte before which it ends; None for the end of the file.
         line: The number of its first line in the file.
+        paths: Fields of structs, `user.id`, that are read as columns. A column of that
+            very name comes first.
     """
 
     path: str
@@ -69,6 +71,7 @@ class Source:
     start: int = 0
     stop: int | None = None
     line: int = 1
+    paths: tuple[str, ...] = ()
 
     @property
     def compression(self) -> str | None:
@@ -80,7 +83,9 @@ class Source:
 
 
 def find(
-    patterns: Iterable[tuple[str, str, str | None]], reading: Reading
+    patterns: Iterable[tuple[str, str, str | None]],
+    reading: Reading,
+    columns: Iterable[str] = (),
 ) -> list[Source]:
     """Finds the files of glob patterns, in the order of their names.
 
@@ -91,6 +96,7 @@ def find(
         patterns: (YAML path for messages, glob pattern, split or None).
         reading: The format, where the files' names do not tell it, and how CSVs are
             written.
+        columns: Names of columns that are wanted, of which some may be paths.
 
     Raises:
         PipelineError: If a pattern matches nothing, or a file's format is unknown, or
@@ -99,6 +105,7 @@ def find(
     """
     found: dict[str, Source] = {}
     problems = []
+    paths = tuple(dict.fromkeys(name for name in columns if "." in name))
     for where, pattern, split in patterns:
         try:
             _check_permission(pattern)
@@ -140,8 +147,9 @@ def find(
                 )
             else:
                 dialect = _dialect(file.path, reading)
-                source = Source(file.path, kind, file.size_in_bytes, split, dialect)
-                found[file.path] = source
+                found[file.path] = Source(
+                    file.path, kind, file.size_in_bytes, split, dialect, paths=paths
+                )
     if problems:
         raise PipelineError("\n".join(problems))
     return sorted(found.values(), key=lambda source: source.path)
@@ -179,7 +187,9 @@ def listed_columns(source: Source) -> dict[str, pa.DataType] | None:
             schema = pq.read_schema(stream)
             formats.check_names(schema.names)
         types = map(column_types.plain_type, schema.types)
-        return dict(zip(schema.names, types, strict=True))
+        found = dict(zip(schema.names, types, strict=True))
+        fields = {path: nested.type_at(found, path) for path in source.paths}
+        return found | {path: type_ for path, type_ in fields.items() if type_}
     return None
 
 
@@ -198,9 +208,12 @@ def read(source: Source, columns: list[str] | None = None) -> Iterator[formats.C
         return
     with opened(source) as stream:
         if source.format == "parquet":
-            yield from formats.read_parquet(stream, source.row_groups, columns)
+            of_file = columns and nested.columns_of(columns, pq.read_schema(stream))
+            chunks = formats.read_parquet(stream, source.row_groups, of_file)
+            for chunk in chunks:
+                yield chunk._replace(rows=nested.flat(chunk.rows, source.paths))
         elif source.format == "jsonl":
-            yield from formats.read_jsonl(stream, source.line)
+            yield from formats.read_jsonl(stream, source.line, source.paths)
         else:
             yield from formats.read_tfrecord(stream)
 

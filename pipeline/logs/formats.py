@@ -8,7 +8,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.logs import column_types, texts, tfrecord
+from pipeline.logs import column_types, nested, texts, tfrecord
 
 CHUNK_ROWS = 32_768
 _LONG_NUMBER = re.compile(rb"\d{19}")
@@ -61,12 +61,15 @@ def check_text(stream: BinaryIO) -> None:
         raise ValueError(f"the file is not UTF-8 text. It starts with {head[:20]!r}")
 
 
-def read_jsonl(stream: BinaryIO, line: int = 1) -> Iterator[Chunk]:
+def read_jsonl(
+    stream: BinaryIO, line: int = 1, paths: Sequence[str] = ()
+) -> Iterator[Chunk]:
     """Reads JSON Lines: an object a line; a key that it lacks is null.
 
     Args:
         stream: The file, or a part of it that starts with a line.
         line: The number of the stream's first line in the file.
+        paths: Fields of objects that are read as columns.
     """
     check_text(stream)
     rows, positions, unparsed = [], [], []
@@ -81,7 +84,7 @@ def read_jsonl(stream: BinaryIO, line: int = 1) -> Iterator[Chunk]:
             record = text.decode(errors="backslashreplace").rstrip("\n")
             unparsed.append(Unparsed(position, f"not a JSON object: {error}", record))
             continue
-        rows.append(row)
+        rows.append(nested.flat_object(row, paths) if paths else row)
         positions.append(position)
         if len(rows) == CHUNK_ROWS:
             yield Chunk(_from_objects(rows), np.array(positions), unparsed)

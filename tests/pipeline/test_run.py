@@ -337,3 +337,32 @@ def test_flags_that_nobody_knows(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     assert main(["run", str(FEED), "--set", f"workspace={tmp_path}/file/x"]) == 2
     assert "cannot write to" in capsys.readouterr().err
+
+
+def test_columns_of_cached_examples_are_looked_at_before_a_training(road):
+    folder, _, _ = road
+    more = {"train.seed": 77, "evaluate.group": "usr_id"}
+    lines = []
+    with pytest.raises(PipelineError, match="evaluate.group: .*Did you mean 'user_id'"):
+        run(_config(folder, **more), report=lines.append)
+    assert _stages(lines) == ["LogSource"]
+
+
+def test_a_model_that_is_not_pushed_has_a_status_of_its_own(road, capsys):
+    folder, _, _ = road
+    values = _overrides(folder, **{"evaluate.minimum": "{click: 0.99}"})
+    arguments = ["run", str(FEED)] + [p for o in values for p in ("--set", o)]
+    assert main(arguments) == 3
+    assert "not pushed, blessing: click" in capsys.readouterr().out
+    assert main(arguments) == 3  # from the cache, too
+    assert main([*arguments, "--until", "trainer"]) == 0
+
+
+def test_a_stage_alone_names_what_it_has_not_read(road):
+    folder, _, _ = road
+    config = _config(folder, **{"data.options.impressions": 5999})
+    quiet = {"report": lambda line: None}
+    run(config, until="statistics_gen", **quiet)
+    message = r"SchemaGen writes, .* on statistics that were made anew. Run"
+    with pytest.raises(PipelineError, match=message):
+        run(config, only=["evaluator"], **quiet)

@@ -19,7 +19,6 @@ from pipeline.beam.atomic import atomic_write
 from pipeline.components.bulk_inferrer import kept, writers
 from pipeline.components.bulk_inferrer.job import Infer, Plan, Report
 from pipeline.config import Config
-from pipeline.config.features import COLUMN_TYPES
 from pipeline.errors import PipelineError
 from pipeline.logs import casting, column_types, parts
 from pipeline.logs import files as sources
@@ -67,12 +66,14 @@ def bulk_inferrer(
     model = saved_model.find(model) if model else _served(config)
     names, outputs = _signatures(model)
     patterns = [("--input", pattern, None) for pattern in rows]
-    files = sources.find(patterns, config.data)
+    features = saved_model.features(model)
+    read = casting.feature_columns(config, features)
+    wanted = [column.source for column in read] + list((keep or {}).values())
+    files = sources.find(patterns, config.data, wanted)
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".work-", dir=output) as name:
         workers = results.Workers(config.beam, Path(name))
-        features = saved_model.features(model)
-        kinds = {feature.name: COLUMN_TYPES[feature.kind] for feature in features}
+        kinds = {column.source: column.kind for column in read}
         of_lists = all(file.format == "tfrecord" for file in files)
         spec = InspectionSpec(kinds, fold=kept.add_lists if of_lists else None)
         log = inspect(spec, files, workers)
@@ -88,7 +89,7 @@ def bulk_inferrer(
             config,
             model,
             names,
-            casting.feature_columns(config, features),
+            read,
             {
                 new: kept.column(name, writers.type_in(format, log.types[name]))
                 for new, name in columns.items()

@@ -86,7 +86,7 @@ class _Infer(beam.DoFn):
 
     def _infer(self, name: str, group: Sequence[Source]) -> Report:
         plan, rows_in = self._plan, 0
-        wanted = [c.name for c in (*plan.features, *plan.kept.values())]
+        wanted = [c.source for c in (*plan.features, *plan.kept.values())]
         wanted = list(dict.fromkeys(wanted))
         letters = DeadLetters(plan.folder, name, plan.work)
 

@@ -29,6 +29,12 @@ def check_columns(spec: Spec, logs: LogSchema, actions: Sequence[LogSchema]) -> 
     for i, log in enumerate(actions):
         nothing = unread(f"data.actions.{i}.logs", log)
         problems += nothing or missing(log, data.needed_of(i), {})
+    problems += [
+        f"features: {new!r} is the column {old!r}, and the logs have a column {new!r}, "
+        "too. Give the feature another name"
+        for new, old in spec.renamed.items()
+        if new in logs.types and new != old
+    ]
     taken = [name for name in made if name in logs.types]
     problems += [
         f"data: {name!r} is to be a new column, and the logs have one of that name. "

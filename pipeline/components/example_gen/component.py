@@ -27,7 +27,6 @@ from pipeline.components.example_gen.joined_logs import IMPRESSIONS, joined_logs
 from pipeline.components.example_gen.plan import Report
 from pipeline.components.example_gen.spec import Spec
 from pipeline.config import Config
-from pipeline.config.data import Data
 from pipeline.errors import PipelineError
 from pipeline.logs import files as sources
 from pipeline.logs import parts
@@ -60,14 +59,19 @@ def example_gen(
     """
     folder, spec = outputs["examples"], Spec(config)
     data = spec.data
-    files = _find(data, inputs)
+    files = _find(spec, inputs)
     action_files = [
-        sources.find(_patterns(f"data.actions.{i}.logs", action.logs), action)
+        sources.find(
+            _patterns(f"data.actions.{i}.logs", action.logs),
+            action,
+            [name for _, name in data.needed_of(i)],
+        )
         for i, action in enumerate(data.actions)
     ]
     with tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as name:
         workers = Workers(config.beam, Path(name))
-        wanted = InspectionSpec(spec.kinds, *splits.fold(spec.time, spec.where))
+        kinds = {name: kind for _, name, kind in spec.named[::-1]}
+        wanted = InspectionSpec(kinds, *splits.fold(spec.time, spec.where))
         logs = inspect(wanted, files, workers)
         actions = [inspect(InspectionSpec({}), of, workers) for of in action_files]
         check_columns(spec, logs, actions)
@@ -93,8 +97,9 @@ def _patterns(
     return [(f"{where}.{i}", pattern, split) for i, pattern in enumerate(globs)]
 
 
-def _find(data: Data, inputs: Mapping[str, Path]) -> list[Source]:
-    logs = data.logs
+def _find(spec: Spec, inputs: Mapping[str, Path]) -> list[Source]:
+    data, logs = spec.data, spec.data.logs
+    wanted = [name for _, name, _ in spec.named] + [name for _, name in data.needed()]
     if logs is None:
         given = data.split.by == "given"
         folders = {name: f"{name}/*" for name in SPLITS} if given else {None: "*"}
@@ -110,7 +115,7 @@ def _find(data: Data, inputs: Mapping[str, Path]) -> list[Source]:
         ]
     else:
         patterns = _patterns("data.logs", logs)
-    return sources.find(patterns, data)
+    return sources.find(patterns, data, wanted)
 
 
 def _number(folder: Path) -> None:

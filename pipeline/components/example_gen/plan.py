@@ -100,8 +100,9 @@ def plan(spec: Spec, logs: LogSchema, folder: Path, work: Path) -> Plan:
                 + _first(logs, split.column)
             )
         limits = splits.boundaries(times, split.train, split.valid)
-    columns = [spec.column(name, type_) for name, type_ in logs.types.items()]
-    return Plan(columns, spec.where, spec.labels, split, limits, folder, work)
+    return Plan(
+        spec.columns(logs.types), spec.where, spec.labels, split, limits, folder, work
+    )
 
 
 def _first(logs: LogSchema, column: str) -> str:

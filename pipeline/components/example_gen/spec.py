@@ -1,5 +1,7 @@
 """What ExampleGen needs of the config, read once."""
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 
 from pipeline.config import Config
@@ -18,7 +20,8 @@ class Spec:
     Attributes:
         data: Its section.
         named: (YAML path, column, type) of the columns of the logs that it names.
-        kinds: {column: type} of the same.
+        kinds: {column: type} of the same, by their names in the examples.
+        renamed: {column of the examples: column of the logs}, of features.
         time: The column by which the rows are split, where the split is by time.
         where: Which rows count.
         labels: {new column: what it is}.
@@ -36,9 +39,13 @@ class Spec:
         self.where = self.expression(self.data.where)
         self.labels = {n: self.expression(t) for n, t in self.data.labels.items()}
         made = self.data.made()
-        self.named = [column for column in config.columns() if column[1] not in made]
+        self.renamed = {f.name: f.column for f in config.features if f.column}
+        named = [column for column in config.columns() if column[1] not in made]
+        self.named = [
+            (path, self.renamed.get(name, name), kind) for path, name, kind in named
+        ]
         self.kinds: dict[str, str] = {}
-        for path, name, kind in self.named:
+        for path, name, kind in named:
             earlier = self.kinds.setdefault(name, kind)
             if earlier != kind and (kind != "any" or earlier == "list"):
                 raise PipelineError(
@@ -56,5 +63,31 @@ class Spec:
     def column(self, name: str, type_: pa.DataType) -> Column:
         """A column as examples have it; `type_` is what it has in the logs."""
         kind = self.kinds.get(name, "own")
-        separator = self.separators.get(name)
-        return casting.column(name, kind, type_, self.missing(name), separator)
+        return casting.column(
+            name,
+            kind,
+            type_,
+            self.missing(name),
+            self.separators.get(name),
+            self.renamed.get(name),
+        )
+
+    def columns(self, types: Mapping[str, pa.DataType]) -> list[Column]:
+        """All columns as examples have them, in the order of the logs.
+
+        A column that is nothing but a feature of another name has that one alone.
+
+        Args:
+            types: The columns of the logs.
+        """
+        own = {name for _, name in self.data.needed()}
+        own |= {name for name in self.kinds if name not in self.renamed}
+        features = set(self.renamed.values())
+        found = [
+            self.column(name, type_)
+            for name, type_ in types.items()
+            if name in own or name not in features
+        ]
+        return found + [
+            self.column(new, types[old]) for new, old in self.renamed.items()
+        ]

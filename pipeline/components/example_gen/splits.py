@@ -149,7 +149,7 @@ def fold(
     if time is None:
         return (), None
     others = expressions.columns_of(where.text) if where else ()
-    return (time.name, *others), functools.partial(_add_times, time, where)
+    return (time.source, *others), functools.partial(_add_times, time, where)
 
 
 def _add_times(
@@ -157,8 +157,10 @@ def _add_times(
 ) -> sketch.Sketch:
     """The sketch of the times before, and of the rows of a chunk that count."""
     rows = evaluation.select(where, chunk)[0]
-    type_ = casting.own_type(rows.column(time.name), time.kind)
-    column = casting.column(time.name, time.kind, type_, time.missing)
+    type_ = casting.own_type(rows.column(time.source), time.kind)
+    column = casting.column(
+        time.name, time.kind, type_, time.missing, source=time.column
+    )
     values = times(casting.cast(rows, [column])[0].column(0))
     new = sketch.sketch(values[np.isfinite(values)])
     return new if known is None else sketch.merge([known, new])

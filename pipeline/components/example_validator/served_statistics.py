@@ -53,7 +53,11 @@ def analyze(config: Config, work: Path) -> dict:
 
 def _write(config: Config, folder: Path, index: int, source: Source) -> None:
     """Writes the features of a file as the examples have them."""
-    wanted = casting.feature_columns(config, config.features)
+    # A server is asked for features by their names.
+    wanted = [
+        column._replace(column=None)
+        for column in casting.feature_columns(config, config.features)
+    ]
     schema = pa.schema([(column.name, column.type) for column in wanted])
     target = layout.split(folder, _SPLIT) / layout.part_shard(layout.part(index), 0)
     with atomic_write(target, folder) as part, pq.ParquetWriter(part, schema) as writer:

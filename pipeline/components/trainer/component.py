@@ -105,6 +105,7 @@ def trainer(
             *notes,
             f"{config.model.architecture} with {model.count_params():,} parameters, "
             f"epoch {best} of {epochs}: {config.train.monitor} {value:.4f}",
+            *_early(config, best, epochs),
             *(_calibrated(task, found) for task, found in calibration.items()),
             f"its curves: tensorboard --logdir {outputs['model'] / 'logs'}",
         ],
@@ -205,6 +206,16 @@ def _read(
         rows=_rows(inputs)[split],
         **options,
     )
+
+
+def _early(config: Config, best: int, epochs: int) -> list[str]:
+    """The line that tells that a training stopped before its last epoch."""
+    if epochs >= config.train.epochs:
+        return []
+    return [
+        f"stopped after {epochs} of {config.train.epochs} epochs: "
+        f"{config.train.monitor} has not improved since epoch {best}"
+    ]
 
 
 def _calibrated(task: str, found: Mapping) -> str:

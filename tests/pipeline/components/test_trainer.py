@@ -376,3 +376,12 @@ def test_a_worker_that_fails_is_told(road, tmp_path):
     config = road.config(workers=2)
     with pytest.raises(PipelineError, match=r"worker \d of 2 has ended with code 1"):
         workers.run(config, {}, {"checkpoints": tmp_path}, component.fit)
+
+
+def test_an_early_stop_says_why():
+    config = configs.load(FEED, ["train.epochs=3"])
+    assert component._early(config, 2, 3) == []
+    (line,) = component._early(config, 1, 2)
+    assert (
+        line == "stopped after 2 of 3 epochs: val_loss has not improved since epoch 1"
+    )
