@@ -70,13 +70,16 @@ def _one(value: Any) -> Any:
 class Split(Section):
     """How rows are divided into train, valid and test.
 
-    `hash`: by a hash of `column` (all rows of a user stay together). `time`: by
-    order of `column`, the oldest rows train. `given`: `data.logs` names the files
-    of each split.
+    `hash`: by a hash of `column` (all rows of a user stay together), or of several
+    together. `time`: by order of `column`, the oldest rows train. `random`: each row by
+    itself, drawn by `seed`. `given`: `data.logs` names the files of each split; those
+    of valid may be left out, and the share `valid` of the rows of train is drawn, by
+    `column` if there is one.
     """
 
-    by: Literal["hash", "time", "given"] = "hash"
-    column: str | None = None
+    by: Literal["hash", "time", "random", "given"] = "hash"
+    column: Column | Annotated[list[Column], Field(min_length=1)] | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
     train: Annotated[float, Field(gt=0, lt=1)] = 0.8
     valid: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
@@ -84,12 +87,24 @@ class Split(Section):
     def _check(self) -> "Split":
         if self.by in ("hash", "time") and not self.column:
             raise ValueError(f"a split by {self.by!r} needs `column`")
-        if self.train + self.valid >= 1:
+        if self.by == "time" and not isinstance(self.column, str):
+            raise ValueError("a split by 'time' needs one `column`, which has the time")
+        if self.by == "random" and self.column:
+            raise ValueError(
+                "a split by 'random' draws each row by itself; leave `column` out, or "
+                "split by 'hash' to keep the rows of its values together"
+            )
+        if self.by != "given" and self.train + self.valid >= 1:
             raise ValueError(
                 "`train` + `valid` must be below 1, the rest is test. Received: "
                 f"{self.train} + {self.valid}"
             )
         return self
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that decide."""
+        return _one(self.column) or []
 
 
 class Reading(Section):
@@ -265,9 +280,10 @@ class Data(Reading):
                 "`logs` maps train, valid and test to files if, and only if, "
                 "`split.by` is 'given'"
             )
-        if isinstance(self.logs, dict) and len(self.logs) != 3:
+        if isinstance(self.logs, dict) and not {"train", "test"} <= set(self.logs):
             raise ValueError(
-                f"`logs` must name train, valid and test. Received: {list(self.logs)}"
+                "`logs` must name train and test, and may name valid. Received: "
+                f"{list(self.logs)}"
             )
         for problem in self._shuffle_problems():
             raise ValueError(problem)

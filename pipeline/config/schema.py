@@ -86,8 +86,8 @@ class Config(Section):
             yield f"evaluate.slices.{i}", column, "any"
         if self.evaluate.group:
             yield "evaluate.group", self.evaluate.group, "any"
-        if self.data.split.column:
-            yield "data.split.column", self.data.split.column, "any"
+        for column in self.data.split.columns:
+            yield "data.split.column", column, "any"
 
     def missing_words(self, column: str) -> tuple[str, ...] | None:
         """The texts of a column that stand for no value; None if it is verbatim.
@@ -155,11 +155,12 @@ class Config(Section):
             for i, name in enumerate(names):
                 if name in names[:i]:
                     yield f"{what}.{i}.name: {name!r} is already taken"
-        if self.data.split.column in self.data.made():
-            yield (
-                f"data.split.column: {self.data.split.column!r} is made from the rows, "
-                "which are split by a column of the logs, such as the user or the time"
-            )
+        for column in self.data.split.columns:
+            if column in self.data.made():
+                yield (
+                    f"data.split.column: {column!r} is made from the rows, which are "
+                    "split by a column of the logs, such as the user or the time"
+                )
         yield from self._verbatim_problems()
         for path, expression in self.data.expressions():
             for column, text in expressions.texts_of(expression):

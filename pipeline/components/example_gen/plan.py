@@ -30,6 +30,7 @@ class Plan(NamedTuple):
         labels: Further columns.
         split: How the rows are divided.
         limits: Of the split by time.
+        cuts_valid: Whether the rows of valid are drawn from those of train.
         folder: Where the examples go.
         work: A folder for what is not whole yet.
     """
@@ -39,6 +40,7 @@ class Plan(NamedTuple):
     labels: dict[str, Expression]
     split: Split
     limits: np.ndarray | None
+    cuts_valid: bool
     folder: Path
     work: Path
 
@@ -100,8 +102,10 @@ def plan(spec: Spec, logs: LogSchema, folder: Path, work: Path) -> Plan:
                 + _first(logs, split.column)
             )
         limits = splits.boundaries(times, split.train, split.valid)
+    columns, data = spec.columns(logs.types), spec.data
+    cuts_valid = isinstance(data.logs, dict) and set(data.logs) == {"train", "test"}
     return Plan(
-        spec.columns(logs.types), spec.where, spec.labels, split, limits, folder, work
+        columns, spec.where, spec.labels, split, limits, cuts_valid, folder, work
     )
 
 

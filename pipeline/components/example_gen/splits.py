@@ -2,6 +2,7 @@
 
 - By hash: the value's text is hashed (BLAKE2b) to a number in [0, 1), so all rows of a
   user stay together, on every machine, in every run and however the files are cut.
+- By chance: so are the name of a row's file, its place there and a seed.
 - By time: the oldest rows train. Two boundaries are taken from a quantile sketch of the
   whole column; rows of one time stay together.
 """
@@ -10,7 +11,7 @@ import datetime
 import functools
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,29 +35,75 @@ _ISO_8601 = re.compile(
 )
 
 
-def by_hash(column: pa.Array, train: float, valid: float) -> np.ndarray:
-    """Assigns rows by the value of a column.
+def by_share(places: np.ndarray, train: float, valid: float) -> np.ndarray:
+    """Assigns rows by numbers in [0, 1].
 
     Args:
-        column: Values of one type; equal texts (`pipeline.logs.texts`) get the same
-            split, whatever the type is.
-        train: The share of values that train.
-        valid: The share of values that validate.
+        places: float64 (rows,), from `hashed` or `drawn`.
+        train: The share of them that train.
+        valid: The share that validate.
 
     Returns:
-        int8 (rows,): a position in `SPLITS`; -1 for null.
+        int8 (rows,): a position in `SPLITS`; -1 for NaN.
     """
+    found = np.searchsorted([train, train + valid], places, side="right")
+    return np.where(np.isnan(places), -1, found).astype(np.int8)
+
+
+def hashed(columns: Sequence[pa.Array]) -> np.ndarray:
+    """Numbers in [0, 1] from the values of columns: the same values, the same number.
+
+    Args:
+        columns: Values of one type each; equal texts (`pipeline.logs.texts`) are the
+            same, whatever the type is.
+
+    Returns:
+        float64 (rows,): NaN where a value is null.
+    """
+    first, *others = map(_hashes, columns)
+    found, missing = first
+    for hashes, nulls in others:
+        found, missing = _mixed(_mixed(found) ^ hashes), missing | nulls
+    return np.where(missing, np.nan, found / 2.0**64)
+
+
+def drawn(
+    files: Sequence[str], file: np.ndarray, row: np.ndarray, seed: int
+) -> np.ndarray:
+    """Numbers in [0, 1] as by chance, for each row of a file always the same.
+
+    Args:
+        files: Paths, whose names count without their folders.
+        file: int (rows,). The position in `files` that a row is from.
+        row: int64 (rows,). Its place there.
+        seed: Other seeds draw other numbers.
+    """
+    names = [f"{seed} {path.rpartition('/')[2]}" for path in files]
+    of_file = np.array([_digest(name.encode()) for name in names], np.uint64)
+    return _mixed(_mixed(of_file[file] + row.astype(np.uint64))) / 2.0**64
+
+
+def _digest(value: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(value, digest_size=8).digest(), "little")
+
+
+def _mixed(numbers: np.ndarray) -> np.ndarray:
+    """The finalizer of SplitMix64: each bit changes half of all bits."""
+    numbers = numbers + np.uint64(0x9E3779B97F4A7C15)
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
+
+
+def _hashes(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """uint64 (rows,) of the values, and bool (rows,): which are null."""
     if not _is_bytes(column.type):  # of which some are no text
         column = texts.of(column)
     encoded = column.cast(pa.binary()).dictionary_encode()
-    digests = b"".join(
-        hashlib.blake2b(value, digest_size=8).digest()
-        for value in encoded.dictionary.to_pylist()
-    )
-    position = np.frombuffer(digests, "<u8") / 2.0**64  # (distinct,), in [0, 1]
-    split = np.searchsorted([train, train + valid], position, side="right")
-    split = np.append(split, -1).astype(np.int8)
-    return split[encoded.indices.fill_null(len(position)).to_numpy()]
+    distinct = [_digest(value) for value in encoded.dictionary.to_pylist()]
+    hashes = np.array([*distinct, 0], np.uint64)
+    indices = encoded.indices.fill_null(len(distinct)).to_numpy()
+    return hashes[indices], indices == len(distinct)
 
 
 def times(column: pa.Array, unit: float = 1.0) -> np.ndarray:

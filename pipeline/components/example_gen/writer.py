@@ -98,21 +98,35 @@ def _assign(
     plan: Plan, rows: SourcedRows, batch: pa.RecordBatch
 ) -> tuple[np.ndarray, Misfits]:
     """The split of each row, as a position in `SPLITS`, and who has none."""
-    split = plan.split
-    if split.by == "given":
-        given = [SPLITS.index(part.split) for part in rows.parts]
-        return np.array(given, np.int8)[rows.part], {}
-    column = batch.column(split.column)
-    if split.by == "hash":
-        bad = column.is_null().to_numpy(zero_copy_only=False)
-        result = splits.by_hash(column, split.train, split.valid)
-    else:
+    split, misfits = plan.split, {}
+    if split.by == "time":
+        column = batch.column(split.column)
         values = splits.times(column)
-        bad = ~np.isfinite(values)
-        result = splits.by_time(values, plan.limits)
-    needs = "a number or an ISO 8601 time" if split.by == "time" else "a value"
-    return result, {
-        int(row): f"column {split.column!r}: the split needs {needs}. Received: "
+        needed = "a number or an ISO 8601 time"
+        misfits = _unsplit(split.column, column, ~np.isfinite(values), needed)
+        return splits.by_time(values, plan.limits), misfits
+    given = np.array([SPLITS.index(part.split or "train") for part in rows.parts])
+    found = given.astype(np.int8)[rows.part]
+    if split.by == "given" and not plan.cuts_valid:
+        return found, {}
+    columns = {name: batch.column(name) for name in split.columns}
+    for name, column in columns.items():
+        missing = column.is_null().to_numpy(zero_copy_only=False)
+        misfits |= _unsplit(name, column, missing, "a value")
+    if columns:
+        places = splits.hashed(list(columns.values()))
+    else:
+        files = [part.path for part in rows.parts]
+        places = splits.drawn(files, rows.part, rows.positions, split.seed)
+    if split.by != "given":
+        return splits.by_share(places, split.train, split.valid), misfits
+    cut = (found == SPLITS.index("train")) & (places < split.valid)
+    return np.where(cut, SPLITS.index("valid"), found), misfits
+
+
+def _unsplit(name: str, column: pa.Array, bad: np.ndarray, needed: str) -> Misfits:
+    return {
+        int(row): f"column {name!r}: the split needs {needed}. Received: "
         f"{readable(column, int(row))!r}"
         for row in np.flatnonzero(bad)
     }

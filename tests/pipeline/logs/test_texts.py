@@ -264,17 +264,19 @@ def test_lists_of_a_fixed_size_with_missing_rows():
 
 def test_equal_values_are_on_one_side_of_a_split_whatever_their_type():
     numbers = np.arange(200)
-    of_integers = splits.by_hash(pa.array(numbers), 0.5, 0.2)
+    of_integers = splits.by_share(splits.hashed([pa.array(numbers)]), 0.5, 0.2)
     for column in (
         pa.array(numbers.astype(float)),
         pa.array(numbers.astype(np.float32)),
         pa.array(numbers.astype(str)),
         pa.array(numbers.astype(str)).cast(pa.binary()),
     ):
-        np.testing.assert_array_equal(splits.by_hash(column, 0.5, 0.2), of_integers)
+        np.testing.assert_array_equal(
+            splits.by_share(splits.hashed([column]), 0.5, 0.2), of_integers
+        )
     for type_ in (pa.binary(), pa.large_binary()):
         no_text = pa.array([b"\xff", b"\xfe", None], type_)
-        known = splits.by_hash(no_text, 0.5, 0.2) >= 0
+        known = splits.by_share(splits.hashed([no_text]), 0.5, 0.2) >= 0
         assert known.tolist() == [True, True, False]
 
 

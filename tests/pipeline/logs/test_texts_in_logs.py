@@ -97,7 +97,9 @@ def test_a_data_frame_is_the_same_in_every_format(format, tmp_path):
     summary, rows = _run(config, tmp_path)
     assert summary["dead"] == 0 and not summary["warnings"]
     # The split of one format is that of the others: of the text, whatever the type is.
-    of_text = splits.by_hash(pa.array([str(i) for i in range(ROWS)]), 0.5, 0.25)
+    of_text = splits.by_share(
+        splits.hashed([pa.array([str(i) for i in range(ROWS)])]), 0.5, 0.25
+    )
     for i, row in enumerate(_frame().to_dict("records")):
         (found,) = [r for r in rows[SPLITS[of_text[i]]] if r["key"] == str(i)]
         user = row["user"]

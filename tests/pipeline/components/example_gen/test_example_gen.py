@@ -414,15 +414,23 @@ def test_boundaries_are_near_the_shares():
 
 def test_split_by_hash_is_stable_and_near_the_shares():
     users = pa.array([str(i) for i in range(100_000)])
-    assigned = splits.by_hash(users, 0.8, 0.1)
+    assigned = splits.by_share(splits.hashed([users]), 0.8, 0.1)
     np.testing.assert_allclose(
         np.bincount(assigned) / 100_000, [0.8, 0.1, 0.1], atol=0.005
     )
     # Fixed: a change would move users between the splits of a running system.
     users = pa.array(["a", "1", "u9", "17", None])  # at .185, .462, .571, .705
-    assert splits.by_hash(users, 0.4, 0.2).tolist() == [0, 1, 1, 2, -1]
+    assert splits.by_share(splits.hashed([users]), 0.4, 0.2).tolist() == [
+        0,
+        1,
+        1,
+        2,
+        -1,
+    ]
     numbers = pa.array(range(1000))
-    np.testing.assert_array_equal(splits.by_hash(numbers, 0.8, 0.1), assigned[:1000])
+    np.testing.assert_array_equal(
+        splits.by_share(splits.hashed([numbers]), 0.8, 0.1), assigned[:1000]
+    )
 
 
 def test_marker_files_are_no_logs(tmp_path):
