@@ -168,7 +168,8 @@ class Action(Reading):
 
     With `window`, each impression gets the column `name`: 1 if an action with the same
     `key` came at the impression's time or up to `window` later, else 0; and a column
-    for each of `values`. An action belongs to the last impression not after it.
+    for each of `values`. An action belongs to the last impression not after it; with
+    `min_delay`, to the last that is more than that before it.
 
     `key`: a column, a list, or {column of the impressions: column here}. `where` is
     an expression; rows for which it does not hold are no such actions. `incomplete`: of
@@ -181,6 +182,7 @@ class Action(Reading):
     key: dict[Column, Column]
     time: Column
     window: Duration | None = None
+    min_delay: Duration | None = None
     where: Expression | None = None
     values: dict[Name, Value] = {}
     incomplete: Literal["unlabelled", "drop", "keep"] = "unlabelled"

@@ -26,7 +26,7 @@ from pipeline.components.example_gen.columns import check_columns
 from pipeline.components.example_gen.joined_logs import IMPRESSIONS, joined_logs
 from pipeline.components.example_gen.plan import Report
 from pipeline.components.example_gen.spec import Spec
-from pipeline.config import Config
+from pipeline.config import Config, expressions
 from pipeline.errors import PipelineError
 from pipeline.logs import files as sources
 from pipeline.logs import parts
@@ -89,7 +89,7 @@ def example_gen(
     _check(data.max_dead_letter_rate, reports, wanted)
     for name in SPLITS:
         _number(layout.split(folder, name))
-    return _summary(folder, reports, files)
+    return _summary(config, folder, reports, files)
 
 
 def _patterns(
@@ -167,8 +167,35 @@ def _mixed(reports: Iterable[Report]) -> list[str]:
     ]
 
 
+def _self_joined(config: Config, reports: Mapping[str, Report]) -> list[str]:
+    """What is to be said of joins in which the rows of a log find themselves."""
+    logs, found = config.data.logs, []
+    for action in config.data.actions:
+        report = reports[action.name]
+        at_once, matched = report.at_once, report.rows["matched"]
+        is_same = isinstance(logs, list) and set(logs) & set(action.logs)
+        if is_same and at_once > matched / 2:
+            found.append(
+                f"action {action.name!r}: {at_once:,} of {matched:,} are at the very "
+                "time of their impression, in the same log: rows match themselves. "
+                "`min_delay: 0` counts later ones only"
+            )
+    return found
+
+
+def _leaks(config: Config) -> list[str]:
+    """What is to be said of labels that are made of features alone."""
+    features = {feature.source for feature in config.features}
+    return [
+        f"data.labels.{name}: all that it is made of, {' and '.join(columns)}, are "
+        "features, so that a model computes the label and learns nothing. Leave one out"
+        for name, text in config.data.labels.items()
+        if set(columns := expressions.columns_of(text)) <= features
+    ]
+
+
 def _summary(
-    folder: Path, reports: Mapping[str, Report], files: Sequence[Source]
+    config: Config, folder: Path, reports: Mapping[str, Report], files: Sequence[Source]
 ) -> dict:
     report = reports[IMPRESSIONS]
     of_actions = {name: of for name, of in reports.items() if name != IMPRESSIONS}
@@ -196,6 +223,7 @@ def _summary(
             f"({dead / report.rows_in:.2%}), see {letters}; first: {report.reasons[0]}"
         )
     warnings += _mixed(reports.values())
+    warnings += _self_joined(config, reports) + _leaks(config)
     if blank := [file.path for file in files if not file.size]:
         warnings.append(
             f"{len(blank)} of {len(files)} files are empty, such as {blank[0]}"

@@ -168,16 +168,20 @@ class _Match(beam.DoFn):
         for action in self.data.actions:
             new = _unique(rows[action.name])
             of = rows[action.name] = rows[action.name].filter(pa.array(new))
-            fates, unlabelled = Counter(duplicates=int(np.sum(~new))), 0
+            fates, unlabelled, at_once = Counter(duplicates=int(np.sum(~new))), 0, 0
             if action.window is None:
                 fates["kept"] = of.num_rows
             else:
-                columns, late, matched = outcomes(action, impressions, of, end)
+                columns, late, owner = outcomes(action, impressions, of, end)
+                matched = int(np.sum(owner >= 0))
                 made |= columns
                 dropped |= late
                 fates.update(matched=matched, unmatched=of.num_rows - matched)
                 unlabelled = columns[action.name].null_count
-            reports[action.name] = Report(rows=fates, unlabelled=unlabelled)
+                at_once = _at_once(impressions, of, owner)
+            reports[action.name] = Report(
+                rows=fates, unlabelled=unlabelled, at_once=at_once
+            )
         for history in self.data.history:
             listed = rows[history.actions or IMPRESSIONS]
             made[history.name] = earlier_items(history, impressions, listed)
@@ -201,7 +205,7 @@ class _Match(beam.DoFn):
 
 def outcomes(
     action: Action, impressions: pa.RecordBatch, rows: pa.RecordBatch, end: float
-) -> tuple[dict[str, pa.Array], np.ndarray, int]:
+) -> tuple[dict[str, pa.Array], np.ndarray, np.ndarray]:
     """What came of the impressions.
 
     Args:
@@ -211,8 +215,8 @@ def outcomes(
         end: The time at which the logs end.
 
     Returns:
-        The new columns; bool (impressions,), those to be dropped; how many actions
-        belong to an impression.
+        The new columns; bool (impressions,), those to be dropped; int64 (actions,),
+        the impression of each, -1 for none.
     """
     keys, action_keys = matching.codes(
         *(
@@ -223,7 +227,9 @@ def outcomes(
     times, action_times = (
         table.column(TIME).to_numpy() for table in (impressions, rows)
     )
-    owner = matching.owners(keys, times, action_keys, action_times, action.window)
+    owner = matching.owners(
+        keys, times, action_keys, action_times, action.window, action.min_delay
+    )
     seen = np.bincount(owner[owner >= 0], minlength=len(keys)) > 0
     late = times + action.window > end
     unknown = np.zeros(len(keys), bool)
@@ -240,7 +246,15 @@ def outcomes(
         nothing = pa.scalar(None, column.type)
         columns[name] = pc.if_else(pa.array(unknown), nothing, column)
     dropped = late if action.incomplete == "drop" else np.zeros(len(keys), bool)
-    return columns, dropped, int(np.sum(owner >= 0))
+    return columns, dropped, owner
+
+
+def _at_once(
+    impressions: pa.RecordBatch, rows: pa.RecordBatch, owner: np.ndarray
+) -> int:
+    """How many actions are at the very time of their impression."""
+    times = impressions.column(TIME).to_numpy()[owner[owner >= 0]]
+    return int(np.sum(times == rows.column(TIME).to_numpy()[owner >= 0]))
 
 
 def earlier_items(

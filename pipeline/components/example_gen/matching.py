@@ -8,7 +8,8 @@ Written down once, as every label depends on it:
 - An action at time `a` belongs to the LAST impression with its key that is not after
   it, at time `i <= a`; of several at that same time, to the last in the order of the
   logs. It counts if `a - i <= window`, else it belongs to none: an earlier impression
-  with the key would be farther away still.
+  with the key would be farther away still. With a delay, only impressions at a time
+  `i < a - min_delay` are looked at: with 0, those before the action's own second.
 - An action is in the history of an impression at time `i` if `a < i - min_delay`. So
   with the default delay, 0, what happens in the impression's own second stays out.
 """
@@ -60,6 +61,7 @@ def owners(
     action_keys: np.ndarray,
     action_times: np.ndarray,
     window: float,
+    min_delay: float | None = None,
 ) -> np.ndarray:
     """The impression to which each action belongs.
 
@@ -69,6 +71,7 @@ def owners(
         action_keys: int64 (actions,).
         action_times: float64 (actions,).
         window: The most seconds from the impression to the action.
+        min_delay: The seconds that must be exceeded. Defaults to none, not even 0.
 
     Returns:
         int64 (actions,): a position among the impressions; -1 for none.
@@ -78,7 +81,11 @@ def owners(
     order = np.lexsort([times, keys])
     distinct, rank = np.unique(times, return_inverse=True)
     place = keys * len(distinct) + rank  # grows with the key, then with the time
-    action_rank = np.searchsorted(distinct, action_times, side="right") - 1
+    if min_delay is None:
+        action_rank = np.searchsorted(distinct, action_times, side="right") - 1
+    else:
+        earliest = action_times - min_delay
+        action_rank = np.searchsorted(distinct, earliest, side="left") - 1
     # An action before all impressions has rank -1, the place of the key before it.
     last = np.searchsorted(
         place[order], action_keys * len(distinct) + action_rank, side="right"

@@ -60,6 +60,7 @@ class Report(NamedTuple):
         filtered: Rows for which `where` does not hold.
         incomplete: Impressions dropped, since the time for an action was not over.
         unlabelled: Impressions, not actions: those of which nobody can tell what came.
+        at_once: Actions at the very time of their impression.
         reasons: Why the first of the dead do not fit.
         forms: Of whole numbers, as `casting.whole_forms` finds them.
     """
@@ -70,6 +71,7 @@ class Report(NamedTuple):
     filtered: int = 0
     incomplete: int = 0
     unlabelled: int = 0
+    at_once: int = 0
     reasons: tuple[str, ...] = ()
     forms: Counter[tuple[str, str]] = Counter()
 

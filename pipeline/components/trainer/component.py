@@ -243,8 +243,12 @@ def build(config: Config, features: list, tasks: list) -> tfmtl.MultiTaskModel:
         architecture = tfmtl.models.get(name)
     if config.domain and "domain" in tfmtl.models.options(name):
         options.setdefault("domain", config.domain)
-    with faults_of("model.options"):
-        model = architecture(features, tasks, **options)
+    try:
+        with faults_of("model.options"):
+            model = architecture(features, tasks, **options)
+    except ConfigError as error:
+        hint = ". Options of another architecture? --set model.options={} drops them"
+        raise ConfigError(f"{error}{hint if config.model.options else ''}") from error
     train = config.train
     options = train.optimizer.options
     if train.learning_rate is not None:

@@ -244,20 +244,22 @@ _TIMES = st.one_of(st.integers(0, 6).map(float), st.floats(0, 6, width=32))
     st.lists(st.tuples(_KEYS, _TIMES), max_size=12),
     st.sampled_from([0.0, 1.0, 2.5, 100.0]),
     st.integers(1, 4),
+    st.sampled_from([None, 0.0, 1.0]),
 )
-def test_matching_equals_a_loop(shown, actions, number, length):
+def test_matching_equals_a_loop(shown, actions, number, length, delay):
     keys, times = (
         np.array([row[i] for row in shown], t) for i, t in ((0, int), (1, float))
     )
     of, at = (
         np.array([row[i] for row in actions], t) for i, t in ((0, int), (1, float))
     )
-    owner = matching.owners(keys, times, of, at, window=number)
+    owner = matching.owners(keys, times, of, at, window=number, min_delay=delay)
     for action, found in zip(actions, owner, strict=True):
         before = [
             (time, i)
             for i, (key, time) in enumerate(shown)
-            if key == action[0] and time <= action[1]
+            if key == action[0]
+            and (time <= action[1] if delay is None else time < action[1] - delay)
         ]
         last = max(before, default=None)
         wanted = last[1] if last and action[1] - last[0] <= number else -1
@@ -561,3 +563,36 @@ def test_deskdrop_equals_a_loop(tmp_path):
         checked += len(mine)
         assert row["viewed"] == mine
     assert checked > 1000
+
+
+def test_a_log_joined_with_itself(tmp_path):
+    """Each view is followed by another one of the user, 10 seconds later."""
+    views = [
+        {"user": f"u{i % 40}", "time": 10 * (i // 40), "liked": i % 2}
+        for i in range(400)
+    ]
+    logs = _write(tmp_path / "views.jsonl", views)
+    again = {"name": "again", "logs": logs, "key": "user", "time": "time", "window": 15}
+
+    def rate(name, **more):
+        action = {**again, **more, "incomplete": "keep"}
+        data = {"logs": logs, "time": "time", "actions": [action]}
+        summary, rows = _run(_config(data, tasks=("again",)), tmp_path / name)
+        return np.mean([row["again"] for row in rows]), summary["warnings"]
+
+    share, (warning,) = rate("itself")
+    assert share == 1.0
+    assert "action 'again': 400 of 400 are at the very time" in warning
+    share, warnings = rate("later", min_delay=0)
+    assert share == 0.9 and not warnings
+
+
+def test_a_label_made_of_features_alone_is_told(tmp_path):
+    rows = [{"user": f"u{i}", "rating": i % 5, "length": i % 7} for i in range(200)]
+    labels = {"liked": "rating >= 4", "long": "rating * length > 9"}
+    data = {"logs": _write(tmp_path / "log.jsonl", rows), "labels": labels}
+    features = [{"name": "stars", "kind": "numeric", "column": "rating"}]
+    config = _config(data, features, tasks=("liked", "long"))
+    summary, _ = _run(config, tmp_path / "out")
+    (warning,) = summary["warnings"]
+    assert "data.labels.liked: all that it is made of, rating, are features" in warning
