@@ -213,7 +213,7 @@ class Metadata:
                     db.execute(
                         "INSERT INTO artefacts (execution, name, path) "
                         "VALUES (?, ?, ?)",
-                        (execution, name, str(path)),
+                        (execution, name, self._relative(path)),
                     ).lastrowid,
                     name,
                     path,
@@ -278,7 +278,7 @@ class Metadata:
                           "ORDER BY id"),
             ):  # fmt: skip
                 for execution, id_, name, path in db.execute(query):
-                    artifact = Artifact(id_, name, Path(path))
+                    artifact = Artifact(id_, name, self._found(path))
                     found.setdefault(execution, []).append(artifact)
         return read, written
 
@@ -288,4 +288,15 @@ class Metadata:
                 f"SELECT id, name, path FROM artefacts WHERE {where} ORDER BY id",
                 (value,),
             ).fetchall()
-        return [Artifact(id_, name, Path(path)) for id_, name, path in rows]
+        return [Artifact(id_, name, self._found(path)) for id_, name, path in rows]
+
+    def _relative(self, path: Path) -> str:
+        """A path as it is stored: a workspace may be moved as a whole."""
+        with contextlib.suppress(ValueError):
+            path = path.resolve().relative_to(self._path.parent.resolve())
+        return str(path)
+
+    def _found(self, stored: str) -> Path:
+        path = self._path.parent / stored
+        # Older stores have paths as they were given, be it from the working directory.
+        return path if path.exists() or not Path(stored).exists() else Path(stored)

@@ -78,12 +78,12 @@ def _labels(config: Config) -> list[dict]:
     return [task.model_dump(include=wanted) for task in config.tasks]
 
 
-def _files(patterns: list[str]) -> list:
+def _files(config: Config, patterns: list[str]) -> list:
     """The user's own log files, with what shows that one has changed."""
     # Imported late: the command line answers before Beam is loaded.
-    from pipeline.logs.files import versions
+    from pipeline import content
 
-    return versions(patterns) if patterns else []
+    return content.of_files(patterns, Path(config.workspace)) if patterns else []
 
 
 def _templates() -> str:
@@ -136,7 +136,7 @@ def stages(config: Config) -> list[Stage]:
                 _features(c),
                 # Slice columns are kept as they are, whether named or not.
                 [column for column in c.columns() if column[2] != "any"],
-                _files(c.data.patterns()),
+                _files(c, c.data.patterns()),
             ],
         ),
         Stage(
@@ -159,7 +159,7 @@ def stages(config: Config) -> list[Stage]:
                 _features(c),
                 _labels(c),
                 c.validation.model_dump(),
-                _files(c.validation.served),
+                _files(c, c.validation.served),
                 c.name,
                 _templates(),
             ],

@@ -51,15 +51,22 @@ def run(
 
     Raises:
         PipelineError: If any result is one, with the messages of all.
+        KeyboardInterrupt: A worker in this process was interrupted.
     """
     with tempfile.TemporaryDirectory(prefix=".results-", dir=workers.folder) as folder:
-        with pipeline(workers.beam) as job:
-            _ = (
-                job
-                | "Items" >> beam.Create(items)
-                | transform
-                | "Results" >> beam.ParDo(_Write(Path(folder)))
-            )
+        try:
+            with pipeline(workers.beam) as job:
+                _ = (
+                    job
+                    | "Items" >> beam.Create(items)
+                    | transform
+                    | "Results" >> beam.ParDo(_Write(Path(folder)))
+                )
+        except RuntimeError as error:
+            # How Beam wraps what a worker raises.
+            if str(error).startswith(KeyboardInterrupt.__name__):
+                raise KeyboardInterrupt from error
+            raise
         return read(Path(folder))
 
 

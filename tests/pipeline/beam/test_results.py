@@ -31,6 +31,15 @@ def test_the_errors_of_all_items_are_told(tmp_path):
     assert str(error.value) == "item 1 is -3\nitem 2 is -4"
 
 
+def test_an_interrupted_worker_interrupts(tmp_path):
+    def interrupt(index, item):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        results.parallel_map(Workers(Beam(), tmp_path), interrupt, [1])
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_transform_gives_its_results_by_key(tmp_path):
     counted = beam.combiners.Count.PerElement()
     assert results.run(Workers(Beam(), tmp_path), [*"abb"], counted) == {"a": 1, "b": 2}
