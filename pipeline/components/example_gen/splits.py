@@ -26,7 +26,7 @@ from pipeline.logs.formats import Chunk
 from pipeline.statistics import sketch
 
 _UTC = datetime.timezone.utc
-# With what BigQuery, Spark, pandas and others write of it, or beside it.
+# What others write of it, or beside it, and Python (3.10, or any) does not read.
 _ISO_8601 = re.compile(
     r"(\d{4})-?(\d\d)-?(\d\d)"
     r"(?:[T ](\d\d)(?::?(\d\d)(?::?(\d\d)(?:[.,](\d+))?)?)?)?"
@@ -160,12 +160,15 @@ def _time(value: str, unit: float) -> float:
         return float(value) / unit
     except ValueError:
         pass
-    found = _ISO_8601.fullmatch(value)
     try:
-        if found is None:  # weeks, a year's days ...
-            time = datetime.datetime.fromisoformat(value)
-            return time.replace(tzinfo=time.tzinfo or _UTC).timestamp()
-        *parts, fraction, zone = found.groups()
+        time = datetime.datetime.fromisoformat(value)
+        return time.replace(tzinfo=time.tzinfo or _UTC).timestamp()
+    except ValueError:
+        found = _ISO_8601.fullmatch(value)
+    if found is None:
+        return np.nan
+    *parts, fraction, zone = found.groups()
+    try:
         time = datetime.datetime(*(int(part or 0) for part in parts), tzinfo=_UTC)
     except ValueError:
         return np.nan
