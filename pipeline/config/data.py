@@ -163,7 +163,30 @@ class Value(Section):
         return {"column": value} if isinstance(value, str) else value
 
 
-class Action(Reading):
+class _Keyed(Reading):
+    """A further log, whose rows belong to impressions by a key."""
+
+    name: Name
+    logs: Annotated[Patterns, BeforeValidator(_one)]
+    key: Annotated[dict[Column, Column], Field(min_length=1)]
+
+    @field_validator("key", mode="before")
+    @classmethod
+    def _key(cls, key: Any) -> Any:
+        key = _one(key)
+        return {name: name for name in key} if isinstance(key, list) else key
+
+
+class Table(_Keyed):
+    """A table of users or items, whose columns each impression gets by `key`.
+
+    They are called `name.column`, and joined where the config names them. `key`: a
+    column, a list, or {column of the impressions: column here}; of rows with one key
+    the last counts.
+    """
+
+
+class Action(_Keyed):
     """A log of actions that came after impressions, or that a user's history is from.
 
     With `window`, each impression gets the column `name`: 1 if an action with the same
@@ -177,9 +200,6 @@ class Action(Reading):
     ("unlabelled"), no such rows ("drop"), or the label as far as is known ("keep").
     """
 
-    name: Name
-    logs: Annotated[Patterns, BeforeValidator(_one)]
-    key: dict[Column, Column]
     time: Column
     window: Duration | None = None
     min_delay: Duration | None = None
@@ -187,16 +207,8 @@ class Action(Reading):
     values: dict[Name, Value] = {}
     incomplete: Literal["unlabelled", "drop", "keep"] = "unlabelled"
 
-    @field_validator("key", mode="before")
-    @classmethod
-    def _key(cls, key: Any) -> Any:
-        key = _one(key)
-        return {name: name for name in key} if isinstance(key, list) else key
-
     @model_validator(mode="after")
     def _check(self) -> "Action":
-        if not self.key:
-            raise ValueError("`key` must name a column")
         if self.values and self.window is None:
             raise ValueError("`values` are of the actions in the `window`; give one")
         return self
@@ -242,6 +254,7 @@ class Data(Reading):
     source: Literal["feed", "census"] | None = None
     options: dict[str, Any] = {}
     logs: Patterns | dict[Literal["train", "valid", "test"], Patterns] | None = None
+    tables: list[Table] = []
     where: Expression | None = None
     time: Column | None = None
     time_unit: Literal["s", "ms", "us", "ns"] = "s"
@@ -312,6 +325,9 @@ class Data(Reading):
         new = [*(column for a in self.actions for column in joined(a))]
         new += [*(h.name for h in self.history), *self.labels]
         twice = sorted({name for name in new if new.count(name) > 1})
+        tables = [table.name for table in self.tables]
+        if len(set(tables)) < len(tables):
+            yield f"two tables have the same name: {tables}"
         if "impressions" in actions:
             yield "an action cannot be called impressions; give it another name"
         if twice or len(actions) < len(self.actions):
@@ -326,7 +342,8 @@ class Data(Reading):
         """The globs of all logs."""
         logs = self.logs or []
         of_all = logs if isinstance(logs, list) else sum(logs.values(), [])
-        return of_all + [glob for action in self.actions for glob in action.logs]
+        others = (*self.tables, *self.actions)
+        return of_all + [glob for other in others for glob in other.logs]
 
     def shuffle_columns(self) -> list[str]:
         """The key columns that all `actions` and `history` share."""
@@ -337,6 +354,8 @@ class Data(Reading):
         """Yields (YAML path, column) for the columns of the impressions needed here."""
         if self.time:
             yield "data.time", self.time
+        for i, table in enumerate(self.tables):
+            yield from ((f"data.tables.{i}.key", column) for column in table.key)
         yield from _read_by("data.where", self.where)
         for i, action in enumerate(self.actions):
             yield from ((f"data.actions.{i}.key", column) for column in action.key)

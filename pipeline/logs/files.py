@@ -26,8 +26,16 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipeline.config.data import Reading
 from pipeline.errors import PipelineError
-from pipeline.logs import column_types, csv, csv_header, formats, nested
+from pipeline.logs import (
+    column_types,
+    csv,
+    csv_header,
+    formats,
+    nested,
+    static_tables,
+)
 from pipeline.logs.csv import NotUtf8
+from pipeline.logs.static_tables import StaticTable
 
 _EXTENSIONS = {
     "csv": "csv|tsv",
@@ -60,6 +68,7 @@ class Source:
         line: The number of its first line in the file.
         paths: Fields of structs, `user.id`, that are read as columns. A column of that
             very name comes first.
+        tables: What joins the rows while they are read.
     """
 
     path: str
@@ -72,6 +81,7 @@ class Source:
     stop: int | None = None
     line: int = 1
     paths: tuple[str, ...] = ()
+    tables: tuple[StaticTable, ...] = ()
 
     @property
     def compression(self) -> str | None:
@@ -86,6 +96,7 @@ def find(
     patterns: Iterable[tuple[str, str, str | None]],
     reading: Reading,
     columns: Iterable[str] = (),
+    tables: tuple[StaticTable, ...] = (),
 ) -> list[Source]:
     """Finds the files of glob patterns, in the order of their names.
 
@@ -97,6 +108,7 @@ def find(
         reading: The format, where the files' names do not tell it, and how CSVs are
             written.
         columns: Names of columns that are wanted, of which some may be paths.
+        tables: What joins the rows while they are read.
 
     Raises:
         PipelineError: If a pattern matches nothing, or a file's format is unknown, or
@@ -148,7 +160,13 @@ def find(
             else:
                 dialect = _dialect(file.path, reading)
                 found[file.path] = Source(
-                    file.path, kind, file.size_in_bytes, split, dialect, paths=paths
+                    file.path,
+                    kind,
+                    file.size_in_bytes,
+                    split,
+                    dialect,
+                    paths=paths,
+                    tables=tables,
                 )
     if problems:
         raise PipelineError("\n".join(problems))
@@ -180,6 +198,14 @@ def listed_columns(source: Source) -> dict[str, pa.DataType] | None:
 
     A CSV's are all strings.
     """
+    listed = _listed(source)
+    if listed is None:
+        return None
+    joined = {name: type_ for table in source.tables for name, type_ in table.columns}
+    return listed | {name: t for name, t in joined.items() if name not in listed}
+
+
+def _listed(source: Source) -> dict[str, pa.DataType] | None:
     if source.format == "csv":
         return dict.fromkeys(_csv_names(source), pa.string())
     if source.format == "parquet":
@@ -203,6 +229,19 @@ def read(source: Source, columns: list[str] | None = None) -> Iterator[formats.C
     Raises:
         PipelineError: If the file cannot be read to its end.
     """
+    if not source.tables:
+        yield from _read(source, columns)
+        return
+    if columns is not None:
+        joined = {name for table in source.tables for name, _ in table.columns}
+        keys = [column.name for table in source.tables for column in table.key]
+        columns = [name for name in columns if name not in joined] + keys
+        columns = list(dict.fromkeys(columns))
+    for chunk in _read(source, columns):
+        yield chunk._replace(rows=static_tables.join(chunk.rows, source.tables))
+
+
+def _read(source: Source, columns: list[str] | None) -> Iterator[formats.Chunk]:
     if source.format == "csv":
         yield from _read_csv(source, columns)
         return

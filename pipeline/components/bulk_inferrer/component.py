@@ -20,7 +20,7 @@ from pipeline.components.bulk_inferrer import kept, writers
 from pipeline.components.bulk_inferrer.job import Infer, Plan, Report
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-from pipeline.logs import casting, column_types, parts
+from pipeline.logs import casting, column_types, parts, table_files
 from pipeline.logs import files as sources
 from pipeline.logs.dead_letters import REASONS
 from pipeline.logs.inspect import InspectionSpec, LogSchema, inspect, missing, unread
@@ -69,10 +69,13 @@ def bulk_inferrer(
     features = saved_model.features(model)
     read = casting.feature_columns(config, features)
     wanted = [column.source for column in read] + list((keep or {}).values())
-    files = sources.find(patterns, config.data, wanted)
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".work-", dir=output) as name:
         workers = results.Workers(config.beam, Path(name))
+        tables = table_files.prepare(
+            config.data.tables, wanted, config.missing_words, workers
+        )
+        files = sources.find(patterns, config.data, wanted, tables)
         kinds = {column.source: column.kind for column in read}
         of_lists = all(file.format == "tfrecord" for file in files)
         spec = InspectionSpec(kinds, fold=kept.add_lists if of_lists else None)

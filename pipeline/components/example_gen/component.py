@@ -29,7 +29,7 @@ from pipeline.components.example_gen.spec import Spec
 from pipeline.config import Config, expressions
 from pipeline.errors import PipelineError
 from pipeline.logs import files as sources
-from pipeline.logs import parts
+from pipeline.logs import parts, table_files
 from pipeline.logs.dead_letters import REASONS
 from pipeline.logs.files import Source
 from pipeline.logs.inspect import InspectionSpec, inspect
@@ -59,7 +59,6 @@ def example_gen(
     """
     folder, spec = outputs["examples"], Spec(config)
     data = spec.data
-    files = _find(spec, inputs)
     action_files = [
         sources.find(
             _patterns(f"data.actions.{i}.logs", action.logs),
@@ -70,6 +69,7 @@ def example_gen(
     ]
     with tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as name:
         workers = Workers(config.beam, Path(name))
+        files = _find(spec, inputs, workers)
         kinds = {name: kind for _, name, kind in spec.named[::-1]}
         wanted = InspectionSpec(kinds, *splits.fold(spec.time, spec.where))
         logs = inspect(wanted, files, workers)
@@ -98,7 +98,7 @@ def _patterns(
     return [(f"{where}.{i}", pattern, split) for i, pattern in enumerate(globs)]
 
 
-def _find(spec: Spec, inputs: Mapping[str, Path]) -> list[Source]:
+def _find(spec: Spec, inputs: Mapping[str, Path], workers: Workers) -> list[Source]:
     data, logs = spec.data, spec.data.logs
     wanted = [name for _, name, _ in spec.named] + [name for _, name in data.needed()]
     if logs is None:
@@ -116,7 +116,8 @@ def _find(spec: Spec, inputs: Mapping[str, Path]) -> list[Source]:
         ]
     else:
         patterns = _patterns("data.logs", logs)
-    return sources.find(patterns, data, wanted)
+    tables = table_files.prepare(data.tables, wanted, spec.missing, workers)
+    return sources.find(patterns, data, wanted, tables)
 
 
 def _number(folder: Path) -> None:

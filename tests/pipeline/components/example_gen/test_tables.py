@@ -1,0 +1,145 @@
+"""Columns of tables of users and items, by key, in every format and role."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import make_config
+
+from pipeline.components.example_gen.component import example_gen
+from pipeline.errors import PipelineError
+from pipeline.logs import files, static_tables, table_files
+
+ROWS = 90
+
+
+def _write(path, rows):
+    if path.suffix == ".csv":
+        lines = [",".join(rows[0]), *(",".join(map(str, r.values())) for r in rows)]
+        path.write_text("\n".join(lines) + "\n")
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    return str(path)
+
+
+def _config(folder, format, features, **more):
+    log = [{"user": i % 30, "item": i % 7, "click": i % 2} for i in range(ROWS)]
+    users = [{"id": float(i), "age": i, "tab": f"t{i % 3}"} for i in range(29)]
+    users.append({"id": 3.0, "age": 333, "tab": "new"})  # a later row of user 3
+    items = [
+        {"item": i, "tab": f"t{t}", "price": i + t} for i in range(7) for t in (0, 1)
+    ]
+    data = {
+        "logs": [_write(folder / f"log.{format}", log)],
+        "tables": [
+            {
+                "name": "users",
+                "logs": _write(folder / f"u.{format}", users),
+                "key": {"user": "id"},
+            },
+            {
+                "name": "items",
+                "logs": _write(folder / f"i.{format}", items),
+                "key": {"item": "item", "users.tab": "tab"},
+            },
+        ],
+        **more,
+    }
+    return make_config(data, ["user", *features])
+
+
+def _run(config, folder):
+    (folder / "out").mkdir()
+    summary = example_gen(config, {}, {"examples": folder / "out"})
+    shards = sorted(folder.glob("out/Split-*/*.parquet"))
+    tables = [pq.read_table(s, partitioning=None) for s in shards]
+    return summary, pa.concat_tables(tables).to_pylist()
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
+def test_a_row_has_the_columns_of_its_user_and_item(format, tmp_path):
+    features = [
+        {"name": "age", "kind": "numeric", "column": "users.age"},
+        {"name": "users.tab", "kind": "categorical"},
+    ]
+    config = _config(tmp_path, format, features, where='column("users.age") >= 2')
+    assert not list(config.problems())
+    summary, rows = _run(config, tmp_path)
+    # Users 0, 1 are too young; 29 is in no table, so its age is not known.
+    assert summary["filtered"] == 9 and summary["dead"] == 0
+    for row in rows:
+        user = int(row["user"])
+        assert row["age"] == (333 if user == 3 else user)
+        assert row["users.tab"] == ("new" if user == 3 else f"t{user % 3}")
+        assert set(row) == {"user", "item", "click", "age", "users.tab"} | (
+            {"users.age"}  # `where` reads it
+        )
+
+
+def test_a_key_of_several_columns_and_one_from_another_table(tmp_path):
+    prices = [{"name": "price", "kind": "numeric", "column": "items.price"}]
+    tabs = [{"name": "users.tab", "kind": "categorical"}]
+    config = _config(tmp_path, "parquet", [*tabs, *prices])
+    _, rows = _run(config, tmp_path)
+    found = {(int(r["user"]), int(r["item"])): r["price"] for r in rows}
+    for (user, item), price in found.items():
+        tab = user % 3 if user not in (3, 29) else None
+        assert price == (item + tab if tab in (0, 1) else None)
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "message"),
+    [
+        ("users.agee", None, "data.tables.0: there is no column 'agee'. .*'age'"),
+        (
+            "users.age",
+            "id,age,tab\n1,2,a\n3\n",
+            "each row of a table must fit. .*, 3: 1 fields",
+        ),
+        (
+            "users.age",
+            "uid,age\n1,2\n",
+            "data.tables.0.key: .* no column 'id'. Did you",
+        ),
+        ("nobody.age", None, "have no column 'nobody.age'"),
+    ],
+)
+def test_what_a_table_has_wrong(column, change, message, tmp_path):
+    features = [{"name": "age", "kind": "numeric", "column": column}]
+    config = _config(tmp_path, "csv", features)
+    if change:
+        (tmp_path / "u.csv").write_text(change)
+    with pytest.raises(PipelineError, match=message):
+        _run(config, tmp_path)
+
+
+def test_a_table_of_which_nothing_is_wanted_is_not_read(tmp_path):
+    config = _config(tmp_path, "csv", [])
+    (tmp_path / "u.csv").unlink()
+    assert table_files.prepare(config.data.tables, ["user"], None, None) == ()
+
+
+def test_missing_keys_get_nothing(tmp_path):
+    column = table_files.casting.column("k", "string", pa.null(), ())
+    rows = pa.record_batch({"k": ["a", None, "b"], "v": [1, 2, 3]})
+    path = static_tables.write([rows], ["k"], tmp_path, "t")
+    table = static_tables.StaticTable(path, (column,), (("v", pa.int64()),))
+    found = static_tables.join(pa.record_batch({"k": ["b", None, "c", "a"]}), [table])
+    assert found["v"].to_pylist() == [3, None, None, 1]
+    own = static_tables.join(rows, [table])
+    assert own.schema.names == ["k", "v"] and own["v"].to_pylist() == [1, 2, 3]
+
+
+def test_parts_of_a_file_join_alike(tmp_path):
+    rows = pa.record_batch({"k": ["a", "b"], "t.v": [1, 2]})
+    path = static_tables.write([rows], ["k"], tmp_path, "t")
+    column = table_files.casting.column("k", "string", pa.null(), ())
+    table = static_tables.StaticTable(path, (column,), (("t.v", pa.int64()),))
+    log = _write(tmp_path / "log.parquet", [{"k": k, "other": 1} for k in "abc"])
+    reading = make_config().data
+    (source,) = files.find([("", log, None)], reading, ["t.v"], (table,))
+    (chunk,) = files.read(source, ["t.v"])  # the key is read for it
+    assert chunk.rows["t.v"].to_pylist() == [1, 2, None]
