@@ -18,8 +18,8 @@ _FILE = "checksums.json"
 _BLOCK_BYTES = 1 << 20
 
 
-def of_files(patterns: Sequence[str], workspace: Path) -> list[list[Any]]:
-    """[path, size, checksum] of the files of glob patterns.
+def of_files(patterns: Sequence[str], workspace: Path) -> list[tuple[str, int, Any]]:
+    """(path, size, checksum) of the files of glob patterns.
 
     A remote file has its time in the checksum's place, as it would have to be fetched.
 
@@ -40,7 +40,7 @@ def of_files(patterns: Sequence[str], workspace: Path) -> list[list[Any]]:
             if before != [size, time]:
                 checksum = _checksum(Path(path))
             new[path] = [size, time, checksum]
-        found.append([path, size, checksum])
+        found.append((path, size, checksum))
     if known | new != known and workspace.is_dir():
         json_file.write(memory, known | new)
     return found
