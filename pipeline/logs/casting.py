@@ -13,7 +13,6 @@ a whole column and looks at single values only where that fails.
 """
 
 import json
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,14 +23,11 @@ import pyarrow.compute as pc
 from pipeline.config import Config
 from pipeline.config.data import MISSING_WORDS
 from pipeline.config.features import COLUMN_TYPES, Feature
-from pipeline.logs import column_types, texts, written_lists
+from pipeline.logs import column_types, numbers, texts, written_lists
 from pipeline.logs.scalars import readable
 
 # {row: what is wrong with its value}
 Misfits = dict[int, str]
-_NOT_NUMBERS = {"", "?", *(word.lower() for word in MISSING_WORDS)}
-_WORDS = {"yes", "no", "y", "n", "t", "f", "on", "off"}
-_BOOLEANS = {"true": 1.0, "false": 0.0}
 
 
 class Column(NamedTuple):
@@ -279,51 +275,10 @@ def _number(array: pa.Array, missing: tuple[str, ...]) -> tuple[pa.Array, Misfit
         try:
             array = strings.cast(pa.float64())
         except pa.ArrowInvalid:
-            array, more = _parsed(strings, missing)
+            array, more = numbers.read(strings, missing)
             wrong = {**more, **wrong}
-    numbers = array.cast(pa.float64(), safe=False)
-    return texts.null_where(numbers, pc.is_nan(numbers)), wrong
-
-
-def _parsed(strings: pa.Array, missing: tuple[str, ...]) -> tuple[pa.Array, Misfits]:
-    """Numbers from strings of which some are none; each distinct one is read once."""
-    encoded = strings.dictionary_encode()
-    distinct = encoded.dictionary.to_pylist()
-    numbers = [None if value in missing else _parse(value) for value in distinct]
-    bad = [number is False for number in numbers]
-    values = pa.array([None if b else n for n, b in zip(numbers, bad, strict=True)])
-    is_bad = pc.fill_null(pa.array(bad, pa.bool_()).take(encoded.indices), False)
-    rows = np.flatnonzero(is_bad.to_numpy(zero_copy_only=False))
-    wrong = {int(i): not_a_number(strings[i].as_py()) for i in rows}
-    return values.cast(pa.float64()).take(encoded.indices), wrong
-
-
-def _parse(value: str) -> float | bool | None:
-    """The number; None where the word stands for a missing one; False for no number."""
-    word = value.strip().lower()
-    if word in _NOT_NUMBERS:
-        return None
-    if word in _BOOLEANS:
-        return _BOOLEANS[word]
-    try:
-        # Python reads 1_000, which no other tool does.
-        return False if "_" in word else float(word)
-    except ValueError:
-        return False
-
-
-def not_a_number(text: str) -> str:
-    """Says that a text is no number, and what to do if it is one in some other way."""
-    reason = f"{text[:60]!r} is not a number"
-    if text.strip().lower() in _WORDS:
-        return f"{reason}. For a label, data.labels makes one: column == {text!r}"
-    if re.fullmatch(
-        r"\s*[+-]?[0-9.]*,[0-9]+\s*|[+-]?[0-9]{1,3}(,[0-9]{3})+\.?[0-9]*", text
-    ):
-        return f'{reason}. In a CSV, decimal: "," or thousands: "," reads such'
-    if re.match(r"\s*[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-        return f"{reason} but a time. Write the seconds, the hour or the weekday of it"
-    return reason
+    found = array.cast(pa.float64(), safe=False)
+    return texts.null_where(found, pc.is_nan(found)), wrong
 
 
 def _utf8(array: pa.Array) -> tuple[pa.Array, Misfits]:
