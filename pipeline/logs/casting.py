@@ -168,8 +168,9 @@ def _cast(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
 def _scalar(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
     if column.kind == "float":
         return _number(array, column.missing or ())
-    if column.type == pa.string():
-        return _text(array, column.missing)
+    if column.type in (pa.string(), pa.large_string()):
+        strings, wrong = _text(array, column.missing)
+        return strings.cast(column.type), wrong
     wrong = _cut(array) if pa.types.is_floating(column.type) else {}
     array = array.cast(column.type, safe=False)
     if pa.types.is_floating(array.type):

@@ -176,7 +176,7 @@ def _assert_explained(error):
 
 @pytest.mark.parametrize("role", ROLES)
 def test_rows_dead_letters_or_a_rule(role):
-    @settings(max_examples=40)
+    @settings(max_examples=30)
     @given(_arrays())
     def check(array):
         with tempfile.TemporaryDirectory() as name:
@@ -202,7 +202,7 @@ def test_a_joined_log_too(role):
         action["values"] = {name: {"column": column, "take": take}}
     history = {"name": "past", "key": "user", "column": "x", "actions": "act"}
 
-    @settings(max_examples=40)
+    @settings(max_examples=30)
     @given(_arrays())
     def check(array):
         with tempfile.TemporaryDirectory() as name:

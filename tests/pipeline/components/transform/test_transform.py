@@ -101,7 +101,8 @@ def result(inputs, tmp_path_factory):
 
 def test_shards_and_summary(result):
     summary, outputs = result
-    assert summary == {"rows": 1073, "splits": ROWS, "ids": {"user": 91, "video": 42}}
+    ids = {"user": 91, "video": 42}
+    assert summary == {"rows": 1073, "splits": ROWS, "ids": ids, "notes": []}
     files = {
         split: sorted(
             path.name
