@@ -79,7 +79,7 @@ def test_every_config_of_ours_is_valid(path):
             "'duration' is the label or the sample space",
         ),
         ("data.labels={x: a >}", "data.labels.x: 'a >' is not an expression: invalid"),
-        ("data.lables={}", "data.lables: unknown key. Did you mean 'labels'?"),
+        ("data.labls={}", "data.labls: unknown key. Did you mean 'labels'?"),
         (
             "data.actions=[{nam: x}]",
             "data.actions.0.nam: unknown key. Did you mean 'na",
