@@ -119,7 +119,7 @@ def _demo(args: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     # Here, so that `main` can say what is missing.
-    from pipeline.cli import compare, fuse, gc, predict, runs, sweep
+    from pipeline.cli import compare, fuse, gc, init, predict, runs, sweep
 
     parser = argparse.ArgumentParser(
         prog="python -m pipeline",
@@ -141,6 +141,10 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=function)
         return sub
 
+    help_ = "look at logs, and write a config that runs"
+    sub = commands.add_parser("init", help=help_, description=help_)
+    init.add_arguments(sub)
+    sub.set_defaults(command=init.init)
     run = command(
         "run",
         _run,

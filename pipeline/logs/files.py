@@ -132,7 +132,7 @@ def find(
                 "working directory; the files of a folder are 'folder/*'"
             )
         for file in files:
-            kind = reading.format or _format(file.path)
+            kind = reading.format or format_of(file.path)
             earlier = found.get(file.path)
             if os.path.isdir(file.path):
                 problems.append(
@@ -353,7 +353,8 @@ def _name(path: str) -> str:
     return re.split(r"[/\\]", path)[-1]
 
 
-def _format(path: str) -> str | None:
+def format_of(path: str) -> str | None:
+    """The format that a file's name tells; None where it tells none."""
     name = _name(path).lower()
     for format, extensions in _EXTENSIONS.items():
         if re.search(rf"\.({extensions})(?=[.-]|$)", name):

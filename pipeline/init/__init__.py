@@ -1,0 +1,1 @@
+"""`python -m pipeline init`: a first config, written after a look at the logs."""

@@ -1,0 +1,180 @@
+"""The split of the rows, and the column whose values are the domains."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.artifacts.layout import SPLITS
+from pipeline.components.example_gen import splits
+from pipeline.init import names
+from pipeline.init.labels import Label
+from pipeline.init.profiles import Profile
+from pipeline.statistics import sketch
+
+_SHARES = ((0.8, 0.1), (0.6, 0.2))
+_LEAST = 0.02  # of the rows, in valid and test
+_DOMAINS = (2, 30)
+_DOMAIN_ROWS = 0.005  # of all: values of a domain with fewer don't count
+_DIFFER = 1.2  # between the lowest and the highest rate of a label
+_POSITIVES = 20
+
+
+class Divided(NamedTuple):
+    """The split.
+
+    Attributes:
+        section: `data.split` as the config has it.
+        note: Why this one.
+    """
+
+    section: dict
+    note: str
+
+
+def user(profiles: Mapping[str, Profile]) -> str | None:
+    """The column of the user's id."""
+    found = [p for p in profiles.values() if names.is_user(p) and p.distinct > 1]
+    return found[0].name if found else None
+
+
+def item(profiles: Mapping[str, Profile]) -> str | None:
+    """The column of the id of what is shown."""
+    found = [p for p in profiles.values() if names.is_item(p) and p.distinct > 1]
+    return max(found, key=lambda p: p.distinct).name if found else None
+
+
+def times(profiles: Mapping[str, Profile]) -> list[str]:
+    """Columns of times, the finest first."""
+    found = [
+        p
+        for p in profiles.values()
+        if (p.kind == "time" or (p.kind == "number" and names.is_time(p)))
+        and p.distinct > 1
+        and np.isfinite(p.numbers).mean() > 0.999
+    ]
+    return [p.name for p in sorted(found, key=lambda p: -p.distinct)]
+
+
+def split(
+    profiles: Mapping[str, Profile],
+    labels: Sequence[Label],
+    time: str | None,
+    of_user: str | None,
+) -> Divided:
+    """Divides the rows by time, else by the user, else by any column of many values.
+
+    The first way by which every split gets rows, and labels of both kinds, is taken.
+
+    Args:
+        profiles: Of all columns.
+        labels: The labels.
+        time: The column that must be taken, if one was asked for.
+        of_user: The column of the user's id, if there is one.
+    """
+    ways = [*_ways(profiles, labels, time, of_user)]
+    for needed in (labels, ()):
+        for by, column, note in ways:
+            for train, valid in _SHARES:
+                of = _assign(profiles[column], by, train, valid)
+                if _all_have_rows(of, needed):
+                    section = {"by": by, "column": column}
+                    return Divided(section | {"train": train, "valid": valid}, note)
+    by, column, note = ways[0]
+    return Divided({"by": by, "column": column, "train": 0.6, "valid": 0.2}, note)
+
+
+def _ways(
+    profiles: Mapping[str, Profile],
+    labels: Sequence[Label],
+    time: str | None,
+    of_user: str | None,
+) -> Iterator[tuple[str, str, str]]:
+    if time:
+        yield "time", time, "the oldest rows train, as --time asks for"
+        return
+    for name in times(profiles)[:1]:
+        yield "time", name, "the oldest rows train, the newest test"
+    if of_user and profiles[of_user].known.mean() > 0.999:
+        yield "hash", of_user, "all rows of a user stay together"
+    taken = {label.source for label in labels}
+    many = [p for p in profiles.values() if p.name not in taken and p.known.all()]
+    requests = [p for p in many if names.is_request(p)]
+    for p in requests[:1]:
+        yield "hash", p.name, "all rows of one value stay together"
+    single = [p for p in many if p.kind not in ("list", "vector")] or many
+    best = max(single, key=lambda p: p.distinct)
+    yield "hash", best.name, "no time and no user: the column of most values"
+
+
+def _assign(p: Profile, by: str, train: float, valid: float) -> np.ndarray:
+    if by == "hash":
+        of_values = splits.by_hash(pa.array(p.values, pa.string()), train, valid)
+        return np.append(of_values, -1)[p.codes]
+    known = p.numbers[np.isfinite(p.numbers)]
+    limits = splits.boundaries(sketch.sketch(known), train, valid)
+    return splits.by_time(p.numbers, limits)
+
+
+def _all_have_rows(of: np.ndarray, labels: Sequence[Label]) -> bool:
+    for place in range(len(SPLITS)):
+        rows = of == place
+        if rows.mean() < _LEAST:
+            return False
+        for label in labels:
+            values = label.values[rows]
+            if len(np.unique(values[np.isfinite(values)])) < 2:
+                return False
+    return True
+
+
+def domain(
+    candidates: Sequence[Profile], labels: Sequence[Label]
+) -> tuple[str | None, str]:
+    """The column of the domain, and what was seen.
+
+    Few values, each with rows enough, between which the rate of a label differs, and a
+    name that tells.
+
+    Args:
+        candidates: Those of the categorical features.
+        labels: The labels.
+    """
+    found = []
+    for p in candidates:
+        rank = names.domain_rank(p)
+        counts = np.bincount(p.codes[p.known], minlength=1)
+        many = np.flatnonzero(counts >= max(_DOMAIN_ROWS * len(p.codes), 1))
+        few = _DOMAINS[0] <= len(many) and p.distinct <= _DOMAINS[1]
+        if rank is None or not few or p.known.mean() < 0.99:
+            continue
+        rates = [r for label in labels if (r := _rates(p, label, many)) is not None]
+        if rates:
+            low, high, task = max(rates, key=lambda r: r[1] / max(r[0], 1e-9))
+            seen = f"{task} is {_rate(low)} to {_rate(high)} in its {p.distinct} values"
+            if high >= _DIFFER * low:
+                found.append((rank, p.name, seen))
+    if not found:
+        return None, ""
+    _, name, seen = min(found)
+    return name, seen
+
+
+def _rates(
+    p: Profile, label: Label, many: np.ndarray
+) -> tuple[float, float, str] | None:
+    """The lowest and the highest rate of a label by the frequent values of a column."""
+    if label.kind != "binary":
+        return None
+    known = p.known & np.isfinite(label.values)
+    rows = np.bincount(p.codes[known], minlength=p.distinct)[many]
+    ones = np.bincount(p.codes[known], label.values[known], p.distinct)[many]
+    if ones.sum() < _POSITIVES * len(many) or not rows.all():
+        return None
+    rates = ones / rows
+    return float(rates.min()), float(rates.max()), label.task
+
+
+def _rate(rate: float) -> str:
+    return f"{100 * rate:.3g} %"

@@ -1,0 +1,154 @@
+"""All that is guessed about logs, put together as a config."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipeline.errors import PipelineError, nearest
+from pipeline.init import divide, events, features, labels, leaks, spaces
+from pipeline.init.features import Choice
+from pipeline.init.labels import Label
+from pipeline.init.profiles import Profile, profiles
+from pipeline.init.sample import Sample
+
+LABEL = "a label"
+
+
+class Asked(NamedTuple):
+    """What the user has said; None and () where it is to be guessed."""
+
+    labels: Sequence[str] = ()
+    domain: str | None = None
+    time: str | None = None
+    user: str | None = None
+
+
+class Draft(NamedTuple):
+    """A config, and what is to be said of it.
+
+    Attributes:
+        data: Its section, without the logs and how they are read.
+        choices: What became of each column.
+        columns: The profiles of the same.
+        labels: The labels of the tasks.
+        domain: The column, if there is one.
+        user: The column of the user's id, if there is one.
+        notes: {key: what was seen}, of "split", "domain" and "data".
+    """
+
+    data: dict[str, Any]
+    choices: list[Choice]
+    columns: dict[str, Profile]
+    labels: list[Label]
+    domain: str | None
+    user: str | None
+    notes: dict[str, str]
+
+
+def draft(sample: Sample, asked: Asked) -> Draft:
+    """Guesses what columns of logs are.
+
+    Args:
+        sample: Some of the rows.
+        asked: What is not to be guessed.
+
+    Raises:
+        PipelineError: If a column that was asked for is not there or of no use, or no
+            label or feature is found.
+    """
+    columns = profiles(sample.rows)
+    for flag, name in (
+        ("--domain", asked.domain),
+        ("--time", asked.time),
+        ("--user", asked.user),
+    ):
+        if name is not None and name not in columns:
+            hint = nearest(name, columns)
+            raise PipelineError(
+                f"{flag}: there is no column {name!r}.{hint} Columns: "
+                f"{', '.join(columns)}"
+            )
+    if asked.time and (columns[asked.time].numbers is None):
+        raise PipelineError(
+            f"--time: numbers or ISO 8601 times are needed. Column {asked.time!r} has "
+            f"values such as {columns[asked.time].values[:1]}"
+        )
+    data: dict[str, Any] = {}
+    notes: dict[str, str] = {}
+    log = None if asked.labels else events.find(columns, sample.logs, asked.time)
+    if log:
+        found, data = log.labels, dict(log.data)
+        found = [a._replace(values=a.values[log.shown]) for a in found]
+        columns = profiles(sample.rows.filter(log.shown))
+        notes["data"] = f"a log of events, of the kinds in {log.column}"
+        no = {log.column: "the kind of the event: tells the label"}
+    else:
+        found = spaces.assign(labels.find(columns, asked.labels), columns)
+        no = {a.source: _of_label(a) for a in found} | _space_columns(found)
+        no |= labels.outcomes(columns, found)
+    found = [a for a in found if len(np.unique(a.values[np.isfinite(a.values)])) > 1]
+    if not found:
+        raise PipelineError("every label that was found has one value only")
+    unseen = sample.read / sample.rows.num_rows
+    choices = features.choose(columns, no, unseen)
+    named = {c.name for c in choices if c.feature}
+    told = leaks.suspects([columns[n] for n in columns if n in named], found, columns)
+    choices = [
+        c._replace(feature=None, reason=told[c.name]) if c.name in told else c
+        for c in choices
+    ]
+    named -= set(told)
+    if not named:
+        raise PipelineError(
+            "no column can be a feature: beside labels and what tells them there are "
+            "only times, ids of requests, and texts or lists of no use"
+        )
+    user = asked.user or divide.user(columns)
+    if isinstance(sample.logs, dict):
+        data["split"] = {"by": "given"}
+        notes["split"] = "as the files' names tell"
+    else:
+        divided = divide.split(columns, found, asked.time, user)
+        data["split"], notes["split"] = divided.section, divided.note
+    domain = asked.domain
+    if domain is None:
+        categorical = [
+            columns[c.name]
+            for c in choices
+            if c.feature and c.feature["kind"] == "categorical"
+        ]
+        domain, notes["domain"] = divide.domain(categorical, found)
+    else:
+        notes["domain"] = "as --domain asks for"
+        choices = _with_domain(choices, columns, domain, unseen)
+    return Draft(data, choices, columns, found, domain, user, notes)
+
+
+def _of_label(label: Label) -> str:
+    made = label.expression
+    return f"the label {label.task} is made from it" if made else LABEL
+
+
+def _space_columns(found: Sequence[Label]) -> dict[str, str]:
+    tasks = {label.task for label in found}
+    return {
+        a.space: f"the sample space of {a.task}"
+        for a in found
+        if a.space and a.space not in tasks
+    }
+
+
+def _with_domain(
+    choices: Sequence[Choice],
+    columns: Mapping[str, Profile],
+    domain: str,
+    unseen: float,
+) -> list[Choice]:
+    """The choices, with the domain as a category."""
+    choice = next(c for c in choices if c.name == domain)
+    if choice.feature is None or choice.feature["kind"] == "sequence":
+        why = choice.reason or "a list"
+        raise PipelineError(f"--domain: column {domain!r} is no category: {why}")
+    as_domain = Choice(domain, features.categorical(columns[domain], unseen))
+    return [as_domain if c is choice else c for c in choices]

@@ -1,0 +1,183 @@
+"""Which columns become features, as what, and why the others do not."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pydantic
+
+from pipeline.config.data import Name
+from pipeline.init import names
+from pipeline.init.profiles import Profile
+
+_SEPARATORS = "|;, "
+# Below, a vocabulary; above, a table by hashes, whose size no new value changes.
+_VOCABULARY = 50_000
+_RARE = 1_000  # with more values than this, those seen once are left out
+_CATEGORIES = 100  # whole numbers of so few values may be categories
+_TEXT = 40  # characters, on average, of a text that is no category
+_NAME = pydantic.TypeAdapter(Name)
+
+
+class Choice(NamedTuple):
+    """What becomes of a column.
+
+    Attributes:
+        name: The column.
+        feature: The entry of `features`; None where it is none.
+        reason: Why it is none, or what was guessed.
+    """
+
+    name: str
+    feature: dict[str, Any] | None
+    reason: str = ""
+
+
+def choose(
+    profiles: Mapping[str, Profile], not_: Mapping[str, str], unseen: float
+) -> list[Choice]:
+    """Decides on each column, in the order of the logs.
+
+    Args:
+        profiles: Of all columns.
+        not_: {column: why it is no feature}, where that is known.
+        unseen: How many times as many rows there are as were looked at.
+    """
+    choices, lists = {}, {}
+    for p in profiles.values():
+        reason = not_.get(p.name) or _unusable(p)
+        if reason:
+            choices[p.name] = Choice(p.name, None, reason)
+        elif p.kind == "list" or (p.kind == "text" and _separator(p)):
+            lists[p.name] = p
+        else:
+            choices[p.name] = _single(p, unseen)
+    ids = [profiles[c.name] for c in choices.values() if _is_categorical(c)]
+    for p in lists.values():
+        choices[p.name] = _sequence(p, ids, unseen)
+    return [choices[name] for name in profiles]
+
+
+def _is_categorical(choice: Choice) -> bool:
+    return choice.feature is not None and choice.feature["kind"] == "categorical"
+
+
+def _unusable(p: Profile) -> str:
+    rows = max(int(p.known.sum()), 1)
+    try:
+        _NAME.validate_python(p.name)
+    except pydantic.ValidationError:
+        return (
+            "a feature's name starts with a letter, and has letters, digits and _.- "
+            "only: rename the column"
+        )
+    if p.kind == "empty":
+        return "no value in the rows that were read"
+    if p.kind == "nested":
+        return "nested: write what is of use into columns of its own"
+    if p.kind == "vector":
+        return "a list of fractions, such as an embedding: no kind of feature takes one"
+    if p.kind == "list":
+        return ""
+    if p.distinct == 1 and p.known.all():
+        return f"always {_short(p.values[0])}"
+    if p.kind == "time" or names.is_time(p):
+        return "a time: no later row has one of these"
+    if names.is_request(p):
+        return "the id of something that does not come again"
+    if names.is_weight(p):
+        return "a weight of rows: a task takes it as `row_weight`"
+    own = rows >= 100 and p.distinct > 0.95 * rows
+    if own and (p.kind == "text" or (p.is_whole and not names.is_number(p))):
+        return "nearly every row has a value of its own"
+    if p.kind == "text" and p.distinct > _CATEGORIES:
+        if np.mean([len(value) for value in p.values]) > _TEXT:
+            return "long texts, not categories"
+    return ""
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= 20 else f"{value[:20]}...")
+
+
+def _single(p: Profile, unseen: float) -> Choice:
+    if _is_number(p):
+        known = p.numbers[np.isfinite(p.numbers)]
+        skewed = known.min() >= 0 and known.max() > 10 * max(known.mean(), 1e-9)
+        feature = {"name": p.name, "kind": "numeric"}
+        return Choice(p.name, feature | ({"scaling": "log1p_zscore"} if skewed else {}))
+    return Choice(p.name, categorical(p, unseen), _guessed(p))
+
+
+def _is_number(p: Profile) -> bool:
+    if p.kind != "number" or p.is_flag or names.is_user(p) or names.is_item(p):
+        return False
+    if not p.is_whole or names.is_number(p):
+        return True
+    if p.distinct <= _CATEGORIES or names.is_category(p):
+        return False
+    # Amounts start at 0 and are 0 most often; ids are neither.
+    counts = np.bincount(p.codes[p.known])
+    return p.values[int(np.argmax(counts))] == "0" or float(p.numbers.min()) < 0
+
+
+def _guessed(p: Profile) -> str:
+    if p.kind != "number" or p.is_flag or names.is_category(p) or names.is_item(p):
+        return ""
+    return "whole numbers, taken for categories"
+
+
+def categorical(p: Profile, unseen: float) -> dict[str, Any]:
+    """The entry of a categorical feature, its table by how many values there are."""
+    feature = {"name": p.name, "kind": "categorical"}
+    size = _expected_values(p, unseen)
+    if size > _VOCABULARY:
+        feature["hash_buckets"] = _round_up(2 * size)
+    elif p.distinct > _RARE:
+        feature["vocabulary"] = {"min_count": 2}
+    return feature | {"embedding_dim": 4 if size <= 10 else 8 if size <= 1000 else 16}
+
+
+def _expected_values(p: Profile, unseen: float) -> int:
+    """How many different values all rows have (Chao's estimate)."""
+    counts = np.bincount(p.codes[p.known])
+    once, twice = int(np.sum(counts == 1)), int(np.sum(counts == 2))
+    estimate = p.distinct + once * (once - 1) / (2 * (twice + 1))
+    return int(min(estimate, p.distinct * unseen))
+
+
+def _round_up(number: float) -> int:
+    """The next number of one digit and zeros: 2,345 -> 3,000."""
+    unit = 10 ** (len(str(int(number))) - 1)
+    return int(-(-number // unit)) * unit
+
+
+def _separator(p: Profile) -> str | None:
+    """What stands between the items, if a third of the texts have some of it."""
+    some = p.values[:: -(-len(p.values) // 2000)]
+    for separator in _SEPARATORS:
+        if np.mean([separator in value for value in some]) > 0.3:
+            return separator
+    return None
+
+
+def _sequence(p: Profile, ids: Iterable[Profile], unseen: float) -> Choice:
+    """A list of the values of a categorical feature, if there is such a one."""
+    separator, items, length = None, p.values, p.length
+    if p.kind == "text":
+        separator = _separator(p)
+        parts = [value.split(separator) for value in p.values]
+        items = list(dict.fromkeys(item for part in parts for item in part if item))
+        length = max(map(len, parts))
+    wanted = set(items[:2000])
+    shares = [(len(wanted & set(q.values)) / len(wanted), q.name) for q in ids]
+    share, of = max(shares, default=(0.0, ""), key=lambda found: found[0])
+    if share >= 0.5:
+        feature = {"name": p.name, "kind": "sequence", "of": of}
+        feature["max_length"] = min(length, 50)
+        feature |= {"separator": separator} if separator not in (None, "|") else {}
+        return Choice(p.name, feature, f"its items are values of {of}")
+    if p.kind == "text" and p.distinct <= max(_CATEGORIES, 0.05 * p.known.sum()):
+        return Choice(p.name, categorical(p, unseen))
+    what = "a list" if p.kind == "list" else f"a list, by {separator!r}, or a long text"
+    return Choice(p.name, None, f"{what}, and no other column has its items as values")

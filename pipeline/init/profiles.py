@@ -1,0 +1,157 @@
+"""What the values of each column of a sample are: numbers, texts, times, lists."""
+
+import functools
+import re
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.components.example_gen import splits
+from pipeline.config.data import MISSING_WORDS
+from pipeline.logs import casting, column_types
+
+Kind = Literal["empty", "number", "text", "time", "list", "vector", "nested"]
+_FRACTIONS = r"-?\d*\.\d+(e[+-]?\d+)?([\s,;|]+-?\d*\.?\d+(e[+-]?\d+)?)+"
+# So few values that are none of their column's kind become dead letters.
+_FEW = 1e-3
+_ITEMS = 100_000
+
+
+class Profile(NamedTuple):
+    """What is known of a column.
+
+    Attributes:
+        name: Its name in the logs.
+        kind: "empty" (no value), "number", "text", "time" (a type or text of times),
+            "list" (of texts or whole numbers), "vector" (of fractions) or "nested".
+        codes: int (rows,). Which of `values` a row has; -1 where it is missing. Of a
+            list, none.
+        values: The different values as the texts that the pipeline makes of them; of a
+            list, those of its items.
+        numbers: float64 (rows,). The numbers or the times in seconds, NaN where there
+            is none; None where the column has no such.
+        length: Items of the longest list.
+    """
+
+    name: str
+    kind: Kind
+    codes: np.ndarray
+    values: list[str]
+    numbers: np.ndarray | None = None
+    length: int = 0
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the name, in small letters: "userId_7d" is user, id, 7, d."""
+        return words(self.name)
+
+    @property
+    def distinct(self) -> int:
+        """How many different values there are."""
+        return len(self.values)
+
+    @property
+    def known(self) -> np.ndarray:
+        """Where there is a value, bool (rows,)."""
+        return self.codes >= 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all numbers are integers."""
+        numbers = self.numbers
+        if self.kind != "number" or numbers is None:
+            return False
+        numbers = numbers[np.isfinite(numbers)]
+        return bool(np.all(numbers == np.floor(numbers)))
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether it is 0 and 1, both."""
+        return self.kind == "number" and set(self.values) in ({"0", "1"}, _BOOLEANS)
+
+
+_BOOLEANS = {"true", "false"}
+
+
+@functools.cache
+def words(name: str) -> tuple[str, ...]:
+    """The words of a column's name: see `Profile.words`."""
+    name = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name).lower()
+    return tuple(re.findall(r"[^\W\d_]+|\d+", name))
+
+
+def profiles(rows: pa.Table) -> dict[str, Profile]:
+    """Looks at each column of a sample.
+
+    Args:
+        rows: The sample, as the logs have it.
+    """
+    return {name: _profile(name, rows.column(name)) for name in rows.column_names}
+
+
+def _profile(name: str, column: pa.ChunkedArray) -> Profile:
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # of no chunk, in some versions of Arrow
+        array = pa.concat_arrays(array.chunks)
+    array = column_types.plain(array)
+    if column_types.is_list(array.type):
+        counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+        if counts.max(initial=0) > 1:
+            return _list(name, array, counts)
+        array = _cast(name, array, "any")
+    if pa.types.is_nested(array.type) or pa.types.is_interval(array.type):
+        return Profile(name, "nested", np.full(len(array), -1), [])
+    codes, values = _encoded(_cast(name, array, "string"))
+    if not values:
+        return Profile(name, "empty", codes, values)
+    if pa.types.is_temporal(array.type) and not pa.types.is_duration(array.type):
+        return Profile(name, "time", codes, values, splits.times(array))
+    if (numbers := _numbers(name, array)) is not None:
+        return Profile(name, "number", codes, values, numbers)
+    times = np.append(splits.times(pa.array(values)), np.nan)
+    if np.mean(np.isfinite(times[:-1])) > 1 - _FEW:
+        return Profile(name, "time", codes, values, times[codes])
+    kind = "vector" if _are_vectors(values) else "text"
+    return Profile(name, kind, codes, values)
+
+
+def _cast(name: str, array: pa.Array, kind: str) -> pa.Array:
+    batch = pa.RecordBatch.from_arrays([array], [name])
+    type_ = casting.own_type(array, kind)
+    column = casting.column(name, kind, type_, MISSING_WORDS)
+    return casting.cast(batch, [column])[0].column(0)
+
+
+def _encoded(strings: pa.Array) -> tuple[np.ndarray, list[str]]:
+    encoded = strings.dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return codes.astype(np.int64), encoded.dictionary.to_pylist()
+
+
+def _numbers(name: str, array: pa.Array) -> np.ndarray | None:
+    batch = pa.RecordBatch.from_arrays([array], [name])
+    column = casting.column(name, "float", array.type, MISSING_WORDS)
+    numbers, misfits = casting.cast(batch, [column])
+    if len(misfits) > _FEW * len(array) or numbers.column(0).null_count == len(array):
+        return None
+    return numbers.column(0).to_numpy(zero_copy_only=False).astype(np.float64)
+
+
+def _list(name: str, array: pa.Array, counts: np.ndarray) -> Profile:
+    codes = np.where(counts > 0, 0, -1)
+    longest = int(counts.max(initial=0))
+    items = column_types.plain(array.flatten())[:_ITEMS]
+    if pa.types.is_floating(items.type):
+        return Profile(name, "vector", codes, [], length=longest)
+    if pa.types.is_nested(items.type):
+        return Profile(name, "nested", codes, [])
+    _, values = _encoded(_cast(name, items, "string"))
+    return Profile(name, "list", codes, values, length=longest)
+
+
+def _are_vectors(values: list[str]) -> bool:
+    """Whether texts are lists of fractions, as "[0.1, 0.2]"."""
+    some = values[:: -(-len(values) // 1000)]
+    return all(re.fullmatch(_FRACTIONS, value.strip("[]() ")) for value in some)

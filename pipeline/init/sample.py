@@ -1,0 +1,123 @@
+"""Some rows of logs, read as the pipeline reads them, whatever their format."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from pipeline.config.data import Reading
+from pipeline.errors import PipelineError
+from pipeline.init import dialect
+from pipeline.logs import casting, column_types, files
+from pipeline.logs.files import Source
+
+READ_ROWS = 1_000_000  # at most, of all files together
+KEPT_ROWS = 60_000
+_FILES = 50
+_SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "valid": ("valid", "val", "validation", "dev", "eval"),
+    "test": ("test", "testing"),
+}
+
+
+class Sample(NamedTuple):
+    """Rows of logs.
+
+    Attributes:
+        rows: The rows, in their order; every n-th of those read.
+        reading: How the files are written.
+        logs: The patterns, or {split: patterns} where the files' names tell splits.
+        files: How many there are.
+        read: How many rows were read.
+        whole: Whether these are all rows of all files.
+    """
+
+    rows: pa.Table
+    reading: Reading
+    logs: list[str] | dict[str, list[str]]
+    files: int
+    read: int
+    whole: bool
+
+
+def sample(patterns: Sequence[str]) -> Sample:
+    """Reads some rows of logs; how many does not depend on the files' size.
+
+    Args:
+        patterns: Files or globs.
+
+    Raises:
+        PipelineError: If there are no files, or they cannot be read.
+    """
+    where = [("logs", pattern, None) for pattern in patterns]
+    found = files.find(where, Reading(format="csv", columns=["unknown"]))
+    reading = dialect.sniff(found[0].path)
+    found = files.find(where, reading)
+    looked_at = found[:: -(-len(found) // _FILES)]
+    chunks, every, kept, read, whole = [], 1, 0, 0, len(looked_at) == len(found)
+    for source in looked_at:
+        left = READ_ROWS // len(looked_at)
+        for rows in _chunks(source):
+            if left <= 0:
+                whole = False
+                break
+            left -= rows.num_rows
+            # Every n-th row of all that were read, whatever the chunks are.
+            first = -read % every
+            chunks.append(rows.take(pa.array(range(first, rows.num_rows, every))))
+            read += rows.num_rows
+            kept += chunks[-1].num_rows
+            if kept > 2 * KEPT_ROWS:
+                chunks, every = _halved(chunks), every * 2
+                kept = sum(chunk.num_rows for chunk in chunks)
+    if not kept:
+        raise PipelineError(
+            f"no row can be read in any of {len(found)} files, such as "
+            f"{found[0].path}. JSON Lines have an object in each line"
+        )
+    rows = _table(chunks)
+    logs = _by_split([source.path for source in found], patterns)
+    return Sample(rows, reading, logs, len(found), read, whole and every == 1)
+
+
+def _chunks(source: Source) -> Iterator[pa.RecordBatch]:
+    for chunk in files.read(source):
+        yield chunk.rows
+
+
+def _halved(chunks: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """Every second row of all."""
+    result, odd = [], 0
+    for chunk in chunks:
+        result.append(chunk.take(pa.array(range(odd, chunk.num_rows, 2))))
+        odd = (odd + chunk.num_rows) % 2
+    return result
+
+
+def _table(chunks: Sequence[pa.RecordBatch]) -> pa.Table:
+    """The rows of all chunks, each column of one type."""
+    types: dict[str, pa.DataType] = {}
+    for rows in chunks:
+        for name, array in zip(rows.schema.names, rows.columns, strict=True):
+            type_ = casting.own_type(array, "own")
+            types[name] = column_types.common_type(types.get(name, type_), type_)
+    columns = [
+        casting.column(name, "own", type_, None) for name, type_ in types.items()
+    ]
+    return pa.Table.from_batches([casting.cast(rows, columns)[0] for rows in chunks])
+
+
+def _by_split(
+    paths: Sequence[str], patterns: Sequence[str]
+) -> list[str] | dict[str, list[str]]:
+    """{split: paths} if the names of all files tell it, and all three are there."""
+    found: dict[str, list[str]] = {split: [] for split in _SPLIT_WORDS}
+    for path in paths:
+        words = re.split(r"[^a-z]+", re.split(r"[/\\]", path)[-1].lower())
+        splits = [s for s, names in _SPLIT_WORDS.items() if set(names) & set(words)]
+        if len(splits) == 1:
+            found[splits[0]].append(path)
+    all_told = sum(map(len, found.values())) == len(paths)
+    return found if all_told and all(found.values()) else list(patterns)

@@ -1,0 +1,157 @@
+"""A drafted config as YAML, with comments that say what was seen and guessed."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from pipeline.config.data import Reading
+from pipeline.init.draft import LABEL, Draft
+from pipeline.init.features import Choice
+from pipeline.init.labels import Label
+from pipeline.init.profiles import Profile
+from pipeline.init.sample import Sample
+
+# Rows -> how they are trained on: the fewer, the smaller the batches.
+_TRAINING = (
+    (5_000, {"epochs": 10, "batch_size": 64}),
+    (100_000, {"epochs": 5, "batch_size": 256}),
+    (np.inf, {"epochs": 3, "batch_size": 1024}),
+)
+
+
+def write(draft: Draft, sample: Sample, output: Path, workspace: str | None) -> str:
+    """Returns the YAML.
+
+    Args:
+        draft: What was guessed.
+        sample: What was looked at.
+        output: The file that it is for; the pipeline gets its name.
+        workspace: Where artifacts go. Defaults to workspace/NAME.
+    """
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", output.stem).strip(".-") or "pipeline"
+    workspace = workspace or f"workspace/{name}"
+    every = "all rows" if sample.whole else "a sample"
+    files = "1 file" if sample.files == 1 else f"{sample.files:,} files"
+    lines = [
+        f"# Written by `python -m pipeline init`: {sample.read:,} rows of {files} were",
+        f"# read, {every}. A comment says what was seen or guessed; change what is",
+        "# wrong. Columns that stand behind a # are not used.",
+        f"name: {_flow(name)}",
+        f"workspace: {_flow(workspace)}  # where artifacts go",
+        "",
+        *_data(draft, sample),
+        "",
+        "features:",
+        *(
+            _feature(c, draft.columns[c.name])
+            for c in draft.choices
+            if c.reason != LABEL
+        ),
+    ]
+    if draft.domain:
+        lines += [_line("domain", draft.domain, draft.notes["domain"])]
+    lines += ["", "tasks:", *map(_task, draft.labels), ""]
+    lines += ["model: {architecture: ple}", _train(sample)]
+    if draft.user:
+        lines += [
+            _line("evaluate", {"group": draft.user}, "rows of a user go together")
+        ]
+    lines += [f"push: {{destination: {_flow(_destination(workspace, name))}, keep: 3}}"]
+    return "\n".join(lines) + "\n"
+
+
+def _destination(workspace: str, name: str) -> str:
+    return f"{workspace}/serving_models/{name}"
+
+
+def _data(draft: Draft, sample: Sample) -> Iterator[str]:
+    yield "data:"
+    if isinstance(sample.logs, dict):
+        yield "  logs:"
+        for split, logs in sample.logs.items():
+            yield f"    {split}: {_flow(logs)}"
+    elif len(sample.logs) > 3:
+        yield "  logs:"
+        yield from (f"    - {_flow(log)}" for log in sample.logs)
+    else:
+        yield f"  logs: {_flow(sample.logs)}"
+    defaults = Reading()
+    for key, value in sample.reading.model_dump().items():
+        if value != getattr(defaults, key):
+            note = "the files have no header; names of your own are better"
+            yield "  " + _line(key, value, note if key == "columns" else "")
+    for key, value in draft.data.items():
+        if key == "actions":
+            yield f"  actions:  # {draft.notes['data']}"
+            yield from (f"    - {_flow(action)}" for action in value)
+        elif key != "split":
+            yield f"  {_line(key, value)}"
+    made = [label for label in draft.labels if label.expression]
+    if made:
+        yield "  labels:"
+        yield from (f"    {_line(a.task, a.expression)}" for a in made)
+    yield "  " + _line("split", draft.data["split"], draft.notes["split"])
+
+
+def _feature(choice: Choice, p: Profile) -> str:
+    if choice.feature is None:
+        entry = {"name": choice.name, "kind": "categorical"}
+        if p.kind == "number" and not p.is_whole:
+            entry["kind"] = "numeric"
+        return f"  # - {_flow(entry)}  # {_comment(choice.reason)}"
+    seen = [choice.reason] if choice.reason else []
+    if choice.feature["kind"] == "categorical":
+        seen.insert(0, f"{p.distinct:,} values")
+    elif choice.feature["kind"] == "numeric":
+        known = p.numbers[np.isfinite(p.numbers)]
+        seen.insert(0, f"{known.min():.4g} to {known.max():.4g}")
+    if (missing := 1 - p.known.mean()) > 0:
+        seen.append(f"{missing:.1%} missing")
+    return f"  - {_flow(choice.feature)}  # {_comment(', '.join(seen))}"
+
+
+def _task(label: Label) -> str:
+    entry: dict[str, Any] = {"name": label.task}
+    if not label.expression and label.source != label.task:
+        entry["label"] = label.source
+    if label.kind != "binary":
+        entry["kind"] = label.kind
+    if label.space:
+        entry["space"] = label.space
+    known = label.values[np.isfinite(label.values)]
+    seen = f"1 in {100 * label.rate:.3g} % of {len(known):,} rows"
+    if label.kind == "regression":
+        if known.min() >= 0:
+            entry["loss"] = "log_mse"
+        seen = f"{known.min():.4g} to {known.max():.4g}, {label.rate:.4g} on average"
+    return f"  - {_flow(entry)}  # {_comment('; '.join([seen, *label.notes]))}"
+
+
+def _train(sample: Sample) -> str:
+    options = next(o for rows, o in _TRAINING if sample.read <= rows)
+    return f"train: {_flow({**options, 'patience': 1})}"
+
+
+def _line(key: str, value: Any, note: str = "") -> str:
+    text = f"{key}: {_flow(value)}"
+    return f"{text}  # {_comment(note)}" if note else text
+
+
+def _comment(text: str) -> str:
+    """A text that stays on its line."""
+    return " ".join(text.split())
+
+
+def _flow(value: Any) -> str:
+    """A value on one line, as YAML has it."""
+    if isinstance(value, str) and ("\n" in value or not value.isprintable()):
+        return json.dumps(value)
+    text = yaml.safe_dump(
+        value, default_flow_style=True, width=1e9, allow_unicode=True, sort_keys=False
+    )
+    return text.removesuffix("\n").removesuffix("\n...")
