@@ -119,7 +119,7 @@ def _demo(args: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     # Here, so that `main` can say what is missing.
-    from pipeline.cli import compare, fuse, gc, init, predict, runs, sweep
+    from pipeline.cli import check, compare, fuse, gc, init, predict, runs, sweep
 
     parser = argparse.ArgumentParser(
         prog="python -m pipeline",
@@ -172,6 +172,10 @@ def _parser() -> argparse.ArgumentParser:
         )
     command("demo", _demo, "run all stages, serve the model and ask it once")
     for name, add_arguments, function, help_ in (
+        (
+            "check", check.add_arguments, check.check,
+            "say all that can be wrong with a config and its logs, before any work",
+        ),
         (
             "predict", predict.add_arguments, predict.predict,
             "score files of rows with the served model; other flags go to Beam",

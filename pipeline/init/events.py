@@ -65,10 +65,8 @@ def find(
         key=lambda i: (event.values[i].lower() in _SHOWN, counts[i]),
     )
     unit, seconds = _time(profiles[time])
-    data: dict[str, Any] = {
-        "where": equals(event.name, event.values[base]),
-        "time": time,
-    }
+    is_kind = [equals(event.name, value) for value in event.values]
+    data: dict[str, Any] = {"where": is_kind[base], "time": time}
     data |= {"time_unit": unit} if unit != "s" else {}
     shown, actions, labels = event.codes == base, [], []
     order = sorted(range(event.distinct), key=lambda i: -counts[i])
@@ -80,12 +78,7 @@ def find(
             [profiles[key] for key in keys], seconds, shown, event.codes == kind
         )
         actions.append(
-            {
-                "name": name,
-                "logs": logs,
-                "where": equals(event.name, event.values[kind]),
-                "key": keys,
-            }
+            {"name": name, "logs": logs, "where": is_kind[kind], "key": keys}
             | {"time": time, "window": window}
         )
         note = f"within {window} of the {event.values[base]}, as most of them are"

@@ -1,7 +1,7 @@
 """Some rows of logs, read as the pipeline reads them, whatever their format."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -10,11 +10,9 @@ from pipeline.config.data import Reading
 from pipeline.errors import PipelineError
 from pipeline.init import dialect
 from pipeline.logs import casting, column_types, files
-from pipeline.logs.files import Source
 
 READ_ROWS = 1_000_000  # at most, of all files together
 KEPT_ROWS = 60_000
-_FILES = 50
 _SPLIT_WORDS = {
     "train": ("train", "training"),
     "valid": ("valid", "val", "validation", "dev", "eval"),
@@ -55,23 +53,21 @@ def sample(patterns: Sequence[str]) -> Sample:
     found = files.find(where, Reading(format="csv", columns=["unknown"]))
     reading = dialect.sniff(found[0].path)
     found = files.find(where, reading)
-    looked_at = found[:: -(-len(found) // _FILES)]
-    chunks, every, kept, read, whole = [], 1, 0, 0, len(looked_at) == len(found)
-    for source in looked_at:
-        left = READ_ROWS // len(looked_at)
-        for rows in _chunks(source):
-            if left <= 0:
-                whole = False
-                break
-            left -= rows.num_rows
+    chunks, every, kept, read, whole = [], 1, 0, 0, True
+    for source in files.heads(found, READ_ROWS):
+        rows_of = 0
+        for chunk in files.read(source):
             # Every n-th row of all that were read, whatever the chunks are.
+            rows = chunk.rows
             first = -read % every
             chunks.append(rows.take(pa.array(range(first, rows.num_rows, every))))
             read += rows.num_rows
+            rows_of += chunk.lines
             kept += chunks[-1].num_rows
             if kept > 2 * KEPT_ROWS:
                 chunks, every = _halved(chunks), every * 2
                 kept = sum(chunk.num_rows for chunk in chunks)
+        whole &= rows_of < source.rows
     if not kept:
         raise PipelineError(
             f"no row can be read in any of {len(found)} files, such as "
@@ -80,11 +76,6 @@ def sample(patterns: Sequence[str]) -> Sample:
     rows = _table(chunks)
     logs = _by_split([source.path for source in found], patterns)
     return Sample(rows, reading, logs, len(found), read, whole and every == 1)
-
-
-def _chunks(source: Source) -> Iterator[pa.RecordBatch]:
-    for chunk in files.read(source):
-        yield chunk.rows
 
 
 def _halved(chunks: list[pa.RecordBatch]) -> list[pa.RecordBatch]:

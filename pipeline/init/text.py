@@ -126,8 +126,12 @@ def _task(label: Label) -> str:
     known = label.values[np.isfinite(label.values)]
     seen = f"1 in {100 * label.rate:.3g} % of {len(known):,} rows"
     if label.kind == "regression":
+        errors = known**2
         if known.min() >= 0:
             entry["loss"] = "log_mse"
+            errors = np.log1p(known) ** 2
+        # Of an untrained model; else the others would be lost beside such a loss.
+        entry["weight"] = float(f"{1 / max(float(errors.mean()), 1.0):.1g}")
         seen = f"{known.min():.4g} to {known.max():.4g}, {label.rate:.4g} on average"
     return f"  - {_flow(entry)}  # {_comment('; '.join([seen, *label.notes]))}"
 

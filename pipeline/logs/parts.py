@@ -106,6 +106,8 @@ def _is_cut(parts: list[Source]) -> bool:
 
 def _plan(file: Source) -> list[Source]:
     """The parts of a file; ranges that do not start with lines yet have a `stop`."""
+    if file.rows is not None:
+        return [file]
     if file.format == "parquet":
         return _row_groups(file, PART_ROWS)
     if (

@@ -36,7 +36,10 @@ from pipeline.logs.inspect import InspectionSpec, inspect
 
 
 def example_gen(
-    config: Config, inputs: Mapping[str, Path], outputs: Mapping[str, Path]
+    config: Config,
+    inputs: Mapping[str, Path],
+    outputs: Mapping[str, Path],
+    rows: int | None = None,
 ) -> dict:
     """Reads the logs, splits the rows and writes them as examples.
 
@@ -46,6 +49,8 @@ def example_gen(
             `data.split.by: given` it has subfolders train, valid and test.
         outputs: "examples": gets `Split-*/data-*-of-*.parquet`, `summary.json` and,
             if there are any, `dead_letter/*.jsonl`.
+        rows: About how many rows of each log are read, the first of its files. Defaults
+            to all.
 
     Returns:
         "rows", "rows_in", "dead", "filtered", "incomplete", "files", "train", "valid",
@@ -67,6 +72,9 @@ def example_gen(
         )
         for i, action in enumerate(data.actions)
     ]
+    if rows is not None:
+        files = _heads(files, rows)
+        action_files = [_heads(of, rows) for of in action_files]
     with tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as name:
         workers = Workers(config.beam, Path(name))
         files = _find(spec, inputs, workers)
@@ -118,6 +126,12 @@ def _find(spec: Spec, inputs: Mapping[str, Path], workers: Workers) -> list[Sour
         patterns = _patterns("data.logs", logs)
     tables = table_files.prepare(data.tables, wanted, spec.missing, workers)
     return sources.find(patterns, data, wanted, tables)
+
+
+def _heads(files: Sequence[Source], rows: int) -> list[Source]:
+    """The first rows of the files, some of each split."""
+    of_splits = [[f for f in files if f.split == s] for s in (None, *SPLITS)]
+    return [head for of in of_splits for head in sources.heads(of, rows)]
 
 
 def _number(folder: Path) -> None:

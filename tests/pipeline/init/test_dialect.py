@@ -1,0 +1,66 @@
+"""How a log is written is told by its first lines, whatever its name says."""
+
+import gzip
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import PipelineError
+from pipeline.init.dialect import sniff
+
+
+def _sniff(path, text):
+    path.write_text(text)
+    return sniff(str(path)).model_dump(exclude_defaults=True)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_the_delimiter_is_the_one_that_makes_a_table(tmp_path, delimiter):
+    rows = [delimiter.join(["a, b", "1", "2"]) for _ in range(20)]
+    text = "\n".join([delimiter.join(["user", "click", "n"]), *rows])
+    assert _sniff(tmp_path / "log.csv", text) == {"delimiter": delimiter}
+
+
+def test_what_the_name_tells_is_left_out(tmp_path):
+    assert _sniff(tmp_path / "log.csv", "a,b\n1,2\n") == {}
+    assert _sniff(tmp_path / "log.tsv", "a\tb\n1\t2\n") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("73,x\n58,y\n", ["column_1", "column_2"]),  # a number in the first line
+        ("click,101\n0,7\n1,8\n", None),  # one text above numbers is enough
+        ("user,city\na,rome\nb,oslo\n", None),  # all texts, none of which comes again
+        ("a,rome\nb,oslo\na,rome\n", ["column_1", "column_2"]),
+    ],
+)
+def test_a_header_is_told_from_a_row(tmp_path, text, columns):
+    found = _sniff(tmp_path / "log.csv", text)
+    assert found == ({"columns": columns} if columns else {})
+
+
+def test_spaces_behind_delimiters_are_no_part_of_the_values(tmp_path):
+    found = _sniff(tmp_path / "log.data", "73, x, 1\n58, y, 0\n")
+    assert found["strip"] and found["format"] == "csv"
+
+
+def test_the_format_is_told_by_the_content(tmp_path):
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "parquet")
+    (tmp_path / "jsonl").write_text(json.dumps({"a": 1}) + "\n")
+    for format_ in ("parquet", "jsonl"):
+        assert sniff(str(tmp_path / format_)).format == format_
+
+
+def test_a_compressed_log_is_looked_into(tmp_path):
+    path = tmp_path / "log.csv.gz"
+    path.write_bytes(gzip.compress(b"a;b\n1;2\n"))
+    assert sniff(str(path)).delimiter == ";"
+
+
+def test_lines_of_different_lengths_are_no_table(tmp_path):
+    (tmp_path / "log.txt").write_text("1,0,x:1\n2,1,x:1,y:2,z:3\n3,0,x:1,x:2\n")
+    with pytest.raises(PipelineError, match="same number of fields.*3, 4, 5 fields"):
+        sniff(str(tmp_path / "log.txt"))

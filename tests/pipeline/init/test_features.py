@@ -1,0 +1,95 @@
+"""Columns become features by what they hold and are called."""
+
+import datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from small_logs import ROWS, drafted, features, reasons
+
+RNG = np.random.default_rng(1)
+FEW = RNG.integers(0, 7, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [
+        ("user_id", RNG.integers(0, 1500, ROWS), "categorical"),
+        ("city", np.array(["rome", "oslo"])[FEW % 2], "categorical"),
+        ("is_vip", FEW % 2, "categorical"),
+        ("hour", RNG.integers(0, 24, ROWS), "categorical"),
+        ("zip_code", RNG.integers(10_000, 10_900, ROWS), "categorical"),
+        ("level", FEW, "categorical"),  # few whole numbers, of no telling name
+        ("author_followers", RNG.integers(0, 50, ROWS), "numeric"),
+        ("count", FEW, "numeric"),
+        ("ctr", RNG.random(ROWS), "numeric"),
+        ("balance", RNG.integers(-500, 500, ROWS), "numeric"),
+        ("x", RNG.integers(0, 2, ROWS) * RNG.integers(0, 900, ROWS), "numeric"),
+    ],
+)
+def test_kinds(name, values, kind):
+    found = drafted(**{name: values})
+    assert features(found)[name]["kind"] == kind
+
+
+def test_amounts_of_which_a_few_are_large_are_scaled_by_their_logarithm():
+    found = features(drafted(x=RNG.lognormal(0, 2, ROWS), y=RNG.normal(0, 1, ROWS)))
+    assert found["x"]["scaling"] == "log1p_zscore"
+    assert "scaling" not in found["y"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "reason"),
+    [
+        ("request_id", [f"r{i // 3}" for i in range(ROWS)], "does not come again"),
+        ("token", [f"t{i}" for i in range(ROWS)], "a value of its own"),
+        ("created", ["2026-11-30 07:30:00"] * (ROWS - 1) + ["2026-12-01"], "a time"),
+        ("day", 20261101 + FEW, "a time"),
+        ("version", ["1.2"] * ROWS, "always '1.2'"),
+        ("nothing", pa.nulls(ROWS), "no value"),
+        ("user id", FEW, "rename the column"),
+        ("vector", [[0.5, 0.25]] * ROWS, "such as an embedding"),
+        ("written", ["[0.5, 0.25]", "[0.1, 1.0]"] * (ROWS // 2), "such as an embedd"),
+        ("title", [f"{i} words " * 9 for i in RNG.integers(0, 900, ROWS)], "long text"),
+        ("place", [{"city": "rome"}] * ROWS, "nested"),
+        ("birthday", [datetime.date(2000, 1, 1 + i) for i in FEW], "a time"),
+    ],
+)
+def test_what_is_no_feature_says_why(name, values, reason):
+    found = drafted(**{name: values})
+    assert reason in reasons(found)[name]
+    assert name not in features(found)
+
+
+def test_a_list_is_of_the_column_that_has_its_items():
+    lists = [[f"i{i}", f"i{i + 1}", "i7"] for i in RNG.integers(0, 39, ROWS)]
+    found = drafted(
+        seen=lists,
+        written=["|".join(items) for items in lists],
+        spaced=[" ".join(items) for items in lists],
+        tags=[["a", "b"]] * ROWS,
+    )
+    sequence = {"kind": "sequence", "of": "item_id", "max_length": 3}
+    of = features(found)
+    assert of["seen"] == {"name": "seen", **sequence}
+    assert of["written"] == {"name": "written", **sequence}
+    assert of["spaced"] == {"name": "spaced", **sequence, "separator": " "}
+    assert "no other column has its items" in reasons(found)["tags"]
+
+
+def test_the_table_follows_from_how_many_values_there_are():
+    few = features(drafted())["item_id"]
+    many = features(drafted(item_id=RNG.integers(0, 1900, ROWS)))["item_id"]
+    assert "vocabulary" not in few and "hash_buckets" not in few
+    assert many["vocabulary"] == {"min_count": 2}
+
+
+def test_a_sample_that_shows_new_values_all_the_time_gets_hashes():
+    from pipeline.init.features import categorical
+    from pipeline.init.profiles import profiles
+
+    ids = pa.table({"item_id": RNG.integers(0, 10**6, 30_000)})
+    profile = profiles(ids)["item_id"]
+    assert categorical(profile, unseen=1.0)["vocabulary"] == {"min_count": 2}
+    buckets = categorical(profile, unseen=20.0)["hash_buckets"]
+    assert 10**6 <= buckets < 3 * 10**6

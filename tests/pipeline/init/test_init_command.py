@@ -1,0 +1,134 @@
+"""`init` writes a config that runs, for logs of every format."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+import small_logs
+import tensorflow as tf
+
+from pipeline import config as configs
+from pipeline.__main__ import main
+from pipeline.datasets import feed
+
+
+def _init(logs, output, *arguments):
+    logs = [logs] if isinstance(logs, str) else logs
+    return main(["init", *logs, "--output", str(output), *arguments])
+
+
+def _example(row):
+    def value(x):
+        if isinstance(x, str):
+            return tf.train.Feature(bytes_list=tf.train.BytesList(value=[x.encode()]))
+        if isinstance(x, int):
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=[x]))
+        return tf.train.Feature(float_list=tf.train.FloatList(value=[x]))
+
+    features = {name: value(x) for name, x in row.items()}
+    return tf.train.Example(features=tf.train.Features(feature=features))
+
+
+@pytest.fixture(params=["csv", "tsv", "jsonl", "parquet", "tfrecord"])
+def log(request, tmp_path):
+    """A path of a log of clicks, in each of the formats."""
+    path = str(tmp_path / f"log.{request.param}")
+    table = pa.table(small_logs.columns())
+    rows = table.to_pylist()
+    if request.param == "parquet":
+        pq.write_table(table, path)
+    elif request.param == "jsonl":
+        with open(path, "w") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+    elif request.param == "tfrecord":
+        with tf.io.TFRecordWriter(path) as file:
+            for row in rows:
+                file.write(_example(row).SerializeToString())
+    else:
+        delimiter = "\t" if request.param == "tsv" else ","
+        options = pyarrow.csv.WriteOptions(delimiter=delimiter)
+        pyarrow.csv.write_csv(table, path, options)
+    return path
+
+
+def test_every_format_gets_the_same_config(log, tmp_path):
+    assert _init(log, tmp_path / "shop.yaml") == 0
+    config = configs.load(tmp_path / "shop.yaml")
+    assert config.name == "shop" and config.data.logs == [log]
+    assert [task.name for task in config.tasks] == ["click"]
+    assert {f.name: f.kind for f in config.features} == {
+        "user_id": "categorical",
+        "item_id": "categorical",
+        "price": "numeric",
+    }
+    assert config.data.split.by == "time"
+    assert config.evaluate.group == "user_id"
+
+
+def test_names_that_yaml_reads_as_something_else_are_quoted(tmp_path):
+    log = str(tmp_path / "it's: a #log.csv")
+    table = pa.table(small_logs.columns(on=["no"] * 1000 + ["y: #"] * 1000))
+    pyarrow.csv.write_csv(table, log)
+    assert _init(log, tmp_path / "a.yaml", "--workspace", "on: #x") == 0
+    config = configs.load(tmp_path / "a.yaml")
+    assert config.data.logs == [log] and config.workspace == "on: #x"
+    assert "on" in [feature.name for feature in config.features]
+
+
+def test_files_that_are_called_train_valid_and_test_are_the_splits(tmp_path):
+    logs = [str(tmp_path / f"{name}.parquet") for name in ("train", "val", "test")]
+    for log in logs:
+        pq.write_table(pa.table(small_logs.columns()), log)
+    assert _init(logs, tmp_path / "a.yaml") == 0
+    config = configs.load(tmp_path / "a.yaml")
+    assert config.data.split.by == "given"
+    assert config.data.logs == {
+        "train": logs[:1],
+        "valid": logs[1:2],
+        "test": logs[2:],
+    }
+
+
+def test_twice_gives_the_same_text_and_nothing_is_overwritten(log, tmp_path, capsys):
+    first, second = tmp_path / "x" / "a.yaml", tmp_path / "y" / "a.yaml"
+    assert _init(log, first) == _init(log, second) == 0
+    assert first.read_text() == second.read_text()
+    first.write_text("mine")
+    assert _init(log, first) == 2
+    assert "there already" in capsys.readouterr().err
+    assert first.read_text() == "mine"
+    assert _init(log, first, "--force") == 0
+    assert first.read_text() == second.read_text()
+
+
+def test_no_logs_are_refused(tmp_path, capsys):
+    assert _init(str(tmp_path / "*.csv"), tmp_path / "a.yaml") == 2
+    assert "no file matches" in capsys.readouterr().err
+    assert not (tmp_path / "a.yaml").exists()
+
+
+def test_two_commands_from_logs_to_a_pushed_model(tmp_path, capsys):
+    feed.generate(tmp_path / "logs", impressions=6000, seed=7)
+    config = tmp_path / "feed.yaml"
+    work = str(tmp_path / "work")
+    assert _init(str(tmp_path / "logs" / "*"), config, "--workspace", work) == 0
+    text = configs.load(config)
+    assert {task.name: task.space for task in text.tasks} == {
+        "click": None,
+        "long_view": "played",
+        "like": None,
+        "follow": None,
+        "forward": None,
+        "watch_seconds": "played",
+    }
+    assert text.domain == "tab" and text.data.split.column == "timestamp"
+    named = {feature.name for feature in text.features}
+    assert {"watched", "user_id", "video_id", "duration"} <= named
+    assert not [name for name in named if name.startswith(("p_", "e_"))]
+    assert main(["run", str(config)]) == 0
+    out = capsys.readouterr().out
+    assert f"python -m pipeline run {config}" in out
+    assert f"serve --model-base-path {text.push.destination} --model-name feed" in out
+    assert (tmp_path / "work" / "serving_models" / "feed" / "1").is_dir()

@@ -1,0 +1,131 @@
+"""Labels, their funnel and their sample spaces."""
+
+import numpy as np
+import pytest
+from small_logs import ROWS, columns, drafted, features, reasons, tasks, where
+
+from pipeline.errors import PipelineError
+from pipeline.init.draft import Asked
+
+RNG = np.random.default_rng(2)
+CLICK = columns()["click"]
+SOME = RNG.random(ROWS) < 0.2
+RATING = RNG.integers(1, 6, ROWS)
+
+
+def _label(found, task):
+    return next(label for label in found.labels if label.task == task)
+
+
+def test_actions_are_labels_and_other_flags_are_features():
+    found = drafted(is_vip=SOME.astype(int), like=SOME[::-1].astype(int))
+    assert tasks(found) == {"click": None, "like": None}
+    assert "is_vip" in features(found)
+
+
+def test_what_happened_before_is_no_label():
+    found = drafted(clicked_last_week=SOME.astype(int))
+    assert tasks(found) == {"click": None}
+
+
+def test_a_later_stage_is_learnt_from_the_rows_of_an_earlier():
+    order = CLICK * SOME
+    found = drafted(purchase=order, paid=order * (RNG.random(ROWS) < 0.5))
+    assert tasks(found) == {"click": None, "purchase": "click", "paid": "purchase"}
+
+
+def test_a_stage_that_happens_without_the_earlier_one_is_learnt_from_all_rows():
+    assert tasks(drafted(purchase=SOME.astype(int)))["purchase"] is None
+
+
+def test_likes_after_clicks_are_learnt_from_all_rows_and_say_so():
+    found = drafted(like=CLICK * SOME)
+    assert tasks(found)["like"] is None
+    assert "`space: click`" in " ".join(_label(found, "like").notes)
+
+
+def test_a_label_that_is_known_where_a_flag_is_1_is_learnt_there():
+    found = drafted(
+        played=CLICK,
+        long_view=where(CLICK, SOME.astype(int)),
+        click=SOME.astype(int),
+    )
+    assert tasks(found) == {"click": None, "long_view": "played"}
+    assert "played" not in features(found)
+
+
+def test_the_task_is_the_space_where_the_flag_is_its_label():
+    found = drafted(purchase=where(CLICK, SOME.astype(int)))
+    assert tasks(found) == {"click": None, "purchase": "click"}
+
+
+def test_what_an_action_was_worth_is_learnt_from_its_rows():
+    buy = CLICK * SOME
+    found = drafted(purchase=buy, spend=buy * RNG.exponential(20, ROWS))
+    assert tasks(found)["spend"] == "purchase"
+    assert _label(found, "spend").kind == "regression"
+
+
+def test_time_that_was_spent_is_a_label_and_the_length_of_an_item_is_not():
+    item = RNG.integers(0, 40, ROWS)
+    found = drafted(
+        item_id=item,
+        watch_ms=RNG.integers(1, 90_000, ROWS),
+        play_duration=item * 1000.0 + 500,  # one for each item
+    )
+    assert tasks(found) == {"click": None, "watch_ms": None}
+    assert "play_duration" in features(found)
+
+
+def test_a_rating_becomes_a_label_by_a_threshold():
+    found = drafted(rating=RATING, click=None)
+    label = _label(found, "rating_4_up")
+    assert label.expression == "rating >= 4"
+    np.testing.assert_array_equal(label.values, RATING >= 4)
+    assert "rating" not in features(found)
+
+
+def test_yes_and_no_are_compared():
+    found = drafted(buy=np.where(SOME, "yes", "no"))
+    label = _label(found, "buy_is_yes")
+    assert label.expression == 'buy == "yes"'
+    np.testing.assert_array_equal(label.values, SOME)
+
+
+def test_predictions_of_labels_are_no_features():
+    found = drafted(p_click=RNG.random(ROWS), pred_watch_ms=RNG.random(ROWS))
+    assert "prediction of click" in reasons(found)["p_click"]
+
+
+def test_an_action_that_nobody_did_is_left_out():
+    found = drafted(share=np.zeros(ROWS, int))
+    assert tasks(found) == {"click": None}
+    assert "0 in all rows" in reasons(found)["share"]
+
+
+def test_without_a_telling_name_the_last_column_is_the_label():
+    found = drafted(click=None, outcome_x=np.where(SOME, "50+", "50-"))
+    assert tasks(found) == {"outcome_x_is_50": None}
+    assert "the last column" in _label(found, "outcome_x_is_50").notes[0]
+
+
+def test_without_any_candidate_a_label_is_asked_for():
+    with pytest.raises(PipelineError, match="no column looks like a label.*--label"):
+        drafted(click=None, other=RNG.random(ROWS))
+
+
+def test_asked_labels_are_the_only_ones():
+    found = drafted(Asked(labels=["is_vip"]), is_vip=SOME.astype(int))
+    assert tasks(found) == {"is_vip": None}
+    assert "only later" in reasons(found)["click"]
+
+
+@pytest.mark.parametrize("name", ["clik", "user_id_of_nobody"])
+def test_a_label_that_is_not_there_is_refused_with_what_is(name):
+    with pytest.raises(PipelineError, match="--label: there is no column.*Columns:"):
+        drafted(Asked(labels=[name]))
+
+
+def test_texts_cannot_be_a_label():
+    with pytest.raises(PipelineError, match="'item_id' has 40 values of kind text"):
+        drafted(Asked(labels=["item_id"]))
