@@ -27,6 +27,7 @@ from pipeline.init import labels as outcomes
 from pipeline.init import leaks
 from pipeline.init.labels import Label
 from pipeline.init.profiles import Profile, profiles
+from pipeline.stages import stages
 from pipeline.statistics.splits import ALL
 
 ROWS = 100_000
@@ -56,10 +57,11 @@ def check(config: Config, rows: int = ROWS) -> Found:
         rows: About how many rows of each log are looked at, the first of its files.
     """
     found = Found([], [], [])
-    try:
-        declarations.check(config)
-    except PipelineError as error:
-        found.errors.append(str(error))
+    for part in (declarations, *stages(config)):
+        try:
+            part.check(config)
+        except PipelineError as error:
+            found.errors.append(str(error))
     if config.data.source:
         found.notes.append(
             f"data.source: the run makes the rows of {config.data.source!r}, so none "
@@ -200,7 +202,7 @@ def _costs(
         }.values()
     )
     yield (
-        f"embedding tables: {parameters:,} numbers{more}, "
+        f"embedding tables: {parameters:,} parameters{more}, "
         f"{parameters * _BYTES / 2**20:,.0f} MB in training with two moments each"
     )
     steps = -(-summary["train"] // config.train.batch_size)

@@ -6,6 +6,7 @@ import numpy as np
 
 from pipeline.init.labels import Label, follows
 from pipeline.init.profiles import Profile
+from pipeline.init.spaces import in_space
 
 # A column that alone ranks a label better than this tells it.
 TELLS = 0.99
@@ -32,20 +33,9 @@ def suspects(
     found: dict[str, str] = {}
     for p in features:
         for label in binary:
-            if reason := _reason(p, label, _in_space(label, labels, profiles)):
+            if reason := _reason(p, label, in_space(label, labels, profiles)):
                 found.setdefault(p.name, reason)
     return found
-
-
-def _in_space(
-    label: Label, labels: Sequence[Label], profiles: Mapping[str, Profile]
-) -> np.ndarray:
-    """Where a label counts, bool (rows,)."""
-    known = np.isfinite(label.values)
-    if label.space is None:
-        return known
-    of_task = [other.values for other in labels if other.task == label.space]
-    return known & ((of_task or [profiles[label.space].numbers])[0] == 1)
 
 
 def _reason(p: Profile, label: Label, rows: np.ndarray) -> str | None:

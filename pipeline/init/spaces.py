@@ -66,6 +66,17 @@ def _space(
     return None, ""
 
 
+def in_space(
+    label: Label, labels: Sequence[Label], profiles: Mapping[str, Profile]
+) -> np.ndarray:
+    """Where a label counts, bool (rows,)."""
+    known = np.isfinite(label.values)
+    if label.space is None:
+        return known
+    of_task = [other.values for other in labels if other.task == label.space]
+    return known & ((of_task or [profiles[label.space].numbers])[0] == 1)
+
+
 def _flags(
     label: Label, labels: Sequence[Label], profiles: Mapping[str, Profile]
 ) -> list[str]:

@@ -15,13 +15,17 @@ from pipeline.init.features import Choice
 from pipeline.init.labels import Label
 from pipeline.init.profiles import Profile
 from pipeline.init.sample import Sample
+from pipeline.init.spaces import in_space
 
 # Rows -> how they are trained on: the fewer, the smaller the batches.
+_SMALL = 100_000
 _TRAINING = (
     (5_000, {"epochs": 10, "batch_size": 64}),
-    (100_000, {"epochs": 5, "batch_size": 256}),
+    (_SMALL, {"epochs": 5, "batch_size": 256}),
     (np.inf, {"epochs": 3, "batch_size": 1024}),
 )
+# Rows of the rarer class below which a model cannot be told from chance.
+_RARE = 1_000
 
 
 def write(draft: Draft, sample: Sample, output: Path, workspace: str | None) -> str:
@@ -55,12 +59,9 @@ def write(draft: Draft, sample: Sample, output: Path, workspace: str | None) -> 
     ]
     if draft.domain:
         lines += [_line("domain", draft.domain, draft.notes["domain"])]
-    lines += ["", "tasks:", *map(_task, draft.labels), ""]
+    lines += ["", "tasks:", *(_task(a, draft, sample) for a in draft.labels), ""]
     lines += ["model: {architecture: ple}", _train(sample)]
-    if draft.user:
-        lines += [
-            _line("evaluate", {"group": draft.user}, "rows of a user go together")
-        ]
+    lines += _evaluate(draft, sample)
     lines += [f"push: {{destination: {_flow(_destination(workspace, name))}, keep: 3}}"]
     return "\n".join(lines) + "\n"
 
@@ -115,7 +116,7 @@ def _feature(choice: Choice, p: Profile) -> str:
     return f"  - {_flow(choice.feature)}  # {_comment(', '.join(seen))}"
 
 
-def _task(label: Label) -> str:
+def _task(label: Label, draft: Draft, sample: Sample) -> str:
     entry: dict[str, Any] = {"name": label.task}
     if not label.expression and label.source != label.task:
         entry["label"] = label.source
@@ -123,17 +124,46 @@ def _task(label: Label) -> str:
         entry["kind"] = label.kind
     if label.space:
         entry["space"] = label.space
-    known = label.values[np.isfinite(label.values)]
-    seen = f"1 in {100 * label.rate:.3g} % of {len(known):,} rows"
+    if label.kind == "binary" and sample.read <= _SMALL:
+        entry["calibration"] = "platt"  # few rows make a model too sure of itself
+    known = label.values[in_space(label, draft.labels, draft.columns)]
+    seen = f"1 in {100 * known.mean():.3g} % of {len(known):,} rows"
     if label.kind == "regression":
         errors = known**2
         if known.min() >= 0:
             entry["loss"] = "log_mse"
             errors = np.log1p(known) ** 2
         # Of an untrained model; else the others would be lost beside such a loss.
-        entry["weight"] = float(f"{1 / max(float(errors.mean()), 1.0):.1g}")
-        seen = f"{known.min():.4g} to {known.max():.4g}, {label.rate:.4g} on average"
+        if (error := float(errors.mean())) > 2:
+            entry["weight"] = float(f"{1 / error:.1g}")
+        seen = f"{known.min():.4g} to {known.max():.4g}, {known.mean():.4g} on average"
     return f"  - {_flow(entry)}  # {_comment('; '.join([seen, *label.notes]))}"
+
+
+def _evaluate(draft: Draft, sample: Sample) -> Iterator[str]:
+    """What the evaluation must know: whose rows go together, what is too rare."""
+    unseen = sample.read / sample.rows.num_rows
+    rare = [
+        label.task
+        for label in draft.labels
+        if _informative(label, draft) * unseen < _RARE
+    ]
+    if not (draft.user or rare):
+        return
+    yield "evaluate:"
+    if draft.user:
+        yield "  " + _line("group", draft.user, "rows of a user are not independent")
+    if rare:
+        note = f"fewer than {_RARE:,} rows with the action: no rule holds a model back"
+        yield "  " + _line("exempt", rare, note)
+
+
+def _informative(label: Label, draft: Draft) -> int:
+    """Rows of the rarer class; of a number, all that count."""
+    values = label.values[in_space(label, draft.labels, draft.columns)]
+    if label.kind != "binary":
+        return len(values)
+    return int(min(np.sum(values == 1), np.sum(values == 0)))
 
 
 def _train(sample: Sample) -> str:

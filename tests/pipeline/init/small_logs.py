@@ -25,11 +25,11 @@ def columns(**more):
     return {name: values for name, values in found.items() if values is not None}
 
 
-def drafted(asked=Asked(), logs=("x.parquet",), **more):
+def drafted(asked=None, logs=("x.parquet",), **more):
     """What is guessed about such a log."""
     rows = pa.table(columns(**more))
     sample = Sample(rows, None, list(logs), 1, rows.num_rows, True)
-    return draft(sample, asked)
+    return draft(sample, asked or Asked())
 
 
 def features(found):

@@ -314,3 +314,33 @@ def test_numbers_of_over_64_bits_stay_what_they_are():
     lines = [b'{"x": 123456789012345678901234567890}\n', b'{"x": NaN}\n', b'{"x": 1}\n']
     (chunk,) = formats.read_jsonl(io.BufferedReader(io.BytesIO(b"".join(lines))))
     assert chunk.rows.column("x").to_pylist()[0] == b"123456789012345678901234567890"
+
+
+def test_heads_are_the_first_rows_of_some_files(tmp_path):
+    for i in range(60):
+        lines = "".join(f"{i},{j}\n" for j in range(3))
+        (tmp_path / f"log-{i:02}.csv").write_text(f"file,row\n{lines}")
+    files = sources.find([("logs", f"{tmp_path}/*.csv", None)], Reading())
+    heads = sources.heads(files, 60)
+    read = [sum(chunk.rows.num_rows for chunk in sources.read(h)) for h in heads]
+    assert read == [3, 0] * 30
+    assert sources.heads(files[:2], 60)[0].rows == 30
+
+
+def test_reading_ends_with_the_chunk_of_the_last_row_wanted(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "CHUNK_ROWS", 10)
+    (tmp_path / "log.jsonl").write_text('{"a": 1}\n' * 100)
+    (file,) = sources.find([("logs", str(tmp_path / "log.jsonl"), None)], Reading())
+    (head,) = sources.heads([file], 25)
+    assert [chunk.rows.num_rows for chunk in sources.read(head)] == [10, 10, 10]
+
+
+def test_a_head_is_not_cut_into_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(ranges, "RANGE_BYTES", 1 << 10)
+    (tmp_path / "log.jsonl").write_text('{"a": 1}\n' * 5000)
+    (file,) = sources.find([("logs", str(tmp_path / "log.jsonl"), None)], Reading())
+    workers = Workers(Beam(), tmp_path)
+    assert len(ranges.divide([file], workers)) > 1
+    assert ranges.divide(sources.heads([file], 25), workers) == sources.heads(
+        [file], 25
+    )
