@@ -58,52 +58,24 @@ def draft(sample: Sample, asked: Asked) -> Draft:
             label or feature is found.
     """
     columns = profiles(sample.rows)
-    for flag, name in (
-        ("--domain", asked.domain),
-        ("--time", asked.time),
-        ("--user", asked.user),
-    ):
-        if name is not None and name not in columns:
-            hint = nearest(name, columns)
-            raise PipelineError(
-                f"{flag}: there is no column {name!r}.{hint} Columns: "
-                f"{', '.join(columns)}"
-            )
-    if asked.time and (columns[asked.time].numbers is None):
-        raise PipelineError(
-            f"--time: numbers or ISO 8601 times are needed. Column {asked.time!r} has "
-            f"values such as {columns[asked.time].values[:1]}"
-        )
+    _check(asked, columns)
     data: dict[str, Any] = {}
     notes: dict[str, str] = {}
     log = None if asked.labels else events.find(columns, sample.logs, asked.time)
     if log:
         found, data = log.labels, dict(log.data)
-        found = [a._replace(values=a.values[log.shown]) for a in found]
         columns = profiles(sample.rows.filter(log.shown))
         notes["data"] = f"a log of events, of the kinds in {log.column}"
-        no = {log.column: "the kind of the event: tells the label"}
+        known_no = {log.column: "the kind of the event: tells the label"}
     else:
         found = spaces.assign(labels.find(columns, asked.labels), columns)
-        no = {a.source: _of_label(a) for a in found} | _space_columns(found)
-        no |= labels.outcomes(columns, found)
+        known_no = {a.source: _of_label(a) for a in found} | _space_columns(found)
+        known_no |= labels.outcomes(columns, found)
     found = [a for a in found if len(np.unique(a.values[np.isfinite(a.values)])) > 1]
     if not found:
         raise PipelineError("every label that was found has one value only")
     unseen = sample.read / sample.rows.num_rows
-    choices = features.choose(columns, no, unseen)
-    named = {c.name for c in choices if c.feature}
-    told = leaks.suspects([columns[n] for n in columns if n in named], found, columns)
-    choices = [
-        c._replace(feature=None, reason=told[c.name]) if c.name in told else c
-        for c in choices
-    ]
-    named -= set(told)
-    if not named:
-        raise PipelineError(
-            "no column can be a feature: beside labels and what tells them there are "
-            "only times, ids of requests, and texts or lists of no use"
-        )
+    choices = _without_leaks(features.choose(columns, known_no, unseen), found, columns)
     user = asked.user or divide.user(columns)
     if isinstance(sample.logs, dict):
         data["split"] = {"by": "given"}
@@ -111,18 +83,45 @@ def draft(sample: Sample, asked: Asked) -> Draft:
     else:
         divided = divide.split(columns, found, asked.time, user)
         data["split"], notes["split"] = divided.section, divided.note
-    domain = asked.domain
-    if domain is None:
-        categorical = [
-            columns[c.name]
-            for c in choices
-            if c.feature and c.feature["kind"] == "categorical"
-        ]
-        domain, notes["domain"] = divide.domain(categorical, found)
-    else:
-        notes["domain"] = "as --domain asks for"
+    if asked.domain:
+        domain, notes["domain"] = asked.domain, "as --domain asks for"
         choices = _with_domain(choices, columns, domain, unseen)
+    else:
+        categorical = [columns[c.name] for c in choices if features.is_categorical(c)]
+        domain, notes["domain"] = divide.domain(categorical, found)
     return Draft(data, choices, columns, found, domain, user, notes)
+
+
+def _check(asked: Asked, columns: Mapping[str, Profile]) -> None:
+    """Raises a PipelineError for columns that are not there or of no use."""
+    for flag in ("domain", "time", "user"):
+        name = getattr(asked, flag)
+        if name is not None and name not in columns:
+            raise PipelineError(
+                f"--{flag}: there is no column {name!r}.{nearest(name, columns)} "
+                f"Columns: {', '.join(columns)}"
+            )
+    if asked.time and columns[asked.time].numbers is None:
+        raise PipelineError(
+            f"--time: numbers or ISO 8601 times are needed. Column {asked.time!r} has "
+            f"values such as {columns[asked.time].values[:1]}"
+        )
+
+
+def _without_leaks(
+    choices: Sequence[Choice], found: Sequence[Label], columns: Mapping[str, Profile]
+) -> list[Choice]:
+    """The choices, without features that tell a label."""
+    candidates = [columns[c.name] for c in choices if c.feature]
+    told = leaks.suspects(candidates, found, columns)
+    if len(told) == len(candidates):
+        raise PipelineError(
+            "no column can be a feature: beside labels and what tells them there are "
+            "only times, ids of requests, and texts or lists of no use"
+        )
+    return [
+        Choice(c.name, None, told[c.name]) if c.name in told else c for c in choices
+    ]
 
 
 def _of_label(label: Label) -> str:

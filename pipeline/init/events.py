@@ -22,9 +22,9 @@ class Events(NamedTuple):
 
     Attributes:
         column: The kind of an event.
-        shown: bool (rows,). The impressions.
+        shown: bool (rows,). Which rows are the impressions.
         data: The entries of `data` that join the rest to them.
-        labels: Of the impressions in the sample, as if no window was ever over.
+        labels: Of the impressions, as if no window was ever over.
     """
 
     column: str
@@ -82,7 +82,7 @@ def find(
             | {"time": time, "window": window}
         )
         note = f"within {window} of the {event.values[base]}, as most of them are"
-        labels.append(Label(name, name, label, notes=(note,)))
+        labels.append(Label(name, name, label[shown], notes=(note,)))
     return Events(event.name, shown, data | {"actions": actions}, labels)
 
 

@@ -52,13 +52,14 @@ def choose(
             lists[p.name] = p
         else:
             choices[p.name] = _single(p, unseen)
-    ids = [profiles[c.name] for c in choices.values() if _is_categorical(c)]
+    ids = [profiles[c.name] for c in choices.values() if is_categorical(c)]
     for p in lists.values():
         choices[p.name] = _sequence(p, ids, unseen)
     return [choices[name] for name in profiles]
 
 
-def _is_categorical(choice: Choice) -> bool:
+def is_categorical(choice: Choice) -> bool:
+    """Whether a column has become a categorical feature."""
     return choice.feature is not None and choice.feature["kind"] == "categorical"
 
 

@@ -94,9 +94,9 @@ def _auc(score: np.ndarray, ones: np.ndarray, zeros: np.ndarray) -> float:
 
 def _bins(p: Profile, rows: np.ndarray) -> np.ndarray:
     """The value or bin of each row, int (rows,); 0 where it is missing."""
-    if p.numbers is None or p.distinct <= _BINS:
+    numbers = None if p.numbers is None else p.numbers[rows]
+    if numbers is None or p.distinct <= _BINS or not np.isfinite(numbers).any():
         return p.codes[rows] + 1
-    numbers = p.numbers[rows]
     known = np.isfinite(numbers)
     edges = np.unique(np.quantile(numbers[known], np.linspace(0, 1, _BINS)))
     return np.where(known, np.searchsorted(edges, numbers, side="right") + 1, 0)

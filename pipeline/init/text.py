@@ -24,8 +24,8 @@ _TRAINING = (
     (_SMALL, {"epochs": 5, "batch_size": 256}),
     (np.inf, {"epochs": 3, "batch_size": 1024}),
 )
-# Rows of the rarer class below which a model cannot be told from chance.
-_RARE = 1_000
+# Rows of the rarer class; a tenth tests. With fewer, a weak model looks like chance.
+_RARE = 3_000
 
 
 def write(draft: Draft, sample: Sample, output: Path, workspace: str | None) -> str:
