@@ -171,7 +171,7 @@ def _sequence(p: Profile, ids: Iterable[Profile], unseen: float) -> Choice:
         items = list(dict.fromkeys(item for part in parts for item in part if item))
         length = max(map(len, parts))
     wanted = set(items[:2000])
-    shares = [(len(wanted & set(q.values)) / len(wanted), q.name) for q in ids]
+    shares = [(len(wanted & set(q.values)) / max(len(wanted), 1), q.name) for q in ids]
     share, of = max(shares, default=(0.0, ""), key=lambda found: found[0])
     if share >= 0.5:
         feature = {"name": p.name, "kind": "sequence", "of": of}

@@ -157,7 +157,11 @@ def _is_rating(p: Profile) -> bool:
         return False
     known = p.numbers[np.isfinite(p.numbers)]
     halves = np.all(known * 2 == np.floor(known * 2))
-    return bool(halves) and 3 <= p.distinct <= 21 and known.min() >= 0
+    return (
+        bool(halves)
+        and 3 <= p.distinct <= 21
+        and 0 <= known.min() <= known.max() <= 100
+    )
 
 
 def _is_dwell(p: Profile, profiles: Mapping[str, Profile]) -> bool:

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
+from pipeline.config.data import Reading
 from pipeline.init.draft import Asked, draft
 from pipeline.init.sample import Sample
 
@@ -25,11 +26,15 @@ def columns(**more):
     return {name: values for name, values in found.items() if values is not None}
 
 
-def drafted(asked=None, logs=("x.parquet",), **more):
-    """What is guessed about such a log."""
+def sampled(**more):
+    """Such a log, as it is looked at."""
     rows = pa.table(columns(**more))
-    sample = Sample(rows, None, list(logs), 1, rows.num_rows, True)
-    return draft(sample, asked or Asked())
+    return Sample(rows, Reading(), ["x.parquet"], 1, rows.num_rows, True)
+
+
+def drafted(asked=None, **more):
+    """What is guessed about such a log."""
+    return draft(sampled(**more), asked or Asked())
 
 
 def features(found):

@@ -1,11 +1,20 @@
 """Columns become features by what they hold and are called."""
 
 import datetime
+import decimal
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from small_logs import ROWS, drafted, features, reasons
+import yaml
+from small_logs import ROWS, drafted, features, reasons, sampled
+
+from pipeline.config import Config
+from pipeline.init.draft import Asked, draft
+from pipeline.init.features import categorical
+from pipeline.init.profiles import profiles
+from pipeline.init.text import write
 
 RNG = np.random.default_rng(1)
 FEW = RNG.integers(0, 7, ROWS)
@@ -85,11 +94,43 @@ def test_the_table_follows_from_how_many_values_there_are():
 
 
 def test_a_sample_that_shows_new_values_all_the_time_gets_hashes():
-    from pipeline.init.features import categorical
-    from pipeline.init.profiles import profiles
-
     ids = pa.table({"item_id": RNG.integers(0, 10**6, 30_000)})
     profile = profiles(ids)["item_id"]
     assert categorical(profile, unseen=1.0)["vocabulary"] == {"min_count": 2}
     buckets = categorical(profile, unseen=20.0)["hash_buckets"]
     assert 10**6 <= buckets < 3 * 10**6
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([1.5, None] * (ROWS // 2), pa.float16()),
+        pa.array([decimal.Decimal("1.50")] * ROWS),
+        pa.array(["a", "b"] * (ROWS // 2)).dictionary_encode(),
+        pa.array([b"\xff", b"a"] * (ROWS // 2)),
+        pa.array([b"ab"] * ROWS, pa.binary(2)),
+        pa.array([True, False] * (ROWS // 2)),
+        pa.array([2**63 + 1] * ROWS, pa.uint64()),
+        pa.array([datetime.time(7, 30)] * ROWS),
+        pa.array([datetime.timedelta(seconds=7)] * ROWS),
+        pa.array([datetime.datetime(2026, 1, 1)] * ROWS, pa.timestamp("ns", "UTC")),
+        pa.array([[("a", 1)]] * ROWS, pa.map_(pa.string(), pa.int64())),
+        pa.array([[1], [], None, [2, 3]] * (ROWS // 4)),
+        pa.array([[["a"]]] * ROWS),
+        pa.array([[1.5, None]] * ROWS, pa.list_(pa.float32(), 2)),
+        pa.array([["i1"], None] * (ROWS // 2), pa.large_list(pa.large_string())),
+        pa.array([float("inf"), float("nan"), -0.0, 1e300] * (ROWS // 4)),
+        pa.array([[{"a": 1}]] * ROWS),
+        pa.array(["", " ", "NA", None] * (ROWS // 4)),
+    ],
+    ids=lambda values: str(values.type),
+)
+@pytest.mark.parametrize("name", ["x", "watch_ms", "rating", "liked", "time", "user"])
+def test_any_type_under_any_name_is_a_feature_a_label_or_has_a_reason(name, values):
+    sample = sampled(**{name: values})
+    found = draft(sample, Asked())
+    of = {c.name: c for c in found.choices}[name]
+    assert of.feature or of.reason
+    text = write(found, sample, Path("shop.yaml"), None)
+    config = Config.model_validate(yaml.safe_load(text))
+    assert not list(config.problems())
