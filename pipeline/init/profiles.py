@@ -134,9 +134,10 @@ def _numbers(name: str, array: pa.Array) -> np.ndarray | None:
     batch = pa.RecordBatch.from_arrays([array], [name])
     column = casting.column(name, "float", array.type, MISSING_WORDS)
     numbers, misfits = casting.cast(batch, [column])
-    if len(misfits) > _FEW * len(array) or numbers.column(0).null_count == len(array):
+    values = numbers.column(0).to_numpy(zero_copy_only=False).astype(np.float64)
+    if len(misfits) > _FEW * len(array) or not np.isfinite(values).any():
         return None
-    return numbers.column(0).to_numpy(zero_copy_only=False).astype(np.float64)
+    return values
 
 
 def _list(name: str, array: pa.Array, counts: np.ndarray) -> Profile:

@@ -121,6 +121,7 @@ def test_a_sample_that_shows_new_values_all_the_time_gets_hashes():
         pa.array([["i1"], None] * (ROWS // 2), pa.large_list(pa.large_string())),
         pa.array([float("inf"), float("nan"), -0.0, 1e300] * (ROWS // 4)),
         pa.array([[{"a": 1}]] * ROWS),
+        pa.array([float("inf")] * ROWS),
         pa.array(["", " ", "NA", None] * (ROWS // 4)),
     ],
     ids=lambda values: str(values.type),
