@@ -14,7 +14,7 @@ from pipeline.init.profiles import Profile
 # Words for 1 and 0, beside true and false, that an expression must compare with.
 _YES_NO = ({"yes", "no"}, {"y", "n"}, {"t", "f"})
 _YES = {"yes", "y", "t"}
-# A regression is learnt where at most so many labels are 0.
+# A time that was spent is learnt where so many are not 0, and of so many values.
 _MOSTLY = 0.5
 _DISTINCT = 20
 
@@ -108,7 +108,7 @@ def _guess(p: Profile, profiles: Mapping[str, Profile]) -> Iterator[Label]:
         yield _rating(p)
     elif _is_dwell(p, profiles):
         known = p.numbers[np.isfinite(p.numbers)]
-        if np.mean(known > 0) > _MOSTLY:
+        if np.mean(known > 0) > _MOSTLY and p.distinct >= _DISTINCT:
             yield _number(p)
 
 
@@ -166,7 +166,7 @@ def _is_rating(p: Profile) -> bool:
 
 def _is_dwell(p: Profile, profiles: Mapping[str, Profile]) -> bool:
     """Whether it is a time that was spent, and not the length of what is shown."""
-    if p.kind != "number" or not names.is_dwell(p) or p.distinct < _DISTINCT:
+    if p.kind != "number" or p.is_flag or not names.is_dwell(p):
         return False
     known = p.numbers[np.isfinite(p.numbers)]
     return bool(known.min() >= 0) and not any(

@@ -18,7 +18,7 @@ _FUNNEL = (
     _set(
         "purchase purchased buy bought order ordered conversion convert converted "
         "conv cvr install installed download downloaded register registered signup "
-        "subscribe subscribed book booked transaction rent rented"
+        "subscribe subscribed book booked booking transaction rent rented attributed"
     ),
     _set("pay paid payment"),
 )
@@ -28,7 +28,7 @@ _REACTIONS = _set(
     "bookmark bookmarked repost retweet reply replied vote upvote hate skip skipped "
     "view viewed watch watched read finish finished complete completed enter entered "
     "respond responded response churn churned default label target outcome "
-    "avatar stay stayed"
+    "avatar y"
 )
 # Of 0/1 columns that say who was there to act, and so where others are known.
 _EXPOSURES = _set("played play shown exposed displayed impression impressed seen sent")
@@ -36,8 +36,11 @@ _PAST = _set(
     "last prev previous before past history hist ago days avg mean rate ratio ctr num "
     "count cnt total sum ever"
 )
-_DWELL = _set("watch watched dwell stay play played view viewing read reading listen")
-_DURATION = _set("time ms millis seconds secs sec s duration minutes min")
+_DWELL = _set(
+    "watch watched watching dwell stay play played playing view viewing read reading "
+    "listen listening"
+)
+_DURATION = _set("time times ms millis seconds secs sec s duration minutes min")
 _AMOUNT = _set("spend spent revenue amount gmv payment paid value gain profit sales")
 _RATING = _set("rating ratings stars star helpfulness grade")
 _TIME = _set("time timestamp ts date datetime day dt created updated when week month")

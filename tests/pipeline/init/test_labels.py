@@ -77,6 +77,14 @@ def test_time_that_was_spent_is_a_label_and_the_length_of_an_item_is_not():
     assert "play_duration" in features(found)
 
 
+def test_a_time_of_which_most_are_0_is_neither_a_label_nor_a_feature():
+    stayed = np.where(SOME, RNG.integers(1, 90_000, ROWS), 0)
+    found = drafted(comment_stay_time=stayed, watching_times=RATING)
+    assert tasks(found) == {"click": None}
+    assert "only later" in reasons(found)["comment_stay_time"]
+    assert "only later" in reasons(found)["watching_times"]
+
+
 def test_a_rating_becomes_a_label_by_a_threshold():
     found = drafted(rating=RATING, click=None)
     label = _label(found, "rating_4_up")
