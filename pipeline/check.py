@@ -33,6 +33,7 @@ from pipeline.statistics.splits import ALL
 ROWS = 100_000
 # Bytes of a parameter of a table: itself, and the two moments of `lazy_adam`.
 _BYTES = 4 * 3
+_NAMED = 5  # domains in a message
 
 
 class Found(NamedTuple):
@@ -128,17 +129,18 @@ def _examples(config: Config, rows: int, folder: Path, found: Found) -> dict | N
 
 
 def _domains(config: Config, rates: dict) -> Iterator[str]:
-    """Tasks of which a domain has no positive, or nothing else, in a split."""
+    """Tasks whose label is the same in all rows of a domain."""
     for split, domains in rates.items():
-        for domain, tasks in domains.items():
-            for task in config.tasks:
-                seen = tasks.get(task.name)
-                if domain == ALL or task.kind != "binary" or not seen:
-                    continue
-                if seen["rows"] and seen["mean"] in (0, 1):
+        for task in config.tasks:
+            seen = {d: of[task.name] for d, of in domains.items() if d != ALL}
+            for label in (0, 1) if task.kind == "binary" else ():
+                same = [d for d, of in seen.items() if of["mean"] == label]
+                if same:
+                    more = ", ..." if len(same) > _NAMED else ""
                     yield (
-                        f"Task {task.name!r} ({split} split, {config.domain}={domain}):"
-                        f" the label is {seen['mean']:.0f} in all {seen['rows']} rows"
+                        f"Task {task.name!r} ({split} split): the label is {label} in "
+                        f"all rows of {len(same)} of {len(seen)} values of "
+                        f"{config.domain!r}: {', '.join(same[:_NAMED])}{more}"
                     )
 
 

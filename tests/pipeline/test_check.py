@@ -74,8 +74,8 @@ def test_a_domain_without_a_positive(check):
     columns = {"like": CLICK * TAB}
     status, out, _ = check(columns, domain="tab", tasks=["click", "like"])
     assert status == 0
-    assert "'like' (train split, tab=0): the label is 0 in all" in out
-    assert "tab=1" not in out
+    assert "'like' (train split): the label is 0 in all rows of 1 of 2" in out
+    assert "values of 'tab': 0\n" in out
 
 
 def test_a_feature_that_tells_a_label(check):
