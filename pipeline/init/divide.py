@@ -99,7 +99,9 @@ def _ways(
     if of_user and profiles[of_user].known.mean() > 0.999:
         yield "hash", of_user, "all rows of a user stay together"
     taken = {label.source for label in labels}
-    many = [p for p in profiles.values() if p.name not in taken and p.known.all()]
+    # pandas writes its index under no name.
+    named = [p for p in profiles.values() if p.name and p.name not in taken]
+    many = [p for p in named if p.known.all()]
     requests = [p for p in many if names.is_request(p)]
     for p in requests[:1]:
         yield "hash", p.name, "all rows of one value stay together"

@@ -173,7 +173,8 @@ def _sequence(p: Profile, ids: Iterable[Profile], unseen: float) -> Choice:
     wanted = set(items[:2000])
     shares = [(len(wanted & set(q.values)) / max(len(wanted), 1), q.name) for q in ids]
     share, of = max(shares, default=(0.0, ""), key=lambda found: found[0])
-    if share >= 0.5:
+    # Words of a text may be numbers that are ids by chance.
+    if share >= (0.95 if separator == " " else 0.5):
         feature = {"name": p.name, "kind": "sequence", "of": of}
         feature["max_length"] = min(length, 50)
         feature |= {"separator": separator} if separator not in (None, "|") else {}

@@ -102,7 +102,9 @@ def is_dwell(profile: Profile) -> bool:
     if words & (_PAST - {"count"}):
         return False
     whole = {"dwell", "stay", "play", "playtime", "watchtime", "dwelltime"}
-    return bool(words & _DWELL and words & _DURATION) or words <= whole
+    return bool(words & _DWELL and words & _DURATION) or (
+        bool(words) and words <= whole
+    )
 
 
 def is_amount(profile: Profile) -> bool:

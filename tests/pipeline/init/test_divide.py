@@ -37,6 +37,13 @@ def test_without_time_and_user_the_column_of_most_values_divides():
     assert _split(found) == ("hash", "price")
 
 
+def test_an_index_without_a_name_divides_nothing():
+    index = {"": np.arange(ROWS)}
+    found = drafted(timestamp=None, user_id=None, **index)
+    assert _split(found) == ("hash", "price")
+    assert "" in reasons(found)
+
+
 def test_the_domain_has_a_telling_name_and_different_rates():
     found = drafted(tab=TAB, click=BY_TAB)
     assert found.domain == "tab"

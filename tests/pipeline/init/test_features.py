@@ -86,6 +86,11 @@ def test_a_list_is_of_the_column_that_has_its_items():
     assert "no other column has its items" in reasons(found)["tags"]
 
 
+def test_a_text_whose_words_are_ids_by_chance_is_no_list():
+    titles = [f"i{i} of {i % 3}" for i in RNG.integers(0, 40, ROWS)]
+    assert features(drafted(title=titles))["title"]["kind"] == "categorical"
+
+
 def test_the_table_follows_from_how_many_values_there_are():
     few = features(drafted())["item_id"]
     many = features(drafted(item_id=RNG.integers(0, 1900, ROWS)))["item_id"]
@@ -126,7 +131,7 @@ def test_a_sample_that_shows_new_values_all_the_time_gets_hashes():
     ],
     ids=lambda values: str(values.type),
 )
-@pytest.mark.parametrize("name", ["x", "watch_ms", "rating", "liked", "time", "user"])
+@pytest.mark.parametrize("name", ["x", "watch_ms", "rating", "liked", "time", ""])
 def test_any_type_under_any_name_is_a_feature_a_label_or_has_a_reason(name, values):
     sample = sampled(**{name: values})
     found = draft(sample, Asked())
