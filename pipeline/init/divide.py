@@ -174,7 +174,14 @@ def _rates(
     ones = np.bincount(p.codes[known], label.values[known], p.distinct)[many]
     if ones.sum() < _POSITIVES * len(many) or not rows.all():
         return None
-    rates = ones / rows
+    rates, rate = ones / rows, ones.sum() / rows.sum()
+    if not 0 < rate < 1:
+        return None
+    # By chance, chi-squared is about its degrees of freedom.
+    chi_squared = np.sum(rows * (rates - rate) ** 2) / (rate * (1 - rate))
+    freedom = len(many) - 1
+    if chi_squared < freedom + 4 * np.sqrt(2 * freedom):
+        return None
     return float(rates.min()), float(rates.max()), label.task
 
 

@@ -50,6 +50,11 @@ def test_the_domain_has_a_telling_name_and_different_rates():
     assert "click is" in found.notes["domain"]
 
 
+def test_rates_that_differ_by_chance_make_no_domain():
+    tabs = {"tab": RNG.integers(0, 20, ROWS)}
+    assert drafted(**tabs).domain is None
+
+
 @pytest.mark.parametrize("change", [{"tab": TAB}, {"level": TAB, "click": BY_TAB}])
 def test_one_of_both_is_not_enough(change):
     assert drafted(**change).domain is None
