@@ -1,6 +1,7 @@
 """`init` writes a config that runs, for logs of every format."""
 
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
@@ -109,13 +110,29 @@ def test_no_logs_are_refused(tmp_path, capsys):
     assert not (tmp_path / "a.yaml").exists()
 
 
-def test_two_commands_from_logs_to_a_pushed_model(tmp_path, capsys):
-    feed.generate(tmp_path / "logs", impressions=6000, seed=7)
-    config = tmp_path / "feed.yaml"
-    work = str(tmp_path / "work")
-    assert _init(str(tmp_path / "logs" / "*"), config, "--workspace", work) == 0
-    text = configs.load(config)
-    assert {task.name: task.space for task in text.tasks} == {
+@pytest.fixture
+def of_feed(tmp_path):
+    """Writes logs of the feed, and the config that `init` makes of them."""
+
+    def write(impressions):
+        feed.generate(tmp_path / "logs", impressions=impressions, seed=7)
+        output, work = tmp_path / "feed.yaml", str(tmp_path / "work")
+        logs = str(tmp_path / "logs" / "*")
+        assert _init(logs, output, "--workspace", work) == 0
+        return output
+
+    return write
+
+
+def _version(output):
+    """The version that was pushed first."""
+    return Path(configs.load(output).push.destination) / "1"
+
+
+def test_the_feed_is_understood_and_its_model_is_pushed(of_feed, capsys):
+    output = of_feed(2000)
+    config = configs.load(output)
+    assert {task.name: task.space for task in config.tasks} == {
         "click": None,
         "long_view": "played",
         "like": None,
@@ -123,12 +140,22 @@ def test_two_commands_from_logs_to_a_pushed_model(tmp_path, capsys):
         "forward": None,
         "watch_seconds": "played",
     }
-    assert text.domain == "tab" and text.data.split.column == "timestamp"
-    named = {feature.name for feature in text.features}
+    assert config.domain == "tab" and config.data.split.column == "timestamp"
+    named = {feature.name for feature in config.features}
     assert {"watched", "user_id", "video_id", "duration"} <= named
     assert not [name for name in named if name.startswith(("p_", "e_"))]
-    assert main(["run", str(config)]) == 0
     out = capsys.readouterr().out
-    assert f"python -m pipeline run {config}" in out
-    assert f"serve --model-base-path {text.push.destination} --model-name feed" in out
-    assert (tmp_path / "work" / "serving_models" / "feed" / "1").is_dir()
+    assert f"python -m pipeline run {output}" in out
+    assert f"serve --model-base-path {_version(output).parent} --model-name feed" in out
+    cheap = ["train.epochs=1", "infra.rows=20", "evaluate.importance=null"]
+    cheap += ["evaluate.default_rules=[]", "model.options={expert_units: [[8], [8]]}"]
+    flags = [flag for change in cheap for flag in ("--set", change)]
+    assert main(["run", str(output), *flags]) == 0
+    assert _version(output).is_dir()
+
+
+@pytest.mark.slow
+def test_the_feed_runs_to_a_pushed_model_without_an_edit(of_feed):
+    output = of_feed(6000)
+    assert main(["run", str(output)]) == 0
+    assert _version(output).is_dir()
