@@ -23,9 +23,8 @@ from pipeline.components.schema_gen import schema_gen
 from pipeline.components.statistics_gen import statistics_gen
 from pipeline.config import Config, declarations
 from pipeline.errors import PipelineError
-from pipeline.init import labels as outcomes
 from pipeline.init import leaks
-from pipeline.init.labels import Label
+from pipeline.init.labels import Label, outcomes
 from pipeline.init.profiles import Profile, profiles
 from pipeline.stages import stages
 from pipeline.statistics.splits import ALL
@@ -168,7 +167,7 @@ def _leaks(config: Config, table: pa.Table, columns: dict) -> Iterator[str]:
 def _at_serving(config: Config, columns: dict[str, Profile]) -> Iterator[str]:
     """Features that nobody has when a model is asked."""
     labels = [Label(t.name, t.label_column, np.zeros(0)) for t in config.tasks]
-    later = outcomes.outcomes(columns, labels)
+    later = outcomes(columns, labels)
     for feature in config.features:
         if feature.name in later:
             yield (

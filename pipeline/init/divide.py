@@ -81,7 +81,7 @@ def split(
                 if _all_have_rows(of, needed):
                     section = {"by": by, "column": column}
                     return Divided(section | {"train": train, "valid": valid}, note)
-    by, column, note = ways[0]
+    by, column, note = ways[-1]
     return Divided({"by": by, "column": column, "train": 0.6, "valid": 0.2}, note)
 
 

@@ -78,7 +78,9 @@ def find(profiles: Mapping[str, Profile], asked: Sequence[str]) -> list[Label]:
     return sorted(found, key=lambda label: _order(label, profiles))
 
 
-def outcomes(profiles: Mapping[str, Profile], labels: Sequence[Label]) -> dict:
+def outcomes(
+    profiles: Mapping[str, Profile], labels: Sequence[Label]
+) -> dict[str, str]:
     """Columns that are known only later but are no labels, with the reasons.
 
     Args:

@@ -51,7 +51,7 @@ def sample(patterns: Sequence[str]) -> Sample:
     """
     where = [("logs", pattern, None) for pattern in patterns]
     found = files.find(where, Reading(format="csv", columns=["unknown"]))
-    reading = dialect.sniff(found[0].path)
+    reading = dialect.sniff(max(found, key=lambda file: file.size > 0).path)
     found = files.find(where, reading)
     chunks, every, kept, read, whole = [], 1, 0, 0, True
     for source in files.heads(found, READ_ROWS):

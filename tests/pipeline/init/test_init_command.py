@@ -104,6 +104,13 @@ def test_twice_gives_the_same_text_and_nothing_is_overwritten(log, tmp_path, cap
     assert first.read_text() == second.read_text()
 
 
+def test_a_file_without_a_row_is_passed_over(tmp_path):
+    (tmp_path / "a.jsonl").touch()
+    rows = pa.table(small_logs.columns()).to_pylist()
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert _init(str(tmp_path / "*.jsonl"), tmp_path / "shop.yaml") == 0
+
+
 def test_no_logs_are_refused(tmp_path, capsys):
     assert _init(str(tmp_path / "*.csv"), tmp_path / "a.yaml") == 2
     assert "no file matches" in capsys.readouterr().err
