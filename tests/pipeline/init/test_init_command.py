@@ -155,7 +155,7 @@ def test_the_feed_is_understood_and_its_model_is_pushed(of_feed, capsys):
     assert f"python -m pipeline run {output}" in out
     assert f"serve --model-base-path {_version(output).parent} --model-name feed" in out
     cheap = ["train.epochs=1", "infra.rows=20", "evaluate.importance=null"]
-    cheap += ["evaluate.default_rules=[]", "model.options={expert_units: [[8], [8]]}"]
+    cheap += ["evaluate.default_rules=[]", "model.architecture=shared_bottom"]
     flags = [flag for change in cheap for flag in ("--set", change)]
     assert main(["run", str(output), *flags]) == 0
     assert _version(output).is_dir()
