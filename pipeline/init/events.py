@@ -10,7 +10,6 @@ from pipeline.init.labels import Label, equals, task_name
 from pipeline.init.profiles import Profile
 
 _KINDS = (2, 20)
-_SHOWN = {"view", "impression", "show", "shown", "exposure", "display", "pv", "imp"}
 _LEAST = 50  # rows of an action that becomes a task
 _WINDOWS = {"10m": 600, "1h": 3600, "1d": 86400, "7d": 7 * 86400}
 _SHARE = 0.9  # of the actions, within the window
@@ -62,7 +61,7 @@ def find(
     counts = np.bincount(event.codes, minlength=event.distinct)
     base = max(
         range(event.distinct),
-        key=lambda i: (event.values[i].lower() in _SHOWN, counts[i]),
+        key=lambda i: (names.is_shown(event.values[i]), counts[i]),
     )
     unit, seconds = _time(profiles[time])
     is_kind = [equals(event.name, value) for value in event.values]

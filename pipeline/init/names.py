@@ -66,6 +66,7 @@ _NUMBER = _set(
     "recency frequency history spend capital wage"
 )
 _ID = _set("id ids code tag type category cat categorical class brand author onehot")
+_SHOWN = _set("view impression show shown exposure display pv imp")
 _EVENT = _set("event eventtype action actiontype behavior behaviour interaction type")
 # What a domain is called, the likeliest first.
 _DOMAIN = (
@@ -173,9 +174,16 @@ def is_weight(profile: Profile) -> bool:
 
 
 def is_event(profile: Profile) -> bool:
-    """Whether it is called like the kind of an event."""
+    """Whether it is called like the kind of an event, and has kinds of actions."""
     words = profile.words
-    return bool(set(words) & (_EVENT - {"type"})) or words == ("type",)
+    called = bool(set(words) & (_EVENT - {"type"})) or words == ("type",)
+    actions = _REACTIONS.union(*_FUNNEL, _SHOWN)
+    return called and any(set(words_of(value)) & actions for value in profile.values)
+
+
+def is_shown(event: str) -> bool:
+    """Whether a kind of event is that of an impression."""
+    return bool(set(words_of(event)) & _SHOWN)
 
 
 def domain_rank(profile: Profile) -> int | None:

@@ -116,6 +116,15 @@ def test_a_log_of_events_is_joined_with_itself():
     assert "tells the label" in reasons(found)["eventType"]
 
 
+def test_a_type_of_items_is_no_log_of_events():
+    _, log = _events()
+    kinds = np.where(log["eventType"] == "VIEW", "video", "article")
+    del log["eventType"]
+    found = drafted(**log, type=kinds)
+    assert tasks(found) == {"click": None}
+    assert "actions" not in found.data and "type" in features(found)
+
+
 def test_milliseconds_are_told_by_their_size():
     _, log = _events()
     found = drafted(click=None, **{**log, "timestamp": log["timestamp"] * 1000})
