@@ -61,7 +61,9 @@ def draft(sample: Sample, asked: Asked) -> Draft:
     _check(asked, columns)
     data: dict[str, Any] = {}
     notes: dict[str, str] = {}
-    log = None if asked.labels else events.find(columns, sample.logs, asked.time)
+    log = None
+    if not asked.labels:
+        log = events.find(columns, sample.logs, asked.time, asked.user)
     if log:
         found, data = log.labels, dict(log.data)
         columns = profiles(sample.rows.filter(log.shown))

@@ -33,7 +33,10 @@ class Events(NamedTuple):
 
 
 def find(
-    profiles: Mapping[str, Profile], logs: list[str] | dict, time: str | None
+    profiles: Mapping[str, Profile],
+    logs: list[str] | dict,
+    time: str | None,
+    user: str | None,
 ) -> Events | None:
     """Tells whether logs are of events of several kinds; None if not.
 
@@ -44,6 +47,7 @@ def find(
         profiles: Of all columns.
         logs: The patterns.
         time: The column of the time, if it was given.
+        user: The column of the user's id, if it was given.
     """
     found = [
         p
@@ -53,7 +57,7 @@ def find(
         and _KINDS[0] <= p.distinct <= _KINDS[1]
         and p.known.all()
     ]
-    user, item = divide.user(profiles), divide.item(profiles)
+    user, item = user or divide.user(profiles), divide.item(profiles)
     times = [time] if time else divide.times(profiles)
     if not (found and user and item and times) or isinstance(logs, dict):
         return None
@@ -82,6 +86,8 @@ def find(
         )
         note = f"within {window} of the {event.values[base]}, as most of them are"
         labels.append(Label(name, name, label[shown], notes=(note,)))
+    if not labels:
+        return None
     return Events(event.name, shown, data | {"actions": actions}, labels)
 
 

@@ -125,6 +125,13 @@ def test_a_type_of_items_is_no_log_of_events():
     assert "actions" not in found.data and "type" in features(found)
 
 
+def test_events_too_rare_to_be_learnt_make_no_log_of_events():
+    kind, log = _events()
+    log["eventType"] = np.where(np.arange(ROWS) < 3, "LIKE", "VIEW")
+    found = drafted(**log)
+    assert "actions" not in found.data and tasks(found) == {"click": None}
+
+
 def test_milliseconds_are_told_by_their_size():
     _, log = _events()
     found = drafted(click=None, **{**log, "timestamp": log["timestamp"] * 1000})
