@@ -63,7 +63,7 @@ def split(
     time: str | None,
     of_user: str | None,
 ) -> Divided:
-    """Divides the rows by time, else by the user, else by any column of many values.
+    """Divides the rows by time, else by the user, else by chance.
 
     The first way by which every split gets rows, and labels of both kinds, is taken.
 
@@ -77,12 +77,17 @@ def split(
     for needed in (labels, ()):
         for by, column, note in ways:
             for train, valid in _SHARES:
-                of = _assign(profiles[column], by, train, valid)
+                p = profiles[column] if column else None
+                of = _assign(p, len(labels[0].values), by, train, valid)
                 if _all_have_rows(of, needed):
-                    section = {"by": by, "column": column}
-                    return Divided(section | {"train": train, "valid": valid}, note)
+                    return Divided(_section(by, column, train, valid), note)
     by, column, note = ways[-1]
-    return Divided({"by": by, "column": column, "train": 0.6, "valid": 0.2}, note)
+    return Divided(_section(by, column, *_SHARES[-1]), note)
+
+
+def _section(by: str, column: str | None, train: float, valid: float) -> dict:
+    of = {"column": column} if column else {}
+    return {"by": by, **of, "train": train, "valid": valid}
 
 
 def _ways(
@@ -90,7 +95,7 @@ def _ways(
     labels: Sequence[Label],
     time: str | None,
     of_user: str | None,
-) -> Iterator[tuple[str, str, str]]:
+) -> Iterator[tuple[str, str | None, str]]:
     if time:
         yield "time", time, "the oldest rows train, as --time asks for"
         return
@@ -98,22 +103,21 @@ def _ways(
         yield "time", name, "the oldest rows train, the newest test"
     if of_user and profiles[of_user].known.mean() > 0.999:
         yield "hash", of_user, "all rows of a user stay together"
-    taken = {label.source for label in labels}
-    # pandas writes its index under no name.
-    named = [p for p in profiles.values() if p.name and p.name not in taken]
-    many = [p for p in named if p.known.all()]
-    requests = [p for p in many if names.is_request(p)]
+    requests = [p for p in profiles.values() if names.is_request(p) and p.known.all()]
     for p in requests[:1]:
         yield "hash", p.name, "all rows of one value stay together"
-    single = [p for p in many if p.kind not in ("list", "vector")] or many
-    best = max(single, key=lambda p: p.distinct)
-    yield "hash", best.name, "no time and no user: the column of most values"
+    yield "random", None, "no time and no user: each row by itself"
 
 
-def _assign(p: Profile, by: str, train: float, valid: float) -> np.ndarray:
+def _assign(
+    p: Profile | None, rows: int, by: str, train: float, valid: float
+) -> np.ndarray:
+    if p is None:
+        places = splits.drawn([""], np.zeros(rows, int), np.arange(rows), seed=0)
+        return splits.by_share(places, train, valid)
     if by == "hash":
-        of_values = splits.by_hash(pa.array(p.values, pa.string()), train, valid)
-        return np.append(of_values, -1)[p.codes]
+        places = splits.hashed([pa.array(p.values, pa.string())])
+        return np.append(splits.by_share(places, train, valid), -1)[p.codes]
     known = p.numbers[np.isfinite(p.numbers)]
     limits = splits.boundaries(sketch.sketch(known), train, valid)
     return splits.by_time(p.numbers, limits)

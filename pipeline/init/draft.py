@@ -32,7 +32,7 @@ class Draft(NamedTuple):
         choices: What became of each column.
         columns: The profiles of the same.
         labels: The labels of the tasks.
-        domain: The column, if there is one.
+        domain: The feature, if there is one.
         user: The column of the user's id, if there is one.
         notes: {key: what was seen}, of "split", "domain" and "data".
     """
@@ -82,6 +82,9 @@ def draft(sample: Sample, asked: Asked) -> Draft:
     if isinstance(sample.logs, dict):
         data["split"] = {"by": "given"}
         notes["split"] = "as the files' names tell"
+        if "valid" not in sample.logs:
+            data["split"] |= {"valid": 0.1} | ({"column": user} if user else {})
+            notes["split"] += ", valid is drawn from train"
     else:
         divided = divide.split(columns, found, asked.time, user)
         data["split"], notes["split"] = divided.section, divided.note
@@ -91,6 +94,8 @@ def draft(sample: Sample, asked: Asked) -> Draft:
     else:
         categorical = [columns[c.name] for c in choices if features.is_categorical(c)]
         domain, notes["domain"] = divide.domain(categorical, found)
+    called = {c.name: c.feature["name"] for c in choices if c.feature}
+    domain = called.get(domain)
     return Draft(data, choices, columns, found, domain, user, notes)
 
 
@@ -151,5 +156,7 @@ def _with_domain(
     if choice.feature is None or choice.feature["kind"] == "sequence":
         why = choice.reason or "a list"
         raise PipelineError(f"--domain: column {domain!r} is no category: {why}")
-    as_domain = Choice(domain, features.categorical(columns[domain], unseen))
+    feature = features.categorical(columns[domain], unseen)
+    own = {k: v for k, v in choice.feature.items() if k in ("name", "column")}
+    as_domain = Choice(domain, feature | own)
     return [as_domain if c is choice else c for c in choices]

@@ -1,13 +1,12 @@
 """Which columns become features, as what, and why the others do not."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pydantic
 
-from pipeline.config.data import Name
 from pipeline.init import names
+from pipeline.init.labels import task_name
 from pipeline.init.profiles import Profile
 
 _SEPARATORS = "|;, "
@@ -16,7 +15,6 @@ _VOCABULARY = 50_000
 _RARE = 1_000  # with more values than this, those seen once are left out
 _CATEGORIES = 100  # whole numbers of so few values may be categories
 _TEXT = 40  # characters, on average, of a text that is no category
-_NAME = pydantic.TypeAdapter(Name)
 
 
 class Choice(NamedTuple):
@@ -55,7 +53,29 @@ def choose(
     ids = [profiles[c.name] for c in choices.values() if is_categorical(c)]
     for p in lists.values():
         choices[p.name] = _sequence(p, ids, unseen)
-    return [choices[name] for name in profiles]
+    return _named([choices[name] for name in profiles])
+
+
+def _named(choices: Sequence[Choice]) -> list[Choice]:
+    """The choices, with a name of its own where a header can be no feature's."""
+    taken = {c.name for c in choices}
+    names_, result = {}, []
+    for choice in choices:
+        name = task_name(choice.name) if choice.feature else choice.name
+        while name != choice.name and name in taken:
+            name += "_"
+        taken.add(name)
+        names_[choice.name] = name
+    for choice in choices:
+        feature = choice.feature
+        if feature and names_[choice.name] != choice.name:
+            feature = {"name": names_[choice.name], "column": choice.name} | {
+                key: value for key, value in feature.items() if key != "name"
+            }
+        if feature and "of" in feature:
+            feature = feature | {"of": names_[feature["of"]]}
+        result.append(choice._replace(feature=feature))
+    return result
 
 
 def is_categorical(choice: Choice) -> bool:
@@ -65,13 +85,8 @@ def is_categorical(choice: Choice) -> bool:
 
 def _unusable(p: Profile) -> str:
     rows = max(int(p.known.sum()), 1)
-    try:
-        _NAME.validate_python(p.name)
-    except pydantic.ValidationError:
-        return (
-            "a feature's name starts with a letter, and has letters, digits and _.- "
-            "only: rename the column"
-        )
+    if not p.name:
+        return "a column without a name"
     if p.kind == "empty":
         return "no value in the rows that were read"
     if p.kind == "nested":

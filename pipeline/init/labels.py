@@ -270,9 +270,11 @@ def _order(label: Label, profiles: Mapping[str, Profile]) -> tuple:
 
 
 def task_name(column: str) -> str:
-    """A column's name as a task may have it."""
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", column).strip("_.-")
-    return name if re.match(r"[A-Za-z]", name) else f"task_{name}".rstrip("_")
+    """A column's name as a task, or a feature, may have it."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", column)
+    if name != column:
+        name = name.strip("_.-")
+    return name if re.match(r"[A-Za-z]", name) else f"column_{name}".rstrip("_")
 
 
 def equals(column: str, value: str) -> str:

@@ -103,7 +103,7 @@ def _table(chunks: Sequence[pa.RecordBatch]) -> pa.Table:
 def _by_split(
     paths: Sequence[str], patterns: Sequence[str]
 ) -> list[str] | dict[str, list[str]]:
-    """{split: paths} if the names of all files tell it, and all three are there."""
+    """{split: paths} if the names of all files tell it; valid need not be there."""
     found: dict[str, list[str]] = {split: [] for split in _SPLIT_WORDS}
     for path in paths:
         words = re.split(r"[^a-z]+", re.split(r"[/\\]", path)[-1].lower())
@@ -111,4 +111,5 @@ def _by_split(
         if len(splits) == 1:
             found[splits[0]].append(path)
     all_told = sum(map(len, found.values())) == len(paths)
-    return found if all_told and all(found.values()) else list(patterns)
+    given = {split: of for split, of in found.items() if of}
+    return given if all_told and {"train", "test"} <= given.keys() else list(patterns)

@@ -73,11 +73,12 @@ def example_gen(
         for i, action in enumerate(data.actions)
     ]
     if rows is not None:
-        files = _heads(files, rows)
         action_files = [_heads(of, rows) for of in action_files]
     with tempfile.TemporaryDirectory(prefix=".work-", dir=folder) as name:
         workers = Workers(config.beam, Path(name))
         files = _find(spec, inputs, workers)
+        if rows is not None:
+            files = _heads(files, rows)
         kinds = {name: kind for _, name, kind in spec.named[::-1]}
         wanted = InspectionSpec(kinds, *splits.fold(spec.time, spec.where))
         logs = inspect(wanted, files, workers)

@@ -269,6 +269,8 @@ def _shift(task: Task, train: Mapping, seen: Mapping) -> str:
     mean = (before * train["rows"] + now * seen["rows"]) / (
         train["rows"] + seen["rows"]
     )
+    if not 0 < mean < 1:  # labels out of range are told elsewhere
+        return ""
     error = math.sqrt(mean * (1 - mean) * (1 / train["rows"] + 1 / seen["rows"]))
     if abs(now - before) < _ERRORS * error or max(now, before) < _RATIO * min(
         now, before

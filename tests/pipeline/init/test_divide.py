@@ -32,16 +32,14 @@ def test_a_time_by_which_a_split_would_be_empty_is_not_taken():
     assert _split(drafted(timestamp=times)) == ("hash", "user_id")
 
 
-def test_without_time_and_user_the_column_of_most_values_divides():
+def test_without_time_and_user_rows_are_drawn():
     found = drafted(timestamp=None, user_id=None)
-    assert _split(found) == ("hash", "price")
+    assert _split(found) == ("random", None)
 
 
-def test_an_index_without_a_name_divides_nothing():
-    index = {"": np.arange(ROWS)}
-    found = drafted(timestamp=None, user_id=None, **index)
-    assert _split(found) == ("hash", "price")
-    assert "" in reasons(found)
+def test_rows_of_a_request_stay_together():
+    found = drafted(timestamp=None, user_id=None, request_id=np.arange(ROWS) // 4)
+    assert _split(found) == ("hash", "request_id")
 
 
 def test_the_domain_has_a_telling_name_and_different_rates():

@@ -56,7 +56,7 @@ def test_amounts_of_which_a_few_are_large_are_scaled_by_their_logarithm():
         ("day", 20261101 + FEW, "a time"),
         ("version", ["1.2"] * ROWS, "always '1.2'"),
         ("nothing", pa.nulls(ROWS), "no value"),
-        ("user id", FEW, "rename the column"),
+        ("", FEW, "without a name"),
         ("vector", [[0.5, 0.25]] * ROWS, "such as an embedding"),
         ("written", ["[0.5, 0.25]", "[0.1, 1.0]"] * (ROWS // 2), "such as an embedd"),
         ("title", [f"{i} words " * 9 for i in RNG.integers(0, 900, ROWS)], "long text"),
@@ -68,6 +68,15 @@ def test_what_is_no_feature_says_why(name, values, reason):
     found = drafted(**{name: values})
     assert reason in reasons(found)[name]
     assert name not in features(found)
+
+
+def test_headers_that_are_no_names_get_one():
+    lists = [["501", "502"]] * ROWS
+    found = drafted(**{"101": FEW, "user id": FEW + 500, "seen ids": lists, "p": FEW})
+    of = features(found)
+    assert of["101"]["name"] == "column_101" and of["101"]["column"] == "101"
+    assert of["user id"]["name"] == "user_id_"  # there is another user_id
+    assert of["seen ids"]["of"] == "user_id_" and "column" not in of["p"]
 
 
 def test_a_list_is_of_the_column_that_has_its_items():
