@@ -111,7 +111,8 @@ class Train(Section):
 
     `optimizer`, one of `tfmtl.optimizers.names()`, and `loss_weighting`, one of
     `tfmtl.training.weightings()`, are names, or mappings of a `name` and options of its
-    own, such as {name: sparse_adagrad, l2: 1.0e-6}. `learning_rate` is the optimizer's.
+    own, such as {name: sparse_adagrad, l2: 1.0e-6}. `learning_rate` is the optimizer's;
+    with `schedule: cosine` it falls to 0 over all `epochs` along half a cosine.
     `jit_compile`: XLA compiles the training step, but for lookups and updates of
     large tables; worth it from some minutes of training on.
 
@@ -129,6 +130,7 @@ class Train(Section):
     steps_per_epoch: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 1024
     learning_rate: Annotated[float, Field(gt=0)] | None = None
+    schedule: Literal["constant", "cosine"] = "constant"
     optimizer: Named = Named(name="lazy_adam")
     loss_weighting: Named = Named(name="fixed")
     jit_compile: bool = False

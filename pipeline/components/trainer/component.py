@@ -132,9 +132,7 @@ def fit(
     first = checkpoints.resume(model)
     if checkpoints.finished or first >= config.train.epochs:
         return notes
-    steps = config.train.steps_per_epoch or math.ceil(
-        _rows(inputs)["train"] / config.train.batch_size
-    )
+    steps = _steps_of_epoch(config, inputs)
     train = _read(
         config,
         inputs,
@@ -174,7 +172,8 @@ def fit(
 def _model(config: Config, inputs: Mapping[str, Path]) -> tfmtl.MultiTaskModel:
     """Returns the compiled model; untrained, it predicts the mean of every task."""
     sizes = json.loads((inputs["transform_graph"] / layout.FEATURES).read_text())
-    model = build(config, *declare(config, sizes))
+    steps = config.train.epochs * _steps_of_epoch(config, inputs)
+    model = build(config, *declare(config, sizes), steps)
     rates = json.loads((inputs["statistics"] / layout.LABEL_RATES).read_text())
     means = {task: rate["mean"] for task, rate in rates["train"]["all"].items()}
     for task in model.tasks:
@@ -236,8 +235,22 @@ def _rows(inputs: Mapping[str, Path]) -> dict[str, int]:
     return json.loads(summary)["rows"]
 
 
-def build(config: Config, features: list, tasks: list) -> tfmtl.MultiTaskModel:
-    """Returns the configured architecture, compiled."""
+def _steps_of_epoch(config: Config, inputs: Mapping[str, Path]) -> int:
+    rows = _rows(inputs)["train"]
+    return config.train.steps_per_epoch or math.ceil(rows / config.train.batch_size)
+
+
+def build(
+    config: Config, features: list, tasks: list, steps: int = 1
+) -> tfmtl.MultiTaskModel:
+    """Returns the configured architecture, compiled.
+
+    Args:
+        config: Its `model` and `train` sections.
+        features: As `declare` returns them.
+        tasks: As `declare` returns them.
+        steps: Of the whole training, over which a schedule goes.
+    """
     name, options = config.model.architecture, dict(config.model.options)
     with faults_of("model.architecture"):
         architecture = tfmtl.models.get(name)
@@ -257,6 +270,11 @@ def build(config: Config, features: list, tasks: list) -> tfmtl.MultiTaskModel:
                 "train.learning_rate: it is given in train.optimizer too; leave one out"
             )
         options["learning_rate"] = train.learning_rate
+    if train.schedule == "cosine":
+        if train.learning_rate is None:
+            raise ConfigError("train.schedule: a cosine needs train.learning_rate")
+        cosine = keras.optimizers.schedules.CosineDecay(train.learning_rate, steps)
+        options["learning_rate"] = cosine
     with faults_of("train.optimizer"):
         optimizer = tfmtl.optimizers.get(train.optimizer.name, **options)
     with faults_of("train.loss_weighting"):

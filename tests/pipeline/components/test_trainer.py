@@ -336,6 +336,25 @@ def test_tables_are_declared_as_the_config_has_them(road):
     component.check(config)
 
 
+def test_a_cosine_goes_over_the_whole_training(road, monkeypatch):
+    def build(*args):
+        models.append(actual(*args))
+        return models[-1]
+
+    models, actual = [], component.build
+    monkeypatch.setattr(component, "build", build)
+    road.fit(
+        "cosine", steps_per_epoch=2, epochs=2, learning_rate=0.01, schedule="cosine"
+    )
+    optimizer = models[0].optimizer
+    assert optimizer.iterations == 4
+    np.testing.assert_allclose(optimizer.learning_rate, 0, atol=1e-9)
+    optimizer.iterations.assign(2)
+    np.testing.assert_allclose(optimizer.learning_rate, 0.005, rtol=1e-6)
+    with pytest.raises(ConfigError, match="a cosine needs train.learning_rate"):
+        component.check(road.config(schedule="cosine"))
+
+
 def test_a_nan_names_task_and_step(road, tmp_path, monkeypatch):
     def read(*args, **kwargs):
         dataset = actual(*args, **kwargs)

@@ -15,19 +15,20 @@ def _layer(**kwargs):
     layer = PiecewiseLinear(BOUNDARIES, dim=2, **kwargs)
     layer.build((None, 2))
     layer.kernel.assign([[[1, 10], [2, 20]], [[4, 0], [99, 99]]])  # 99: no such bin
-    layer.bias.assign([[0.5, 0], [0, 0]])
+    layer.nodes.assign([[[0.5, 0], [0, 0], [0, 6]], [[0, 0], [0, 0], [99, 99]]])
     layer.missing.assign([[7, 7], [8, 8]])
     return layer
 
 
 def test_by_hand():
     rows = [[5.0, 0.0], [10, -1], [20, 1], [30, 0.5]]
-    # Of the first number: half of bin 1; bin 1; bin 1 and half of bin 2; both.
+    # Of the first number: half of bin 1 and half of node 0; bin 1 and node 1; bin 1,
+    # half of bin 2, of node 1 and of node 2; both bins and node 2.
     want = [
-        [[1.0, 5], [2, 0]],
-        [[1.5, 10], [0, 0]],
-        [[2.5, 20], [4, 0]],
-        [[3.5, 30], [3, 0]],
+        [[0.5 + 0.25, 5], [2, 0]],
+        [[1, 10], [0, 0]],
+        [[2, 20 + 3], [4, 0]],
+        [[3, 30 + 6], [3, 0]],
     ]
     np.testing.assert_allclose(_layer()(np.array(rows)), want)
 
@@ -42,18 +43,19 @@ def test_beyond_the_outer_boundaries_nothing_changes():
 @pytest.mark.parametrize("missing", [np.nan, np.inf, -np.inf])
 def test_missing_has_a_vector_of_its_own(missing):
     got = _layer()(np.array([[missing, 0.0], [5.0, missing]]))
-    np.testing.assert_allclose(got, [[[7, 7], [2, 0]], [[1, 5], [8, 8]]])
+    np.testing.assert_allclose(got, [[[7, 7], [2, 0]], [[0.75, 5], [8, 8]]])
 
 
 def test_gradients_are_the_encoding():
     layer = _layer()
     with tf.GradientTape() as tape:
         out = tf.reduce_sum(layer(tf.constant([[20.0, np.nan]])))
-    kernel, bias, missing = tape.gradient(
-        out, [w.value for w in (layer.kernel, layer.bias, layer.missing)]
+    kernel, nodes, missing = tape.gradient(
+        out, [w.value for w in (layer.kernel, layer.nodes, layer.missing)]
     )
     np.testing.assert_allclose(kernel, [[[1, 1], [0.5, 0.5]], [[0, 0], [0, 0]]])
-    np.testing.assert_allclose(bias, [[1, 1], [0, 0]])
+    np.testing.assert_allclose(nodes[0], [[0, 0], [0.5, 0.5], [0.5, 0.5]])
+    np.testing.assert_allclose(nodes[1], np.zeros((3, 2)))
     np.testing.assert_allclose(missing, [[0, 0], [1, 1]])
 
 
@@ -62,6 +64,7 @@ def test_half_precision_finds_the_bin_in_full():
     layer = PiecewiseLinear(edges, dim=1, dtype="mixed_float16")
     layer.build((None, 1))
     layer.kernel.assign([[[1], [2]]])
+    layer.nodes.assign([[[0], [0], [0]]])
     got = layer(np.array([[16_000_001.0]], "float32"))
     assert got.dtype == "float16"
     np.testing.assert_allclose(got, [[[1.0]]])
@@ -88,6 +91,7 @@ def test_features_of_several_widths_stand_under_their_names():
     rows = {name: np.array([[0.5], [1.0]]) for name in "abcd"}
     layer(rows)
     layer.piecewise["2"].kernel.assign([[[1, 2]], [[4, 8]]])
+    layer.piecewise["2"].nodes.assign(np.zeros((2, 2, 2)))
     got = layer(rows)
     assert [*got] == ["a", "b", "c", "d"]
     np.testing.assert_allclose(got["a"], [[0.5, 1], [1, 2]])
