@@ -64,6 +64,7 @@ class PiecewiseLinear(Layer):
 
     def build(self, input_shape):
         """Creates the matrices (numbers, T, dim), T being that of the most bins."""
+        _errors.check_rank(self, input_shape, 2)
         numbers = len(self.boundaries)
         if tuple(input_shape[1:]) != (numbers,):
             raise ValueError(
