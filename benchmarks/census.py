@@ -31,7 +31,7 @@ import environments
 import yaml
 
 from pipeline import config as configs
-from pipeline.artifacts import layout
+from pipeline.artifacts import json_file, layout
 from pipeline.run import run
 from pipeline.sweep.sweep import sweep
 
@@ -63,7 +63,7 @@ def trees(config: configs.Config, folder: Path) -> dict[str, dict[str, float]]:
             "tasks": [task.name for task in config.tasks],
         }
         asked = folder / "request.json"
-        asked.write_text(json.dumps(request))
+        json_file.write(asked, request)
         python = environments.python(folder / "lightgbm", PACKAGES)
         worker = HERE / "lightgbm_worker.py"
         subprocess.run([python, worker, asked, answer], check=True)
@@ -133,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
     of_trees = trees(config, args.workspace / "trees")
     written = table(board, of_trees)
     results = {"models": board["models"], "trees": of_trees, "seeds": args.seeds}
-    (args.workspace / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    json_file.write(args.workspace / "results.json", results)
     (args.workspace / "results.md").write_text(written)
     faults = missed(board, GATE)
     print("\n" + written + "".join(f"\nMISSED {line}" for line in faults))
