@@ -84,16 +84,16 @@ def table(board: dict[str, Any], of_trees: dict[str, Any]) -> str:
             f"| {model['architecture']} | {model['parameters']:,} | "
             f"{' | '.join(cells)} | {seeds} |"
         )
-    cells = [f"{of_trees['test'][task]:.4f}" for task in tasks]
+    cells = [f"{of_trees['test'][task]:.5f}" for task in tasks]
     lines.append(f"| LightGBM | | {' | '.join(cells)} | 1 |")
     return "\n".join(lines) + "\n"
 
 
 def _cell(found: dict[str, Any]) -> str:
     if found["low"] is None:
-        return f"{found['mean']:.4f}"
+        return f"{found['mean']:.5f}"
     half = (found["high"] - found["low"]) / 2
-    return f"{found['mean']:.4f} ± {half:.4f}"
+    return f"{found['mean']:.5f} ± {half:.5f}"
 
 
 def missed(board: dict[str, Any], gate: dict[str, Any]) -> list[str]:
@@ -104,8 +104,8 @@ def missed(board: dict[str, Any], gate: dict[str, Any]) -> list[str]:
         published = gate["published"].get(model["architecture"], {})
         least += [(model, t, v - gate["tolerance"]) for t, v in published.items()]
     return [
-        f"{model['architecture']} {task}: {model['test'][task]['mean']:.4f} is below "
-        f"{value:.4f}"
+        f"{model['architecture']} {task}: {model['test'][task]['mean']:.5f} is below "
+        f"{value:.5f}"
         for model, task, value in least
         if model["test"][task]["mean"] < value
     ]

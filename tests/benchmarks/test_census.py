@@ -52,17 +52,17 @@ def test_the_best_is_held_to_its_threshold_and_each_to_what_was_published(census
     gate["best"]["never_married"] = 0.9901
     gate["published"]["ple"]["income_50k"] = 0.9425
     assert census.missed(BOARD, gate) == [
-        "shared_bottom never_married: 0.9900 is below 0.9901",
-        "ple income_50k: 0.9400 is below 0.9405",
+        "shared_bottom never_married: 0.99000 is below 0.99010",
+        "ple income_50k: 0.94000 is below 0.94050",
     ]
 
 
 def test_a_line_a_model(census):
     lines = census.table(BOARD, {"test": dict.fromkeys(TASKS, 0.9)}).splitlines()
     assert lines[2] == (
-        "| shared_bottom | 120,000 | 0.9500 ± 0.0010 | 0.9900 ± 0.0010 | 2 |"
+        "| shared_bottom | 120,000 | 0.95000 ± 0.00100 | 0.99000 ± 0.00100 | 2 |"
     )
-    assert lines[-1] == "| LightGBM | | 0.9000 | 0.9000 | 1 |"
+    assert lines[-1] == "| LightGBM | | 0.90000 | 0.90000 | 1 |"
 
 
 def test_what_is_compared_exists(census):
