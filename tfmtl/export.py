@@ -136,7 +136,6 @@ def export(
     others = [name for name in names if name not in binary]
     serialized = tf.TensorSpec([None], tf.string, "inputs")
 
-    @_traced(serialized)
     def classify(inputs):
         found = predict_examples(inputs)
         scores = tf.concat([found[name] for name in binary], axis=1)  # (B, binary)
@@ -144,9 +143,7 @@ def export(
         return {"classes": classes, "scores": scores}
 
     def regress(name):
-        return _traced(serialized)(
-            lambda inputs: {"outputs": predict_examples(inputs)[name]}
-        )
+        return lambda inputs: {"outputs": predict_examples(inputs)[name]}
 
     endpoints = {
         "serving_default": predict_raw,
@@ -155,10 +152,10 @@ def export(
         "transformed": predict,
     }
     if binary:
-        endpoints["classify"] = classify
+        endpoints["classify"] = _traced(serialized)(classify)
     for name in others:
         key = "regress" if len(others) == 1 else f"regress_{name}"
-        endpoints[key] = regress(name)
+        endpoints[key] = _traced(serialized)(regress(name))
     tf.saved_model.save(saved, os.fspath(path), signatures=endpoints)
     _finish(Path(path), endpoints)
     model_card.write(

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfmtl import _errors
 from tfmtl.features import check_domain
-from tfmtl.inputs import read_features
+from tfmtl.inputs import columns_of, read_features
 from tfmtl.layers.blocks.gates import record_gates
 from tfmtl.layers.embedding.table_rows import rows_of_table
 
@@ -65,8 +65,8 @@ def batches(data, features):
             "data must be a dict of feature arrays, without labels, or a dataset. "
             f"Received: a tuple of {len(data)}."
         )
-    data = read_features(data, features, [])
-    if isinstance(data, dict):
+    if columns_of(data) is not None:
+        data = read_features(data, features, [])
         data = tf.data.Dataset.from_tensor_slices(data).batch(4096)
     for batch in data:
         batch = batch[0] if isinstance(batch, tuple) else batch

@@ -83,7 +83,7 @@ def test_data_that_cannot_be_reported_on_are_named():
     dataset = tf.data.Dataset.from_tensor_slices(inputs)
     for data, message in [
         ((inputs, {"a": np.zeros(2)}), "without labels, or a dataset. Received: a tu"),
-        ({"tab": inputs["tab"]}, "hold every feature. Received: none called 'x'"),
+        ({"tab": inputs["tab"]}, "Feature 'x' is missing"),
         (dataset, r"must come in batches.*Received: 'tab' of shape \(\)"),
         (dataset.batch(2).take(0), "needs rows. Received: a dataset without any"),
         ({key: x[:0] for key, x in inputs.items()}, "needs rows"),
