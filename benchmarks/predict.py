@@ -35,7 +35,7 @@ from pipeline.artifacts import examples, layout, saved_model
 from pipeline.components.bulk_inferrer.component import bulk_inferrer
 from pipeline.config import Config
 from pipeline.datasets import feed
-from pipeline.logs import casting
+from pipeline.logs.values import casting
 from pipeline.run import run
 
 CONFIG = Path(__file__).parents[1] / "configs" / "feed.yaml"

@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-from pipeline.metadata import Artifact, Execution, Metadata
 from pipeline.stages import Stage
+from pipeline.workspace.metadata import Artifact, Execution, Metadata
 
 # By their text, which is what is left of an error of a Beam worker or of TensorFlow.
 _REFUSALS = [

@@ -17,13 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import workspace as workspaces
 from pipeline.artifacts import examples, layout, saved_model
 from pipeline.config import Config, Task, nearest
 from pipeline.errors import PipelineError
-from pipeline.lineage import Lineage
-from pipeline.logs.column_types import is_numeric
-from pipeline.trained import trained
+from pipeline.logs.values.column_types import is_numeric
+from pipeline.workspace import lock as workspaces
+from pipeline.workspace.lineage import Lineage
+from pipeline.workspace.trained import trained
 from tfmtl import fusion
 
 SPLIT = "valid"

@@ -8,15 +8,15 @@ import datetime
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from pipeline import curves
-from pipeline import workspace as workspaces
 from pipeline.artifacts import layout
 from pipeline.config import Config, nearest
 from pipeline.errors import PipelineError
 from pipeline.execution import execute
 from pipeline.fingerprint import fingerprint
-from pipeline.metadata import Artifact, Execution, Metadata
 from pipeline.stages import Stage, stages
+from pipeline.workspace import curves
+from pipeline.workspace import lock as workspaces
+from pipeline.workspace.metadata import Artifact, Execution, Metadata
 from serving.quiet import import_tensorflow_quietly
 
 

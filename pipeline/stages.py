@@ -81,7 +81,7 @@ def _labels(config: Config) -> list[dict]:
 def _files(config: Config, patterns: list[str]) -> list:
     """The user's own log files, with what shows that one has changed."""
     # Imported late: the command line answers before Beam is loaded.
-    from pipeline import content
+    from pipeline.workspace import content
 
     return content.of_files(patterns, Path(config.workspace)) if patterns else []
 

@@ -1,6 +1,6 @@
 """A workspace as runs leave it, without running anything."""
 
-from pipeline.metadata import Metadata
+from pipeline.workspace.metadata import Metadata
 
 CHAIN = {  # component: (what it reads, what it writes)
     "ExampleGen": ((), ("examples",)),

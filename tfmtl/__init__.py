@@ -9,9 +9,9 @@ from tfmtl import data, fusion, layers, metrics, models, optimizers, training
 from tfmtl._version import __version__ as __version__
 from tfmtl.boundaries import quantile_boundaries
 from tfmtl.dataframe import from_dataframe
-from tfmtl.export import export
 from tfmtl.features import Categorical, Numeric, Sequence
 from tfmtl.models import MultiTaskModel
+from tfmtl.saved_model.export import export
 from tfmtl.tasks import Task
 
 __all__ = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.artifacts import layout
 from pipeline.errors import PipelineError
-from pipeline.metadata import Metadata
+from pipeline.workspace.metadata import Metadata
 
 # What ExampleGen counts beside the rows that it writes.
 _LEFT_OUT = ("dead", "filtered", "incomplete")

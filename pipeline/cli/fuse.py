@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import workspace as workspaces
 from pipeline.artifacts import json_file
 from pipeline.errors import PipelineError
+from pipeline.workspace import lock as workspaces
 from serving.quiet import import_tensorflow_quietly
 
 if TYPE_CHECKING:

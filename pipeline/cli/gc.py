@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from pipeline import gc as garbage
 from pipeline.cli import table
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-from pipeline.workspace import held, metadata, unread
+from pipeline.workspace import gc as garbage
+from pipeline.workspace.lock import held, metadata, unread
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline import lineage as graph
 from pipeline.artifacts import blessing
 from pipeline.cli import table
 from pipeline.config import Config
 from pipeline.config.differences import differences
-from pipeline.metadata import Execution, Metadata, Run
-from pipeline.workspace import metadata
+from pipeline.workspace import lineage as graph
+from pipeline.workspace.lock import metadata
+from pipeline.workspace.metadata import Execution, Metadata, Run
 
 _LONG = 60  # characters of a difference
 

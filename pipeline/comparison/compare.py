@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipeline import workspace as workspaces
 from pipeline.artifacts import examples as artifact
 from pipeline.artifacts import layout, saved_model
 from pipeline.comparison.models import Model
@@ -19,6 +18,7 @@ from pipeline.components.evaluator import job, metrics, others
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.run import run
+from pipeline.workspace import lock as workspaces
 
 
 def compare(config: Config, models: Sequence[Model]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline import workspace as workspaces
 from pipeline.artifacts import layout
 from pipeline.components.evaluator import others
 from pipeline.components.evaluator.component import evaluator
@@ -14,6 +13,7 @@ from pipeline.config import Config
 from pipeline.config.data import Split
 from pipeline.report import evaluation as report
 from pipeline.run import run
+from pipeline.workspace import lock as workspaces
 from tfmtl import model_card
 
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from pipeline.artifacts import layout, saved_model
 from pipeline.errors import PipelineError, nearest
-from pipeline.metadata import Metadata
-from pipeline.trained import trained
+from pipeline.workspace.metadata import Metadata
+from pipeline.workspace.trained import trained
 
 
 class Model(NamedTuple):

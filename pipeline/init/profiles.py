@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from pipeline.components.example_gen import splits
 from pipeline.config.data import MISSING_WORDS
-from pipeline.logs import casting, column_types
+from pipeline.logs.values import casting, column_types
 
 Kind = Literal["empty", "number", "text", "time", "list", "vector", "nested"]
 _FRACTIONS = r"-?\d*\.\d+(e[+-]?\d+)?([\s,;|]+-?\d*\.?\d+(e[+-]?\d+)?)+"

@@ -9,7 +9,8 @@ import pyarrow as pa
 from pipeline.config.data import Reading
 from pipeline.errors import PipelineError
 from pipeline.init import dialect
-from pipeline.logs import casting, column_types, files
+from pipeline.logs import files
+from pipeline.logs.values import casting, column_types
 
 READ_ROWS = 1_000_000  # at most, of all files together
 KEPT_ROWS = 60_000

@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from pipeline.artifacts import layout
 from pipeline.beam.atomic import atomic_write
-from pipeline.logs.casting import Misfits
 from pipeline.logs.files import Source
 from pipeline.logs.formats import Unparsed
-from pipeline.logs.scalars import readable
+from pipeline.logs.values.casting import Misfits
+from pipeline.logs.values.scalars import readable
 
 REASONS = 5
 

@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 
 from pipeline.config import expressions
 from pipeline.config.data import MISSING_WORDS
-from pipeline.logs import casting
-from pipeline.logs.casting import Column, Misfits
 from pipeline.logs.formats import Chunk
-from pipeline.logs.texts import canonical
+from pipeline.logs.values import casting
+from pipeline.logs.values.casting import Column, Misfits
+from pipeline.logs.values.texts import canonical
 
 _ARITHMETIC: dict[type, Callable] = {
     ast.Add: np.add,

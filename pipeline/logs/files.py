@@ -26,16 +26,10 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipeline.config.data import Reading
 from pipeline.errors import PipelineError
-from pipeline.logs import (
-    column_types,
-    csv,
-    csv_header,
-    formats,
-    nested,
-    static_tables,
-)
+from pipeline.logs import csv, csv_header, formats, static_tables
 from pipeline.logs.csv import NotUtf8
 from pipeline.logs.static_tables import StaticTable
+from pipeline.logs.values import column_types, nested
 
 _EXTENSIONS = {
     "csv": "csv|tsv",

@@ -16,7 +16,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.logs import column_types, nested, texts, tfrecord
+from pipeline.logs import tfrecord
+from pipeline.logs.values import column_types, nested, texts
 
 CHUNK_ROWS = 32_768
 _LONG_NUMBER = re.compile(rb"\d{19}")

@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from pipeline.beam.results import Workers, parallel_map
 from pipeline.errors import nearest
-from pipeline.logs import casting, column_types
 from pipeline.logs import files as sources
 from pipeline.logs import parts as ranges
 from pipeline.logs.files import LISTS_COLUMNS, Source
 from pipeline.logs.formats import Chunk
+from pipeline.logs.values import casting, column_types
 
 
 class InspectionSpec(NamedTuple):

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.logs import casting
-from pipeline.logs.casting import Column
+from pipeline.logs.values import casting
+from pipeline.logs.values.casting import Column
 
 _KEY = "\0key"  # no column of a table is called so
 _SEPARATOR = "\x1f"

@@ -7,9 +7,10 @@ import pyarrow as pa
 from pipeline.beam.results import Workers
 from pipeline.config.data import Table
 from pipeline.errors import PipelineError, nearest
-from pipeline.logs import casting, files, static_tables
+from pipeline.logs import files, static_tables
 from pipeline.logs.inspect import InspectionSpec, inspect, missing, unread
 from pipeline.logs.static_tables import Missing, StaticTable
+from pipeline.logs.values import casting
 
 
 def prepare(

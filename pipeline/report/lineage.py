@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import layout
-from pipeline.lineage import Lineage
-from pipeline.metadata import Metadata
+from pipeline.workspace.lineage import Lineage
+from pipeline.workspace.metadata import Metadata
 
 
 def of(workspace: Path, artifacts: Iterable[Path]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.logs.column_types import is_list
+from pipeline.logs.values.column_types import is_list
 from pipeline.statistics.sketch import Sketch, sketch
 from pipeline.statistics.sketch import merge as merge_sketches
 

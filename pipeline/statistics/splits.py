@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.artifacts.examples import in_space, labels
 from pipeline.config import Config, Task
-from pipeline.logs.column_types import is_list
+from pipeline.logs.values.column_types import is_list
 from pipeline.statistics import label_pairs
 from pipeline.statistics.columns import Sums
 from pipeline.statistics.label_pairs import LabelPair

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import workspace as workspaces
 from pipeline.artifacts import json_file, layout
 from pipeline.beam.atomic import atomic_write
 from pipeline.comparison import compare
@@ -30,6 +29,7 @@ from pipeline.sweep import leaderboard, processes, space
 from pipeline.sweep.space import Architecture
 from pipeline.sweep.study import Study, Trial, open_studies, unfinished
 from pipeline.sweep.trial import COMPONENT
+from pipeline.workspace import lock as workspaces
 
 
 def sweep(

@@ -21,9 +21,9 @@ from pipeline.artifacts import layout
 from pipeline.beam.atomic import atomic_write
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-from pipeline.metadata import Metadata
 from pipeline.run import run_held
 from pipeline.sweep import space
+from pipeline.workspace.metadata import Metadata
 
 COMPONENT = "Trainer"
 

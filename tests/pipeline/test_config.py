@@ -6,8 +6,8 @@ from paths import ROOT
 from pipeline import config
 from pipeline.artifacts import layout
 from pipeline.components.trainer import component
-from pipeline.metadata import Metadata
 from pipeline.run import run
+from pipeline.workspace.metadata import Metadata
 
 FEED = ROOT / "configs" / "feed.yaml"
 

@@ -29,8 +29,8 @@ _GIVEN = {"modules": ["pipeline.errors"], "depends": {"rows": 1}, "inputs": ["a/
 @pytest.mark.parametrize(
     "change",
     [
-        {"modules": ["pipeline.gc"]},
-        {"modules": ["pipeline.errors", "pipeline.gc"]},
+        {"modules": ["pipeline.workspace.gc"]},
+        {"modules": ["pipeline.errors", "pipeline.workspace.gc"]},
         {"depends": {"rows": 2}},
         {"inputs": ["a/2"]},
         {"inputs": ["a/1", "b/1"]},

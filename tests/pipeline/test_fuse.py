@@ -14,8 +14,8 @@ from pipeline import config as configs
 from pipeline import fusion
 from pipeline.__main__ import main
 from pipeline.config import Config
-from pipeline.metadata import Metadata
 from pipeline.report.fusion import front
+from pipeline.workspace.metadata import Metadata
 
 LISTS, SIZE = 240, 20
 ROWS = LISTS * SIZE

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfmtl import _errors
 from tfmtl.metrics.exact.interval import interval
-from tfmtl.rank import check_weights
+from tfmtl.saved_model.rank import check_weights
 
 _FEWEST = 10  # rows that earn something, below which nothing can be said
 
@@ -35,8 +35,8 @@ class Lists:
     """Logged rows in lists, each list ranked by one score of all tasks.
 
     With r_i(w) the place of row i in its list by the fused score of the weights w
-    (product: prod_k p_ik^w_k; sum: sum_k w_k p_ik; see `tfmtl.rank.fuse`), the lists
-    earn of a label y
+    (product: prod_k p_ik^w_k; sum: sum_k w_k p_ik; see `tfmtl.saved_model.rank.fuse`),
+    the lists earn of a label y
 
         V(w) = sum_i d(r_i(w)) y_i,   d(r) = 1 / log2(1 + r) if r <= top, else 0,
 

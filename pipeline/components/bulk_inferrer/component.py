@@ -20,10 +20,11 @@ from pipeline.components.bulk_inferrer import kept, writers
 from pipeline.components.bulk_inferrer.job import Infer, Plan, Report
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-from pipeline.logs import casting, column_types, parts, table_files
 from pipeline.logs import files as sources
+from pipeline.logs import parts, table_files
 from pipeline.logs.dead_letters import REASONS
 from pipeline.logs.inspect import InspectionSpec, LogSchema, inspect, missing, unread
+from pipeline.logs.values import casting, column_types
 
 
 def bulk_inferrer(

@@ -14,10 +14,11 @@ from pipeline.beam.atomic import writing
 from pipeline.components.bulk_inferrer import writers
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-from pipeline.logs import casting, files
-from pipeline.logs.casting import Column
+from pipeline.logs import files
 from pipeline.logs.dead_letters import DeadLetters, SourcedRows
 from pipeline.logs.files import Source
+from pipeline.logs.values import casting
+from pipeline.logs.values.casting import Column
 
 
 class Plan(NamedTuple):

@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import PipelineError
-from pipeline.logs import column_types
-from pipeline.logs.casting import Column
 from pipeline.logs.formats import Chunk
 from pipeline.logs.inspect import LogSchema, missing
+from pipeline.logs.values import column_types
+from pipeline.logs.values.casting import Column
 
 
 def add_lists(known: set[str] | None, chunk: Chunk) -> set[str]:

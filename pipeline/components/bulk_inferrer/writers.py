@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from pipeline.beam.atomic import atomic_write
-from pipeline.logs import column_types, texts
+from pipeline.logs.values import column_types, texts
 
 
 def write(format: str, path: Path, batches: Iterator[pa.RecordBatch]) -> int:

@@ -15,12 +15,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import workspace as workspaces
 from pipeline.artifacts import blessing, examples, json_file, layout, saved_model
 from pipeline.components.evaluator import job, metrics, others, rules
 from pipeline.components.evaluator.importance import importance
 from pipeline.config import Config, Task, nearest
 from pipeline.errors import PipelineError
+from pipeline.workspace import lock as workspaces
 from serving.release.rollbacks import identity
 
 

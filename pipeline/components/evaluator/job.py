@@ -23,7 +23,7 @@ from pipeline.artifacts import examples, saved_model
 from pipeline.beam import results
 from pipeline.components.evaluator import metrics
 from pipeline.config import Config
-from pipeline.logs import texts
+from pipeline.logs.values import texts
 from tfmtl.metrics import exact
 from tfmtl.metrics.exact.interval import holm
 

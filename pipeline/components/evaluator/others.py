@@ -21,9 +21,9 @@ import pyarrow.compute as pc
 from pipeline.artifacts import examples, layout, saved_model
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-from pipeline.logs.column_types import is_numeric
-from pipeline.metadata import Metadata
-from pipeline.trained import trained
+from pipeline.logs.values.column_types import is_numeric
+from pipeline.workspace.metadata import Metadata
+from pipeline.workspace.trained import trained
 
 SERVED = "served"
 

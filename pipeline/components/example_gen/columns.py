@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.components.example_gen.spec import Spec
 from pipeline.errors import PipelineError
-from pipeline.logs import column_types
 from pipeline.logs.inspect import LogSchema, missing, unread
+from pipeline.logs.values import column_types
 
 
 def check_columns(spec: Spec, logs: LogSchema, actions: Sequence[LogSchema]) -> None:

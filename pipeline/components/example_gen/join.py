@@ -39,7 +39,7 @@ from pipeline.errors import PipelineError
 from pipeline.logs.dead_letters import SourcedRows
 from pipeline.logs.files import Source
 from pipeline.logs.formats import CHUNK_ROWS
-from pipeline.logs.scalars import readable
+from pipeline.logs.values.scalars import readable
 
 FATES = ("matched", "unmatched", "duplicates", "kept")  # of actions
 # What a compressed log holds is taken for four times its size.

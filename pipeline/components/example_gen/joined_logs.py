@@ -6,11 +6,11 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from pipeline.components.example_gen.spec import Spec
-from pipeline.logs import casting, texts
-from pipeline.logs.casting import Column
 from pipeline.logs.evaluation import Expression
 from pipeline.logs.files import Source
 from pipeline.logs.inspect import LogSchema
+from pipeline.logs.values import casting, texts
+from pipeline.logs.values.casting import Column
 
 # Names that columns of logs have while they travel, beside their own.
 PART, POSITION, TIME, KEY, HISTORY = "\0part", "\0position", "\0time", "\0key ", "\0h "

@@ -19,11 +19,12 @@ from pipeline.components.example_gen import splits
 from pipeline.components.example_gen.joined_logs import KEY, PART, POSITION, TIME, Log
 from pipeline.components.example_gen.plan import Plan, Report
 from pipeline.errors import PipelineError
-from pipeline.logs import casting, evaluation, files
-from pipeline.logs.casting import Misfits
+from pipeline.logs import evaluation, files
 from pipeline.logs.dead_letters import DeadLetters, SourcedRows
 from pipeline.logs.files import Source
-from pipeline.logs.scalars import readable
+from pipeline.logs.values import casting
+from pipeline.logs.values.casting import Misfits
+from pipeline.logs.values.scalars import readable
 
 # The partition of what is no rows but the report of an element that was read. Tagged
 # outputs would say it better, but Beam's Dask runner does not keep them apart.

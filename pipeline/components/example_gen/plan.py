@@ -14,10 +14,10 @@ from pipeline.components.example_gen.spec import Spec
 from pipeline.config.data import Split
 from pipeline.errors import PipelineError
 from pipeline.logs import files
-from pipeline.logs.casting import Column
 from pipeline.logs.evaluation import Expression
 from pipeline.logs.inspect import LogSchema
-from pipeline.logs.scalars import readable
+from pipeline.logs.values.casting import Column
+from pipeline.logs.values.scalars import readable
 from pipeline.statistics import sketch
 
 

@@ -6,9 +6,9 @@ import pyarrow as pa
 
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-from pipeline.logs import casting
-from pipeline.logs.casting import Column
 from pipeline.logs.evaluation import Expression
+from pipeline.logs.values import casting
+from pipeline.logs.values.casting import Column
 
 
 class Spec:

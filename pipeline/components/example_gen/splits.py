@@ -19,10 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import expressions
-from pipeline.logs import casting, evaluation, texts
-from pipeline.logs.casting import Column
+from pipeline.logs import evaluation
 from pipeline.logs.evaluation import Expression
 from pipeline.logs.formats import Chunk
+from pipeline.logs.values import casting, texts
+from pipeline.logs.values.casting import Column
 from pipeline.statistics import sketch
 
 _UTC = datetime.timezone.utc
@@ -54,8 +55,8 @@ def hashed(columns: Sequence[pa.Array]) -> np.ndarray:
     """Numbers in [0, 1] from the values of columns: the same values, the same number.
 
     Args:
-        columns: Values of one type each; equal texts (`pipeline.logs.texts`) are the
-            same, whatever the type is.
+        columns: Values of one type each; equal texts (`pipeline.logs.values.texts`) are
+            the same, whatever the type is.
 
     Returns:
         float64 (rows,): NaN where a value is null.

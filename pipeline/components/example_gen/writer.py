@@ -13,11 +13,12 @@ from pipeline.beam.atomic import writing
 from pipeline.components.example_gen import splits
 from pipeline.components.example_gen.plan import Plan, Report
 from pipeline.components.example_gen.shards import Shards
-from pipeline.logs import casting, evaluation, files
-from pipeline.logs.casting import Misfits
+from pipeline.logs import evaluation, files
 from pipeline.logs.dead_letters import DeadLetters, SourcedRows
 from pipeline.logs.files import Source
-from pipeline.logs.scalars import readable
+from pipeline.logs.values import casting
+from pipeline.logs.values.casting import Misfits
+from pipeline.logs.values.scalars import readable
 
 
 def ingest(plan: Plan, index: int, group: Sequence[Source]) -> Report:

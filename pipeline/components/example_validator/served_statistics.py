@@ -15,9 +15,9 @@ from pipeline.artifacts import layout
 from pipeline.beam.atomic import atomic_write
 from pipeline.beam.results import Workers, parallel_map
 from pipeline.config import Config
-from pipeline.logs import casting
 from pipeline.logs import files as sources
 from pipeline.logs.files import Source
+from pipeline.logs.values import casting
 from pipeline.statistics import job
 
 _SPLIT = "served"

@@ -1,4 +1,4 @@
-"""The texts of values (`pipeline.logs.texts`) in TensorFlow, for the served graph.
+"""Texts of values (`pipeline.logs.values.texts`) in TensorFlow, for the served graph.
 
 A caller of a REST API sends what stands in its own tables: "5.0" for an id, "True".
 Most texts are what they should be already, so that a request is only looked through.
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from pipeline.logs.texts import BOOLEANS, SCIENTIFIC, WHOLE, WHOLE_TEXT
+from pipeline.logs.values.texts import BOOLEANS, SCIENTIFIC, WHOLE, WHOLE_TEXT
 
 
 def canonical(

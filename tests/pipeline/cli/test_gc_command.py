@@ -8,11 +8,11 @@ import pytest
 import recorded_runs
 from conftest import raw_config
 
-from pipeline import gc
-from pipeline import workspace as workspaces
 from pipeline.__main__ import main
 from pipeline.errors import PipelineError
-from pipeline.metadata import Metadata
+from pipeline.workspace import gc
+from pipeline.workspace import lock as workspaces
+from pipeline.workspace.metadata import Metadata
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import pytest
 import recorded_runs
 from conftest import raw_config
 
-from pipeline import lineage
 from pipeline.__main__ import main
 from pipeline.config import Config
 from pipeline.config.differences import differences
-from pipeline.metadata import Metadata
+from pipeline.workspace import lineage
+from pipeline.workspace.metadata import Metadata
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import recorded_runs
 import tensorflow as tf
 from conftest import raw_config
 
-from pipeline import workspace as workspaces
 from pipeline.__main__ import main
 from pipeline.comparison import models
 from pipeline.components.evaluator import job
 from pipeline.errors import PipelineError
+from pipeline.workspace import lock as workspaces
 from tfmtl import model_card
 from tfmtl.metrics import exact
 

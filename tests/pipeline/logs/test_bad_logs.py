@@ -20,7 +20,7 @@ from pipeline.errors import PipelineError
 from pipeline.logs import csv, files
 from pipeline.logs.dead_letters import REASONS, DeadLetters
 from pipeline.logs.formats import Unparsed
-from pipeline.metadata import Metadata
+from pipeline.workspace.metadata import Metadata
 
 
 def _config(folder, *overrides):

@@ -13,8 +13,9 @@ from pipeline.components.example_gen import splits
 from pipeline.components.example_gen.component import example_gen
 from pipeline.config.data import Data
 from pipeline.errors import PipelineError
-from pipeline.logs import casting, files
-from pipeline.logs.casting import Column
+from pipeline.logs import files
+from pipeline.logs.values import casting
+from pipeline.logs.values.casting import Column
 
 FEATURES = ["user", "item", {"name": "price", "kind": "numeric"}]
 PLAIN = [["user", "item", "price", "click"]] + [

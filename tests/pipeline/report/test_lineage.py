@@ -1,7 +1,7 @@
 """What a model was made from, out of the metadata."""
 
-from pipeline.metadata import Artifact, Metadata
 from pipeline.report import lineage
+from pipeline.workspace.metadata import Artifact, Metadata
 
 
 def _execute(store, workspace, component, inputs):

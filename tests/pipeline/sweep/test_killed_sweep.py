@@ -13,7 +13,7 @@ from conftest import raw_config
 from paths import ROOT
 from until import until
 
-from pipeline.metadata import Metadata
+from pipeline.workspace.metadata import Metadata
 
 pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
 

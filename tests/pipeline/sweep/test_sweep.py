@@ -20,7 +20,7 @@ from pipeline.errors import PipelineError
 from pipeline.sweep import leaderboard, processes, space
 from pipeline.sweep import sweep as sweeps
 from pipeline.sweep.space import Architecture
-from pipeline.workspace import held
+from pipeline.workspace.lock import held
 
 optuna = pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
 

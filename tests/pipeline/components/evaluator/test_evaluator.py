@@ -19,8 +19,8 @@ from pipeline.components.evaluator.component import check, evaluator
 from pipeline.config import Config
 from pipeline.config.sections import Beam
 from pipeline.errors import PipelineError
-from pipeline.metadata import Metadata
 from pipeline.report import evaluation
+from pipeline.workspace.metadata import Metadata
 from tfmtl.metrics import exact
 
 ROWS = 500

@@ -11,7 +11,8 @@ from conftest import make_config
 from pipeline.components.example_gen.component import example_gen
 from pipeline.config.declarations import declare
 from pipeline.errors import PipelineError
-from pipeline.logs import casting, files, nested
+from pipeline.logs import files
+from pipeline.logs.values import casting, nested
 
 ROWS = 60
 USERS = [f"u{i}" for i in range(ROWS)]

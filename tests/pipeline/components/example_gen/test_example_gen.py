@@ -16,8 +16,9 @@ from pipeline.components.example_gen import shards, splits
 from pipeline.components.example_gen.component import example_gen
 from pipeline.config.data import Reading
 from pipeline.errors import PipelineError
-from pipeline.logs import casting, column_types, csv, formats, parts
+from pipeline.logs import csv, formats, parts
 from pipeline.logs import files as sources
+from pipeline.logs.values import casting, column_types
 from pipeline.statistics import sketch
 
 

@@ -10,6 +10,7 @@ from conftest import make_config
 from pipeline.components.example_gen.component import example_gen
 from pipeline.errors import PipelineError
 from pipeline.logs import files, static_tables, table_files
+from pipeline.logs.values import casting
 
 ROWS = 90
 
@@ -123,7 +124,7 @@ def test_a_table_of_which_nothing_is_wanted_is_not_read(tmp_path):
 
 
 def test_missing_keys_get_nothing(tmp_path):
-    column = table_files.casting.column("k", "string", pa.null(), ())
+    column = casting.column("k", "string", pa.null(), ())
     rows = pa.record_batch({"k": ["a", None, "b"], "v": [1, 2, 3]})
     path = static_tables.write([rows], ["k"], tmp_path, "t")
     table = static_tables.StaticTable(path, (column,), (("v", pa.int64()),))
@@ -136,7 +137,7 @@ def test_missing_keys_get_nothing(tmp_path):
 def test_parts_of_a_file_join_alike(tmp_path):
     rows = pa.record_batch({"k": ["a", "b"], "t.v": [1, 2]})
     path = static_tables.write([rows], ["k"], tmp_path, "t")
-    column = table_files.casting.column("k", "string", pa.null(), ())
+    column = casting.column("k", "string", pa.null(), ())
     table = static_tables.StaticTable(path, (column,), (("t.v", pa.int64()),))
     log = _write(tmp_path / "log.parquet", [{"k": k, "other": 1} for k in "abc"])
     reading = make_config().data

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from pipeline.components.example_gen import splits
 from pipeline.components.transform import text_graph
 from pipeline.config.data import MISSING_WORDS
-from pipeline.logs import casting, column_types, formats, texts
-from pipeline.logs.casting import Column
+from pipeline.logs import formats
+from pipeline.logs.values import casting, column_types, texts
+from pipeline.logs.values.casting import Column
 from serving.client.encoding import input_columns
-from tfmtl import example_parsing
+from tfmtl.saved_model import example_parsing
 
 ID = Column("id", "string", pa.string())
 INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.artifacts import layout, pushed
-from pipeline.lineage import Lineage
-from pipeline.metadata import Metadata
+from pipeline.workspace.lineage import Lineage
+from pipeline.workspace.metadata import Metadata
 
 _DAY = 24 * 3600
 

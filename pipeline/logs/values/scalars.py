@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.logs import column_types
+from pipeline.logs.values import column_types
 
 
 def readable(array: pa.Array, row: int) -> Any:

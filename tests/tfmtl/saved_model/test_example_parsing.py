@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tfmtl
-from tfmtl import example_parsing
+from tfmtl.saved_model import example_parsing
 
 SPECS = {
     "user": tf.TensorSpec([None], tf.string),

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.config import nearest
 from pipeline.errors import PipelineError
-from pipeline.metadata import Artifact, Execution, Metadata
+from pipeline.workspace.metadata import Artifact, Execution, Metadata
 
 
 class Lineage:

@@ -12,7 +12,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import tfmtl
-from tfmtl import example_parsing, model_card
+from tfmtl import model_card
+from tfmtl.saved_model import example_parsing
 
 FEATURES = [
     tfmtl.Categorical("user", vocabulary_size=4, embedding_dim=4),

@@ -2,7 +2,7 @@
 
 | type in the config | column of the examples                                    |
 |--------------------|-----------------------------------------------------------|
-| string             | string, as `pipeline.logs.texts` writes it                |
+| string             | string, as `texts` writes it                              |
 | float              | float64: true is 1, a duration seconds; "NA", "?" are null|
 | list               | list<string>                                              |
 | any                | its own type, one value a row                             |
@@ -23,8 +23,8 @@ import pyarrow.compute as pc
 from pipeline.config import Config
 from pipeline.config.data import MISSING_WORDS
 from pipeline.config.features import COLUMN_TYPES, Feature
-from pipeline.logs import column_types, numbers, texts, written_lists
-from pipeline.logs.scalars import readable
+from pipeline.logs.values import column_types, numbers, texts, written_lists
+from pipeline.logs.values.scalars import readable
 
 # {row: what is wrong with its value}
 Misfits = dict[int, str]

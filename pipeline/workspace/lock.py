@@ -10,7 +10,7 @@ from typing import IO
 
 from pipeline.artifacts import layout
 from pipeline.errors import PipelineError
-from pipeline.metadata import Metadata
+from pipeline.workspace.metadata import Metadata
 
 _READERS = ".readers"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.artifacts import layout
-from pipeline.metadata import Execution, Metadata, Run
+from pipeline.workspace.metadata import Execution, Metadata, Run
 
 
 class Trained(NamedTuple):

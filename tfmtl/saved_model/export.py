@@ -9,9 +9,10 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from tfmtl import _errors, example_parsing, model_card
+from tfmtl import _errors, model_card
 from tfmtl.models.base import MultiTaskModel
-from tfmtl.rank import check_score, fuse, tile
+from tfmtl.saved_model import example_parsing
+from tfmtl.saved_model.rank import check_score, fuse, tile
 
 _METHODS = {
     "classify": tf.saved_model.CLASSIFY_METHOD_NAME,

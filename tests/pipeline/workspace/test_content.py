@@ -6,9 +6,9 @@ import shutil
 import pytest
 from conftest import make_config
 
-from pipeline import content
 from pipeline.run import run
 from pipeline.stages import stages
+from pipeline.workspace import content
 
 
 def test_a_file_that_was_only_touched_is_the_same(tmp_path, monkeypatch):

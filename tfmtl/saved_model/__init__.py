@@ -1,0 +1,1 @@
+"""The exported model: signatures, parsing of examples, ranking of candidates."""
