@@ -211,7 +211,8 @@ def _notes(
         lines.append(f"baseline: {refusal}")
     elif seen is None:
         lines.append("baseline: whether it has seen the test rows cannot be told")
-    lines += [gate["reason"] for gate in gates if gate["undecided"]]
+    # Several rules may lack the same rows.
+    lines += dict.fromkeys(gate["reason"] for gate in gates if gate["undecided"])
     return lines + [
         f"not blessed: {gate['reason']}" for gate in gates if not gate["passed"]
     ]
