@@ -120,6 +120,7 @@ def evaluator(
         "metrics": {
             t.name: _value(overall.get(t.name), "model", t) for t in config.tasks
         },
+        "too_few": [name for name, record in overall.items() if record["too_few"]],
         "notes": _notes(config, overall, gates, refusal, seen),
     }
 

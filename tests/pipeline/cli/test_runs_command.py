@@ -49,6 +49,15 @@ def test_a_line_a_run(config, capsys):
     assert "failed: Trainer: no luck" in third and " – " in third
 
 
+def test_a_metric_of_too_few_rows_is_no_number(config, capsys):
+    path, resolved, workspace = config
+    metrics = {"click": 0.71234, "like": 0.68291, "buy": None}
+    measured = {"metrics": metrics, "too_few": ["like"], "blessed": True}
+    recorded_runs.record(workspace, "first", resolved, {"Evaluator": measured})
+    _, line = _lines(capsys, "runs", path)
+    assert "0.7123" in line and "too few" in line and "0.6829" not in line
+
+
 def test_why_a_model_is_not_blessed(config, capsys):
     path, resolved, workspace = config
     artifacts, _ = recorded_runs.record(
