@@ -1,6 +1,7 @@
 """What `runs` and `lineage` say of runs that are only recorded."""
 
 import json
+from pathlib import Path
 
 import pytest
 import recorded_runs
@@ -123,6 +124,14 @@ def test_lineage_goes_to_either_end_of_the_chain(tmp_path, at):
         components[at]: "made by",
         **dict.fromkeys(components[at + 1 :], "made from it"),
     }
+
+
+def test_an_artifact_may_be_called_as_seen_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    artifacts, _ = recorded_runs.record(Path("work"), "first")
+    graph = lineage.Lineage(Metadata(Path("work") / "metadata.sqlite"))
+    for path in (artifacts["model"], artifacts["model"].absolute()):
+        assert graph.artifact(path).path == artifacts["model"]
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,25 @@ def test_a_model_on_other_rows(shop, tmp_path, capsys):
     assert "must be a new or empty folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [("compare",), ("evaluate", "--model")])
+def test_an_output_that_is_a_file_is_told_before_the_work(
+    shop, command, capsys, monkeypatch
+):
+    config, folder = shop
+    name, *flag = command
+    # Called, it would raise a TypeError.
+    monkeypatch.setattr(f"pipeline.comparison.{name}.{name}", None)
+    model = str(folder / "good")
+    assert main([name, config, *flag, model, "--output", config]) == 2
+    assert "--output: must be a folder. Received: " in capsys.readouterr().err
+
+
+def test_evaluate_without_a_served_model(shop, capsys):
+    config, _ = shop
+    assert main(["evaluate", config]) == 2
+    assert "no model is served: " in capsys.readouterr().err
+
+
 def test_the_served_model_stands_alone_and_others_beside_it(shop, capsys):
     config, folder = shop
     _save(folder / "served" / "1", -1.0)
