@@ -150,7 +150,9 @@ def test_a_model_that_the_rows_cannot_feed(shop, tmp_path, capsys):
     other = tmp_path / "other"
     tf.saved_model.save(module, str(other), {"serving_default": predict})
     assert main(["compare", config, str(folder / "good"), str(other)]) == 2
-    assert f"{other}: column 'city' is missing" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"{other}: column 'city' is missing" in error
+    assert "compare by the config of that model" in error
 
 
 def test_a_model_on_other_rows(shop, tmp_path, capsys):
