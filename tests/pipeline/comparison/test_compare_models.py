@@ -210,15 +210,16 @@ def test_models_by_workspace_run_and_folder(tmp_path):
     new, _ = recorded_runs.record(work, "b")
     recorded_runs.record(work, "c", cached=executions)
     recorded_runs.record(work, "d", fail="Trainer")
-    for made in (old, new):
+    tried, _ = recorded_runs.record(work, "sweep-1/ple-0-0")  # not the pipeline's model
+    for made in (old, new, tried):
         (made["model"] / "Format-Serving").mkdir()
         (made["model"] / "Format-Serving" / "saved_model.pb").touch()
-    texts = [str(work), f"{work}@b", str(new["model"])]
+    texts = [str(work), f"{work}@b", f"{work}@sweep-1/ple-0-0", str(new["model"])]
     found = models.find(texts)
-    assert [m.name for m in found] == [f"{work}@c", f"{work}@b", str(new["model"])]
+    assert [m.name for m in found] == [f"{work}@c", *texts[1:]]
     paths = [m.path.parent for m in found]
-    assert paths == [old["model"], new["model"], new["model"]]
-    assert found[0].seconds is not None and found[2].seconds is None
+    assert paths == [old["model"], new["model"], tried["model"], new["model"]]
+    assert found[0].seconds is not None and found[3].seconds is None
     for wrong, expected in (
         ([f"{work}@bb"], "no run 'bb'. Did you mean 'b'"),
         ([f"{work}@d"], "run d of .* has no model"),
