@@ -101,6 +101,10 @@ def test_every_config_of_ours_is_valid(path):
             "`at_least` must not be above `at_most`, or no model is blessed. "
             "Received: 0.9 and 0.1",
         ),
+        (
+            "evaluate={rules: [{metric: gauc, at_least: 0.5}]}",
+            "evaluate.rules.0.metric: gauc is by group; give `evaluate.group`, too",
+        ),
         ("evaluate.minimum={clik: 1}", "no such task. Did you mean 'click'?"),
         ("features.clock.kind=numeric", "--set features.clock.kind: no item 'clock'"),
         ("features.0.name.x=1", "'x' is below a value"),
