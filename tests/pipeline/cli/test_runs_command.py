@@ -70,6 +70,19 @@ def test_why_a_model_is_not_blessed(config, capsys):
     assert line.endswith("no: click: auc is low (and 1 more)")
 
 
+def test_a_run_that_was_interrupted(config, capsys, monkeypatch):
+    path, _, _ = config
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.run._run_stages", interrupt)
+    assert main(["run", path]) == 130
+    capsys.readouterr()
+    _, line = _lines(capsys, "runs", path)
+    assert line.endswith("failed: interrupted")
+
+
 def test_runs_of_a_store_that_is_older_than_the_record_of_runs(config, capsys):
     path, _, workspace = config
     store = Metadata(workspace / "metadata.sqlite")
