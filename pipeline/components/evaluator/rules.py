@@ -248,10 +248,11 @@ def _without_rows(
             if (task.name, column, value) in found:
                 continue
             where = None if column == ALL else f"{column}={value}"
-            why = "no test row is in its space" + (" there" if where else "")
+            why = "no test row is in its space"
             details = {"slice": where, "metric": rule.metric}
             if rule.evidence == "value" and rule.tasks:  # as where it is not defined
-                yield _gate(name, task.name, f"{task.name}: {why}", **details)
+                place = f"{task.name} in {where}" if where else task.name
+                yield _gate(name, task.name, f"{place}: {why}", **details)
             else:
                 yield _undecided(name, task.name, why, **details)
 

@@ -228,9 +228,12 @@ def test_a_rule_of_rows_that_are_not_there_says_so(random):
     record = scored(random, 5000, 700, 0.7, slice_="1")
     rule = {"metric": "auc", "tasks": ["click"], "slices": {"tab": ["1", "nosuch"]}}
     config = config_of(default_rules=[], rules=[rule | {"at_least": 0.5}])
-    why = "click in tab=nosuch: undecided, no test row is in its space there"
+    why = "click in tab=nosuch: undecided, no test row is in its space"
     assert why in undecided(config, [record])
     assert refusals(config, [record]) == []
+    rule |= {"at_least": 0.5, "evidence": "value"}
+    found = refusals(config_of(default_rules=[], rules=[rule]), [record])
+    assert found == ["click in tab=nosuch: no test row is in its space"]
 
 
 def test_a_minimum_is_not_met_without_rows():
