@@ -89,7 +89,9 @@ def run_held(
         artifacts = _run_stages(config, plan, wanted, cache, report, store, name)
     except BaseException as error:
         with contextlib.suppress(PipelineError):  # no room; the next run will see it
-            store.end_run(name, str(error) or type(error).__name__)
+            stopped = isinstance(error, KeyboardInterrupt)
+            why = "interrupted" if stopped else str(error) or type(error).__name__
+            store.end_run(name, why)
         raise
     if "model" in artifacts:
         curves.link(config, overrides, name, artifacts["model"])

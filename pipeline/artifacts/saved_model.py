@@ -31,6 +31,21 @@ def served(base_path: Path) -> Path | None:
     return max(versions(base_path).items(), default=(0, None))[1]
 
 
+def of_pipeline(destination: str) -> Path:
+    """The newest version at `push.destination`.
+
+    Raises:
+        PipelineError: There is none.
+    """
+    model = served(Path(destination))
+    if model is None:
+        raise PipelineError(
+            f"no model is served: {destination} (push.destination) has no version. Run "
+            "the pipeline, or name a model: --model"
+        )
+    return model
+
+
 def find(path: Path) -> Path:
     """The SavedModel that a folder is or holds.
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import json_file, layout
-from pipeline.cli import table
+from pipeline.artifacts import json_file, layout, saved_model
+from pipeline.cli import output, table
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 
@@ -36,13 +36,12 @@ def compare(args: argparse.Namespace, config: Config) -> None:
     from serving.quiet import import_tensorflow_quietly
 
     found = models.find(args.models)
+    folder = output.folder(args.output or Path(config.workspace) / layout.COMPARISON)
     import_tensorflow_quietly()
     from pipeline.comparison.compare import compare as measure
     from pipeline.report import leaderboard as page
 
     board = measure(config, found)
-    folder = Path(args.output or Path(config.workspace) / layout.COMPARISON)
-    folder.mkdir(parents=True, exist_ok=True)
     json_file.write(folder / layout.LEADERBOARD, board)
     (folder / layout.REPORT).write_text(page.of_comparison(board))
     print(text(board))
@@ -115,11 +114,16 @@ def evaluate(args: argparse.Namespace, config: Config) -> None:
     from pipeline.comparison import models
     from serving.quiet import import_tensorflow_quietly
 
-    if args.output and Path(args.output).exists() and any(Path(args.output).iterdir()):
-        raise PipelineError(
-            f"--output: must be a new or empty folder. Received: {args.output}"
-        )
-    found = models.find([args.model or config.push.destination])[0].path
+    if args.output:
+        folder = output.folder(args.output)
+        if any(folder.iterdir()):
+            raise PipelineError(
+                f"--output: must be a new or empty folder. Received: {folder}"
+            )
+    if args.model:
+        found = models.find([args.model])[0].path
+    else:
+        found = saved_model.of_pipeline(config.push.destination)
     import_tensorflow_quietly()
     from pipeline.comparison.evaluate import evaluate as measure
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts import json_file
+from pipeline.cli import output
 from pipeline.errors import PipelineError
 from pipeline.workspace import lock as workspaces
 from serving.quiet import import_tensorflow_quietly
@@ -95,10 +96,9 @@ def fuse(args: argparse.Namespace, config: "Config") -> None:
         seed=args.seed,
     )
     workspaces.metadata(Path(config.workspace))
+    folder = output.folder(args.output or Path(config.workspace) / "fusion")
     with workspaces.reading([Path(config.workspace)]):
         chosen = fusion.choose(config, wanted)
-    folder = Path(args.output or Path(config.workspace) / "fusion")
-    folder.mkdir(parents=True, exist_ok=True)
     record = fusion.record(chosen, wanted)
     json_file.write(folder / "fusion.json", record)
     print(f"model {chosen.model}")

@@ -35,7 +35,7 @@ def runs(args: argparse.Namespace, config: Config) -> None:
         return
     found = store.runs()
     used = [store.used(run.name) for run in found]
-    measured = [_summary(of, "Evaluator").get("metrics", {}) for of in used]
+    measured = [_measured(_summary(of, "Evaluator")) for of in used]
     tasks = list(dict.fromkeys(task for of in measured for task in of))
     head = ["run", "started", "seconds", "state", "architecture", *tasks]
     rows = []
@@ -48,7 +48,7 @@ def runs(args: argparse.Namespace, config: Config) -> None:
                 "" if run.seconds is None else f"{run.seconds:.1f}",
                 run.state,
                 run.config.get("model", {}).get("architecture", ""),
-                *(_number(metrics.get(task)) for task in tasks),
+                *(metrics.get(task, "–") for task in tasks),
                 "; ".join(_verdict(store, run, executions)),
                 " ".join(_different(run, config)),
             ]
@@ -99,8 +99,13 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONG else f"{text[: _LONG - 3]}..."
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+def _measured(summary: dict) -> dict[str, str]:
+    """{task: its metric as text} of an Evaluator's summary."""
+    shown = {
+        task: "–" if value is None else f"{value:.4f}"
+        for task, value in summary.get("metrics", {}).items()
+    }
+    return shown | dict.fromkeys(summary.get("too_few", ()), "too few")
 
 
 def add_lineage(parser: argparse.ArgumentParser) -> None:

@@ -151,6 +151,7 @@ def measure(
         raise PipelineError(
             "the examples must hold what every model takes in:\n  "
             + "\n  ".join(problems)
+            + f"\nThose of {config.name!r} do not; compare by the config of that model"
         )
     first, *rest = models
     records = job.evaluate(

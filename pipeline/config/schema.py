@@ -9,12 +9,14 @@ from pipeline.config import expressions
 from pipeline.config.data import Data, Section
 from pipeline.config.features import COLUMN_TYPES, CategoricalFeature, Feature
 from pipeline.config.sections import (
+    METRICS,
     Beam,
     Evaluate,
     Export,
     Infra,
     Model,
     Push,
+    Rule,
     Task,
     Train,
     Transform,
@@ -207,10 +209,23 @@ class Config(Section):
                         f"evaluate.rules.{i}.slices: {column!r} is neither the domain "
                         f"nor in evaluate.slices.{nearest(column, columns)}"
                     )
+            yield from self._rule_problems(f"evaluate.rules.{i}", rule)
         for path, names in named.items():
             for name in names:
                 if name not in tasks:
                     yield f"{path}.{name}: no such task.{nearest(name, tasks)}"
+
+    def _rule_problems(self, path: str, rule: Rule) -> Iterator[str]:
+        """Tells of a rule that would hold for nothing, and so refuse nothing."""
+        without = [t.name for t in self.tasks if rule.metric not in METRICS[t.kind]]
+        for name in rule.tasks or ():
+            if name in without:
+                kind = next(task.kind for task in self.tasks if task.name == name)
+                yield f"{path}.metric: {name!r} has no {rule.metric}: it is {kind}"
+        if not rule.tasks and len(without) == len(self.tasks):
+            yield f"{path}.metric: no task has {rule.metric}"
+        if rule.metric == "gauc" and not self.evaluate.group:
+            yield f"{path}.metric: gauc is by group; give `evaluate.group`, too"
 
     def _export_problems(self) -> Iterator[str]:
         features = [feature.name for feature in self.features]

@@ -1,7 +1,7 @@
 """The sections of a config beside its data and features."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 from pydantic import Field, model_validator
@@ -182,6 +182,16 @@ class Infra(Section):
     max_megabytes: Annotated[float, Field(gt=0)] | None = None
 
 
+_OfClasses = Literal["auc", "gauc", "log_loss", "normalized_entropy", "calibration"]
+_OfNumbers = Literal["spearman", "xauc", "mae", "rmse", "calibration"]
+# {kind of a task: its metrics}
+METRICS = {
+    "binary": get_args(_OfClasses),
+    "regression": get_args(_OfNumbers),
+    "count": get_args(_OfNumbers),
+}
+
+
 class Rule(Section):
     """What a metric of the evaluated model must fulfil, else it is not blessed.
 
@@ -195,17 +205,7 @@ class Rule(Section):
     "for" one whose interval is not wholly inside, "value" looks at the value alone.
     """
 
-    metric: Literal[
-        "auc",
-        "gauc",
-        "log_loss",
-        "normalized_entropy",
-        "calibration",
-        "spearman",
-        "xauc",
-        "mae",
-        "rmse",
-    ]
+    metric: Literal[_OfClasses, _OfNumbers]
     tasks: list[str] | None = None
     slices: dict[str, list[str | int | float | bool] | None] = {}
     at_least: float | None = None
@@ -217,6 +217,11 @@ class Rule(Section):
     def _check(self) -> "Rule":
         if self.at_least is self.at_most is self.gain_at_least is None:
             raise ValueError("give `at_least`, `at_most` or `gain_at_least`")
+        if None not in (self.at_least, self.at_most) and self.at_least > self.at_most:
+            raise ValueError(
+                "`at_least` must not be above `at_most`, or no model is blessed. "
+                f"Received: {self.at_least:g} and {self.at_most:g}"
+            )
         return self
 
 

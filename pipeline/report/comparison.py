@@ -10,6 +10,7 @@ from pipeline.report.svg import Chart
 
 SIGNIFICANT = 0.05  # an adjusted p below it is no chance
 REFERENCES = {"baseline": "the baseline", "single_task": "single-task learning"}
+_CALIBRATED = (0.9, 1.1)  # an interval wholly outside is no chance, and much
 _SEESAWS = 3  # pairs of tasks
 
 
@@ -51,12 +52,22 @@ def cell(
         "interval": record["model"].get("intervals", {}).get(metric),
         "gain": gain and gain["value"],
         "change": change(gain),
+        "off": _off(record, metric),
         "others": [
             (called, record[source].get(metric))
             for source, called in (others or {}).items()
             if source in record
         ],
     }
+
+
+def _off(record: Mapping, metric: str) -> str | None:
+    """Says "low" or "high" where predictions are proven to be far from the labels."""
+    ends = record["model"].get("intervals", {}).get(metric)
+    if metric != "calibration" or ends is None:
+        return None
+    least, most = _CALIBRATED
+    return "low" if ends[1] < least else "high" if ends[0] > most else None
 
 
 def seesaws(

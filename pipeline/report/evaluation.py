@@ -66,7 +66,7 @@ def render(
         seesaws=_seesaws(measured, overall),
         slices=[_slice_table(measured, c, against) for c in measured["slices"]],
         predictions=[
-            (task["name"], plots)
+            (task["name"], overall[task["name"]].get("too_few"), plots)
             for task in tasks
             if (plots := curves.predictions(overall.get(task["name"], {})))
         ],

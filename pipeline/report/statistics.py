@@ -17,6 +17,7 @@ _CHARTS = 120  # columns with a chart
 _TOP = 10  # values of a bar chart
 _RARE = 0.001  # share of the most frequent value of a column of ids, each its own
 _STEEP = 0.8  # share of rows in one bar of a histogram, which then shows nothing
+_BY_CHANCE = 1.96  # standard errors, 1 / sqrt(rows), of a correlation of 0
 _LARGE = 20  # tasks, up to which correlations are a table of all by all
 
 Splits = Mapping[str, tuple[int, Mapping[str, FeatureNameStatistics]]]
@@ -233,8 +234,24 @@ def _correlations(pairs: Sequence[Mapping]) -> dict[str, Any]:
         known = [pair for pair in pairs if pair["correlation"] is not None]
         strongest = sorted(known, key=lambda pair: -abs(pair["correlation"]))
         return {"tasks": [], "rows": [], "pairs": strongest[: 2 * _LARGE]}
+    # Two tasks at odds: below 0 by more than the chance of so many rows.
+    at_odds = {
+        tuple(sorted(pair["tasks"]))
+        for pair in pairs
+        if (r := pair["correlation"]) is not None
+        and r < -_BY_CHANCE / math.sqrt(pair["rows"])
+    }
     rows = [
-        (a, [1.0 if a == b else found.get((a, b), found.get((b, a))) for b in tasks])
+        (
+            a,
+            [
+                (
+                    1.0 if a == b else found.get((a, b), found.get((b, a))),
+                    tuple(sorted((a, b))) in at_odds,
+                )
+                for b in tasks
+            ],
+        )
         for a in tasks
     ]
     return {"tasks": tasks, "rows": rows, "pairs": []}

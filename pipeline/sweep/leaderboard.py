@@ -13,6 +13,8 @@ from pipeline.errors import PipelineError
 from pipeline.sweep.study import Trial
 from tfmtl.metrics.exact.interval import holm, student_quantile, student_two_sided
 
+_RANGES = {"auc": (0.0, 1.0), "spearman": (-1.0, 1.0)}
+
 
 def of(config: Config, trials: Sequence[Trial], minimize: bool) -> dict[str, Any]:
     """Makes the leaderboard.
@@ -85,7 +87,7 @@ def of_test(
         found[record["task"]] = {
             "metric": metric,
             "too_few": record["too_few"],
-            **over_seeds([record[name][metric] for name in measured]),
+            **_within(over_seeds([record[name][metric] for name in measured]), metric),
             "of_rows": [compare.interval_of(record, name) for name in measured],
             "gain": compare.gain_of(record, measured[0])
             if gains and measured
@@ -130,6 +132,14 @@ def _gain(
     if error:
         p = student_two_sided(found["mean"] / error, len(differences) - 1)
     return {"value": found["mean"], "low": found["low"], "high": found["high"], "p": p}
+
+
+def _within(found: dict[str, Any], metric: str) -> dict[str, Any]:
+    """Ends an interval where its metric does: that of two seeds is wide."""
+    if found["low"] is None:
+        return found
+    least, most = _RANGES[metric]
+    return found | {"low": max(found["low"], least), "high": min(found["high"], most)}
 
 
 def over_seeds(values: Sequence[float | None]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ Needed are
 
 - what the newest runs made or found in the cache, and what that was made from
   directly, so that the same runs are found in the cache again;
-- all that published versions which still stand at their place were made from;
+- all that published versions which still stand at their place were made from, and what
+  else their runs have made, such as the report on them;
 - what runs of the last day have left when they failed, to see why.
 
 The metadata keep what has run: a folder that is gone is no longer found in the cache.
@@ -49,7 +50,10 @@ def find(workspace: Path, keep: int) -> list[Garbage]:
     store = Metadata(workspace / layout.METADATA)
     graph, kept = Lineage(store), _kept(store, keep)
     used = {execution.id for run in kept for execution in store.used(run)}
-    needed = used.union(*(graph.ancestors(at) for at in _published(store)))
+    published = list(_published(store))
+    of_runs = {graph.executions[at].run for at in published}
+    needed = used.union(*(graph.ancestors(at) for at in published))
+    needed |= {e.id for run in of_runs for e in store.used(run)}
     paths = {a.path for at in used for a in graph.inputs.get(at, ())}
     paths |= {a.path for at in needed for a in graph.outputs.get(at, ())}
     found = []

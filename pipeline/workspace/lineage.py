@@ -1,6 +1,7 @@
 """What an artifact was made from, and what was made from it."""
 
 import datetime
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,12 @@ class Lineage:
         Raises:
             PipelineError: It is none of this workspace.
         """
-        known = {str(a.path): a for made in self.outputs.values() for a in made}
-        if str(path) not in known:
-            hint = nearest(str(path), sorted(known))
+        artifacts = [a for made in self.outputs.values() for a in made]
+        known = {os.path.abspath(a.path): a for a in artifacts}
+        if os.path.abspath(path) not in known:
+            hint = nearest(str(path), sorted(str(a.path) for a in artifacts))
             raise PipelineError(f"{path} is no artifact of this workspace.{hint}")
-        return known[str(path)]
+        return known[os.path.abspath(path)]
 
     def maker(self, artifact: Artifact) -> Execution:
         """The execution that wrote an artifact."""

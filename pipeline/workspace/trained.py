@@ -30,9 +30,10 @@ class Trained(NamedTuple):
 def trained(store: Metadata) -> Iterator[Trained]:
     """Yields the models that are still there, those of the newest run first.
 
+    Trainings of a sweep, none of which is the pipeline's model, come after all others.
     One that several runs have used comes once for each of them.
     """
-    for run in store.runs():
+    for run in sorted(store.runs(), key=lambda run: "/" in run.name):
         for execution in reversed(store.used(run.name)):
             if execution.component == "Trainer" and execution.state == "complete":
                 found = Trained(run, execution, store.outputs(execution.id)[0].path)

@@ -92,6 +92,19 @@ def test_every_config_of_ours_is_valid(path):
         ("data.columns=[a, a]", "data.columns: each column needs a name of its own"),
         ("push=here", "push: Input should be a valid dictionary"),
         ("evaluate.grup=user_id", "evaluate.grup: unknown key. Did you mean 'group'?"),
+        (
+            "evaluate.rules=[{metric: spearman, tasks: [click], at_least: 0}]",
+            "evaluate.rules.0.metric: 'click' has no spearman: it is binary",
+        ),
+        (
+            "evaluate.rules=[{metric: auc, at_least: 0.9, at_most: 0.1}]",
+            "`at_least` must not be above `at_most`, or no model is blessed. "
+            "Received: 0.9 and 0.1",
+        ),
+        (
+            "evaluate={rules: [{metric: gauc, at_least: 0.5}]}",
+            "evaluate.rules.0.metric: gauc is by group; give `evaluate.group`, too",
+        ),
         ("evaluate.minimum={clik: 1}", "no such task. Did you mean 'click'?"),
         ("features.clock.kind=numeric", "--set features.clock.kind: no item 'clock'"),
         ("features.0.name.x=1", "'x' is below a value"),

@@ -64,7 +64,11 @@ def bulk_inferrer(
             f"the scores need a folder of their own. Received: {output}, which is not "
             "empty. Name another, or remove it"
         )
-    model = saved_model.find(model) if model else _served(config)
+    model = (
+        saved_model.find(model)
+        if model
+        else saved_model.of_pipeline(config.push.destination)
+    )
     names, outputs = _signatures(model)
     patterns = [("--input", pattern, None) for pattern in rows]
     features = saved_model.features(model)
@@ -122,16 +126,6 @@ def bulk_inferrer(
     with atomic_write(output / layout.SUMMARY) as part:
         part.write_text(json.dumps(summary, indent=2) + "\n")
     return summary
-
-
-def _served(config: Config) -> Path:
-    model = saved_model.served(Path(config.push.destination))
-    if model is None:
-        raise PipelineError(
-            f"no model is served: {config.push.destination} (push.destination) has no "
-            "version. Run the pipeline, or name a model: --model"
-        )
-    return model
 
 
 def _signatures(model: Path) -> tuple[list[str], list[str]]:

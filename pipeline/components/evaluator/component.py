@@ -120,6 +120,7 @@ def evaluator(
         "metrics": {
             t.name: _value(overall.get(t.name), "model", t) for t in config.tasks
         },
+        "too_few": [name for name, record in overall.items() if record["too_few"]],
         "notes": _notes(config, overall, gates, refusal, seen),
     }
 
@@ -211,7 +212,8 @@ def _notes(
         lines.append(f"baseline: {refusal}")
     elif seen is None:
         lines.append("baseline: whether it has seen the test rows cannot be told")
-    lines += [gate["reason"] for gate in gates if gate["undecided"]]
+    # Several rules may lack the same rows.
+    lines += dict.fromkeys(gate["reason"] for gate in gates if gate["undecided"])
     return lines + [
         f"not blessed: {gate['reason']}" for gate in gates if not gate["passed"]
     ]

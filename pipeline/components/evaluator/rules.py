@@ -93,7 +93,8 @@ def _gate(rule: str, task: str | None, reason: str = "", **details) -> dict:
 
 
 def _undecided(rule: str, task: str, why: str, **details) -> dict:
-    return _gate(rule, task, f"{task}: undecided, {why}", undecided=True, **details)
+    where = f"{task} in {details['slice']}" if details.get("slice") else task
+    return _gate(rule, task, f"{where}: undecided, {why}", undecided=True, **details)
 
 
 def _valid(task: Task, overall: Mapping[str, dict]) -> Iterator[dict]:
@@ -204,11 +205,10 @@ def _of_rule(
     name: str, rule: Rule, config: Config, results: Sequence[dict]
 ) -> Iterator[dict]:
     """The gates of a rule of the config."""
-    kinds = {task.name: task.kind for task in config.tasks}
+    tasks = [task.name for task in config.tasks if _holds_for(rule, task)]
     for record in results:
         task, column, value = (record[key] for key in ("task", "slice", "value"))
-        known = rule.metric in metrics.SCALES[kinds[task]]
-        if not known or (rule.tasks and task not in rule.tasks):
+        if task not in tasks:
             continue
         if not _in_slices(rule, column, value):
             continue
@@ -226,9 +226,40 @@ def _of_rule(
                 continue
             found = _found(record, rule.metric, of_gain)
             if found[0] is None and of_gain:
-                yield _undecided(name, task, "there is no baseline", **details)
+                why = "there is no baseline"
+                if "baseline" in record:
+                    why = record["too_few"] or f"{rule.metric} is not defined for both"
+                yield _undecided(name, task, why, **details)
                 continue
             yield _judged(name, task, where, rule, limits, of_gain, found, details)
+    yield from _without_rows(name, rule, config, results)
+
+
+def _without_rows(
+    name: str, rule: Rule, config: Config, results: Sequence[dict]
+) -> Iterator[dict]:
+    """A gate for each place that a rule names and that no test row is in."""
+    found = {(r["task"], r["slice"], r["value"]) for r in results}
+    named = [(c, str(v)) for c, values in rule.slices.items() for v in values or ()]
+    for task in config.tasks:
+        if not _holds_for(rule, task):
+            continue
+        for column, value in named if rule.slices else [(ALL, ALL)]:
+            if (task.name, column, value) in found:
+                continue
+            where = None if column == ALL else f"{column}={value}"
+            why = "no test row is in its space"
+            details = {"slice": where, "metric": rule.metric}
+            if rule.evidence == "value" and rule.tasks:  # as where it is not defined
+                place = f"{task.name} in {where}" if where else task.name
+                yield _gate(name, task.name, f"{place}: {why}", **details)
+            else:
+                yield _undecided(name, task.name, why, **details)
+
+
+def _holds_for(rule: Rule, task: Task) -> bool:
+    named = not rule.tasks or task.name in rule.tasks
+    return named and rule.metric in metrics.SCALES[task.kind]
 
 
 def _in_slices(rule: Rule, column: str, value: str) -> bool:

@@ -67,6 +67,24 @@ def test_what_a_served_version_was_made_from_stays(workspace, tmp_path):
     assert {*served.values(), *gone.values()} == {g.path for g in gc.find(workspace, 1)}
 
 
+def test_the_report_on_a_served_version_stays(workspace, tmp_path):
+    served, _ = recorded_runs.record(workspace, "a")
+    version, report = tmp_path / "1", workspace / "Reporter" / "report" / "9"
+    for folder in (version, report):
+        folder.mkdir(parents=True)
+    record = {"version": 1, "path": str(version)}
+    (served["pushed_model"] / "pushed.json").write_text(json.dumps(record))
+    store = Metadata(workspace / "metadata.sqlite")
+    reporter = store.begin("a", "Reporter", "key")
+    evaluation = store.outputs(store.executions("Evaluator")[0].id)
+    store.complete(reporter, {}, evaluation, {"report": report})
+    store.use("a", reporter)
+    recorded_runs.record(workspace, "b")
+    assert gc.find(workspace, 1) == []
+    version.rmdir()
+    assert report in {garbage.path for garbage in gc.find(workspace, 1)}
+
+
 def test_a_sweep_counts_as_one_run(workspace):
     kept, _ = recorded_runs.record(workspace, "a")
     for trial in range(3):

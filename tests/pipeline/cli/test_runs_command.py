@@ -1,6 +1,7 @@
 """What `runs` and `lineage` say of runs that are only recorded."""
 
 import json
+from pathlib import Path
 
 import pytest
 import recorded_runs
@@ -49,6 +50,15 @@ def test_a_line_a_run(config, capsys):
     assert "failed: Trainer: no luck" in third and " – " in third
 
 
+def test_a_metric_of_too_few_rows_is_no_number(config, capsys):
+    path, resolved, workspace = config
+    metrics = {"click": 0.71234, "like": 0.68291, "buy": None}
+    measured = {"metrics": metrics, "too_few": ["like"], "blessed": True}
+    recorded_runs.record(workspace, "first", resolved, {"Evaluator": measured})
+    _, line = _lines(capsys, "runs", path)
+    assert "0.7123" in line and "too few" in line and "0.6829" not in line
+
+
 def test_why_a_model_is_not_blessed(config, capsys):
     path, resolved, workspace = config
     artifacts, _ = recorded_runs.record(
@@ -58,6 +68,19 @@ def test_why_a_model_is_not_blessed(config, capsys):
     (artifacts["blessing"] / "NOT_BLESSED").write_text(verdict)
     _, line = _lines(capsys, "runs", path)
     assert line.endswith("no: click: auc is low (and 1 more)")
+
+
+def test_a_run_that_was_interrupted(config, capsys, monkeypatch):
+    path, _, _ = config
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.run._run_stages", interrupt)
+    assert main(["run", path]) == 130
+    capsys.readouterr()
+    _, line = _lines(capsys, "runs", path)
+    assert line.endswith("failed: interrupted")
 
 
 def test_runs_of_a_store_that_is_older_than_the_record_of_runs(config, capsys):
@@ -114,6 +137,14 @@ def test_lineage_goes_to_either_end_of_the_chain(tmp_path, at):
         components[at]: "made by",
         **dict.fromkeys(components[at + 1 :], "made from it"),
     }
+
+
+def test_an_artifact_may_be_called_as_seen_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    artifacts, _ = recorded_runs.record(Path("work"), "first")
+    graph = lineage.Lineage(Metadata(Path("work") / "metadata.sqlite"))
+    for path in (artifacts["model"], artifacts["model"].absolute()):
+        assert graph.artifact(path).path == artifacts["model"]
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,9 @@ def test_a_model_that_the_rows_cannot_feed(shop, tmp_path, capsys):
     other = tmp_path / "other"
     tf.saved_model.save(module, str(other), {"serving_default": predict})
     assert main(["compare", config, str(folder / "good"), str(other)]) == 2
-    assert f"{other}: column 'city' is missing" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"{other}: column 'city' is missing" in error
+    assert "compare by the config of that model" in error
 
 
 def test_a_model_on_other_rows(shop, tmp_path, capsys):
@@ -172,6 +174,25 @@ def test_a_model_on_other_rows(shop, tmp_path, capsys):
     assert "must be a new or empty folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [("compare",), ("evaluate", "--model")])
+def test_an_output_that_is_a_file_is_told_before_the_work(
+    shop, command, capsys, monkeypatch
+):
+    config, folder = shop
+    name, *flag = command
+    # Called, it would raise a TypeError.
+    monkeypatch.setattr(f"pipeline.comparison.{name}.{name}", None)
+    model = str(folder / "good")
+    assert main([name, config, *flag, model, "--output", config]) == 2
+    assert "--output: must be a folder. Received: " in capsys.readouterr().err
+
+
+def test_evaluate_without_a_served_model(shop, capsys):
+    config, _ = shop
+    assert main(["evaluate", config]) == 2
+    assert "no model is served: " in capsys.readouterr().err
+
+
 def test_the_served_model_stands_alone_and_others_beside_it(shop, capsys):
     config, folder = shop
     _save(folder / "served" / "1", -1.0)
@@ -189,15 +210,16 @@ def test_models_by_workspace_run_and_folder(tmp_path):
     new, _ = recorded_runs.record(work, "b")
     recorded_runs.record(work, "c", cached=executions)
     recorded_runs.record(work, "d", fail="Trainer")
-    for made in (old, new):
+    tried, _ = recorded_runs.record(work, "sweep-1/ple-0-0")  # not the pipeline's model
+    for made in (old, new, tried):
         (made["model"] / "Format-Serving").mkdir()
         (made["model"] / "Format-Serving" / "saved_model.pb").touch()
-    texts = [str(work), f"{work}@b", str(new["model"])]
+    texts = [str(work), f"{work}@b", f"{work}@sweep-1/ple-0-0", str(new["model"])]
     found = models.find(texts)
-    assert [m.name for m in found] == [f"{work}@c", f"{work}@b", str(new["model"])]
+    assert [m.name for m in found] == [f"{work}@c", *texts[1:]]
     paths = [m.path.parent for m in found]
-    assert paths == [old["model"], new["model"], new["model"]]
-    assert found[0].seconds is not None and found[2].seconds is None
+    assert paths == [old["model"], new["model"], tried["model"], new["model"]]
+    assert found[0].seconds is not None and found[3].seconds is None
     for wrong, expected in (
         ([f"{work}@bb"], "no run 'bb'. Did you mean 'b'"),
         ([f"{work}@d"], "run d of .* has no model"),

@@ -100,6 +100,40 @@ def test_where_rows_are_too_few_there_is_no_number(page):
     assert "too few<small>6 positives</small>" in cell[2] and "0.72" not in cell[2]
 
 
+def test_curves_of_too_few_rows_say_so():
+    measured = pages.measured()
+    record = next(r for r in measured["results"] if r["task"] == "buy")
+    assert record["slice"] == "all"
+    record["too_few"] = "6 positives, 10 are needed"
+    curves = evaluation.render(measured).split('id="curves"')[1]
+    of = dict(re.findall(r"<h3>(.*?)</h3>(.*?)<div", curves, re.DOTALL))
+    assert "Too few to say anything: 6 positives" in of["buy"]
+    assert "Too few" not in of["click"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ([0.82, 0.894], "▼ too low"),
+        ([1.12, 1.3], "▲ too high"),
+        ([0.82, 0.91], None),
+        ([1.09, 1.3], None),
+    ],
+)
+def test_a_calibration_that_is_proven_wrong_is_red(ends, said):
+    measured = pages.measured()
+    record = next(r for r in measured["results"] if r["task"] == "click")
+    record["model"]["intervals"]["calibration"] = ends
+    page = evaluation.render(measured)
+    cell = _row(page.split("<tr><th>binary</th>")[1], "click")[-1]
+    assert cell.startswith('<td class="down">') == bool(said)
+    assert said in cell if said else "too" not in cell
+
+
+def test_undecided_rules_are_not_counted_as_met(page):
+    assert "1 of 2 rules are met, the others undecided" in page
+
+
 def test_every_section_of_a_whole_run(whole):
     for text in (
         "click and buy against the baseline",  # seesaw

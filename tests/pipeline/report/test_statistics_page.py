@@ -147,6 +147,16 @@ def test_label_rates_and_correlations(odd):
     assert "−0.123" in labels
 
 
+@pytest.mark.parametrize(
+    ("rows", "r", "red"), [(90, -0.123, 0), (900, -0.123, 2), (900, 0.123, 0)]
+)
+def test_only_a_correlation_that_is_no_chance_is_red(rows, r, red):
+    pairs = [{"tasks": ["click", "buy"], "rows": rows, "correlation": r}]
+    page = _page({"age": _numbers([1.0, 2.0])}, correlations={"train": pairs})
+    table = page.split("Correlation of labels")[1].split("</table>")[0]
+    assert table.count('class="down"') == red
+
+
 def test_many_tasks_are_shown_by_their_strongest_pairs():
     tasks = [f"t{i}" for i in range(30)]
     page = _page({"age": _numbers([1.0, 2.0])}, tasks=tasks)

@@ -371,11 +371,18 @@ def test_what_the_test_split_says_over_seeds():
                for i, v in enumerate(values)},
         }  # fmt: skip
 
-    records = [record("click", None, [0.7, 0.8]), record("like", "3 rows", [0.5, 0.6])]
+    records = [record("click", None, [0.7, 0.72]), record("like", "3 rows", [0.5, 0.6])]
     found = leaderboard.of_test(records, ["m seed 0", "m seed 1"], gains=False)
-    assert found["click"]["mean"] == 0.75 and found["click"]["values"] == [0.7, 0.8]
-    # Two seeds: 12.7 times the standard error, 0.05.
-    assert found["click"]["high"] == pytest.approx(0.75 + 12.706 * 0.05, abs=1e-3)
+    assert found["click"]["mean"] == 0.71 and found["click"]["values"] == [0.7, 0.72]
+    # Two seeds: 12.7 times the standard error, 0.01; but no AUC is above 1.
+    assert found["click"]["high"] == pytest.approx(0.71 + 12.706 * 0.01, abs=1e-3)
+    wide = leaderboard.of_test(
+        [record("click", None, [0.7, 0.8])], ["m seed 0", "m seed 1"], gains=False
+    )
+    assert (wide["click"]["low"], wide["click"]["high"]) == (
+        pytest.approx(0.1147, abs=1e-3),
+        1.0,
+    )
     one = leaderboard.of_test(records, ["m seed 0"], gains=True)
     board = {
         "monitor": "val_loss",

@@ -9,6 +9,7 @@ import pytest
 from conftest import make_config
 
 from pipeline.components.evaluator import job, metrics, others, rules
+from pipeline.config import sections
 from tfmtl import model_card
 
 TASKS = ("click", "like", "seconds")
@@ -221,6 +222,36 @@ def test_a_bound_is_met_by_the_number_itself(evidence):
         rule = {"metric": "auc", "evidence": evidence} | bounds
         found = refusals(config_of(default_rules=[], rules=[rule]), [record])
         assert (not found) is passed
+
+
+def test_a_rule_of_rows_that_are_not_there_says_so(random):
+    record = scored(random, 5000, 700, 0.7, slice_="1")
+    rule = {"metric": "auc", "tasks": ["click"], "slices": {"tab": ["1", "nosuch"]}}
+    config = config_of(default_rules=[], rules=[rule | {"at_least": 0.5}])
+    why = "click in tab=nosuch: undecided, no test row is in its space"
+    assert why in undecided(config, [record])
+    assert refusals(config, [record]) == []
+    rule |= {"at_least": 0.5, "evidence": "value"}
+    found = refusals(config_of(default_rules=[], rules=[rule]), [record])
+    assert found == ["click in tab=nosuch: no test row is in its space"]
+
+
+def test_a_minimum_is_not_met_without_rows():
+    config = config_of(default_rules=[], minimum={"click": 0.6})
+    assert refusals(config, []) == ["click: no test row is in its space"]
+
+
+def test_a_gain_that_is_not_defined_is_not_for_want_of_a_baseline(random):
+    record = scored(random, 5000, 9, 0.7, 0.5)
+    rule = {"metric": "auc", "gain_at_least": 0.0, "evidence": "value"}
+    config = config_of(default_rules=[], rules=[rule | {"tasks": ["click"]}])
+    why = "click: undecided, 9 positives, 10 are needed"
+    assert why in undecided(config, [record])
+
+
+def test_the_config_knows_the_metrics_of_each_kind():
+    for kind, names in sections.METRICS.items():
+        assert {*names} == {*metrics.SCALES[kind]}
 
 
 def test_bounds_of_calibration(random):
