@@ -76,8 +76,8 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _preprocess(args: argparse.Namespace) -> None:
-    from pipeline.artifacts import row_counts
     from pipeline.run import run
+    from pipeline.workspace import row_counts
 
     overrides = _beam(args)
     if args.input:
