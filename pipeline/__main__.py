@@ -119,7 +119,17 @@ def _demo(args: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     # Here, so that `main` can say what is missing.
-    from pipeline.cli import check, compare, fuse, gc, init, predict, runs, sweep
+    from pipeline.cli import (
+        check,
+        compare,
+        fuse,
+        gc,
+        init,
+        predict,
+        runs,
+        schema,
+        sweep,
+    )
 
     parser = argparse.ArgumentParser(
         prog="python -m pipeline",
@@ -141,10 +151,19 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=function)
         return sub
 
-    help_ = "look at logs, and write a config that runs"
-    sub = commands.add_parser("init", help=help_, description=help_)
-    init.add_arguments(sub)
-    sub.set_defaults(command=init.init)
+    for name, add_arguments, function, help_ in (
+        (
+            "init", init.add_arguments, init.init,
+            "look at logs, and write a config that runs",
+        ),
+        (
+            "schema", schema.add_arguments, schema.schema,
+            "print every key that a config may have, for editors or as a page",
+        ),
+    ):  # fmt: skip
+        sub = commands.add_parser(name, help=help_, description=help_)
+        add_arguments(sub)
+        sub.set_defaults(command=function)
     run = command(
         "run",
         _run,

@@ -4,25 +4,23 @@ docs/data.md says what each key does, with examples.
 """
 
 import math
-import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-import pydantic
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.config import expressions
-
-
-class Section(pydantic.BaseModel):
-    """A part of a config: an unknown key is an error, and nothing changes later."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-
-# Feature and task names become the inputs and outputs of the served model, so they
-# are held to what TensorFlow takes.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$")]
+from pipeline.config.joins import Action, History, Table, joined
+from pipeline.config.reading import Reading
+from pipeline.config.values import (
+    Column,
+    Columns,
+    Expression,
+    Name,
+    Patterns,
+    Section,
+    one,
+)
 
 # What tools write into a log where there is no value: those that pandas reads so, and
 # Hive's and MySQL's.
@@ -30,58 +28,27 @@ MISSING_WORDS = (
     "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None", "\\N",
 )  # fmt: skip
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def _seconds(value: Any) -> Any:
-    """Turns "90s", "30m", "1.5h" or "7d" into seconds; a number stays as it is."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip())
-    if not match:
-        raise ValueError("a duration is a number of seconds, or such as 90s, 30m, 7d")
-    return float(match[1]) * _SECONDS[match[2]]
-
-
-def _parsed(text: str) -> str:
-    expressions.parse(text)
-    return text
-
-
-def _character(text: str) -> str:
-    if len(text) != 1 or not text.isascii() or text in "\r\n":
-        raise ValueError(
-            f"one ASCII character is needed, and no line break. Received: {text!r}"
-        )
-    return text
-
-
-Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0, lt=float("inf"))]
-Expression = Annotated[str, pydantic.AfterValidator(_parsed)]
-Column = Annotated[str, Field(min_length=1)]
-Patterns = Annotated[list[str], Field(min_length=1)]
-Character = Annotated[str, pydantic.AfterValidator(_character)]
-
-
-def _one(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
 
 class Split(Section):
-    """How rows are divided into train, valid and test.
-
-    `hash`: by a hash of `column` (all rows of a user stay together), or of several
-    together. `time`: by order of `column`, the oldest rows train. `random`: each row by
-    itself, drawn by `seed`. `given`: `data.logs` names the files of each split; those
-    of valid may be left out, and the share `valid` of the rows of train is drawn, by
-    `column` if there is one.
-    """
+    """How rows are divided into train, valid and test."""
 
     by: Literal["hash", "time", "random", "given"] = "hash"
-    column: Column | Annotated[list[Column], Field(min_length=1)] | None = None
+    """By a hash of `column`, so that all rows of a user stay together; by order of
+    `column`, where the oldest rows train; each row at random; or as `data.logs` names
+    the files of each split.
+    """
+    column: Column | Columns | None = None
+    """What decides: for `hash` a column or several together, for `time` the one with
+    the time, for `given` logs without valid what it is drawn by.
+    """
     seed: Annotated[int, Field(ge=0)] = 0
+    """What rows are drawn by where no column decides."""
     train: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    """The share of rows that train."""
     valid: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """The share of rows that validate; the rest tests. Where `given` logs have no
+    valid, the share of train's.
+    """
 
     @model_validator(mode="after")
     def _check(self) -> "Split":
@@ -104,132 +71,7 @@ class Split(Section):
     @property
     def columns(self) -> list[str]:
         """The columns that decide."""
-        return _one(self.column) or []
-
-
-class Reading(Section):
-    """How the files of a log are read.
-
-    `format` is told by the files' names where it is not given. The others are for CSV.
-    `delimiter`: between fields; a tab in .tsv files, else a comma. `quote`: around a
-    field in which delimiters, quotes (doubled) or line breaks stand; null for none.
-    `escape`: what stands before a quote that does not end a field, mostly a backslash.
-    `columns`: the names, where the files have no header. `skip_lines`: so many lines
-    before the header are skipped, then those that start with `comment`. `strip`: white
-    space around a field is no part of it. `decimal` and `thousands`: the point of
-    numbers, and what stands between their thousands. `multiline`: whether a quoted
-    field may hold line breaks; "false" lets a large file with quotes be read by several
-    workers.
-    """
-
-    format: Literal["csv", "jsonl", "parquet", "tfrecord"] | None = None
-    delimiter: Character | None = None
-    quote: Character | None = '"'
-    columns: Annotated[list[Column], Field(min_length=1)] | None = None
-    strip: bool = False
-    escape: Character | None = None
-    skip_lines: Annotated[int, Field(ge=0)] = 0
-    comment: Annotated[str, Field(min_length=1)] | None = None
-    decimal: Character = "."
-    thousands: Character | None = None
-    multiline: bool = True
-
-    @field_validator("columns")
-    @classmethod
-    def _each_once(cls, columns: list[str] | None) -> list[str] | None:
-        twice = sorted({c for c in columns or [] if columns.count(c) > 1})
-        if twice:
-            raise ValueError(f"each column needs a name of its own. Received: {twice}")
-        return columns
-
-    @model_validator(mode="after")
-    def _differ(self) -> "Reading":
-        if self.quote and self.quote == self.delimiter:
-            raise ValueError("`delimiter` and `quote` must differ")
-        if self.decimal == self.thousands:
-            raise ValueError("`decimal` and `thousands` must differ")
-        return self
-
-
-class Value(Section):
-    """What an impression gets of its actions: their sum, the first, the last ..."""
-
-    column: Column
-    take: Literal["sum", "min", "max", "first", "last"] = "last"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return {"column": value} if isinstance(value, str) else value
-
-
-class _Keyed(Reading):
-    """A further log, whose rows belong to impressions by a key."""
-
-    name: Name
-    logs: Annotated[Patterns, BeforeValidator(_one)]
-    key: Annotated[dict[Column, Column], Field(min_length=1)]
-
-    @field_validator("key", mode="before")
-    @classmethod
-    def _key(cls, key: Any) -> Any:
-        key = _one(key)
-        return {name: name for name in key} if isinstance(key, list) else key
-
-
-class Table(_Keyed):
-    """A table of users or items, whose columns each impression gets by `key`.
-
-    They are called `name.column`, and joined where the config names them. `key`: a
-    column, a list, or {column of the impressions: column here}; of rows with one key
-    the last counts.
-    """
-
-
-class Action(_Keyed):
-    """A log of actions that came after impressions, or that a user's history is from.
-
-    With `window`, each impression gets the column `name`: 1 if an action with the same
-    `key` came at the impression's time or up to `window` later, else 0; and a column
-    for each of `values`. An action belongs to the last impression not after it; with
-    `min_delay`, to the last that is more than that before it.
-
-    `key`: a column, a list, or {column of the impressions: column here}. `where` is
-    an expression; rows for which it does not hold are no such actions. `incomplete`: of
-    impressions whose window was not over at the end of the logs: no label
-    ("unlabelled"), no such rows ("drop"), or the label as far as is known ("keep").
-    """
-
-    time: Column
-    window: Duration | None = None
-    min_delay: Duration | None = None
-    where: Expression | None = None
-    values: dict[Name, Value] = {}
-    incomplete: Literal["unlabelled", "drop", "keep"] = "unlabelled"
-
-    @model_validator(mode="after")
-    def _check(self) -> "Action":
-        if self.values and self.window is None:
-            raise ValueError("`values` are of the actions in the `window`; give one")
-        return self
-
-
-class History(Section):
-    """A list column: what the user of an impression did before it, the oldest first.
-
-    `key`: the user's column. `actions`: the name of one of `data.actions`; without it
-    the earlier impressions count. `column` is the column listed, and `where` says which
-    actions count. An action counts if its time is earlier than the impression's by
-    more than `min_delay`; the last `max_length` are kept.
-    """
-
-    name: Name
-    key: Column
-    column: Column
-    actions: str | None = None
-    where: Expression | None = None
-    max_length: Annotated[int, Field(ge=1)] = 20
-    min_delay: Duration = 0.0
+        return one(self.column) or []
 
 
 def _is_value(word: str) -> bool:
@@ -242,35 +84,48 @@ def _is_value(word: str) -> bool:
         return False
 
 
-class Data(Reading):
-    """Where the logs come from: own files (`logs`) or a bundled dataset (`source`).
+_Logs = Patterns | dict[Literal["train", "valid", "test"], Patterns]
 
-    `where`: an expression; only rows for which it holds become examples. `labels`: new
-    columns, {name: expression}. `time`: the column with an impression's time, which
-    `actions` and `history` need; a number counts `time_unit`s. `until`: when the logs
-    end, if that is not their latest time.
-    """
+
+class Data(Reading):
+    """Where the logs come from, and how they become examples; see docs/data.md."""
 
     source: Literal["feed", "census"] | None = None
+    """A bundled dataset, in place of `logs`."""
     options: dict[str, Any] = {}
-    logs: Patterns | dict[Literal["train", "valid", "test"], Patterns] | None = None
+    """What the bundled dataset is made or read by, such as {seed: 7}."""
+    logs: _Logs | None = None
+    """The files of impressions, globs allowed; {split: files} for a split as `given`,
+    where valid may be left out.
+    """
     tables: list[Table] = []
+    """Tables of users or items that impressions are joined with."""
     where: Expression | None = None
+    """An expression; only rows for which it holds become examples."""
     time: Column | None = None
+    """The column with an impression's time, which `actions` and `history` need."""
     time_unit: Literal["s", "ms", "us", "ns"] = "s"
+    """What a time that is a number counts."""
     actions: list[Action] = []
+    """Logs of actions that impressions are joined with."""
     until: float | str | None = None
+    """When the logs end, if that is not their latest time."""
     history: list[History] = []
+    """List columns of what users did before."""
     labels: dict[Name, Expression] = {}
+    """New columns, {name: expression}."""
     missing: list[str] = list(MISSING_WORDS)
+    """Words that stand for no value; [] for none. Empty texts always do."""
     verbatim: list[Column] = []
+    """Columns whose texts are taken as written, be they `missing` or numbers."""
     split: Split
     max_dead_letter_rate: Annotated[float, Field(ge=0, le=1)] = 0.001
+    """The share of rows that may be unreadable before the run stops."""
 
-    @field_validator("logs", mode="before")
+    @field_validator("logs", mode="before", json_schema_input_type=str | _Logs)
     @classmethod
     def _one_pattern(cls, logs: Any) -> Any:
-        return _one(logs)
+        return one(logs)
 
     @field_validator("missing")
     @classmethod
@@ -395,11 +250,6 @@ class Data(Reading):
         """The columns that are not in the logs, but made from them."""
         new = [column for action in self.actions for column in joined(action)]
         return [*new, *(history.name for history in self.history), *self.labels]
-
-
-def joined(action: Action) -> list[str]:
-    """The columns that an action gives to the impressions."""
-    return [] if action.window is None else [action.name, *action.values]
 
 
 def _listed(i: int, history: History) -> Iterator[tuple[str, str]]:

@@ -1,10 +1,11 @@
 """The `features` section of a config: which columns a model reads, and as what."""
 
+import keyword
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from pipeline.config.data import Column, Name, Section
+from pipeline.config.values import Column, Name, Section
 
 # Key of a categorical feature -> the kind of table that it belongs to.
 _NEEDS = {
@@ -21,20 +22,41 @@ COLUMN_TYPES = {"categorical": "string", "numeric": "float", "sequence": "list"}
 
 
 class VocabularyConfig(Section):
-    """Values seen at least `min_count` times in the train split, at most `max_size`."""
+    """Which values of the train split a vocabulary has."""
 
     min_count: Annotated[int, Field(ge=1)] = 1
+    """Those seen at least so often."""
     max_size: Annotated[int, Field(ge=1)] | None = None
+    """At most so many, the most frequent ones; without, all."""
+
+
+def is_servable(name: str) -> bool:
+    """Whether TensorFlow can serve an input of this name.
+
+    `tfmtl` refuses such a feature, too, but takes seconds to import.
+    """
+    return not keyword.iskeyword(name) and name != "self"
 
 
 class _Feature(Section):
-    """What a model calls an input, and the column of the logs that it is.
-
-    `column`: any header, or the path of a field, `user.id`. Defaults to the name.
-    """
+    """What a model calls an input, and the column of the logs that it is."""
 
     name: Name
+    """What the model and its requests call it."""
     column: Column | None = None
+    """Its column in the logs: any header, or the path of a field, `user.id`; without,
+    the name.
+    """
+
+    @field_validator("name")
+    @classmethod
+    def _is_servable(cls, name: str) -> str:
+        if not is_servable(name):
+            raise ValueError(
+                "TensorFlow cannot serve an input called self or like a Python "
+                f"keyword. Received: {name!r}; write name: {name}_, and column: {name}"
+            )
+        return name
 
     @property
     def source(self) -> str:
@@ -45,24 +67,35 @@ class _Feature(Section):
 class CategoricalFeature(_Feature):
     """A column of one value a row, and which rows of a table its values have.
 
-    By `vocabulary`, the default: a value that it lacks counts as missing, or shares one
-    of `oov_buckets` rows. By `hash_buckets`: a value has `num_hashes` rows, added up.
-    By `capacity`: so many values have a row, those seen most in training; `min_score`,
-    `decay` and `pass_steps` say how, see `tfmtl.Categorical`. Features of one `table`
-    share it, and its vocabulary.
+    A table is by `vocabulary`, the default, by `hash_buckets` or by `capacity`.
     """
 
     kind: Literal["categorical"]
+    """One value a row, which has a row of a table."""
     vocabulary: VocabularyConfig | None = None
+    """The values of the train split have rows, a value that it lacks counts as missing;
+    this says which have one.
+    """
     oov_buckets: Annotated[int, Field(ge=0)] = 0
+    """Values that the vocabulary lacks share so many rows."""
     hash_buckets: Annotated[int, Field(ge=2)] | None = None
+    """Values are hashed into so many rows."""
     num_hashes: Annotated[int, Field(ge=1)] = 1
+    """A hashed value has so many rows, added up."""
     capacity: Annotated[int, Field(ge=1)] | None = None
+    """So many values have a row, those seen most in training."""
     min_score: Annotated[float, Field(ge=0)] = 2.0
+    """With `capacity`: a new value gets a row once it has been seen so often."""
     decay: Annotated[float, Field(gt=0, le=1)] = 0.99
+    """With `capacity`: what counts are multiplied by after each pass."""
     pass_steps: Annotated[int, Field(ge=1)] = 1000
+    """With `capacity`: after so many steps rows are given to others."""
     table: Name | None = None
+    """Features that name the same one share a table, and its vocabulary; without, the
+    feature has its own.
+    """
     embedding_dim: Annotated[int, Field(ge=1)] = 16
+    """Numbers in a row of the table."""
 
     @property
     def by_vocabulary(self) -> bool:
@@ -90,18 +123,18 @@ class CategoricalFeature(_Feature):
 
 
 class NumericFeature(_Feature):
-    """A column of one number a row, standardised, or embedded with `embedding_dim`.
-
-    `buckets`: it is cut at so many quantiles, and each bucket has a row of a table.
-    `piecewise_linear`: its vector is piecewise linear over at most so many bins, see
-    `tfmtl.layers.PiecewiseLinear`; they are made by `tfmtl.quantile_boundaries`.
-    """
+    """A column of one number a row: one input, or a vector of `embedding_dim`."""
 
     kind: Literal["numeric"]
+    """One number a row."""
     scaling: Literal["zscore", "log1p_zscore", "none"] = "zscore"
+    """How it is standardised: as it is, after log(1 + x), or not at all."""
     buckets: Annotated[int, Field(ge=2, le=1000)] | None = None
+    """It is cut at so many quantiles, and each bucket has a row of a table."""
     piecewise_linear: Annotated[int, Field(ge=2, le=1000)] | None = None
+    """Its vector is piecewise linear over at most so many bins."""
     embedding_dim: Annotated[int, Field(ge=1)] = 8
+    """Numbers in its vector, with `buckets` or `piecewise_linear`."""
 
     @model_validator(mode="after")
     def _check(self) -> "NumericFeature":
@@ -111,19 +144,22 @@ class NumericFeature(_Feature):
 
 
 class SequenceFeature(_Feature):
-    """A list of values a row, which share the vocabulary and the table of feature `of`.
-
-    The last `max_length` values count. In a CSV the values stand in one field, with
-    `separator` between them. Their embeddings become one by `pooling`; for
-    "target_attention" they are compared with feature `target`, by default `of`.
-    """
+    """A column of a list of values a row, which share the table of another feature."""
 
     kind: Literal["sequence"]
+    """A list of values a row."""
     of: str
+    """The feature whose values it lists, and whose vocabulary and table it shares."""
     max_length: Annotated[int, Field(ge=1)] = 20
+    """The last so many values count."""
     separator: str = "|"
+    """What stands between values in a field of a CSV."""
     pooling: Literal["mean", "sum", "target_attention"] = "mean"
+    """How the values' embeddings become one; by `target_attention` they are compared
+    with `target`.
+    """
     target: str | None = None
+    """The feature that target attention compares with; without, `of`."""
 
 
 Feature = Annotated[

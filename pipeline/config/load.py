@@ -13,8 +13,8 @@ from typing import Any
 import pydantic
 import yaml
 
-from pipeline.config.data import Section
 from pipeline.config.schema import Config
+from pipeline.config.values import Section
 from pipeline.errors import ConfigError, nearest
 
 _KINDS = ("categorical", "numeric", "sequence")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.config import expressions
-from pipeline.config.data import Data, Section
+from pipeline.config.data import Data
 from pipeline.config.features import COLUMN_TYPES, CategoricalFeature, Feature
 from pipeline.config.sections import (
     METRICS,
@@ -24,22 +24,26 @@ from pipeline.config.sections import (
     label_columns,
 )
 from pipeline.config.sweep import Sweep
+from pipeline.config.values import Section
 from pipeline.errors import nearest
 
 
 class Config(Section):
-    """A whole pipeline.
-
-    `workspace`: a folder of this machine, which all workers see under the same path.
-    Without `push.destination`, models go to `workspace`/serving_models/`name`.
-    """
+    """A whole pipeline."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+    """The pipeline, and the model that it pushes."""
     workspace: str
+    """The folder of artifacts, which all workers see under the same path."""
     data: Data
     features: Annotated[list[Feature], Field(min_length=1)]
+    """What the model reads."""
     domain: str | None = None
+    """The categorical feature that tells domains (tabs, apps, countries) apart, for
+    multi-domain architectures and in reports.
+    """
     tasks: Annotated[list[Task], Field(min_length=1)]
+    """What the model predicts, in funnel order: click before purchase."""
     model: Model = Model()
     validation: Validation = Validation()
     transform: Transform = Transform()
@@ -47,9 +51,10 @@ class Config(Section):
     export: Export = Export()
     evaluate: Evaluate = Evaluate()
     infra: Infra = Infra()
-    push: Push
+    push: Annotated[Push, Field(json_schema_extra={"default": {}})]
     beam: Beam = Beam()
     sweep: Sweep | None = None
+    """The models that `python -m pipeline sweep` trains."""
 
     @model_validator(mode="before")
     @classmethod

@@ -6,29 +6,48 @@ from typing import Annotated, Any, Literal, get_args
 import pydantic
 from pydantic import Field, model_validator
 
-from pipeline.config.data import Name, Section
+from pipeline.config.values import Name, Section, or_text
 
 
 class Task(Section):
-    """One predicted action; `tfmtl.Task` has the keys' meaning and rules.
-
-    `label`, `row_weight` and `duration` are columns of the logs, `space` is a column or
-    another task, `calibration_by` a feature.
-    """
+    """One predicted action; `tfmtl.Task` has the rules and formulas."""
 
     name: Name
+    """The model's output."""
     label: Annotated[str, Field(min_length=1)] | None = None
+    """The label's column; without, the name."""
     kind: Literal["binary", "regression", "count"] = "binary"
+    """What the label is: 0 or 1, a number, or 0, 1, 2 ..."""
     space: str | None = None
+    """The rows it is learnt from: a column that is 1 there, or a binary task whose
+    label is; without, all.
+    """
     weight: Annotated[float, Field(ge=0)] = 1.0
+    """The weight of its loss in the sum."""
     loss: str | None = None
+    """bce; mse, huber, log_mse or weighted_logistic for regressions; poisson for
+    counts. Without, the first of its kind.
+    """
     tower: list[Annotated[int, Field(ge=1)]] = [64]
+    """Widths of the hidden layers between the shared part and its output."""
     row_weight: Annotated[str, Field(min_length=1)] | None = None
+    """A column of weights >= 0 by which rows count in its loss and metrics."""
     metrics: list[str] | None = None
+    """Metrics of the training, such as auc, gauc:user_id, auc/tab or mae; without, auc
+    or mae.
+    """
     delta: Annotated[float, Field(gt=0)] | None = None
+    """Where the loss huber goes from squared to linear; without, 1."""
     duration: Annotated[str, Field(min_length=1)] | None = None
+    """A column of lengths > 0, such as a video's, by which a regression's loss divides
+    label and prediction.
+    """
     calibration: Literal["scale", "platt", "isotonic", "none"] | None = None
+    """What is fitted to the predictions on the valid split; without, scale for the loss
+    log_mse, else none.
+    """
     calibration_by: Name | None = None
+    """A categorical feature for each of whose ids calibration is fitted apart."""
 
     @property
     def label_column(self) -> str:
@@ -52,18 +71,26 @@ def label_columns(tasks: Sequence[Task]) -> Iterator[tuple[str, str]]:
 
 
 class Model(Section):
-    """The architecture by its registered name, and the arguments it is built with."""
+    """Which model is trained; docs/models/ has a page for each architecture."""
 
     architecture: str = "ple"
+    """Its registered name, one of `tfmtl.models.names()`."""
     options: dict[str, Any] = {}
+    """The arguments it is built with, such as {shared_experts: 2}."""
 
 
 class Named(pydantic.BaseModel):
     """One of several ways by its name, with options of its own beside it."""
 
-    model_config = pydantic.ConfigDict(extra="allow", frozen=True)
+    model_config = pydantic.ConfigDict(
+        extra="allow",
+        frozen=True,
+        use_attribute_docstrings=True,
+        json_schema_extra=or_text,
+    )
 
     name: str
+    """The name; a text is the name alone."""
 
     @model_validator(mode="before")
     @classmethod
@@ -77,109 +104,106 @@ class Named(pydantic.BaseModel):
 
 
 class Validation(Section):
-    """How far distributions may move before ExampleValidator warns.
-
-    `drift`: from train to valid and test, and from the previous run's train to this
-    one's. `served`: logs of the rows that a server was asked for, in a format of
-    `data.logs`; train may differ from them by `skew`. ExampleValidator's `drift` says
-    what is measured.
-    """
+    """How far distributions may move before ExampleValidator warns."""
 
     drift: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """From train to valid and test, and from the previous run's train to this one's."""
     served: list[str] = []
+    """Logs of the rows that a server was asked for, in a format of `data.logs`."""
     skew: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """From what was `served` to train."""
 
 
 class Transform(Section):
-    """How transformed examples are written.
+    """How transformed examples are written."""
 
-    `rows_per_record`: 1 is one `tf.Example` a row, which every reader knows. A few
-    hundred, whose features' lists follow on each other in one example, are several
+    rows_per_record: Annotated[int, Field(ge=1)] = 1
+    """Rows in a `tf.Example`: 1 is what every reader knows, a few hundred are several
     times faster to read in training, and smaller.
     """
 
-    rows_per_record: Annotated[int, Field(ge=1)] = 1
-
 
 class Train(Section):
-    """How the model is fitted.
-
-    An epoch is a pass over the train split, or `steps_per_epoch` batches: it ends with
-    a validation and a checkpoint. The epoch with the best `monitor` is kept, and
-    `patience` epochs without a better one end the training; `mode` says what better
-    is where the metric's name does not.
-
-    `optimizer`, one of `tfmtl.optimizers.names()`, and `loss_weighting`, one of
-    `tfmtl.training.weightings()`, are names, or mappings of a `name` and options of its
-    own, such as {name: sparse_adagrad, l2: 1.0e-6}. `learning_rate` is the optimizer's;
-    with `schedule: cosine` it falls to 0 over all `epochs` along half a cosine.
-    `jit_compile`: XLA compiles the training step, but for lookups and updates of
-    large tables; worth it from some minutes of training on.
-
-    `deterministic`: the same weights bit for bit on the same machine; slower.
-    `warm_start`: "served", or a folder of a model, to start from. `workers`: a number
-    of processes on this machine, or the host:port of each worker, over which every
-    batch is spread. See `pipeline.components.trainer`.
-
-    `callbacks`: Keras callbacks that watch the training, such as
-    [mlflow.keras:MlflowCallback]. Each is a class, or a function that makes one, and is
-    called without arguments whenever a training starts or goes on, on the first worker.
-    """
+    """How the model is fitted; see docs/training.md."""
 
     epochs: Annotated[int, Field(ge=1)] = 3
+    """Epochs at most; each ends with a validation and a checkpoint."""
     steps_per_epoch: Annotated[int, Field(ge=1)] | None = None
+    """Batches of an epoch; without, a pass over the train split."""
     batch_size: Annotated[int, Field(ge=1)] = 1024
+    """Rows in a batch."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """The optimizer's; without, its default."""
     schedule: Literal["constant", "cosine"] = "constant"
+    """Whether the learning rate stays, or falls to 0 over all `epochs` along half a
+    cosine.
+    """
     optimizer: Named = Named(name="lazy_adam")
+    """One of `tfmtl.optimizers.names()`, such as {name: sparse_adagrad, l2: 1.0e-6}."""
     loss_weighting: Named = Named(name="fixed")
+    """How the tasks' losses become one: one of `tfmtl.training.weightings()`."""
     jit_compile: bool = False
+    """Whether XLA compiles the training step, but for lookups and updates of large
+    tables; worth it from some minutes of training on.
+    """
     patience: Annotated[int, Field(ge=1)] | None = None
+    """So many epochs without a better one end the training; without, none do."""
     monitor: str = "val_loss"
+    """The metric by which the best epoch is kept."""
     mode: Literal["min", "max", "one"] | None = None
+    """Where the best of `monitor` is, if its name does not say so: low, high, or at
+    1.
+    """
     seed: int = 0
+    """What weights and the order of rows are drawn by."""
     deterministic: bool = False
+    """Whether the weights are the same, bit for bit, on the same machine; slower."""
     warm_start: str | None = None
+    """What to start from: "served", or the folder of a model."""
     workers: Annotated[int, Field(ge=1)] | list[str] = 1
+    """Processes on this machine, or the host:port of each worker, over which every
+    batch is spread.
+    """
     callbacks: list[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:\w+$")]] = []
+    """Keras callbacks that watch the training, as module:name of a class or a function
+    that makes one, such as mlflow.keras:MlflowCallback; called without arguments on the
+    first worker, whenever a training starts or goes on.
+    """
 
 
 class FusedScore(Section):
-    """One score of several tasks: `form` "product", prod p^w, or "sum", sum w*p.
-
-    `weights`: {task: w}; the other tasks do not count.
-    """
+    """One score of several tasks."""
 
     form: Literal["product", "sum"] = "product"
+    """prod p^w, or sum w*p."""
     weights: Annotated[
         dict[str, Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=1)
     ]
+    """{task: w}; the other tasks do not count."""
 
 
 class Export(Section):
-    """What the signature `rank` of the exported model takes and gives.
-
-    `user_features`: features that a request gives once for all candidates; without,
-    any may be given once. `fused_score`: an output `score` beside the tasks.
-    `rank_outputs`: its outputs; without, all. See `tfmtl.export`.
-    """
+    """What the signature `rank` of the model takes and gives; see docs/export.md."""
 
     user_features: list[str] | None = None
+    """Features that a request gives once for all candidates; without, any may be."""
     fused_score: FusedScore | None = None
+    """An output `score` beside the tasks."""
     rank_outputs: Annotated[list[str], Field(min_length=1)] | None = None
+    """The outputs of `rank`; without, all."""
 
 
 class Infra(Section):
-    """What InfraValidator holds the exported model to before it may be pushed.
-
-    `rows`: logged rows whose served scores are compared with the offline ones.
-    `max_latency_ms`: the median time of a request of one row to the embedded server on
-    this machine. `max_megabytes`: size of the SavedModel.
-    """
+    """What InfraValidator holds the exported model to before it may be pushed."""
 
     rows: Annotated[int, Field(ge=1)] = 1000
+    """Logged rows whose served scores are compared with the offline ones."""
     max_latency_ms: Annotated[float, Field(gt=0)] | None = None
+    """The median milliseconds of a request of one row to the embedded server on this
+    machine.
+    """
     max_megabytes: Annotated[float, Field(gt=0)] | None = None
+    """The size of the SavedModel."""
 
 
 _OfClasses = Literal["auc", "gauc", "log_loss", "normalized_entropy", "calibration"]
@@ -193,25 +217,28 @@ METRICS = {
 
 
 class Rule(Section):
-    """What a metric of the evaluated model must fulfil, else it is not blessed.
-
-    `metric`: such as auc, calibration or mae. `tasks`: without, all that have it.
-    `slices`: {column: values} in which it must hold, such as {tab: [1, 2]}; null is
-    every value of the column. Without, it is about all rows. `at_least`, `at_most`:
-    bounds of the metric. `gain_at_least`: of its gain over the baseline, which is above
-    0 where the model is better, whatever the metric.
-
-    `evidence`: "against" refuses a model whose whole interval is outside the bounds,
-    "for" one whose interval is not wholly inside, "value" looks at the value alone.
-    """
+    """What a metric of the evaluated model must fulfil, else it is not blessed."""
 
     metric: Literal[_OfClasses, _OfNumbers]
+    """The metric."""
     tasks: list[str] | None = None
+    """The tasks it holds for; without, all that have the metric."""
     slices: dict[str, list[str | int | float | bool] | None] = {}
+    """{column: values} in each of which it must hold, such as {tab: [1, 2]}; null is
+    every value. Without, it is about all rows.
+    """
     at_least: float | None = None
+    """The lower bound of the metric."""
     at_most: float | None = None
+    """The upper bound of the metric."""
     gain_at_least: float | None = None
+    """The lower bound of its gain over the baseline, which is above 0 where the model
+    is better, whatever the metric.
+    """
     evidence: Literal["against", "for", "value"] = "against"
+    """What refuses a model: an interval wholly outside the bounds, one not wholly
+    inside, or the value alone.
+    """
 
     @model_validator(mode="after")
     def _check(self) -> "Rule":
@@ -226,66 +253,73 @@ class Rule(Section):
 
 
 class Importance(Section):
-    """Of how many rows of the test split, drawn by `seed`, features are permuted."""
+    """How it is measured what each feature brings: its values are permuted."""
 
     rows: Annotated[int, Field(ge=1)] = 20_000
+    """Of so many rows of the test split."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """What the rows are drawn by."""
 
 
 class Evaluate(Section):
-    """What is reported, and what a model must reach to be blessed.
-
-    `slices`: columns whose values are reported apart. `group`: a column, such as the
-    user's id, whose rows are not independent: intervals are made by groups, and binary
-    tasks get a grouped AUC, the mean of the groups' AUCs weighted by their rows; rows
-    where it is missing are in no group.
-    `best_reachable`: task -> column with the true probability or expectation, where
-    data are simulated.
-    `baseline`: what the model is compared with: "served", the newest version at
-    `push.destination`, the workspace of another run, or null. `single_task`: the
-    workspace of a run that has learnt each task alone, for the MTL gain. See
-    `pipeline.components.evaluator.others`.
-    `default_rules`: the rules that hold for every task, see
-    `pipeline.components.evaluator.rules`; `exempt`: tasks that they do not hold for.
-    `max_drop`: by how much a task may be worse than the baseline, significantly; a
-    mapping holds only the tasks that it names to it. `minimum`: task -> least metric
-    (AUC; Spearman correlation if it is not binary). `rules`: further ones.
-    `importance`: what each feature brings, for features x rows more predictions; null
-    for none.
-    """
+    """What is reported, and what a model must reach; see docs/evaluation.md."""
 
     slices: list[str] = []
+    """Columns whose values are reported apart."""
     group: str | None = None
+    """A column, such as the user's id, whose rows are not independent: intervals are
+    made by groups, and binary tasks get a grouped AUC, the mean of the groups' weighted
+    by their rows. Rows where it is missing are in no group.
+    """
     best_reachable: dict[str, str] = {}
+    """{task: column with the true probability or expectation}, where data are
+    simulated.
+    """
     baseline: str | None = "served"
+    """What the model is compared with: the newest version at `push.destination`, the
+    workspace of another run, or null for nothing.
+    """
     single_task: str | None = None
+    """The workspace of a run that has learnt each task alone, for the MTL gain."""
     default_rules: list[
         Literal["no_loss", "better_than_mean", "plausible", "unseen"]
     ] = ["no_loss", "better_than_mean", "plausible", "unseen"]
+    """The rules that hold for every task."""
     exempt: list[str] = []
+    """Tasks that the default rules do not hold for."""
     max_drop: (
         Annotated[float, Field(ge=0)] | dict[str, Annotated[float, Field(ge=0)]]
     ) = 0.0
+    """By how much a task may be worse than the baseline, significantly; a mapping holds
+    only the tasks that it names to it.
+    """
     minimum: dict[str, float] = {}
+    """{task: least metric}, AUC of binary tasks, Spearman correlation of others."""
     rules: list[Rule] = []
+    """Further rules."""
     importance: Importance | None = Importance()
+    """What each feature brings, for features x rows more predictions; null for none."""
 
 
 class Push(Section):
-    """Where blessed models go: `destination`/<version>, the newest `keep` of them.
+    """Where blessed models go, and which servers learn of them."""
 
-    `models_config`: a TF Serving model config file, in which the new version is added
-    to those to serve, and gets the labels in `labels`, such as [canary]. The model is
-    the one of the pipeline's name. `urls`: the servers that read the file. A label is
-    moved once all of them have loaded the version; without them it is not moved, and
-    the Pusher says which command does it. See `serving.release.releases`.
-    """
-
-    destination: str
+    destination: Annotated[
+        str, Field(json_schema_extra={"default": "WORKSPACE/serving_models/NAME"})
+    ]
+    """The model base path: versions are folders in it."""
     keep: Annotated[int, Field(ge=1)] = 3
+    """The newest versions that are kept there."""
     models_config: str | None = None
+    """A TF Serving model config file, in which the new version is added to those that
+    the model of the pipeline's name has.
+    """
     labels: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]] = []
+    """Labels of `models_config` that the new version gets, such as canary."""
     urls: list[Annotated[str, Field(pattern=r"^(https?|grpc)://")]] = []
+    """The servers that read `models_config`: a label is moved once all have loaded the
+    version; without, the Pusher says which command moves it.
+    """
 
     @model_validator(mode="after")
     def _check(self) -> "Push":
@@ -296,7 +330,9 @@ class Push(Section):
 
 
 class Beam(Section):
-    """`runner`: "local", or a Beam runner's name; `flags` go to Beam as they are."""
+    """Where the Beam jobs run; see docs/beam.md."""
 
     runner: str = "local"
+    """A Beam runner's name, or "local" for this process."""
     flags: list[str] = []
+    """Flags that go to Beam as they are, such as --direct_num_workers=4."""

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipeline.config.features import is_servable
 from pipeline.init import names
 from pipeline.init.labels import task_name
 from pipeline.init.profiles import Profile
@@ -62,7 +63,7 @@ def _named(choices: Sequence[Choice]) -> list[Choice]:
     names_, result = {}, []
     for choice in choices:
         name = task_name(choice.name) if choice.feature else choice.name
-        while name != choice.name and name in taken:
+        while (name != choice.name and name in taken) or not is_servable(name):
             name += "_"
         taken.add(name)
         names_[choice.name] = name

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from pipeline.config.data import Reading
+from pipeline.config.reading import Reading
 from pipeline.errors import PipelineError
 from pipeline.init import dialect
 from pipeline.logs import files

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pipeline.config.data import Reading
+from pipeline.config.reading import Reading
 from pipeline.init.draft import LABEL, Draft
 from pipeline.init.features import Choice
 from pipeline.init.labels import Label

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from pipeline.config.data import Reading
+from pipeline.config.reading import Reading
 from pipeline.logs import csv_header, formats
 from pipeline.logs.formats import Chunk, Unparsed
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection
 from typing import BinaryIO
 
-from pipeline.config.data import Reading
+from pipeline.config.reading import Reading
 
 _DELIMITERS = ",;\t|"
 _LINES, _LONGEST = 10, 1 << 16  # in which a header is looked for

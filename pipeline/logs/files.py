@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.config.data import Reading
+from pipeline.config.reading import Reading
 from pipeline.errors import PipelineError
 from pipeline.logs import csv, csv_header, formats, static_tables
 from pipeline.logs.csv import NotUtf8

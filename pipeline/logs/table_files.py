@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 import pyarrow as pa
 
 from pipeline.beam.results import Workers
-from pipeline.config.data import Table
+from pipeline.config.joins import Table
 from pipeline.errors import PipelineError, nearest
 from pipeline.logs import files, static_tables
 from pipeline.logs.inspect import InspectionSpec, inspect, missing, unread

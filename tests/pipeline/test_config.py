@@ -48,6 +48,12 @@ def test_every_config_of_ours_is_valid(path):
         ("tasks.click.kind=foo", "tasks.0.kind: Input should be 'binary', 'regress"),
         ("tasks.click.label=''", "tasks.0.label: String should have at least 1"),
         ("tasks.click.name=a b", "tasks.0.name: String should match pattern"),
+        (
+            "features.tab.name=class",
+            "features.13.name: TensorFlow cannot serve an input called self or like a "
+            "Python keyword. Received: 'class'; write name: class_, and column: class",
+        ),
+        ("features.tab.name=self", "Received: 'self'; write name: self_, and column:"),
         ("tasks.like.name=click", "tasks.2.name: 'click' is already taken"),
         ("tasks.click.row_weight=duration", "tasks.0.row_weight: 'duration' is a feat"),
         ("tasks.click.calibration=plat", "tasks.0.calibration: Input should be 'scale"),

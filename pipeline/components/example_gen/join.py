@@ -34,7 +34,8 @@ from pipeline.components.example_gen.joined_logs import (
     Log,
 )
 from pipeline.components.example_gen.plan import Plan, Report, total
-from pipeline.config.data import Action, Data, History
+from pipeline.config.data import Data
+from pipeline.config.joins import Action, History
 from pipeline.errors import PipelineError
 from pipeline.logs.dead_letters import SourcedRows
 from pipeline.logs.files import Source

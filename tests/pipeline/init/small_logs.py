@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from pipeline.config.data import Reading
+from pipeline.config.reading import Reading
 from pipeline.init.draft import Asked, draft
 from pipeline.init.sample import Sample
 

@@ -79,6 +79,12 @@ def test_headers_that_are_no_names_get_one():
     assert of["seen ids"]["of"] == "user_id_" and "column" not in of["p"]
 
 
+@pytest.mark.parametrize("name", ["class", "self"])
+def test_headers_that_cannot_be_served_get_a_name_that_can(name):
+    feature = features(drafted(**{name: FEW}))[name]
+    assert (feature["name"], feature["column"]) == (f"{name}_", name)
+
+
 def test_a_list_is_of_the_column_that_has_its_items():
     lists = [[f"i{i}", f"i{i + 1}", "i7"] for i in RNG.integers(0, 39, ROWS)]
     found = drafted(

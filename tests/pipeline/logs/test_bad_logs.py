@@ -15,7 +15,7 @@ from conftest import raw_config
 from pipeline import __main__ as command
 from pipeline import config as config_
 from pipeline.components.example_gen.component import example_gen
-from pipeline.config.data import Reading
+from pipeline.config.reading import Reading
 from pipeline.errors import PipelineError
 from pipeline.logs import csv, files
 from pipeline.logs.dead_letters import REASONS, DeadLetters

@@ -20,7 +20,7 @@ from pipeline.artifacts import examples
 from pipeline.artifacts.layout import SPLITS
 from pipeline.beam.results import Workers
 from pipeline.components.example_gen.component import example_gen
-from pipeline.config.data import Reading
+from pipeline.config.reading import Reading
 from pipeline.config.sections import Beam
 from pipeline.errors import PipelineError
 from pipeline.logs import files as sources

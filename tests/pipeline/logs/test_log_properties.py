@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pipeline.__main__ import main
 from pipeline.artifacts.layout import SPLITS
 from pipeline.components.example_gen import component as module
-from pipeline.config.data import Reading
+from pipeline.config.reading import Reading
 from pipeline.logs import files as sources
 from pipeline.logs import formats, inspect, parts
 

@@ -9,7 +9,9 @@ from paths import ROOT
 
 from pipeline import config
 from pipeline.config import expressions
-from pipeline.config.data import Action, Data, History, Reading, Value
+from pipeline.config.data import Data
+from pipeline.config.joins import Action, History, Value
+from pipeline.config.reading import Reading
 
 PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)

@@ -14,7 +14,7 @@ from conftest import make_config
 from pipeline.artifacts.layout import SPLITS
 from pipeline.components.example_gen import shards, splits
 from pipeline.components.example_gen.component import example_gen
-from pipeline.config.data import Reading
+from pipeline.config.reading import Reading
 from pipeline.errors import PipelineError
 from pipeline.logs import csv, formats, parts
 from pipeline.logs import files as sources
