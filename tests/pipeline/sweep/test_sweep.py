@@ -234,7 +234,7 @@ _HELD = """
 import sys
 from pathlib import Path
 from pipeline.sweep import processes
-from pipeline.workspace import held
+from pipeline.workspace.lock import held
 processes._MODULE = "fake_training"
 folder = Path(sys.argv[1])
 told = {"run": "r/1", "overrides": ['model.options={"wait": true}']}
