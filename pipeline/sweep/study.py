@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.trial import TrialState
+from sqlalchemy.pool import NullPool
 
 from pipeline.config.sweep import Sweep
 from pipeline.sweep import space
@@ -131,7 +132,10 @@ def open_studies(
 
 
 def _storage(file: Path) -> optuna.storages.RDBStorage:
-    return optuna.storages.RDBStorage(f"sqlite:///{file.absolute()}")
+    # No pool: a connection is closed after use, not whenever it is collected.
+    return optuna.storages.RDBStorage(
+        f"sqlite:///{file.absolute()}", engine_kwargs={"poolclass": NullPool}
+    )
 
 
 def unfinished(studies: Sequence[Study]) -> Iterator[Trial]:
