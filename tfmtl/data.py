@@ -7,7 +7,7 @@ from collections.abc import Sequence as Items
 import tensorflow as tf
 
 from tfmtl.features import Categorical, Feature, Sequence, check_features
-from tfmtl.tasks import Task, check_tasks
+from tfmtl.tasks import Task, check_tasks, columns_beside
 
 _PARSED = 8192  # rows, about, that are parsed at a time
 
@@ -179,11 +179,8 @@ def _columns(records, spec):
 def _spec(features, tasks):
     """Returns {column: (shape of a row, dtype)}, and the columns beside the labels."""
     spec = {f.name: (f.shape, tf.as_dtype(f.dtype)) for f in features}
-    names = {task.name for task in tasks}
-    columns = [task.label for task in tasks]
-    columns += [task.space for task in tasks if task.space not in names]
-    columns += [column for t in tasks for column in (t.row_weight, t.duration)]
-    is_label = [name for name in dict.fromkeys(columns) if name and name not in spec]
+    columns = [*(task.label for task in tasks), *columns_beside(tasks)]
+    is_label = [name for name in dict.fromkeys(columns) if name not in spec]
     spec |= {name: ((), tf.float32) for name in is_label}
     return spec, is_label
 

@@ -280,6 +280,16 @@ class Sequence(Declaration):
         return (self.max_length,)
 
 
+def column_of(feature: Feature, inputs):
+    """Returns a feature's column of {name: column}; raises if it is not there."""
+    if feature.name not in inputs:
+        raise ValueError(
+            f"Feature {feature.name!r} is missing from the inputs."
+            f"{_errors.nearest(feature.name, inputs)}"
+        )
+    return inputs[feature.name]
+
+
 def check_features(features: list) -> None:
     """Raises a ValueError unless `features` can feed a model together."""
     if not features:

@@ -3,8 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfmtl import _errors
-from tfmtl.features import check_domain
+from tfmtl.features import check_domain, column_of
 from tfmtl.inputs import columns_of, read_features
 from tfmtl.layers.blocks.gates import record_gates
 from tfmtl.layers.embedding.table_rows import rows_of_table
@@ -77,12 +76,8 @@ def batches(data, features):
             )
         inputs = {}
         for feature in features:
-            if feature.name not in batch:
-                raise ValueError(
-                    f"data must hold every feature. Received: none called "
-                    f"{feature.name!r}.{_errors.nearest(feature.name, batch)}"
-                )
-            x = inputs[feature.name] = tf.convert_to_tensor(batch[feature.name])
+            x = tf.convert_to_tensor(column_of(feature, batch))
+            inputs[feature.name] = x
             if len(x.shape) <= len(feature.shape):
                 raise ValueError(
                     "data must come in batches, so call `dataset.batch(...)`. "

@@ -2,6 +2,9 @@
 
 import tensorflow as tf
 
+# What stands for a missing integer where 0 may be a value, as of a vocabulary.
+NO_ID = -(2**63)
+
 # Bits of a whole number that a float of the type holds exactly.
 _EXACT_BITS = {"bfloat16": 8, "float16": 11, "float32": 24, "float64": 53}
 

@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfmtl import _errors
-from tfmtl.features import Categorical, Numeric, Sequence
-from tfmtl.ids import as_integers
+from tfmtl.features import Categorical, Numeric, Sequence, column_of
+from tfmtl.ids import NO_ID, as_integers
+from tfmtl.tasks import columns_beside
 
-_NO_ID = -(2**63)
 _KINDS = {"b": "booleans", "O": "Python objects", "M": "times", "m": "durations"}
 _KINDS |= dict.fromkeys("US", "texts") | dict.fromkeys("iu", "integers")
 _TAKES = {
@@ -54,14 +54,9 @@ def read_features(x, features: list, tasks: list):
     owners = {f.name: f for f in features if isinstance(f, Categorical)}
     found = {}
     for feature in features:
-        if feature.name not in columns:
-            raise ValueError(
-                f"Feature {feature.name!r} is missing."
-                f"{_errors.nearest(feature.name, columns)}"
-            )
         owner = owners.get(getattr(feature, "of", feature.name))
-        found[feature.name] = _read(feature, owner, columns[feature.name])
-    for name in _columns_beside(tasks):
+        found[feature.name] = _read(feature, owner, column_of(feature, columns))
+    for name in columns_beside(tasks):
         if name in columns and name not in found:
             found[name] = numbers_of(f"Column {name!r}", columns[name])
     _check_rows(found)
@@ -84,7 +79,7 @@ def read_labels(y, tasks: list):
     columns = columns_of(y)
     if columns is None:
         return numbers_of("The label", y)
-    wanted = {task.label for task in tasks} | {*_columns_beside(tasks)}
+    wanted = {task.label for task in tasks} | {*columns_beside(tasks)}
     found = {
         n: numbers_of(f"Label {n!r}", c) for n, c in columns.items() if n in wanted
     }
@@ -106,34 +101,31 @@ def read_weights(sample_weight, class_weight, y, tasks: list):
     Raises:
         ValueError: If a name is neither a task's nor a label's.
     """
-    weights = columns_of(sample_weight)
-    if weights is None and sample_weight is not None:
-        weights = numbers_of("sample_weight", sample_weight, missing=0.0)
-    if weights is None or (not isinstance(weights, dict) and class_weight is None):
-        if class_weight is None:
-            return weights
-        weights = {}
+    if class_weight is None and columns_of(sample_weight) is None:
+        if sample_weight is None:
+            return None
+        return numbers_of("sample_weight", sample_weight, missing=0.0)
     labels = y if isinstance(y, dict) else {tasks[0].label: y}
-    if not isinstance(weights, dict):
-        weights = dict.fromkeys((task.label for task in tasks), weights)
-    of_label = {name: np.ones(len(column)) for name, column in labels.items()}
+    weights = columns_of(sample_weight)
+    if weights is None:
+        every = () if sample_weight is None else [task.label for task in tasks]
+        weights = dict.fromkeys(every, sample_weight)
     places = {task.name: task.label for task in tasks} | {name: name for name in labels}
+    by_class = _by_task(class_weight, tasks)
+    for what, given in (("sample_weight", weights), ("class_weight", by_class)):
+        for name in given:
+            if name not in places:
+                raise ValueError(
+                    f"{what} must name tasks or labels. Received: {name!r}."
+                    f"{_errors.nearest(name, places)}"
+                )
+    of_label = {name: np.ones(len(column)) for name, column in labels.items()}
     for name, column in weights.items():
-        if name not in places:
-            raise ValueError(
-                "sample_weight must name tasks or labels. Received: "
-                f"{name!r}.{_errors.nearest(name, places)}"
-            )
         of_label[places[name]] = numbers_of(f"The weight of {name!r}", column, 0.0)
-    for name, by_class in _by_task(class_weight, tasks).items():
-        if name not in places:
-            raise ValueError(
-                "class_weight must name tasks or labels. Received: "
-                f"{name!r}.{_errors.nearest(name, places)}"
-            )
+    for name, weight_of in by_class.items():
         label = np.reshape(labels[places[name]], -1)
         factors = np.ones(len(label))
-        for value, factor in by_class.items():
+        for value, factor in weight_of.items():
             factors[label == value] = factor
         of_label[places[name]] = np.reshape(of_label[places[name]], -1) * factors
     return of_label if isinstance(y, dict) else of_label[tasks[0].label]
@@ -151,14 +143,6 @@ def _by_task(class_weight, tasks) -> dict:
             f"Received: the keys {list(class_weight)}."
         )
     return {tasks[0].name: class_weight}
-
-
-def _columns_beside(tasks: list) -> list[str]:
-    """Returns the columns, other than labels, that tasks name."""
-    names = {task.name for task in tasks}
-    columns = [task.space for task in tasks if task.space not in names]
-    columns += [name for task in tasks for name in (task.row_weight, task.duration)]
-    return [name for name in dict.fromkeys(columns) if name]
 
 
 def _read(feature, owner, column):
@@ -193,7 +177,7 @@ def _missing(owner):
     """Returns what stands for a missing id: what no vocabulary holds, else 0."""
     if owner.vocabulary is None:
         return 0
-    return "" if owner.dtype == "string" else _NO_ID
+    return "" if owner.dtype == "string" else NO_ID
 
 
 def _padded(what, column, length, missing) -> np.ndarray:
@@ -204,11 +188,7 @@ def _padded(what, column, length, missing) -> np.ndarray:
             break
     rows = []
     for row in column:
-        if (
-            row is None
-            or row is np.ma.masked
-            or (isinstance(row, float) and row != row)
-        ):
+        if row is np.ma.masked or _is_missing(row):
             row = ()
         if isinstance(row, str | bytes) or not hasattr(row, "__len__"):
             raise ValueError(
@@ -274,7 +254,7 @@ def values_of(column) -> np.ndarray:
 
 def _array(column, missing):
     """Returns a column as an array; tensors stay."""
-    if tf.is_tensor(column) or isinstance(column, tf.RaggedTensor):
+    if tf.is_tensor(column):
         return column
     if isinstance(column, np.ma.MaskedArray):
         if isinstance(missing, float) and column.dtype.kind != "f":

@@ -268,6 +268,14 @@ class Task(Declaration):
         return error * error
 
 
+def columns_beside(tasks: list[Task]) -> list[str]:
+    """Returns the columns, other than labels, that tasks name."""
+    names = {task.name for task in tasks}
+    columns = [task.space for task in tasks if task.space not in names]
+    columns += [name for task in tasks for name in (task.row_weight, task.duration)]
+    return [name for name in dict.fromkeys(columns) if name]
+
+
 def check_tasks(tasks: list) -> None:
     """Raises a ValueError unless `tasks` can be learnt together."""
     if not tasks:

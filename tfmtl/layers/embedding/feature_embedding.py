@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfmtl import _errors
-from tfmtl.features import Categorical, Numeric, Sequence, check_features
+from tfmtl.features import Categorical, Numeric, Sequence, check_features, column_of
 from tfmtl.ids import as_integers
 from tfmtl.layers.embedding.piecewise_linear import PiecewiseLinear
 from tfmtl.layers.embedding.scored_rows import ScoredRows
@@ -179,12 +179,7 @@ class FeatureEmbedding(keras.layers.Layer):
 
     def _read(self, feature, inputs):
         """Returns (B,) ids, (B, 1) numbers or a (B, L) sequence."""
-        if feature.name not in inputs:
-            raise ValueError(
-                f"Feature {feature.name!r} is missing from the inputs."
-                f"{_errors.nearest(feature.name, inputs)}"
-            )
-        x = tf.convert_to_tensor(inputs[feature.name])
+        x = tf.convert_to_tensor(column_of(feature, inputs))
         if isinstance(feature, Sequence):
             if x.shape[-1] != feature.max_length:
                 raise ValueError(

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfmtl.ids import as_integers
+from tfmtl.ids import NO_ID, as_integers
 
 
 def rows_of_table(ids, feature, which=0):
@@ -48,7 +48,7 @@ def _rows_of_vocabulary(values, feature):
     rows = tf.where(is_known, tf.gather(places, at), 0)
     if feature.oov_buckets:
         others = feature.vocabulary_size + hash_bucket(keys, feature.oov_buckets)
-        missing = values == "" if feature.dtype == "string" else keys == -(2**63)
+        missing = values == "" if feature.dtype == "string" else keys == NO_ID
         rows = tf.where(is_known | missing, rows, others)
     return tf.ensure_shape(rows, values.shape)
 
