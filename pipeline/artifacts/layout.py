@@ -26,6 +26,7 @@ They are TFX's wherever TFX has the artifact.
 from pathlib import Path
 
 METADATA = "metadata.sqlite"  # of a workspace: what ran, and its artifacts
+CHECKSUMS = "checksums.json"  # of a workspace: those of the log files
 
 TENSORBOARD_LINKS = "tensorboard"  # of a workspace: learning curves by run
 SWEEPS = "sweeps"  # of a workspace, beside the components

@@ -5,7 +5,8 @@ import io
 import re
 from collections.abc import Sequence
 
-from pipeline.config.data import MISSING_WORDS, Reading
+from pipeline.config.data import MISSING_WORDS
+from pipeline.config.reading import Reading
 from pipeline.errors import PipelineError
 from pipeline.logs import files
 from pipeline.logs.files import Source

@@ -11,10 +11,9 @@ from typing import Any
 
 import google_crc32c
 
-from pipeline.artifacts import json_file
+from pipeline.artifacts import json_file, layout
 from pipeline.logs import files
 
-_FILE = "checksums.json"
 _BLOCK_BYTES = 1 << 20
 
 
@@ -30,7 +29,7 @@ def of_files(patterns: Sequence[str], workspace: Path) -> list[tuple[str, int, A
     Raises:
         PipelineError: If a pattern cannot be listed.
     """
-    memory = workspace / _FILE
+    memory = workspace / layout.CHECKSUMS
     known = json.loads(memory.read_text()) if memory.is_file() else {}
     found, new = [], {}
     for path, size, time in files.versions(patterns):

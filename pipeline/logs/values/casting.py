@@ -247,19 +247,19 @@ def _read_brackets(
 
 def _text(array: pa.Array, missing: tuple[str, ...] | None) -> tuple[pa.Array, Misfits]:
     """Any column of single values -> string; an empty one is null."""
-    wrong: Misfits = {}
     if pa.types.is_nested(array.type):
         values = [readable(array, row) for row in range(len(array))]
         values = [None if v is None else json.dumps(v) for v in values]
-        return pa.array(values, pa.string()), wrong
-    typed = not column_types.is_text(array.type)
-    strings, wrong = (texts.of(array), {}) if typed else _utf8(array)
-    if not typed:
-        array = strings
+        return pa.array(values, pa.string()), {}
+    wrong: Misfits = {}
+    written = column_types.is_text(array.type)
+    if written:
+        array, wrong = _utf8(array)
+    strings = array if written else texts.of(array)
     if missing is None:
         return texts.null_where(strings, pc.equal(strings, "")), wrong
     lost = texts.lost_digits(array)
-    if not typed:
+    if written:
         strings = texts.canonical(strings, missing)
     reason = "{}: a float of this size has lost digits; write an integer or a text"
     wrong |= {int(row): reason.format(readable(array, int(row))) for row in lost}
@@ -287,8 +287,7 @@ def _utf8(array: pa.Array) -> tuple[pa.Array, Misfits]:
 
     What a file calls strings may be any bytes, which Arrow does not look at.
     """
-    large = array.type in (pa.large_string(), pa.large_binary())
-    array = array.cast(pa.large_binary() if large else pa.binary())
+    array = column_types.as_bytes(array)
     try:
         return array.cast(pa.string()), {}
     except pa.ArrowInvalid:

@@ -131,6 +131,12 @@ def is_list(type_: pa.DataType) -> bool:
     return isinstance(type_, _LISTS)
 
 
+def as_bytes(array: pa.Array) -> pa.Array:
+    """Texts as their bytes, and bytes as they are; large ones stay large."""
+    large = array.type in (pa.large_string(), pa.large_binary())
+    return array.cast(pa.large_binary() if large else pa.binary())
+
+
 def is_text(type_: pa.DataType) -> bool:
     """Whether it is of texts, or bytes that may be some."""
     return type_ in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())

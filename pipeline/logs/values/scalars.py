@@ -24,8 +24,7 @@ def readable(array: pa.Array, row: int) -> Any:
         fields = zip(type_.names, value.flatten(), strict=True)
         return {name: readable(field, 0) for name, field in fields}
     if column_types.is_text(type_):
-        large = type_ in (pa.large_string(), pa.large_binary())
-        (found,) = value.cast(pa.large_binary() if large else pa.binary()).to_pylist()
+        (found,) = column_types.as_bytes(value).to_pylist()
         return found.decode(errors="backslashreplace")
     try:
         (found,) = value.to_pylist()
