@@ -269,10 +269,8 @@ def _read_all(source: Source, columns: list[str] | None) -> Iterator[formats.Chu
         return
     with opened(source) as stream:
         if source.format == "parquet":
-            of_file = columns and nested.columns_of(columns, pq.read_schema(stream))
-            chunks = formats.read_parquet(stream, source.row_groups, of_file)
-            for chunk in chunks:
-                yield chunk._replace(rows=nested.flat(chunk.rows, source.paths))
+            groups, paths = source.row_groups, source.paths
+            yield from formats.read_parquet(stream, groups, columns, paths)
         elif source.format == "jsonl":
             yield from formats.read_jsonl(stream, source.line, source.paths)
         else:

@@ -151,10 +151,17 @@ def check_names(names: list[str]) -> None:
 
 
 def read_parquet(
-    stream: BinaryIO, row_groups: tuple[int, ...] | None, columns: list[str] | None
+    stream: BinaryIO,
+    row_groups: tuple[int, ...] | None,
+    columns: list[str] | None,
+    paths: Sequence[str] = (),
 ) -> Iterator[Chunk]:
-    """Reads consecutive row groups of a Parquet file; None: all of them."""
+    """Reads consecutive row groups of a Parquet file; None: all of them.
+
+    The fields of structs at `paths` become columns.
+    """
     file = _parquet(stream)
+    columns = columns and nested.columns_of(columns, file.schema_arrow)
     groups = row_groups or tuple(range(file.num_row_groups))
     earlier = range(min(groups, default=0))
     first = 1 + sum(file.metadata.row_group(i).num_rows for i in earlier)
@@ -162,6 +169,7 @@ def read_parquet(
         if any(column_types.plain_type(type_) != type_ for type_ in rows.schema.types):
             arrays = [column_types.plain(column) for column in rows.columns]
             rows = pa.RecordBatch.from_arrays(arrays, rows.schema.names)
+        rows = nested.flat(rows, paths)
         yield Chunk(rows, np.arange(first, first + rows.num_rows), [])
         first += rows.num_rows
 
