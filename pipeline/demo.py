@@ -41,7 +41,10 @@ def demo(config: Config) -> None:
         answer = serving.Client(server.url, config.name).predict(request)
         url = model_url(server.url, config.name) + ":predict"
     _, offline = keras_model.scores(
-        artifacts["model"], artifacts["transformed_examples"], rows=1
+        config.model.architecture,
+        artifacts["model"],
+        artifacts["transformed_examples"],
+        rows=1,
     )
     print(f"one logged row, asked over REST from version {version}:")
     for name, (score,) in offline.items():

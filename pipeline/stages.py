@@ -116,6 +116,12 @@ def _others(config: Config) -> dict[str, str]:
     return {name: str(path) for name, path in found.items()}
 
 
+def _own_architecture(config: Config) -> tuple[str, ...]:
+    """The module of an architecture that the user has written."""
+    module, is_own, _ = config.model.architecture.partition(":")
+    return (module,) if is_own else ()
+
+
 def stages(config: Config) -> list[Stage]:
     """Returns the stages of a config, in the order in which they run."""
     own_logs = config.data.source is None
@@ -187,6 +193,7 @@ def stages(config: Config) -> list[Stage]:
                 c.train.model_dump(),
                 c.export.model_dump(),
             ],
+            code=_own_architecture(config),
             scratch=("checkpoints",),
         ),
         Stage(

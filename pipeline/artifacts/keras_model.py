@@ -9,11 +9,12 @@ from pipeline.errors import PipelineError
 
 
 def scores(
-    model: Path, examples: Path, rows: int
+    architecture: str, model: Path, examples: Path, rows: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Scores the first rows of the test split.
 
     Args:
+        architecture: `model.architecture`, whose class the model is an instance of.
         model: What the Trainer wrote.
         examples: What Transform wrote.
         rows: How many.
@@ -28,6 +29,7 @@ def scores(
 
     import tfmtl
 
+    tfmtl.models.get(architecture)  # imports one of the user's own
     loaded = keras.models.load_model(model / layout.KERAS_MODEL, compile=False)
     split = layout.split(examples, "test")
     files = str(split / layout.RECORD_FILES)

@@ -74,7 +74,7 @@ class Model(Section):
     """Which model is trained; docs/models/ has a page for each architecture."""
 
     architecture: str = "ple"
-    """Its registered name, one of `tfmtl.models.names()`."""
+    """Its name, one of `tfmtl.models.names()`, or module:Class of your own."""
     options: dict[str, Any] = {}
     """The arguments it is built with, such as {shared_experts: 2}."""
 

@@ -50,7 +50,7 @@ def architectures(config: Config, known: list[str]) -> list[Architecture]:
         named = [(item.name, item.options) for item in wanted]
     found: list[Architecture] = []
     for i, (name, options) in enumerate(named):
-        if name not in known:
+        if name not in known and ":" not in name:  # module:Class of the user's own
             raise ConfigError(
                 f"sweep.architectures.{i}: must be one of {', '.join(known)}. "
                 f"Received: {name!r}"

@@ -50,3 +50,26 @@ def test_the_version_of_a_library_counts(library, monkeypatch):
         importlib.metadata, "version", lambda n: "0" if n == library else version(n)
     )
     assert fingerprint.fingerprint(**_GIVEN) != before
+
+
+def test_of_a_users_package_what_is_imported_counts(tmp_path, monkeypatch):
+    package = tmp_path / "shop_models"
+    package.mkdir()
+    (package / "ple.py").write_text("import numpy\nfrom .parts import gate\n")
+    (package / "parts.py").write_text("def gate(): pass\n")
+    (package / "other.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = fingerprint.code("shop_models.ple")
+    for name, differs in (("other", False), ("parts", True)):
+        (package / f"{name}.py").write_text("gate = 1\n")
+        fingerprint.code.cache_clear()
+        assert (fingerprint.code("shop_models.ple") != before) is differs, name
+
+
+def test_a_module_of_the_users_counts(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    digests = set()
+    for name in ("one_model", "another_model"):
+        (tmp_path / f"{name}.py").write_text(f"name = {name!r}\n")
+        digests.add(fingerprint.code(name))
+    assert len(digests) == 2

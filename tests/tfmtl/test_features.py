@@ -345,3 +345,30 @@ def test_a_name_that_cannot_be_served_is_refused(name):
     ):
         with pytest.raises(ValueError, match=f"keyword.*{name!r}; call it '{name}_'"):
             declare()
+
+
+def test_a_normalization_scales_the_number_and_its_absence_is_0():
+    features = [Numeric("x", normalization=(30, 10)), Numeric("y")]
+    x = np.array([30, 50, np.nan, np.inf], "float32")
+    out = FeatureEmbedding(features)({"x": x, "y": x[:2].repeat(2)})
+    np.testing.assert_allclose(out["x"], [[0], [2], [0], [0]])
+    np.testing.assert_allclose(out["y"], [[30], [30], [50], [50]])
+
+
+@pytest.mark.parametrize("given", [3, (1,), (1, 0), (1, -2), (np.nan, 1), ("a", "b")])
+def test_a_normalization_is_a_mean_and_a_deviation(given):
+    with pytest.raises(ValueError, match=r"of 'x' must be \(mean, std\)"):
+        Numeric("x", normalization=given)
+
+
+def test_boundaries_need_no_normalization():
+    with pytest.raises(ValueError, match="boundaries or a normalization, not both"):
+        Numeric("x", boundaries=(0, 1), normalization=(0, 1))
+
+
+def test_a_normalization_is_saved_with_the_model(tmp_path):
+    features = [Numeric("x", normalization=(30, 10))]
+    model = tfmtl.models.get("shared_bottom")(features, [tfmtl.Task("a")], units=(2,))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.features == features

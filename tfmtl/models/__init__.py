@@ -21,6 +21,7 @@ from tfmtl.models.dephn import DEPHN
 from tfmtl.models.epnet import EPNet
 from tfmtl.models.esmm import ESMM
 from tfmtl.models.mt_phn import MTPHN
+from tfmtl.models.own import is_own, load
 from tfmtl.models.pepnet import PEPNet
 from tfmtl.models.ppnet import PPNet
 from tfmtl.models.shared_top import SharedTop
@@ -99,7 +100,8 @@ def get(name: str) -> type[MultiTaskModel]:
     """Returns the architecture of a name.
 
     Args:
-        name: String. One of `names()`.
+        name: String. One of `names()`, or "module:Class", a registered subclass of
+            `MultiTaskModel` of your own.
 
     Raises:
         ValueError: If there is no such architecture; the message gives the nearest.
@@ -108,6 +110,8 @@ def get(name: str) -> type[MultiTaskModel]:
     >>> get("ple").__name__
     'PLE'
     """
+    if is_own(name):
+        return load(name)
     _errors.check_choice("architecture", name, _REGISTRY)
     return _REGISTRY[name]
 
@@ -116,7 +120,7 @@ def options(name: str) -> list[str]:
     """Returns the names of the options of an architecture.
 
     Args:
-        name: String. One of `names()`.
+        name: String. As for `get`.
 
     Raises:
         ValueError: If there is no such architecture.

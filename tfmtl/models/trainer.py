@@ -21,6 +21,7 @@ from tfmtl.training import (
     WeightingEpochs,
     weighting,
 )
+from tfmtl.training.unscaled import warn_if_unscaled
 from tfmtl.training.workers import replica_share, replica_shares
 
 _FIXED = Fixed()
@@ -270,7 +271,11 @@ class MultiTaskTrainer(keras.Model):
         return replica_share() * ops.sum(ops.stack([*self.losses, 0.0]))
 
     def train_step(self, data):
-        """Runs a training step; XLA compiles it if `compile` was told so."""
+        """Runs a training step; XLA compiles it if `compile` was told so.
+
+        Before the first one it warns of numbers that are not scaled.
+        """
+        warn_if_unscaled(data[0], self.features, self.optimizer.iterations.value)
         if isinstance(self.loss_weighting, GradientBalancing):
             return self.loss_weighting.train_step(self, data)
         if not self._jit or replica_share() < 1:

@@ -54,7 +54,10 @@ def infra_validator(
     batch = _head(layout.split(inputs["examples"], "test"), config.infra.rows)
     raw = examples.raw_inputs(batch, saved_model.features(path))
     transformed, offline = keras_model.scores(
-        inputs["model"], inputs["transformed_examples"], batch.num_rows
+        config.model.architecture,
+        inputs["model"],
+        inputs["transformed_examples"],
+        batch.num_rows,
     )
     requests = saved_model.requests(path, raw, transformed)
     files, size = _files(path), sum(file[1] for file in _files(path)) / 2**20

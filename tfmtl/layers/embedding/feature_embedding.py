@@ -1,6 +1,7 @@
 """From declared features to vectors."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -201,16 +202,20 @@ class FeatureEmbedding(keras.layers.Layer):
     def _numbers(self, x):
         """Returns {name: (B, 1)} numbers, all finite."""
         numeric = (f for f in self.features if isinstance(f, Numeric))
-        names = [f.name for f in numeric if not f.boundaries]
-        if not names:
+        scales = {f.name: f.normalization for f in numeric if not f.boundaries}
+        if not scales:
             return {}
         wide = keras.backend.result_type(self.compute_dtype, "float32")
         # All at once: a few ops, however many the features.
-        numbers = ops.stack([ops.cast(x[name], wide) for name in names])  # (F, B, 1)
+        numbers = ops.stack([ops.cast(x[name], wide) for name in scales])  # (F, B, 1)
+        if any(scales.values()):
+            pairs = [scale or (0.0, 1.0) for scale in scales.values()]
+            means, stds = np.array(pairs, wide).T[..., None, None]  # (F, 1, 1) each
+            numbers = (numbers - means) / stds
         known = ops.isfinite(numbers)
         numbers = ops.where(known, numbers, ops.zeros_like(numbers))
         numbers = tf.saturate_cast(numbers, self.compute_dtype)
-        return dict(zip(names, ops.unstack(numbers), strict=True))
+        return dict(zip(scales, ops.unstack(numbers), strict=True))
 
     def _embed_numbers(self, x):
         """Returns {name: (B, dim)} of the numbers with boundaries."""
