@@ -45,15 +45,3 @@ def test_names_of_the_library_exist(page):
         found = tfmtl
         for part in name.split(".")[1:]:
             found = getattr(found, part)
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page):
-    for link in re.findall(r"\]\(([^)\s]+)\)", TEXT[page]):
-        path, _, anchor = link.partition("#")
-        target = ROOT / "docs" / path
-        assert target.exists(), link
-        if anchor:
-            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
-            known = [re.sub(r"[^\w -]", "", h.lower()) for h in headings]
-            assert anchor in [h.replace(" ", "-") for h in known], link

@@ -91,15 +91,6 @@ class Forgotten(Registered):
     pass
 
 
-class Layer(keras.layers.Layer):
-    pass
-
-
-@keras.saving.register_keras_serializable("tests")
-class OfForgottenLayer(Registered):
-    structure = Layer
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -109,7 +100,6 @@ class OfForgottenLayer(Registered):
         ("json:JSONDecoder", "must be a subclass of tfmtl.MultiTaskModel"),
         ("json:loads", "must be a subclass of tfmtl.MultiTaskModel"),
         (f"{__name__}:Forgotten", "Forgotten must be registered"),
-        (f"{__name__}:OfForgottenLayer", "Layer must be registered"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(name, message):

@@ -1,6 +1,7 @@
 """Architectures by name."""
 
 from tfmtl import _errors
+from tfmtl.models import own
 from tfmtl.models.aitm import AITM
 from tfmtl.models.architectures import (
     CGC,
@@ -21,7 +22,6 @@ from tfmtl.models.dephn import DEPHN
 from tfmtl.models.epnet import EPNet
 from tfmtl.models.esmm import ESMM
 from tfmtl.models.mt_phn import MTPHN
-from tfmtl.models.own import is_own, load
 from tfmtl.models.pepnet import PEPNet
 from tfmtl.models.ppnet import PPNet
 from tfmtl.models.shared_top import SharedTop
@@ -110,8 +110,8 @@ def get(name: str) -> type[MultiTaskModel]:
     >>> get("ple").__name__
     'PLE'
     """
-    if is_own(name):
-        return load(name)
+    if own.is_own(name):
+        return own.load(name)
     _errors.check_choice("architecture", name, _REGISTRY)
     return _REGISTRY[name]
 

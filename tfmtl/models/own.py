@@ -9,7 +9,7 @@ from tfmtl.models.base import MultiTaskModel
 
 def is_own(name: str) -> bool:
     """Returns whether a name is "module:Class", not that of an architecture here."""
-    return ":" in name
+    return isinstance(name, str) and ":" in name
 
 
 def load(name: str) -> type[MultiTaskModel]:
@@ -34,12 +34,11 @@ def load(name: str) -> type[MultiTaskModel]:
             f"architecture {name!r} must be a subclass of tfmtl.MultiTaskModel. "
             f"Received: {found!r}."
         )
-    for part in (found, found.structure):
-        saved_as = part and keras.saving.get_registered_name(part)
-        if part and keras.saving.get_registered_object(saved_as) is not part:
-            raise ValueError(
-                f"{part.__name__} must be registered, else a saved model cannot be "
-                "loaded: write @keras.saving.register_keras_serializable("
-                f"{name.split(':')[0]!r}) above the class."
-            )
+    saved_as = keras.saving.get_registered_name(found)
+    if keras.saving.get_registered_object(saved_as) is not found:
+        raise ValueError(
+            f"{found.__name__} must be registered, else a saved model cannot be "
+            "loaded: write @keras.saving.register_keras_serializable("
+            f"{name.split(':')[0]!r}) above the class."
+        )
     return found
