@@ -314,6 +314,7 @@ def test_which_architectures():
     ]  # fmt: skip
     two = found(["ple", {"name": "ple", "shared_experts": 3}])
     assert [a.label for a in two] == ["ple", 'ple {"shared_experts": 3}']
+    assert found(["shop:Gated"])[0].name == "shop:Gated"  # of the user's own
     with pytest.raises(ConfigError, match="given twice"):
         found(["mmoe", "mmoe"])
     with pytest.raises(ConfigError, match=r"architectures\.1: must be one of mmoe"):
