@@ -8,6 +8,7 @@ import numpy as np
 from tfmtl import _errors, inputs
 from tfmtl.boundaries import quantile_boundaries
 from tfmtl.features import Categorical, Feature, Numeric, Sequence
+from tfmtl.label_leaks import leak, says_where_known
 from tfmtl.tasks import Task
 
 _FEW = 100  # whole numbers of so few values are categories
@@ -26,17 +27,22 @@ def from_dataframe(
 ) -> tuple[list[Feature], list[Task]]:
     """Declares a model's features and tasks from what the columns of a table hold.
 
-    Look at what it returns before training: what a column means cannot be seen in its
-    values. A column that is known only after the label, such as what was paid, belongs
-    into `ignore`.
+    Look at what it returns before training: what a column means cannot always be seen
+    in its values. A column that is known only after the label, such as what was paid,
+    belongs into `ignore`.
 
-    - A label of 0 and 1 (or booleans) is a binary task, of other numbers a regression.
+    - A label of 0 and 1 (or booleans) is a binary task, of other numbers a regression:
+      in logarithms if none is negative, with a weight that keeps a large loss from
+      hiding the others.
+    - A 0/1 column, or label, that is 1 just where another label is known is the sample
+      space of that label's task.
     - Texts, booleans and whole numbers are `Categorical`, with the vocabulary that the
       table has; numbers of more than 100 values, most of them 0 or some negative, are
       amounts. These and fractions are `Numeric`, with boundaries at quantiles.
     - Lists are a `Sequence` of the categorical column that has most of their items.
-    - Times, columns of one value and those of nearly as many values as rows are left
-      out; a warning names them.
+    - Times, columns of one value, those of nearly as many values as rows, and those
+      that tell a binary label (not 0 only where it is 1, or ranking it alone with an
+      AUC above 0.99) are left out; a warning names them.
 
     Args:
         table: pandas or polars DataFrame, Arrow table, or dict {name: column}: rows to
@@ -73,12 +79,22 @@ def from_dataframe(
             raise ValueError(
                 f"There is no column {name!r}.{_errors.nearest(name, columns)}"
             )
-    tasks = [_task(name, columns[name]) for name in labels]
+    of_labels = {
+        name: np.asarray(inputs.numbers_of(f"Label {name!r}", columns[name]), "float64")
+        for name in labels
+    }
+    others = {n: c for n, c in columns.items() if n not in labels and n not in ignore}
+    asked = {*categorical, *numeric}
+    spaces = _spaces(of_labels, others)
+    tasks = [_task(name, label, spaces) for name, label in of_labels.items()]
+    binary = {t.name: of_labels[t.name] for t in tasks if t.kind == "binary"}
     declared, lists, left_out = {}, {}, []
-    for name, column in columns.items():
-        if name in labels or name in ignore:
+    for name, column in others.items():
+        if name in spaces.values():
             continue
         found = _feature(name, column, name in categorical, name in numeric)
+        if isinstance(found, Categorical | Numeric) and name not in asked:
+            found = _leak(column, binary) or found
         if isinstance(found, list):
             lists[name] = found
         elif isinstance(found, str):
@@ -99,11 +115,38 @@ def from_dataframe(
     return [declared[name] for name in columns if name in declared], tasks
 
 
-def _task(name, column) -> Task:
-    values = inputs.numbers_of(f"Label {name!r}", column)
-    values = np.asarray(values)[np.isfinite(values)]
-    is_binary = np.isin(values, (0, 1)).all()
-    return Task(name, kind="binary" if is_binary else "regression")
+def _spaces(labels, others) -> dict[str, str]:
+    """Returns {label: the column or label that says where it is known}."""
+    spaces = {}
+    for name, label in labels.items():
+        if np.isfinite(label).all():
+            continue
+        for other, column in (labels | others).items():
+            if says_where_known(inputs.values_of(column), label):
+                spaces[name] = other
+                break
+    return spaces
+
+
+def _task(name, label, spaces) -> Task:
+    known = label[np.isfinite(label)]
+    space = spaces.get(name)
+    if np.isin(known, (0, 1)).all():
+        return Task(name, space=space)
+    # `python -m pipeline init` does the same, and never waits for TensorFlow.
+    loss, errors = ("log_mse", np.log1p(known)) if known.min() >= 0 else ("mse", known)
+    error = float(np.mean(errors**2))  # of an untrained model
+    weight = float(f"{1 / error:.1g}") if error > 2 else 1.0
+    return Task(name, kind="regression", space=space, loss=loss, weight=weight)
+
+
+def _leak(column, labels) -> str | None:
+    """Returns which binary label a column tells, and how."""
+    values = inputs.values_of(column)
+    for name, label in labels.items():
+        if how := leak(values, label):
+            return how.format(repr(name))
+    return None
 
 
 def _feature(name, column, is_categorical, is_numeric):

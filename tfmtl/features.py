@@ -20,7 +20,7 @@ Feature = "Categorical | Numeric | Sequence"
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Categorical(Declaration):
     """One id a row, looked up in an embedding table.
 
@@ -176,7 +176,7 @@ class Categorical(Declaration):
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Numeric(Declaration):
     """One number a row, used as it is, or embedded by where it lies between boundaries.
 
@@ -255,7 +255,7 @@ class Numeric(Declaration):
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Sequence(Declaration):
     """A list of ids a row, of fixed length, that shares the table of another feature.
 

@@ -9,7 +9,70 @@ from tfmtl.layers.blocks.gates import record_gates
 from tfmtl.layers.embedding.table_rows import rows_of_table
 
 
-def gate_report(model, data, domain: str | None = None) -> dict[str, dict]:
+class GateReport(dict):
+    """What `MultiTaskModel.gate_report` returns: a dict that prints as a table."""
+
+    def __repr__(self) -> str:
+        """A line a gate and domain, with the mean and deviation of each weight."""
+        lines = []
+        for level, gates in self.levels().items():
+            lines.append(f"{level}: mean weight and its deviation over the rows")
+            width = max(len(name) for name in gates)
+            for name, gate in gates.items():
+                weights = zip(gate["labels"], gate["mean"], gate["std"], strict=True)
+                shown = "  ".join(f"{x} {m:.2f} ± {s:.2f}" for x, m, s in weights)
+                lines.append(f"  {name:<{width}}  {shown}  ({gate['rows']:,} rows)")
+        return "\n".join(lines)
+
+    def levels(self) -> dict[str, dict[str, dict]]:
+        """Returns {layer: {gate, or gate and domain: its labels, rows, mean, std}}."""
+        levels: dict[str, dict[str, dict]] = {}
+        for path, gate in self.items():
+            level, _, name = path.rpartition("/")
+            found = levels.setdefault(level, {})
+            found[name] = gate
+            for value, part in gate["domains"].items():
+                found[f"{name}, {value}"] = part | {"labels": gate["labels"]}
+        return levels
+
+    def plot(self):
+        """Draws a heat map a layer, as PLE's figure 8; needs matplotlib.
+
+        Returns:
+            The matplotlib figure.
+        """
+        from matplotlib import pyplot as plt
+
+        levels = self.levels()
+        rows = [len(gates) for gates in levels.values()]
+        figure, axes = plt.subplots(
+            len(rows),
+            squeeze=False,
+            height_ratios=rows,
+            figsize=(6.4, 1.2 * len(rows) + 0.4 * sum(rows)),
+            layout="constrained",
+        )
+        plt.close(figure)  # else a notebook shows it twice
+        for ax, (level, gates) in zip(axes[:, 0], levels.items(), strict=True):
+            labels = [label for gate in gates.values() for label in gate["labels"]]
+            labels = list(dict.fromkeys(labels))
+            cells = np.full((len(gates), len(labels)), np.nan)
+            for row, gate in zip(cells, gates.values(), strict=True):
+                row[[labels.index(label) for label in gate["labels"]]] = gate["mean"]
+            most = np.nanmax(cells)
+            ax.imshow(cells, cmap="Blues", vmin=0, vmax=most, aspect="auto")
+            for (row, column), mean in np.ndenumerate(cells):
+                if not np.isnan(mean):
+                    colour = "white" if mean > 0.6 * most else "black"
+                    ax.text(column, row, f"{mean:.2f}", ha="center", va="center",
+                            color=colour)  # fmt: skip
+            ax.set_xticks(range(len(labels)), labels, rotation=20, ha="right")
+            ax.set_yticks(range(len(gates)), gates)
+            ax.set_title(level)
+        return figure
+
+
+def gate_report(model, data, domain: str | None = None) -> GateReport:
     """See `MultiTaskModel.gate_report`."""
     names = [feature.name for feature in model.features]
     by = check_domain(model.features, domain)
@@ -47,13 +110,17 @@ def gate_report(model, data, domain: str | None = None) -> dict[str, dict]:
                     _add(sums, (path, int(value)), w.numpy()[ids == value])
     if not sums:
         raise ValueError("A gate report needs rows. Received: a dataset without any.")
-    report = {
-        path: {"labels": labels[path], **_moments(total), "domains": {}}
-        for (path, value), total in sums.items()
-        if value is None
-    }
-    for path, value in sorted(key for key in sums if key[1] is not None):
-        report[path]["domains"][value] = _moments(sums[path, value])
+    report = GateReport(
+        {
+            path: {"labels": labels[path], **_moments(total), "domains": {}}
+            for (path, row), total in sums.items()
+            if row is None
+        }
+    )
+    values = dict(enumerate(by.vocabulary, 1)) if by and by.vocabulary else None
+    for path, row in sorted(key for key in sums if key[1] is not None):
+        name = row if values is None else values.get(row, f"row {row}")
+        report[path]["domains"][name] = _moments(sums[path, row])
     return report
 
 

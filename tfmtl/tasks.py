@@ -21,7 +21,7 @@ _LARGEST_LOGIT = 80.0  # whose exponential is still a float32
 
 
 @keras.saving.register_keras_serializable("tfmtl")
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Task(Declaration):
     """One predicted action: its label, sample space, loss, weight and tower.
 

@@ -48,7 +48,9 @@ def choose(
         if reason:
             choices[p.name] = Choice(p.name, None, reason)
         elif p.kind == "list" or (p.kind == "text" and _separator(p)):
-            lists[p.name] = p
+            lists[p.name] = p  # however long, and whether or not they come again
+        elif reason := _not_again(p):
+            choices[p.name] = Choice(p.name, None, reason)
         else:
             choices[p.name] = _single(p, unseen)
     ids = [profiles[c.name] for c in choices.values() if is_categorical(c)]
@@ -85,7 +87,6 @@ def is_categorical(choice: Choice) -> bool:
 
 
 def _unusable(p: Profile) -> str:
-    rows = max(int(p.known.sum()), 1)
     if not p.name:
         return "a column without a name"
     if p.kind == "empty":
@@ -104,6 +105,12 @@ def _unusable(p: Profile) -> str:
         return "the id of something that does not come again"
     if names.is_weight(p):
         return "a weight of rows: a task takes it as `row_weight`"
+    return ""
+
+
+def _not_again(p: Profile) -> str:
+    """Why the values of a column are hardly those of a later row; or ""."""
+    rows = max(int(p.known.sum()), 1)
     own = rows >= 100 and p.distinct > 0.95 * rows
     if own and (p.kind == "text" or (p.is_whole and not names.is_number(p))):
         return "nearly every row has a value of its own"

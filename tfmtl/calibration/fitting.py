@@ -32,10 +32,8 @@ def calibrate(model, data) -> dict[str, dict]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         if y is None:
             raise ValueError(
-                "A calibration needs a dataset of (features, labels), or (features, "
-                "labels, sample_weight). Received: one without labels. Arrays become "
-                "one by tf.data.Dataset.from_tensor_slices((features, labels))"
-                ".batch(1024)."
+                "A calibration needs labels: in the table, or as the second of "
+                "(features, labels). Received: features alone."
             )
         for name, found in rows_of(x, y, sample_weight).items():
             *values, domain = found.numpy()

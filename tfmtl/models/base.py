@@ -18,6 +18,7 @@ from tfmtl.layers.interactions.interaction_bottom import InteractionBottom
 from tfmtl.layers.interactions.registry import takes_fields
 from tfmtl.models.arguments import OfTheClass, docstring_of
 from tfmtl.models.personalization import make_epnet, make_ppnet
+from tfmtl.models.summary import summary
 from tfmtl.models.trainer import MultiTaskTrainer
 from tfmtl.tasks import check_tasks
 
@@ -150,6 +151,28 @@ class MultiTaskModel(MultiTaskTrainer):
         # The features say all shapes, so the weights exist from the start.
         self({f.name: keras.KerasTensor((None, *f.shape), f.dtype) for f in features})
 
+    def __repr__(self):
+        tasks = ", ".join(task.name for task in self.tasks)
+        return (
+            f"<{type(self).__name__} {self.name!r}: {len(self.features)} features, "
+            f"tasks {tasks}, {self.count_params():,} parameters>"
+        )
+
+    def summary(self, *args, print_fn=print, **kwargs):
+        """Prints features, tasks and parts; with an argument, Keras's own summary.
+
+        Keras's lists the shape of every feature's vector in one cell of its table.
+
+        Args:
+            *args: As `keras.Model.summary`.
+            print_fn: Function of the text. Defaults to `print`.
+            **kwargs: As `keras.Model.summary`.
+        """
+        if args or kwargs:
+            super().summary(*args, print_fn=print_fn, **kwargs)
+        else:
+            print_fn(summary(self))
+
     def make_embedding(self):
         """Returns the layer that maps {feature: tensor} to {feature: (batch, dim)}."""
         return FeatureEmbedding(self.features, name="embedding")
@@ -253,10 +276,10 @@ class MultiTaskModel(MultiTaskTrainer):
         calibrated by itself, so that `p_buy <= p_click` of a chain may cease to hold.
 
         Args:
-            data: Dataset of (features, labels) or (features, labels, sample_weight),
-                in batches, such as the validation split. It is read once, and no more
-                than a million rows of each task are kept, of which neighbours are then
-                pooled.
+            data: Such as the validation split: a table with features and labels, a
+                tuple (features, labels) or (features, labels, sample_weight), or a
+                dataset of such tuples, in batches. It is read once, and no more than a
+                million rows of each task are kept, of which neighbours are then pooled.
 
         Returns:
             {task: {"method", "rows", "before", "after"}} of the tasks that have a
@@ -274,12 +297,11 @@ class MultiTaskModel(MultiTaskTrainer):
         ...     [tfmtl.Numeric("x")],
         ...     [tfmtl.Task("seconds", kind="regression", loss="log_mse")],
         ... )
-        >>> rows = {"x": keras.ops.ones(20)}, {"seconds": keras.ops.full((20,), 9.0)}
-        >>> report = model.calibrate([rows])
+        >>> report = model.calibrate({"x": [1.0] * 20, "seconds": [9.0] * 20})
         >>> report["seconds"]["method"], round(report["seconds"]["after"], 3)
         ('scale', 1.0)
         """
-        return calibration.calibrate(self, data)
+        return calibration.calibrate(self, self._batches(data))
 
     def gate_report(self, data, domain=None):
         """Returns the mean and deviation of every gate's weights over a dataset.
@@ -289,13 +311,15 @@ class MultiTaskModel(MultiTaskTrainer):
         Args:
             data: Dict of feature arrays, or a dataset of such dicts, or of (features,
                 labels).
-            domain: String. A categorical feature by whose ids the report is broken
-                down too; ids that share a row of its table, such as all unknown ones,
-                count as that row. Defaults to no breakdown.
+            domain: String. A categorical feature by whose ids, or values of its
+                vocabulary, the report is broken down too; ids that share a row of its
+                table, such as all unknown ones, count as that row. Defaults to no
+                breakdown.
 
         Returns:
             {gate: {"labels": list of n strings, "rows": integer, "mean": (n,), "std":
-            (n,), "domains": {id: {"rows", "mean", "std"}}}}.
+            (n,), "domains": {id: {"rows", "mean", "std"}}}}. It prints as a table, and
+            its `plot()` draws a heat map.
 
         Raises:
             ValueError: If the model has no gates, or the data no rows, or not every

@@ -235,6 +235,15 @@ class MultiTaskTrainer(keras.Model):
         y = inputs.read_labels(y, self.tasks)
         return x, y, inputs.read_weights(sample_weight, class_weight, y, self.tasks)
 
+    def _batches(self, data):
+        """Returns a table, or a tuple as `fit` takes its parts, as batches."""
+        if inputs.columns_of(data) is not None:
+            data = (data,)
+        if not isinstance(data, tuple):
+            return data
+        arrays = tuple(part for part in self._arrays(*data) if part is not None)
+        return tf.data.Dataset.from_tensor_slices(arrays).batch(4096)
+
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):

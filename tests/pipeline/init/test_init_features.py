@@ -101,6 +101,13 @@ def test_a_list_is_of_the_column_that_has_its_items():
     assert "no other column has its items" in reasons(found)["tags"]
 
 
+def test_a_long_list_that_no_other_row_has_is_a_list():
+    lists = ["|".join(f"i{i}" for i in RNG.integers(0, 40, 20)) for _ in range(ROWS)]
+    assert len(set(lists)) == ROWS
+    found = features(drafted(watched=lists))["watched"]
+    assert (found["kind"], found["max_length"]) == ("sequence", 20)
+
+
 def test_a_text_whose_words_are_ids_by_chance_is_no_list():
     titles = [f"i{i} of {i % 3}" for i in RNG.integers(0, 40, ROWS)]
     assert features(drafted(title=titles))["title"]["kind"] == "categorical"
