@@ -8,7 +8,7 @@ INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compil
 CONFIG ?= configs/feed.yaml
 DATA ?=
 
-.PHONY: demo test test-all lint lock clean
+.PHONY: demo test test-all notebooks lint lock clean
 
 demo: $(VENV)/installed  ## logs -> TFRecords -> model -> served; CONFIG=..., DATA=...
 	$(RUN) -m pipeline demo $(CONFIG) $(if $(DATA),--set data.options.data=$(DATA))
@@ -22,6 +22,9 @@ test: $(VENV)/installed-dev  ## the fast tests
 
 test-all: $(VENV)/installed-dev  ## all tests
 	$(PYTEST)
+
+notebooks: $(VENV)/installed-dev  ## runs examples/*.ipynb, and keeps what they print
+	PYTHONPATH=tests $(RUN) -m notebooks
 
 lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .

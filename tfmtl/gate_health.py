@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.gate_report import batches, gate_report
+from tfmtl.gate_report import batches, gate_report, once
 from tfmtl.layers.blocks.gates import record_gates
 from tfmtl.layers.blocks.recording import gated_experts, hidden_units
 from tfmtl.layers.structures.ple import SHARED
@@ -59,8 +59,8 @@ def gate_health(model, data, domain: str | None = None) -> dict:
     return {"gates": gates, "units": units, "findings": findings}
 
 
-def _watch(model, data) -> dict:
-    """One pass: which gates mix, and the range of every unit and expert."""
+def _watcher(model):
+    """Returns a function of a batch: which gates mix, ranges of units and experts."""
 
     @tf.function(reduce_retracing=True)
     def look(inputs):
@@ -79,6 +79,12 @@ def _watch(model, data) -> dict:
             },
         )
 
+    return look
+
+
+def _watch(model, data) -> dict:
+    """One pass: which gates mix, and the range of every unit and expert."""
+    look = once(model, _watcher)
     gates: dict[str, bool] = {}
     units: dict[str, dict] = {}
     experts: dict[str, list] = {}

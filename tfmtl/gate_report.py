@@ -45,6 +45,9 @@ class GateReport(dict):
 
         levels = self.levels()
         rows = [len(gates) for gates in levels.values()]
+        most = max(
+            np.max(gate["mean"]) for of in levels.values() for gate in of.values()
+        )
         figure, axes = plt.subplots(
             len(rows),
             squeeze=False,
@@ -59,7 +62,6 @@ class GateReport(dict):
             cells = np.full((len(gates), len(labels)), np.nan)
             for row, gate in zip(cells, gates.values(), strict=True):
                 row[[labels.index(label) for label in gate["labels"]]] = gate["mean"]
-            most = np.nanmax(cells)
             ax.imshow(cells, cmap="Blues", vmin=0, vmax=most, aspect="auto")
             for (row, column), mean in np.ndenumerate(cells):
                 if not np.isnan(mean):
@@ -74,24 +76,8 @@ class GateReport(dict):
 
 def gate_report(model, data, domain: str | None = None) -> GateReport:
     """See `MultiTaskModel.gate_report`."""
-    names = [feature.name for feature in model.features]
     by = check_domain(model.features, domain)
-    labels: dict[str, list[str]] = {}
-
-    @tf.function(reduce_retracing=True)
-    def weights_of(inputs):
-        with record_gates() as gates:
-            model(inputs, training=False)
-        labels.update({path: list(named) for path, (_, named) in gates.items()})
-        rows = tf.shape(inputs[names[0]])[0]
-        # A gate that does not depend on the input has one weight for all rows.
-        return {
-            path: tf.broadcast_to(
-                tf.cast(weights, "float32"), (rows, weights.shape[-1])
-            )
-            for path, (weights, _) in gates.items()
-        }
-
+    weights_of, labels = once(model, _reader)
     sums: dict[tuple[str, int | None], list] = {}
     for inputs in batches(data, model.features):
         weights = weights_of(inputs)
@@ -122,6 +108,39 @@ def gate_report(model, data, domain: str | None = None) -> GateReport:
         name = row if values is None else values.get(row, f"row {row}")
         report[path]["domains"][name] = _moments(sums[path, row])
     return report
+
+
+def _reader(model):
+    """Returns a function of a batch's gates, and {gate: labels} once it has run."""
+    first = model.features[0].name
+    labels: dict[str, list[str]] = {}
+
+    @tf.function(reduce_retracing=True)
+    def weights_of(inputs):
+        with record_gates() as gates:
+            model(inputs, training=False)
+        labels.update({path: list(named) for path, (_, named) in gates.items()})
+        rows = tf.shape(inputs[first])[0]
+        # A gate that does not depend on the input has one weight for all rows.
+        return {
+            path: tf.broadcast_to(
+                tf.cast(weights, "float32"), (rows, weights.shape[-1])
+            )
+            for path, (weights, _) in gates.items()
+        }
+
+    return weights_of, labels
+
+
+def once(model, make):
+    """Returns make(model), which the model keeps: to trace it takes longer than to run.
+
+    So Keras keeps the functions of `fit` and `predict`.
+    """
+    kept = vars(model).setdefault("_traced", {})
+    if make not in kept:
+        kept[make] = make(model)
+    return kept[make]
 
 
 def batches(data, features):

@@ -433,9 +433,19 @@ def test_what_is_not_finite_is_told():
 
 
 def test_without_labels_nothing_is_calibrated():
-    for data in ([_data()[0]], _data()):
-        with pytest.raises(ValueError, match=r"dataset of \(features, labels\)"):
+    for data in ([_data()[0]], _data()[0]):
+        with pytest.raises(ValueError, match="needs labels: .* Received: features al"):
             _model().calibrate(data)
+
+
+def test_a_table_with_its_labels_is_calibrated_as_a_dataset_is():
+    inputs, labels = _data()
+    expected = _model().calibrate(_dataset(inputs, labels))
+    for data in ({**inputs, **labels}, (inputs, labels)):
+        for task, found in _model().calibrate(data).items():
+            assert found["rows"] == expected[task]["rows"]
+            assert found["after"] == pytest.approx(expected[task]["after"])
+            assert found["before"] == pytest.approx(expected[task]["before"])
 
 
 def test_many_rows_are_pooled(monkeypatch):

@@ -107,9 +107,51 @@ def test_what_is_said_of_a_column_counts():
     assert kinds(categorical=["code"])["code"] is tfmtl.Categorical
 
 
+def _outcomes():
+    """Impressions, with what was known only after they were shown."""
+    rng = np.random.default_rng(0)
+    played = rng.random(ROWS) < 0.7
+    click = rng.random(ROWS) < 0.4
+    return {
+        "tab": rng.choice(["new", "hot"], ROWS),
+        "played": played,
+        "click": click,
+        "seconds": np.where(played, 40 * rng.random(ROWS), np.nan),
+        "change": rng.normal(size=ROWS) * 100,
+        "paid": np.where(click, rng.random(ROWS), 0),
+        "page": np.where(click, "thanks", "shop"),
+    }
+
+
+def test_a_column_that_says_where_a_label_is_known_is_its_space():
+    given = ["click", "seconds", "change"]
+    features, tasks = tfmtl.from_dataframe(_outcomes(), given, ignore=["paid", "page"])
+    assert [feature.name for feature in features] == ["tab"]
+    click, seconds, change = tasks
+    assert (seconds.space, seconds.loss, seconds.kind) == (
+        "played",
+        "log_mse",
+        "regression",
+    )
+    assert seconds.weight < 0.5 and change.weight < 0.001 and click.weight == 1
+    assert (change.space, change.loss) == (None, "mse")
+
+
+def test_columns_that_tell_a_label_are_left_out_unless_they_are_asked_for():
+    table, given = _outcomes(), {"ignore": ["played", "seconds", "change"]}
+    message = "'paid' .missing or 0 wherever 'click' is 0., 'page' .ranks 'click' alone"
+    with pytest.warns(UserWarning, match=message):
+        features, _ = tfmtl.from_dataframe(table, ["click"], **given)
+    assert [feature.name for feature in features] == ["tab"]
+    features, _ = tfmtl.from_dataframe(
+        table, ["click"], numeric=["paid"], categorical=["page"], **given
+    )
+    assert [feature.name for feature in features] == ["tab", "paid", "page"]
+
+
 def test_many_values_share_rows():
     ids = np.r_[np.arange(60_000), np.arange(50_000)]
-    table = {"user": ids, "click": ids % 2}
+    table = {"user": ids, "click": np.arange(110_000) * 7 % 11 % 2}
     (user,), _ = tfmtl.from_dataframe(table, ["click"])
     assert (len(user.vocabulary), user.oov_buckets) == (50_000, 1_000)
     assert set(user.vocabulary) == set(range(50_000))  # those seen twice

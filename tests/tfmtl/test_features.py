@@ -372,3 +372,20 @@ def test_a_normalization_is_saved_with_the_model(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.features == features
+
+
+def test_a_declaration_prints_what_was_given_and_not_a_whole_vocabulary():
+    for declared in (
+        tfmtl.Categorical("tab", vocabulary=("new", "hot")),
+        tfmtl.Categorical("user", num_buckets=100, num_hashes=2, embedding_dim=8),
+        tfmtl.Numeric("age", boundaries=(18.0, 65.0), embedding_dim=8),
+        tfmtl.Sequence("seen", of="tab", max_length=3, dtype="string"),
+        tfmtl.Task("like", space="click"),
+        tfmtl.Task("n", kind="count", weight=2.0, tower=()),
+    ):
+        text = repr(declared)
+        assert eval(text, vars(tfmtl)) == declared
+        assert "None" not in text
+    assert repr(tfmtl.Task("click", kind="binary", loss="bce")) == "Task('click')"
+    ids = tfmtl.Categorical("id", vocabulary=[*range(5000)])
+    assert repr(ids) == "Categorical('id', vocabulary=(0, 1, 2, ... 5,000 values))"

@@ -77,6 +77,38 @@ def test_domains_are_rows_of_the_table_in_numeric_order():
     assert [*gate["domains"]] == [1, 2]
 
 
+def test_a_report_prints_and_draws_gates_by_the_values_of_the_domain():
+    tab = tfmtl.Categorical("tab", vocabulary=["new", "hot"], oov_buckets=1)
+    inputs = {"tab": ["hot", "new", "hot", "??"], "x": np.zeros(4, "float32")}
+    report = _gated(tab).gate_report(inputs, domain="tab")
+    (gate,) = report.values()
+    rows = {value: part["rows"] for value, part in gate["domains"].items()}
+    assert rows == {"new": 1, "hot": 2, "row 3": 1}
+    head, every, new, *_ = repr(report).splitlines()
+    assert head.startswith("mmoe/sharing: mean weight")
+    assert f"{gate['labels'][0]} {gate['mean'][0]:.2f} ± " in every
+    assert "a_gate, new " in new and "(1 rows)" in new
+    (axes,) = report.plot().axes
+    shown = [text.get_text() for text in axes.get_yticklabels()]
+    assert shown == ["a_gate", "a_gate, new", "a_gate, hot", "a_gate, row 3"]
+    cells = axes.images[0].get_array()
+    np.testing.assert_allclose(cells[0], gate["mean"])
+
+
+def test_gates_are_traced_once_and_read_as_they_are_now():
+    model = _gated(FEATURES[0])
+    inputs = {"tab": np.array([1, 2]), "x": np.ones(2, "float32")}
+    before = model.gate_report(inputs)
+    traced = [*vars(model)["_traced"].values()]
+    for gate in model.sharing.gates.values():
+        gate.kernel.assign(gate.kernel * 100)
+    (now,), (then,) = (
+        report.values() for report in (model.gate_report(inputs), before)
+    )
+    assert np.abs(now["mean"] - then["mean"]).max() > 0.01
+    assert [*vars(model)["_traced"].values()] == traced
+
+
 def test_data_that_cannot_be_reported_on_are_named():
     model = _gated(FEATURES[0])
     inputs = {"tab": np.array([1, 2]), "x": np.zeros(2, "float32")}

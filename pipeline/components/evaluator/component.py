@@ -63,11 +63,11 @@ def evaluator(
     model = inputs["model"] / layout.SERVING_MODEL
     _check_model(config, model, schema)
     compared = others.models(config)
-    baseline, refusal = compared.get("baseline"), "no model is served yet"
-    if config.evaluate.baseline is None:
-        refusal = "none is wanted (evaluate.baseline)"
+    baseline, refusal = compared.get("baseline"), ""
     if baseline:
         refusal = _not_comparable(baseline, schema)
+    elif config.evaluate.baseline is not None:
+        refusal = "no model is served yet"
     if single := compared.get("single_task"):
         if problem := _not_comparable(single, schema):
             raise PipelineError(f"evaluate.single_task: {problem}")
@@ -77,7 +77,7 @@ def evaluator(
     seen = ""
     if refusal:
         models.pop("baseline", None)
-    else:
+    elif baseline:
         first = others.first_test_time(config, split)
         seen = others.has_seen_test(config, first, baseline)
     with workspaces.reading(w for m in compared.values() for w in workspaces.of(m)):

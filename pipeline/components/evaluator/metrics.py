@@ -175,7 +175,7 @@ def too_few(kind: str, label: np.ndarray, group: np.ndarray | None) -> str | Non
         counts["groups"] = (groups, LEAST)
     for what, (count, least) in counts.items():
         if count < least:
-            return f"{count} {what}, {least} are needed"
+            return f"{count} of the {least} {what} needed"
     return None
 
 

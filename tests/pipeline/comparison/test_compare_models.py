@@ -199,7 +199,7 @@ def test_the_served_model_stands_alone_and_others_beside_it(shop, capsys):
     assert main(["evaluate", config]) == 0
     out = capsys.readouterr().out
     assert str(folder / "served" / "1") in out and "click: auc model 0.1" in out
-    assert "none is wanted" in out
+    assert "baseline" not in out
     assert main(["evaluate", config, "--model", str(folder / "good")]) == 0
     assert "gain over baseline +0." in capsys.readouterr().out
 

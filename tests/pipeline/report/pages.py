@@ -22,7 +22,7 @@ def _metrics(kind, value, few):
 
 
 def _record(task, column, value, at):
-    kind, few = task["kind"], "6 positives, 10 are needed" if at == 2 else None
+    kind, few = task["kind"], "6 of the 10 positives needed" if at == 2 else None
     metric = {"binary": "auc", "regression": "spearman"}[kind]
     record = {
         "task": task["name"],
@@ -72,7 +72,7 @@ def measured(blessed=True):
             "task": "buy",
             "passed": True,
             "undecided": True,
-            "reason": "buy: undecided, 6 positives, 10 are needed",
+            "reason": "buy: undecided, 6 of the 10 positives needed",
         },
     ]
     return {
@@ -178,7 +178,7 @@ def comparison(models=3):
         click["gain"] = _gain(at / 100, 0.01 if at == 1 else 0.2) if at else None
         minutes = click | {"value": 0.4, "gain": at and _gain(-at / 100, 0.0001)}
         few = {"value": 0.9, "low": None, "high": None, "gain": None}
-        few["too_few"] = "6 positives, 10 are needed"
+        few["too_few"] = "6 of the 10 positives needed"
         return {"click": click, "buy": few, "minutes": minutes}
 
     return {
@@ -212,7 +212,7 @@ def sweep(models=22):
     def test(at):
         gain = _gain(at / 1000, 0.01) if at else None
         known = {"metric": "auc", "too_few": None, "of_rows": [None] * 2, "gain": gain}
-        few = known | {"too_few": "6 positives, 10 are needed", "gain": None}
+        few = known | {"too_few": "6 of the 10 positives needed", "gain": None}
         spearman = {"metric": "spearman", "gain": gain and _gain(-at / 900, 0.3)}
         return {
             "click": known | _seeds(0.7, 0.72),

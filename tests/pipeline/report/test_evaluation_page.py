@@ -96,7 +96,7 @@ def test_a_significant_gain_has_colour_and_arrow_and_a_chance_one_has_neither(pa
 
 def test_where_rows_are_too_few_there_is_no_number(page):
     cell = re.search('<td class="thin" title="([^"]*)">(.*?)</td>', page, re.DOTALL)
-    assert cell[1] == "6 positives, 10 are needed"
+    assert cell[1] == "6 of the 10 positives needed"
     assert "too few<small>6 positives</small>" in cell[2] and "0.72" not in cell[2]
 
 
@@ -104,7 +104,7 @@ def test_curves_of_too_few_rows_say_so():
     measured = pages.measured()
     record = next(r for r in measured["results"] if r["task"] == "buy")
     assert record["slice"] == "all"
-    record["too_few"] = "6 positives, 10 are needed"
+    record["too_few"] = "6 of the 10 positives needed"
     curves = evaluation.render(measured).split('id="curves"')[1]
     of = dict(re.findall(r"<h3>(.*?)</h3>(.*?)<div", curves, re.DOTALL))
     assert "Too few to say anything: 6 positives" in of["buy"]

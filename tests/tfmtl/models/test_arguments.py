@@ -107,3 +107,34 @@ def test_a_layer_among_the_interactions_survives_the_config():
     layer = keras.layers.Dense(4)
     model = tfmtl.models.MMoE(FEATURES, TASKS, interactions=[layer])
     assert type(model).from_config(model.get_config()).bottom.built
+
+
+def test_a_model_prints_what_it_is_made_of(capsys):
+    features = [
+        tfmtl.Categorical("tab", vocabulary=["new", "hot"], embedding_dim=4),
+        tfmtl.Categorical("user", num_buckets=1000),
+        tfmtl.Numeric("price", boundaries=(1.0, 2.0), embedding_dim=8),
+        tfmtl.Sequence("seen", of="user", max_length=5),
+        *FEATURES,
+    ]
+    tasks = [*TASKS, tfmtl.Task("buy", space="click", weight=2.0)]
+    model = tfmtl.models.get("mmoe")(features, tasks)
+    head = f"<MMoE 'mmoe': 5 features, tasks click, buy, {model.count_params():,} para"
+    assert repr(model).startswith(head)
+    model.summary()
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    for row in (
+        "tab one of 2 values 4",
+        "user an id, 1,000 rows 16",
+        "price a number, 2 boundaries 8",
+        "seen up to 5 of user 16",
+        "x a number 1",
+        "buy binary bce click 2.0",
+        f"embedding FeatureEmbedding {model.embedding.count_params():,}",
+    ):
+        assert row.split() in rows
+    lines = []
+    model.summary(
+        print_fn=lambda text, line_break=False: lines.append(text), line_length=90
+    )
+    assert "Total params" in "".join(lines)

@@ -163,13 +163,13 @@ def test_many_rows_of_a_group_are_as_sure_as_one(kind):
 @pytest.mark.parametrize(
     "kind, label, group, few",
     [
-        ("binary", [1] * 9 + [0] * 500, None, "9 positives, 10 are needed"),
-        ("binary", [0] * 9 + [1] * 500, None, "9 negatives, 10 are needed"),
+        ("binary", [1] * 9 + [0] * 500, None, "9 of the 10 positives needed"),
+        ("binary", [0] * 9 + [1] * 500, None, "9 of the 10 negatives needed"),
         ("binary", [0] * 10 + [1] * 10, None, None),
-        ("regression", range(19), None, "19 rows, 20 are needed"),
+        ("regression", range(19), None, "19 of the 20 rows needed"),
         ("count", range(20), None, None),
-        ("count", range(20), [0] * 12 + [*range(8)], "8 groups, 10 are needed"),
-        ("count", range(20), [0] * 12 + [-1] * 8, "9 groups, 10 are needed"),
+        ("count", range(20), [0] * 12 + [*range(8)], "8 of the 10 groups needed"),
+        ("count", range(20), [0] * 12 + [-1] * 8, "9 of the 10 groups needed"),
         ("count", range(20), [0] * 11 + [-1] * 9, None),
     ],
 )

@@ -164,7 +164,9 @@ def test_too_few_rows_decide_nothing_and_say_so(random):
     record = scored(random, 1000, 9, 0.5, 0.9)
     config = config_of(rules=[{"metric": "auc", "at_least": 0.99}])
     assert refusals(config, [record]) == []
-    assert "click: undecided, 9 positives, 10 are needed" in undecided(config, [record])
+    assert "click: undecided, 9 of the 10 positives needed" in undecided(
+        config, [record]
+    )
     assert refusals(config_of(minimum={"click": 0.99}), [record])
 
 
@@ -245,7 +247,7 @@ def test_a_gain_that_is_not_defined_is_not_for_want_of_a_baseline(random):
     record = scored(random, 5000, 9, 0.7, 0.5)
     rule = {"metric": "auc", "gain_at_least": 0.0, "evidence": "value"}
     config = config_of(default_rules=[], rules=[rule | {"tasks": ["click"]}])
-    why = "click: undecided, 9 positives, 10 are needed"
+    why = "click: undecided, 9 of the 10 positives needed"
     assert why in undecided(config, [record])
 
 
