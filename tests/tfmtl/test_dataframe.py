@@ -90,7 +90,7 @@ def test_what_is_said_of_a_column_counts():
             "age": np.arange(300) % 80,
             "size": [0, 5] * 150 + [7] * 0,
             "code": np.arange(300) * (np.arange(300) % 3 > 0),
-            "click": [0, 1] * 150,
+            "click": RNG.random(300) < 0.5,
         }
     )
 

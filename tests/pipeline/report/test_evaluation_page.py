@@ -130,6 +130,15 @@ def test_a_calibration_that_is_proven_wrong_is_red(ends, said):
     assert said in cell if said else "too" not in cell
 
 
+def test_the_verdict_of_a_rule_stands_where_a_phone_shows_it(page):
+    table = page.split('id="rules"')[1].split("</table>")[0]
+    head, *rows = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)
+    assert re.findall(r"<th[^>]*>(.*?)</th>", head)[:2] == ["rule", "verdict"]
+    for row in rows:
+        verdict = re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL)[1]
+        assert verdict[2:] in ("met", "not met", "undecided")
+
+
 def test_undecided_rules_are_not_counted_as_met(page):
     assert "1 of 2 rules are met, the others undecided" in page
 
