@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.gate_report import batches, gate_report, once
+from tfmtl.gate_report import batches, gate_report, in_graph
 from tfmtl.layers.blocks.gates import record_gates
 from tfmtl.layers.blocks.recording import gated_experts, hidden_units
 from tfmtl.layers.structures.ple import SHARED
@@ -59,37 +59,30 @@ def gate_health(model, data, domain: str | None = None) -> dict:
     return {"gates": gates, "units": units, "findings": findings}
 
 
-def _watcher(model):
-    """Returns a function of a batch: which gates mix, ranges of units and experts."""
-
-    @tf.function(reduce_retracing=True)
-    def look(inputs):
-        with (
-            record_gates() as gates,
-            hidden_units.listen() as units,
-            gated_experts.listen() as experts,
-        ):
-            model(inputs, training=False)
-        return (
-            {path: _is_mix(weights) for path, (weights, _) in gates.items()},
-            {path: _activity(*noted) for path, noted in units.items()},
-            {
-                path: [_range(x) for x in _each(noted)]
-                for path, noted in experts.items()
-            },
-        )
-
-    return look
+def _look(model, inputs):
+    """Returns of a batch which gates mix, and the ranges of units and experts."""
+    with (
+        record_gates() as gates,
+        hidden_units.listen() as units,
+        gated_experts.listen() as experts,
+    ):
+        model(inputs, training=False)
+    return (
+        {path: _is_mix(weights) for path, (weights, _) in gates.items()},
+        {path: _activity(*noted) for path, noted in units.items()},
+        {path: [_range(x) for x in _each(noted)] for path, noted in experts.items()},
+    )
 
 
 def _watch(model, data) -> dict:
     """One pass: which gates mix, and the range of every unit and expert."""
-    look = once(model, _watcher)
     gates: dict[str, bool] = {}
     units: dict[str, dict] = {}
     experts: dict[str, list] = {}
     for inputs in batches(data, model.features):
-        mixes, activity, ranges = tf.nest.map_structure(np.asarray, look(inputs))
+        mixes, activity, ranges = tf.nest.map_structure(
+            np.asarray, in_graph(model, _look, inputs)
+        )
         for path, is_mix in mixes.items():
             gates[path] = gates.get(path, True) and bool(is_mix)
         for path, (rows, active, low, high) in activity.items():

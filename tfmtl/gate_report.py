@@ -1,5 +1,7 @@
 """Which experts a model uses: its gates' weights over a dataset."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -77,10 +79,10 @@ class GateReport(dict):
 def gate_report(model, data, domain: str | None = None) -> GateReport:
     """See `MultiTaskModel.gate_report`."""
     by = check_domain(model.features, domain)
-    weights_of, labels = once(model, _reader)
+    labels: dict[str, list[str]] = {}
     sums: dict[tuple[str, int | None], list] = {}
     for inputs in batches(data, model.features):
-        weights = weights_of(inputs)
+        weights = in_graph(model, _weights, inputs)
         if not weights:
             raise ValueError(
                 f"A gate report needs a model with gates. Received: {model.name!r}, "
@@ -89,6 +91,10 @@ def gate_report(model, data, domain: str | None = None) -> GateReport:
         ids = None
         if by is not None:  # the rows of its table, as in metrics by domain
             ids = np.asarray(rows_of_table(inputs[domain], by)).reshape(-1)
+        if not labels:
+            with record_gates() as gates:
+                model({name: x[:1] for name, x in inputs.items()}, training=False)
+            labels = {path: list(named) for path, (_, named) in gates.items()}
         for path, w in weights.items():
             _add(sums, (path, None), w.numpy())
             if ids is not None:
@@ -110,37 +116,33 @@ def gate_report(model, data, domain: str | None = None) -> GateReport:
     return report
 
 
-def _reader(model):
-    """Returns a function of a batch's gates, and {gate: labels} once it has run."""
-    first = model.features[0].name
-    labels: dict[str, list[str]] = {}
-
-    @tf.function(reduce_retracing=True)
-    def weights_of(inputs):
-        with record_gates() as gates:
-            model(inputs, training=False)
-        labels.update({path: list(named) for path, (_, named) in gates.items()})
-        rows = tf.shape(inputs[first])[0]
-        # A gate that does not depend on the input has one weight for all rows.
-        return {
-            path: tf.broadcast_to(
-                tf.cast(weights, "float32"), (rows, weights.shape[-1])
-            )
-            for path, (weights, _) in gates.items()
-        }
-
-    return weights_of, labels
+def _weights(model, inputs):
+    """Returns {gate: its weights for each row, (batch, n)}."""
+    with record_gates() as gates:
+        model(inputs, training=False)
+    rows = tf.shape(next(iter(inputs.values())))[0]
+    # A gate that does not depend on the input has one weight for all rows.
+    return {
+        path: tf.broadcast_to(tf.cast(weights, "float32"), (rows, weights.shape[-1]))
+        for path, (weights, _) in gates.items()
+    }
 
 
-def once(model, make):
-    """Returns make(model), which the model keeps: to trace it takes longer than to run.
+def in_graph(model, function, inputs):
+    """Returns function(model, inputs), run as a graph that the model keeps.
 
-    So Keras keeps the functions of `fit` and `predict`.
+    To trace it takes longer than to run. (Of a `tf.function` of many models, TensorFlow
+    warns that it is traced too often.)
     """
-    kept = vars(model).setdefault("_traced", {})
-    if make not in kept:
-        kept[make] = make(model)
-    return kept[make]
+    specs = {
+        name: tf.TensorSpec([None, *x.shape[1:]], x.dtype) for name, x in inputs.items()
+    }
+    graphs = vars(model).setdefault("_graphs", {})
+    key = (function, *specs.values())
+    if key not in graphs:
+        traced = tf.function(functools.partial(function, model))
+        graphs[key] = traced.get_concrete_function(specs)
+    return graphs[key](inputs)
 
 
 def batches(data, features):

@@ -99,14 +99,14 @@ def test_gates_are_traced_once_and_read_as_they_are_now():
     model = _gated(FEATURES[0])
     inputs = {"tab": np.array([1, 2]), "x": np.ones(2, "float32")}
     before = model.gate_report(inputs)
-    traced = [*vars(model)["_traced"].values()]
+    traced = [*vars(model)["_graphs"].values()]
     for gate in model.sharing.gates.values():
         gate.kernel.assign(gate.kernel * 100)
     (now,), (then,) = (
         report.values() for report in (model.gate_report(inputs), before)
     )
     assert np.abs(now["mean"] - then["mean"]).max() > 0.01
-    assert [*vars(model)["_traced"].values()] == traced
+    assert [*vars(model)["_graphs"].values()] == traced
 
 
 def test_data_that_cannot_be_reported_on_are_named():

@@ -83,7 +83,7 @@ def test_a_blessed_model_and_a_refused_one(page):
     assert "click: auc has lost 0.0200" in top
     infra = _page(infra_reasons=["click is not finite"])
     assert "✗ not blessed" in infra and "click is not finite" in infra.split("<nav>")[0]
-    assert "undecided, 6 positives" in page
+    assert "undecided, 6 of the 10 positives" in page
 
 
 def test_a_significant_gain_has_colour_and_arrow_and_a_chance_one_has_neither(page):
@@ -97,7 +97,7 @@ def test_a_significant_gain_has_colour_and_arrow_and_a_chance_one_has_neither(pa
 def test_where_rows_are_too_few_there_is_no_number(page):
     cell = re.search('<td class="thin" title="([^"]*)">(.*?)</td>', page, re.DOTALL)
     assert cell[1] == "6 of the 10 positives needed"
-    assert "too few<small>6 positives</small>" in cell[2] and "0.72" not in cell[2]
+    assert "<small>6 of the 10 positives</small>" in cell[2] and "0.72" not in cell[2]
 
 
 def test_curves_of_too_few_rows_say_so():
@@ -107,7 +107,7 @@ def test_curves_of_too_few_rows_say_so():
     record["too_few"] = "6 of the 10 positives needed"
     curves = evaluation.render(measured).split('id="curves"')[1]
     of = dict(re.findall(r"<h3>(.*?)</h3>(.*?)<div", curves, re.DOTALL))
-    assert "Too few to say anything: 6 positives" in of["buy"]
+    assert "Too few to say anything: 6 of the 10 positives" in of["buy"]
     assert "Too few" not in of["click"]
 
 
