@@ -8,13 +8,11 @@ import contextlib
 import errno
 import os
 import shutil
-import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-from tqdm import tqdm
-
+from pipeline import progress
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.stages import Stage
@@ -65,7 +63,7 @@ def execute(
         directory.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     try:
-        with _clock(stage.component):
+        with progress.showing(stage.component):
             summary = stage.function()(
                 config,
                 {artifact.name: artifact.path for artifact in inputs},
@@ -103,27 +101,6 @@ def execute(
         execution, run_name, stage.component, key, "complete", started, seconds, summary
     )
     return done, outputs
-
-
-@contextlib.contextmanager
-def _clock(component: str) -> Iterator[None]:
-    """Shows, on a terminal, which stage is running and for how long."""
-    done = threading.Event()
-    with tqdm(
-        desc=component, bar_format="{desc} ... {elapsed}", leave=False, disable=None
-    ) as bar:
-
-        def tick() -> None:
-            while not done.wait(1):
-                bar.refresh()
-
-        thread = threading.Thread(target=tick, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
 
 
 def _keep(staging: Iterable[Path]) -> list[str]:

@@ -15,7 +15,7 @@ import glob
 import io
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +30,7 @@ from pipeline.logs import csv, csv_header, formats, static_tables
 from pipeline.logs.csv import NotUtf8
 from pipeline.logs.static_tables import StaticTable
 from pipeline.logs.values import column_types, nested
+from pipeline.progress import NOWHERE, Done
 
 _EXTENSIONS = {
     "csv": "csv|tsv",
@@ -229,35 +230,41 @@ def heads(sources: list[Source], rows: int) -> list[Source]:
     ]
 
 
-def read(source: Source, columns: list[str] | None = None) -> Iterator[formats.Chunk]:
+def read(
+    source: Source, columns: list[str] | None = None, done: Done = NOWHERE
+) -> Iterator[formats.Chunk]:
     """Yields the rows of a source, up to its limit.
 
     Args:
         source: What to read.
         columns: The columns wanted; JSON Lines and TFRecord yield all the same.
+        done: Counts the rows, by bytes of the source. Defaults to nowhere.
 
     Raises:
         PipelineError: If the file cannot be read to its end.
     """
     if not source.tables:
-        yield from _read(source, columns)
+        yield from _read(source, columns, done)
         return
     if columns is not None:
         joined = {name for table in source.tables for name, _ in table.columns}
         keys = [column.name for table in source.tables for column in table.key]
         columns = [name for name in columns if name not in joined] + keys
         columns = list(dict.fromkeys(columns))
-    for chunk in _read(source, columns):
+    for chunk in _read(source, columns, done):
         yield chunk._replace(rows=static_tables.join(chunk.rows, source.tables))
 
 
-def _read(source: Source, columns: list[str] | None) -> Iterator[formats.Chunk]:
+def _read(
+    source: Source, columns: list[str] | None, done: Done
+) -> Iterator[formats.Chunk]:
     """Yields the rows as they stand in the file, up to the source's limit."""
     left = float("inf") if source.rows is None else source.rows
     if left <= 0:
         return
     for chunk in _read_all(source, columns):
         yield chunk
+        done.add(chunk.lines, round(chunk.share * source.size))
         left -= chunk.lines
         if left <= 0:
             return
@@ -267,14 +274,27 @@ def _read_all(source: Source, columns: list[str] | None) -> Iterator[formats.Chu
     if source.format == "csv":
         yield from _read_csv(source, columns)
         return
-    with opened(source) as stream:
+    with _opened(source) as (stream, position):
         if source.format == "parquet":
             groups, paths = source.row_groups, source.paths
             yield from formats.read_parquet(stream, groups, columns, paths)
         elif source.format == "jsonl":
-            yield from formats.read_jsonl(stream, source.line, source.paths)
+            rows = formats.read_jsonl(stream, source.line, source.paths)
+            yield from _with_shares(rows, position, source)
         else:
-            yield from formats.read_tfrecord(stream)
+            rows = formats.read_tfrecord(stream)
+            yield from _with_shares(rows, position, source)
+
+
+def _with_shares(
+    chunks: Iterator[formats.Chunk], position: Callable[[], int], source: Source
+) -> Iterator[formats.Chunk]:
+    """Tells what part of the source each chunk is, by the bytes that were read."""
+    before = position()
+    for chunk in chunks:
+        now = position()
+        yield chunk._replace(share=(now - before) / source.size)
+        before = now
 
 
 def _read_csv(source: Source, columns: list[str] | None) -> Iterator[formats.Chunk]:
@@ -282,10 +302,11 @@ def _read_csv(source: Source, columns: list[str] | None) -> Iterator[formats.Chu
     last, lost = 0, set()  # The last row and the records that are handed over.
     for by_bytes in (False, True):
         try:
-            with opened(source, NotUtf8) as stream:
-                for chunk in csv.read(
+            with _opened(source, NotUtf8) as (stream, position):
+                chunks = csv.read(
                     stream, source.dialect, columns, names, source.line, by_bytes
-                ):
+                )
+                for chunk in _with_shares(chunks, position, source):
                     new = chunk.positions > last
                     if not new.all():
                         rows = chunk.rows.filter(pa.array(new))
@@ -325,9 +346,19 @@ def opened(source: Source, *but: type[Exception]) -> Iterator[Any]:
         source: The file.
         but: Exceptions that are let through.
     """
+    with _opened(source, *but) as (stream, _):
+        yield stream
+
+
+@contextlib.contextmanager
+def _opened(
+    source: Source, *but: type[Exception]
+) -> Iterator[tuple[Any, Callable[[], int]]]:
+    """The same, with what tells the place in the file to which it is read."""
     try:
-        with _open(source) as stream:
-            yield stream
+        stream, position = _open(source)
+        with stream:
+            yield stream, position
     except but:
         raise
     except _CANNOT_READ as error:
@@ -390,21 +421,24 @@ def _dialect(path: str, reading: Reading) -> Reading:
     return Reading.model_construct(**options)
 
 
-def _open(source: Source) -> Any:
+def _open(source: Source) -> tuple[Any, Callable[[], int]]:
     # Arrow's decompressors are used, not Beam's, as those take a file that was cut off
     # for a whole one.
     plain = FileSystems.open(
         source.path, compression_type=CompressionTypes.UNCOMPRESSED
     )
+    position = plain.tell
     if source.compression:
         file = pa.PythonFile(plain, mode="r")
         plain = pa.CompressedInputStream(file, source.compression)
     elif source.format == "parquet":
-        return plain
+        return plain, position
     elif source.start or source.stop is not None:
         plain.seek(source.start)
         plain = _Range(plain, source.stop)
-    return plain if hasattr(plain, "peek") else io.BufferedReader(plain, 1 << 20)
+    if not hasattr(plain, "peek"):
+        plain = io.BufferedReader(plain, 1 << 20)
+    return plain, position
 
 
 class _Range(io.RawIOBase):

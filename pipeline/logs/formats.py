@@ -42,11 +42,13 @@ class Chunk(NamedTuple):
             line, or first line, of CSV (where blank ones do not count) and JSON Lines;
             the row or record of others.
         unparsed: Records that are no rows.
+        share: What part of the source it is, where that is known.
     """
 
     rows: pa.RecordBatch
     positions: np.ndarray
     unparsed: list[Unparsed]
+    share: float = 0.0
 
     @property
     def lines(self) -> int:
@@ -165,12 +167,14 @@ def read_parquet(
     groups = row_groups or tuple(range(file.num_row_groups))
     earlier = range(min(groups, default=0))
     first = 1 + sum(file.metadata.row_group(i).num_rows for i in earlier)
+    total = sum(file.metadata.row_group(i).num_rows for i in groups)
     for rows in file.iter_batches(CHUNK_ROWS, list(groups), columns):
         if any(column_types.plain_type(type_) != type_ for type_ in rows.schema.types):
             arrays = [column_types.plain(column) for column in rows.columns]
             rows = pa.RecordBatch.from_arrays(arrays, rows.schema.names)
         rows = nested.flat(rows, paths)
-        yield Chunk(rows, np.arange(first, first + rows.num_rows), [])
+        positions = np.arange(first, first + rows.num_rows)
+        yield Chunk(rows, positions, [], rows.num_rows / total)
         first += rows.num_rows
 
 

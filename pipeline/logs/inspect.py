@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from pipeline import progress
 from pipeline.beam.results import Workers, parallel_map
 from pipeline.errors import nearest
 from pipeline.logs import files as sources
@@ -14,6 +15,7 @@ from pipeline.logs import parts as ranges
 from pipeline.logs.files import LISTS_COLUMNS, Source
 from pipeline.logs.formats import Chunk
 from pipeline.logs.values import casting, column_types
+from pipeline.progress import Done
 
 
 class InspectionSpec(NamedTuple):
@@ -60,14 +62,17 @@ def inspect(spec: InspectionSpec, files: list[Source], workers: Workers) -> LogS
         PipelineError: If a file cannot be read.
     """
     parts = ranges.divide(files, workers)
-    scan = functools.partial(_scan, spec)
     if spec.fold is None and all(file.format in LISTS_COLUMNS for file in files):
         # Heads of files only: not worth a job.
         looked_at = files
         with ThreadPoolExecutor(ranges.THREADS) as pool:
+            scan = functools.partial(_scan, spec, progress.NOWHERE)
             scans = list(pool.map(scan, range(len(files)), files))
     else:
-        looked_at, scans = parts, parallel_map(workers, scan, parts)
+        looked_at, size = parts, sum(part.size for part in parts)
+        with progress.counting(size, workers.folder, "looks at the logs") as done:
+            scan = functools.partial(_scan, spec, done)
+            scans = parallel_map(workers, scan, parts)
     found: dict[str, dict[str, pa.DataType]] = {file.path: {} for file in files}
     types: dict[str, pa.DataType] = {}
     for source, (of_part, _) in zip(looked_at, scans, strict=True):
@@ -136,7 +141,7 @@ class _Scan(NamedTuple):
     folded: Any = None
 
 
-def _scan(spec: InspectionSpec, index: int, source: Source) -> _Scan:
+def _scan(spec: InspectionSpec, done: Done, index: int, source: Source) -> _Scan:
     """Looks at a part of a log; reads no more of it than needed."""
     types = sources.listed_columns(source)
     known = types is not None
@@ -146,7 +151,7 @@ def _scan(spec: InspectionSpec, index: int, source: Source) -> _Scan:
         return _Scan(types)
     wanted = [name for name in dict.fromkeys(spec.columns) if name in types]
     folded = None
-    for chunk in sources.read(source, wanted if known else None):
+    for chunk in sources.read(source, wanted if known else None, done):
         rows = chunk.rows
         for name, array in zip(rows.schema.names, rows.columns, strict=True):
             if not known:

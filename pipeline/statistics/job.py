@@ -19,12 +19,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline import progress
 from pipeline.artifacts import examples as arrow
 from pipeline.artifacts import layout
 from pipeline.beam import results
 from pipeline.beam.atomic import atomic_write
 from pipeline.config import Config
 from pipeline.config.features import CategoricalFeature
+from pipeline.progress import Done
 from pipeline.statistics import columns
 from pipeline.statistics.columns import NumericStatistics, StringStatistics
 from pipeline.statistics.sketch import histogram, quantiles
@@ -66,8 +68,11 @@ def analyze(
         starts = range(0, total, _RANGE)
         ranges += [(split, at, min(at + _RANGE, total)) for at in starts]
     workers = results.Workers(config.beam, folder)
-    columns_of = ColumnStatistics(config, examples, sum(rows.values()), folder)
-    found: dict[Key, dict] = results.run(workers, ranges, columns_of)
+    with progress.counting(sum(rows.values()), folder) as done:
+        columns_of = ColumnStatistics(
+            config, examples, sum(rows.values()), folder, done
+        )
+        found: dict[Key, dict] = results.run(workers, ranges, columns_of)
     merged: dict[tuple[str, str], dict] = {}
     for (split, column, _), record in found.items():
         if (split, column) in merged:  # another bucket of the same values
@@ -89,18 +94,22 @@ class ColumnStatistics(beam.PTransform):
         examples: The folder of the splits' folders.
         rows: Of all ranges.
         folder: Gets the vocabularies.
+        done: Counts the rows.
     """
 
-    def __init__(self, config: Config, examples: Path, rows: int, folder: Path):
+    def __init__(
+        self, config: Config, examples: Path, rows: int, folder: Path, done: Done
+    ):
         super().__init__()
-        self._config, self._examples, self._folder = config, examples, folder
+        self._config, self._folder = config, folder
         self._buckets = min(1 + rows // _BUCKET_ROWS, _MOST_BUCKETS)
+        self._read = _Read(config, examples, self._buckets, done)
 
     def expand(self, ranges: beam.PCollection) -> beam.PCollection:
         """Adds the transforms."""
         return (
             ranges
-            | "Read" >> beam.ParDo(_Read(self._config, self._examples, self._buckets))
+            | "Read" >> beam.ParDo(self._read)
             | "Merge" >> beam.CombinePerKey(_Merge())
             | "Record" >> beam.ParDo(_Record(self._config, self._folder, self._buckets))
         )
@@ -109,10 +118,11 @@ class ColumnStatistics(beam.PTransform):
 class _Read(beam.DoFn):
     """(split, start, stop) -> (key, part) for each column of each batch."""
 
-    def __init__(self, config: Config, examples: Path, buckets: int):
+    def __init__(self, config: Config, examples: Path, buckets: int, done: Done):
         self._config = config
         self._examples = examples
         self._buckets = buckets
+        self._done = done
 
     def process(self, element: tuple[str, int, int]) -> Iterator[tuple[Key, Any]]:
         split, start, stop = element
@@ -128,6 +138,7 @@ class _Read(beam.DoFn):
                 elif part is not None:
                     for bucket, values in part.buckets(self._buckets):
                         yield (split, name, bucket), values
+            self._done.add(batch.num_rows)
 
 
 class _Merge(beam.CombineFn):

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipeline import progress
 from pipeline.artifacts import layout, saved_model
 from pipeline.beam import results
 from pipeline.beam.atomic import atomic_write
@@ -93,21 +94,24 @@ def bulk_inferrer(
             columns = kept.all_single(log, [*outputs, *lists])
         else:
             columns = kept.named(keep, log, outputs, format)
-        plan = Plan(
-            config,
-            model,
-            names,
-            read,
-            {
-                new: kept.column(name, writers.type_in(format, log.types[name]))
-                for new, name in columns.items()
-            },
-            format,
-            output,
-            workers.folder,
-        )
         groups = parts.groups(log.parts)
-        found = results.run(workers, enumerate(groups), Infer(plan))
+        size = sum(part.size for part in log.parts)
+        with progress.counting(size, workers.folder) as done:
+            plan = Plan(
+                config,
+                model,
+                names,
+                read,
+                {
+                    new: kept.column(name, writers.type_in(format, log.types[name]))
+                    for new, name in columns.items()
+                },
+                format,
+                output,
+                workers.folder,
+                done,
+            )
+            found = results.run(workers, enumerate(groups), Infer(plan))
         results.check_all(workers, len(found), len(groups), "results")
         report = _total(list(found.values()))
         _check_rows(config, report, output)

@@ -19,6 +19,7 @@ from pipeline.logs.dead_letters import DeadLetters, SourcedRows
 from pipeline.logs.files import Source
 from pipeline.logs.values import casting
 from pipeline.logs.values.casting import Column
+from pipeline.progress import Done
 
 
 class Plan(NamedTuple):
@@ -33,6 +34,7 @@ class Plan(NamedTuple):
         format: Of the scores.
         folder: Where dead letters go.
         work: Where shards go until all are whole.
+        done: Counts the rows.
     """
 
     config: Config
@@ -43,6 +45,7 @@ class Plan(NamedTuple):
     format: str
     folder: Path
     work: Path
+    done: Done
 
 
 class Report(NamedTuple):
@@ -96,7 +99,7 @@ class _Infer(beam.DoFn):
             for source in group:
                 listed = files.listed_columns(source) or wanted
                 there = [name for name in wanted if name in listed]
-                for chunk in files.read(source, there):
+                for chunk in files.read(source, there, plan.done):
                     rows_in += chunk.lines
                     letters.add_unparsed(source, chunk.unparsed)
                     features, misfits = casting.cast(chunk.rows, plan.features)

@@ -27,13 +27,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import progress
 from pipeline.artifacts import examples, saved_model
 from pipeline.beam import results
 from pipeline.components.evaluator import job, metrics
 from pipeline.config import Config
+from pipeline.progress import Done
 
 # In the place of a feature: nothing is permuted. No feature has this name.
 _NOTHING = ""
+_SHOWN = "what features bring", "features"
 
 Range = tuple[int, int]  # the first row, and the one to stop before
 # {value of the domain, or None for all rows: {feature: its drop}}
@@ -59,8 +62,10 @@ def importance(config: Config, split: Path, model: Path, work: Path) -> dict:
         sample = Path(folder) / "sample"
         rows = _write_sample(config, split, features, sample)
         workers = results.Workers(config.beam, Path(folder))
-        measure = MeasureDrops(config, sample, model)
-        found = results.run(workers, [_NOTHING, *features], measure)
+        wanted = [_NOTHING, *features]
+        with progress.counting(len(wanted), workers.folder, *_SHOWN) as done:
+            measure = MeasureDrops(config, sample, model, done)
+            found = results.run(workers, wanted, measure)
     domains: dict[str, dict[str, dict]] = {}
     for task in config.tasks:
         for value, drops in found[task.name].items():
@@ -115,11 +120,12 @@ class MeasureDrops(beam.PTransform):
         config: The pipeline's config.
         sample: A Parquet file with the rows.
         model: The SavedModel.
+        done: Counts the features.
     """
 
-    def __init__(self, config: Config, sample: Path, model: Path) -> None:
+    def __init__(self, config: Config, sample: Path, model: Path, done: Done) -> None:
         super().__init__()
-        self._score = _Score(config, sample, model)
+        self._score = _Score(config, sample, model, done)
         self._measure = _Measure(config, sample)
 
     def expand(self, features: beam.PCollection) -> beam.PCollection:
@@ -135,8 +141,9 @@ class MeasureDrops(beam.PTransform):
 class _Score(beam.DoFn):
     """feature -> (task, (feature, scores of all rows with its column permuted))."""
 
-    def __init__(self, config: Config, sample: Path, model: Path) -> None:
+    def __init__(self, config: Config, sample: Path, model: Path, done: Done) -> None:
         self._config, self._sample, self._model = config, sample, model
+        self._done = done
 
     def setup(self) -> None:
         from pipeline.artifacts.saved_model import Scorer
@@ -162,6 +169,7 @@ class _Score(beam.DoFn):
         for task in self._config.tasks:
             scores = np.concatenate([scores[task.name] for scores in found])
             yield task.name, (feature, scores)
+        self._done.add(1)
 
 
 class _Measure(beam.DoFn):

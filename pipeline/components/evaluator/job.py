@@ -19,11 +19,13 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
+from pipeline import progress
 from pipeline.artifacts import examples, saved_model
 from pipeline.beam import results
 from pipeline.components.evaluator import metrics
 from pipeline.config import Config
 from pipeline.logs.values import texts
+from pipeline.progress import Done
 from tfmtl.metrics import exact
 from tfmtl.metrics.exact.interval import holm
 
@@ -65,8 +67,11 @@ def evaluate(
         `row_weight` weighs all but "rows". Sorted; the largest groups first.
     """
     workers = results.Workers(config.beam, work)
-    measure = MeasureModels(Measured(config, split, models, sources, pairs))
-    records = results.run(workers, ranges(examples.count_rows(split)), measure).values()
+    rows = examples.count_rows(split)
+    with progress.counting(rows, work) as done:
+        measured = Measured(config, split, models, sources, pairs)
+        measure = MeasureModels(measured, done)
+        records = results.run(workers, ranges(rows), measure).values()
     tasks = [task.name for task in config.tasks]
     columns = [ALL, *slice_columns(config)]
     return sorted(
@@ -139,9 +144,9 @@ class Measured(NamedTuple):
 class MeasureModels(beam.PTransform):
     """(first row, row to stop before) -> ((task, column, value), record)."""
 
-    def __init__(self, measured: Measured) -> None:
+    def __init__(self, measured: Measured, done: Done) -> None:
         super().__init__()
-        self._score = _Score(measured)
+        self._score = _Score(measured, done)
         self._measure = _Measure(measured)
 
     def expand(self, ranges: beam.PCollection) -> beam.PCollection:
@@ -157,8 +162,9 @@ class MeasureModels(beam.PTransform):
 class _Score(beam.DoFn):
     """(first row, row to stop before) -> ((task, column, value), piece)."""
 
-    def __init__(self, measured: Measured) -> None:
+    def __init__(self, measured: Measured, done: Done) -> None:
         self._config, self._split, self._models, self._sources, _ = measured
+        self._done = done
 
     def setup(self) -> None:
         self._scorers = {
@@ -170,6 +176,7 @@ class _Score(beam.DoFn):
         for batch in examples.read_batches(self._split, start=start, stop=stop):
             yield from self._batch(batch, start)
             start += batch.num_rows
+            self._done.add(batch.num_rows)
 
     def _batch(self, batch: pa.RecordBatch, start: int) -> Iterator[tuple[Key, Piece]]:
         predicted = {name: scorer(batch) for name, scorer in self._scorers.items()}

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from pipeline import progress
 from pipeline.artifacts import layout
 from pipeline.artifacts.layout import SPLITS
 from pipeline.beam.results import Workers, parallel_map
@@ -86,12 +87,16 @@ def example_gen(
         check_columns(spec, logs, actions)
         plan = plans.plan(spec, logs, folder, workers.folder)
         groups = parts.groups(logs.parts)
-        if data.actions or data.history:
-            read = joined_logs(spec, plan.columns, logs, actions)
-            reports = join.join(plan, data, read, groups, workers)
-        else:
-            ingest = functools.partial(writer.ingest, plan)
-            reports = {IMPRESSIONS: plans.total(parallel_map(workers, ingest, groups))}
+        size = sum(part.size for log in (logs, *actions) for part in log.parts)
+        with progress.counting(size, workers.folder) as done:
+            plan = plan._replace(done=done)
+            if data.actions or data.history:
+                read = joined_logs(spec, plan.columns, logs, actions)
+                reports = join.join(plan, data, read, groups, workers)
+            else:
+                ingest = functools.partial(writer.ingest, plan)
+                found = parallel_map(workers, ingest, groups)
+                reports = {IMPRESSIONS: plans.total(found)}
     # Not of all splits where some other command reads rows for one of them.
     some = isinstance(data.logs, dict) and not plan.cuts_valid
     wanted = list(data.logs) if some else SPLITS

@@ -47,7 +47,7 @@ class Read(beam.DoFn):
     """
 
     def __init__(self, plan: Plan, logs: Sequence[Log], partitions: int):
-        self.folder, self.work = plan.folder, plan.work
+        self.folder, self.work, self.done = plan.folder, plan.work, plan.done
         self.logs, self.partitions = logs, partitions
 
     def process(self, element: Element) -> Iterator[tuple[int, Any]]:
@@ -66,7 +66,7 @@ class Read(beam.DoFn):
         letters = DeadLetters(self.folder, f"{log.name}-{index:08d}", self.work)
         with writing(self.folder), letters:
             for number, source in group:
-                for chunk in files.read(source):
+                for chunk in files.read(source, done=self.done):
                     letters.add_unparsed(source, chunk.unparsed)
                     rows_in += chunk.lines
                     raw, positions, wrong, dropped = evaluation.select(log.where, chunk)

@@ -18,6 +18,7 @@ from pipeline.logs.evaluation import Expression
 from pipeline.logs.inspect import LogSchema
 from pipeline.logs.values.casting import Column
 from pipeline.logs.values.scalars import readable
+from pipeline.progress import NOWHERE, Done
 from pipeline.statistics import sketch
 
 
@@ -33,6 +34,7 @@ class Plan(NamedTuple):
         cuts_valid: Whether the rows of valid are drawn from those of train.
         folder: Where the examples go.
         work: A folder for what is not whole yet.
+        done: Counts the rows that are read.
     """
 
     columns: list[Column]
@@ -43,6 +45,7 @@ class Plan(NamedTuple):
     cuts_valid: bool
     folder: Path
     work: Path
+    done: Done = NOWHERE
 
 
 class Report(NamedTuple):

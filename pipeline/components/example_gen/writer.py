@@ -26,7 +26,7 @@ def ingest(plan: Plan, index: int, group: Sequence[Source]) -> Report:
     with Output(plan, layout.part(index)) as output:
         rows_in, filtered, forms = 0, 0, Counter()
         for number, source in enumerate(group):
-            for chunk in files.read(source):
+            for chunk in files.read(source, done=plan.done):
                 output.letters.add_unparsed(source, chunk.unparsed)
                 rows_in += chunk.lines
                 raw, positions, wrong, dropped = evaluation.select(plan.where, chunk)

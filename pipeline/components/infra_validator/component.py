@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from pipeline import progress
 from pipeline.artifacts import (
     blessing,
     examples,
@@ -30,6 +31,7 @@ from pipeline.errors import PipelineError
 from serving.models.warmup import WARMUP_FILE
 
 TOLERANCE = 1e-5
+_SHOWN = "asks the model", "answers"
 
 
 def infra_validator(
@@ -61,8 +63,10 @@ def infra_validator(
     )
     requests = saved_model.requests(path, raw, transformed)
     files, size = _files(path), sum(file[1] for file in _files(path)) / 2**20
-    in_session = list(probe.session(path, requests))
-    over_http, latency = probe.server(path, config.name, requests)
+    answers = len(requests) + len(saved_model.signatures(path))
+    with progress.counting(answers, outputs["infra_blessing"], *_SHOWN) as done:
+        in_session = list(probe.session(path, requests, done))
+        over_http, latency = probe.server(path, config.name, requests, done)
     reasons: list[str] = []
     largest = None
     for answer in (*in_session, *over_http):

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 import serving
 from pipeline.artifacts import saved_model
+from pipeline.progress import NOWHERE, Done
 from serving.client import RequestError
 from serving.server import StartError
 
@@ -41,12 +42,15 @@ class Answer:
         return f"{self.signature} {self.how}".strip()
 
 
-def session(path: Path, requests: Mapping[str, Arrays]) -> Iterator[Answer]:
+def session(
+    path: Path, requests: Mapping[str, Arrays], done: Done = NOWHERE
+) -> Iterator[Answer]:
     """Asks every signature in a session, into which TF Serving too loads a SavedModel.
 
     Args:
         path: The SavedModel.
         requests: {signature: {input: array}}; a signature without gets one empty row.
+        done: Counts the answers. Defaults to nowhere.
 
     Yields:
         An answer a signature. `rank` gives another, for one user and all candidates:
@@ -73,9 +77,9 @@ def session(path: Path, requests: Mapping[str, Arrays]) -> Iterator[Answer]:
 
         for name, signature in sorted(graph.signature_def.items()):
             if not name.startswith("__"):  # the initialisation, not for callers
-                yield Answer(
-                    name, "", ask(name, requests.get(name) or _empty(signature))
-                )
+                answer = ask(name, requests.get(name) or _empty(signature))
+                done.add(1)
+                yield Answer(name, "", answer)
         if "rank" in requests:
             yield Answer("rank", "for one user", _one_user(path, ask, requests["rank"]))
 
@@ -99,7 +103,7 @@ def _one_user(path: Path, ask: Any, rows: Arrays) -> Arrays | str:
 
 
 def server(
-    path: Path, name: str, requests: Mapping[str, Arrays]
+    path: Path, name: str, requests: Mapping[str, Arrays], done: Done = NOWHERE
 ) -> tuple[list[Answer], float | None]:
     """Asks the embedded server, which replays the warm-up requests before it answers.
 
@@ -107,6 +111,7 @@ def server(
         path: The SavedModel.
         name: What to call the model.
         requests: {signature: {input: array}}.
+        done: Counts the answers. Defaults to nowhere.
 
     Returns:
         An answer a signature, and the median time of a request of one row to
@@ -124,6 +129,7 @@ def server(
                         answers.append(
                             Answer(signature, "over HTTP", _predict(client, inputs))
                         )
+                    done.add(1)
                 with serving.Client(running.url, name) as client:
                     latency = _latency(client, requests[saved_model.DEFAULT])
         except StartError as error:

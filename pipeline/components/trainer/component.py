@@ -8,9 +8,9 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
-from tqdm import tqdm
 
 import tfmtl
+from pipeline import progress
 from pipeline.artifacts import examples, layout, model_card, saved_model
 from pipeline.artifacts import warm_start as starting_model
 from pipeline.components.trainer import callbacks as own_callbacks
@@ -18,8 +18,11 @@ from pipeline.components.trainer import inspection, warm_start, workers
 from pipeline.config import Config, ConfigError, nearest
 from pipeline.config.declarations import declare, faults_of
 from pipeline.errors import PipelineError
+from pipeline.progress import Done
 from serving.models.warmup import write_warmup
 
+_COUNTS = "progress"  # among the outputs: where rows are counted, if anywhere
+_COUNTED = 8192  # rows that are counted at a time
 _SHUFFLE = 200_000  # records in the shuffle buffer, of some hundred bytes each
 
 
@@ -68,7 +71,13 @@ def trainer(
         PipelineError: A loss, gradient or weight is not finite.
     """
     check(config)
-    notes = workers.run(config, inputs, outputs, fit)
+    checkpoints = _checkpoints(config, outputs)
+    left = config.train.epochs - len(checkpoints.history)
+    rows = left * _steps_of_epoch(config, inputs) * config.train.batch_size
+    with progress.counting(rows, outputs["checkpoints"]) as done:
+        to = outputs if done.folder is None else {**outputs, _COUNTS: done.folder}
+        notes = workers.run(config, inputs, to, fit)
+    progress.step("exports the model")
     model = _model(config, inputs)
     checkpoints = _checkpoints(config, outputs)
     checkpoints.resume(model)
@@ -147,7 +156,7 @@ def fit(
     if workers.is_first():
         logs = str(outputs["checkpoints"] / layout.TENSORBOARD)
         callbacks += [
-            _Progress(steps, config.train.monitor),
+            _Progress(config, Done(outputs.get(_COUNTS))),
             keras.callbacks.TensorBoard(logs, write_graph=False),
             *own_callbacks.make(config),
         ]
@@ -315,23 +324,24 @@ def _export(
 
 
 class _Progress(keras.callbacks.Callback):
-    """A bar over the steps of an epoch, and a line when it ends."""
+    """Counts rows, and prints a line when an epoch ends."""
 
-    def __init__(self, steps: int, monitor: str):
+    def __init__(self, config: Config, done: Done):
         super().__init__()
-        self.steps, self.monitor = steps, monitor
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.bar = tqdm(
-            total=self.steps, desc=f"epoch {epoch + 1}", unit="step", disable=None
-        )
+        self.train, self.done, self.rows = config.train, done, 0
 
     def on_train_batch_end(self, batch, logs=None):
-        self.bar.update()
+        self.rows += self.train.batch_size
+        if self.rows >= _COUNTED:
+            self._count()
 
     def on_epoch_end(self, epoch, logs=None):
-        self.bar.close()
-        shown = {"loss": logs["loss"], self.monitor: logs[self.monitor]}
+        self._count()
+        shown = {"loss": logs["loss"], self.train.monitor: logs[self.train.monitor]}
         shown |= {k: v for k, v in logs.items() if k.startswith("val_") and "auc" in k}
         values = "  ".join(f"{key} {value:.4f}" for key, value in shown.items())
-        tqdm.write(f"  epoch {epoch + 1}: {values}")
+        progress.write(f"  epoch {epoch + 1} of {self.train.epochs}: {values}")
+
+    def _count(self):
+        self.done.add(self.rows)
+        self.rows = 0

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 
+from pipeline import progress
 from pipeline.artifacts import examples, layout, warm_start
 from pipeline.beam import results
 from pipeline.beam.atomic import atomic_write
@@ -27,6 +28,7 @@ from pipeline.components.transform import tf_example
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.logs import tfrecord
+from pipeline.progress import Done
 
 _SHARD_ROWS = 100_000
 _THREADS = 2  # of a worker
@@ -87,7 +89,9 @@ def transform(
     groups = [shards[at : at + _THREADS] for at in range(0, len(shards), _THREADS)]
     _loaded[str(saved)] = graph
     try:
-        written = results.run(workers, groups, WriteTransformed(config, saved))
+        with progress.counting(sum(rows.values()), workers.folder) as done:
+            write = WriteTransformed(config, saved, done)
+            written = results.run(workers, groups, write)
     finally:
         _loaded.clear()
     results.check_all(workers, len(written), len(shards), "shards")
@@ -129,24 +133,25 @@ class WriteTransformed(beam.PTransform):
     Args:
         config: The pipeline's config.
         graph: The transform graph, a SavedModel.
+        done: Counts the rows.
     """
 
-    def __init__(self, config: Config, graph: Path):
+    def __init__(self, config: Config, graph: Path, done: Done):
         super().__init__()
-        self._config, self._graph = config, graph
+        self._write = _WriteShards(config, graph, done)
 
     def expand(self, shards: beam.PCollection) -> beam.PCollection:
         """Adds the transforms."""
-        return shards | "Write" >> beam.ParDo(_WriteShards(self._config, self._graph))
+        return shards | "Write" >> beam.ParDo(self._write)
 
 
 class _WriteShards(beam.DoFn):
     """Transforms ranges of rows, batch by batch, into a TFRecord shard each."""
 
-    def __init__(self, config: Config, graph: Path):
+    def __init__(self, config: Config, graph: Path, done: Done):
         self._features, self._tasks = config.features, config.tasks
         self._rows_per_record = config.transform.rows_per_record
-        self._graph = str(graph)
+        self._graph, self._done = str(graph), done
 
     def setup(self) -> None:
         import tensorflow as tf
@@ -190,6 +195,7 @@ class _WriteShards(beam.DoFn):
             values |= examples.labels(batch, self._tasks)
             yield from tf_example.blocks(values, self._rows_per_record)
             rows += batch.num_rows
+            self._done.add(batch.num_rows)
         if rows != stop - start:
             raise PipelineError(
                 f"{source} must hold the rows {start} to {stop}. Received: {rows} of "
