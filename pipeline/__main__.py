@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.config import Config
 
 
+_GOES_ON = ("run", "preprocess", "demo", "sweep")  # keep what is done
 _REFUSED = 3  # the status of a run whose model is not pushed
 
 
@@ -42,7 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        words = sys.argv[1:] if argv is None else argv
+        goes_on = bool(words) and words[0] in _GOES_ON
+        how = "the same command goes on from here" if goes_on else "run it again"
+        print(f"\ninterrupted; {how}", file=sys.stderr)
         return 130
     return status or 0
 
@@ -61,6 +65,7 @@ def _quiet() -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from pipeline.artifacts import pushed
+    from pipeline.cli import ending
     from pipeline.run import run
 
     config = _load(args, _beam(args))
@@ -71,8 +76,13 @@ def _run(args: argparse.Namespace) -> int:
         cache=not args.no_cache,
         overrides=args.set,
     )
-    folder = artifacts.get("pushed_model")
-    return _REFUSED if folder and pushed.read(folder) is None else 0
+    if "pushed_model" not in artifacts:
+        return 0
+    model = pushed.read(artifacts["pushed_model"])
+    if model is None:
+        return _REFUSED
+    print("\n" + ending.lines(config, artifacts, model.parent))
+    return 0
 
 
 def _preprocess(args: argparse.Namespace) -> None:

@@ -1,19 +1,16 @@
 """The whole road once: run all stages, serve the model, ask it, show its worth."""
 
 import json
-import shlex
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 import serving
-from pipeline.artifacts import examples as arrow
-from pipeline.artifacts import keras_model, layout, pushed, saved_model
+from pipeline.artifacts import keras_model, layout, pushed
+from pipeline.cli.ending import how_to_ask
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.run import run
-from serving.client.rest import model_url
 from serving.quiet import import_tensorflow_quietly
 
 _TOLERANCE = 1e-5
@@ -35,11 +32,11 @@ def demo(config: Config) -> None:
         )
     print()
     base_path = path.parent
-    request = _request(config, path, artifacts["examples"])
+    request = artifacts["infra_blessing"] / layout.REQUEST
+    rows = json.loads(request.read_text())["instances"]
     version = int(path.name)
     with serving.start(base_path, config.name, versions=(version,)) as server:
-        answer = serving.Client(server.url, config.name).predict(request)
-        url = model_url(server.url, config.name) + ":predict"
+        answer = serving.Client(server.url, config.name).predict(rows)
     _, offline = keras_model.scores(
         config.model.architecture,
         artifacts["model"],
@@ -57,29 +54,7 @@ def demo(config: Config) -> None:
             )
     measured = json.loads((artifacts["evaluation"] / layout.METRICS).read_text())
     print("\n" + table(config, measured))
-    port = url.split("/v1")[0].rsplit(":", 1)[1]
-    print(
-        "\nserve it yourself:\n  .venv/bin/python -m serving serve "
-        f"--model-base-path {base_path} --model-name {config.name} --rest-port {port}\n"
-        f"and ask:\n  curl -d {shlex.quote(json.dumps({'instances': request}))} {url}\n"
-        f"report: {artifacts['report'] / layout.REPORT}"
-    )
-
-
-def _request(config: Config, model: Path, examples: Path) -> list[dict]:
-    """The first row of the test split, as a client would send it."""
-    (batch,) = arrow.read_batches(layout.split(examples, "test"), stop=1)
-    raw = arrow.raw_inputs(batch, saved_model.features(model))
-    return [{name: _plain(values[0]) for name, values in raw.items()}]
-
-
-def _plain(value):
-    """A raw value as JSON has it."""
-    if isinstance(value, bytes):
-        return value.decode()
-    if isinstance(value, np.ndarray):
-        return [_plain(item) for item in value]
-    return float(value)
+    print("\n" + how_to_ask(config, artifacts, base_path, request))
 
 
 def table(config: Config, measured: Mapping) -> str:

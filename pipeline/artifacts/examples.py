@@ -132,6 +132,19 @@ def raw_inputs(
     }
 
 
+def json_row(raw: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The first row of raw tensors, as a client sends it in JSON."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, bytes):
+            return value.decode()
+        if isinstance(value, np.ndarray):
+            return [plain(item) for item in value]
+        return float(value)
+
+    return {name: plain(values[0]) for name, values in raw.items()}
+
+
 def distinct_inputs(
     batch: pa.RecordBatch, features: Sequence[Feature]
 ) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:

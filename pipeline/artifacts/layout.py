@@ -14,7 +14,7 @@
 |                      | logs/ for TensorBoard                                      |
 | evaluation           | metrics.json, importance.json                              |
 | blessing,            | BLESSED or NOT_BLESSED                                     |
-| infra_blessing       | the same, and infra.json                                   |
+| infra_blessing       | the same, infra.json, and request.json: one logged row     |
 | report               | report.html                                                |
 | pushed_model         | pushed.json                                                |
 | inference_result     | scores-*.parquet (or .csv, .tfrecord.gz), summary.json,    |
@@ -69,6 +69,7 @@ METRICS = "metrics.json"
 IMPORTANCE = "importance.json"
 
 INFRA = "infra.json"
+REQUEST = "request.json"
 
 REPORT = "report.html"
 

@@ -164,12 +164,14 @@ def requests(
     """
     from serving.models.examples import serialized
 
-    found = {}
+    found, records = {}, None
     for name, signature in signatures(folder).items():
         inputs = set(signature.inputs)
         if len(inputs) == 1 and inputs <= {"examples", "inputs"}:
             (key,) = inputs
-            found[name] = {key: np.array(list(serialized(raw)), object)}
+            if records is None:  # they are not cheap to make
+                records = np.array(list(serialized(raw)), object)
+            found[name] = {key: records}
         elif name == "transformed":
             found[name] = dict(transformed)
         elif inputs == set(raw):

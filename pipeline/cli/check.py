@@ -2,6 +2,7 @@
 
 import argparse
 
+from pipeline import progress
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 
@@ -30,7 +31,8 @@ def check(args: argparse.Namespace, config: Config) -> None:
     import_tensorflow_quietly()
     from pipeline import check as checks
 
-    found = checks.check(config, args.rows)
+    with progress.showing("check"):
+        found = checks.check(config, args.rows)
     for warning in found.warnings:
         print(f"warning: {warning}")
     for note in found.notes:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline import progress
 from pipeline.artifacts import json_file, layout, saved_model
 from pipeline.cli import output, table
 from pipeline.config import Config
@@ -41,7 +42,8 @@ def compare(args: argparse.Namespace, config: Config) -> None:
     from pipeline.comparison.compare import compare as measure
     from pipeline.report import leaderboard as page
 
-    board = measure(config, found)
+    with progress.showing("compare"):
+        board = measure(config, found)
     json_file.write(folder / layout.LEADERBOARD, board)
     (folder / layout.REPORT).write_text(page.of_comparison(board))
     print(text(board))
@@ -128,7 +130,10 @@ def evaluate(args: argparse.Namespace, config: Config) -> None:
     from pipeline.comparison.evaluate import evaluate as measure
 
     is_served = args.model is None
-    summary = measure(config, found, args.on, args.output, against_served=not is_served)
+    with progress.showing("evaluate"):
+        summary = measure(
+            config, found, args.on, args.output, against_served=not is_served
+        )
     print(f"{found} on {summary['rows']:,} rows, with 95 % intervals:")
     print("\n".join(f"  {note}" for note in summary["notes"]))
     if args.output:

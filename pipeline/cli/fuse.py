@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline import progress
 from pipeline.artifacts import json_file
 from pipeline.cli import output
 from pipeline.errors import PipelineError
@@ -97,7 +98,7 @@ def fuse(args: argparse.Namespace, config: "Config") -> None:
     )
     workspaces.metadata(Path(config.workspace))
     folder = output.folder(args.output or Path(config.workspace) / "fusion")
-    with workspaces.reading([Path(config.workspace)]):
+    with workspaces.reading([Path(config.workspace)]), progress.showing("fuse"):
         chosen = fusion.choose(config, wanted)
     record = fusion.record(chosen, wanted)
     json_file.write(folder / "fusion.json", record)

@@ -4,6 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
+from pipeline import progress
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 
@@ -56,14 +57,15 @@ def predict(args: argparse.Namespace, config: Config) -> None:
             raise PipelineError(f"--keep: two columns of one name. Received: {keep}")
     import_tensorflow_quietly()
     started = time.monotonic()
-    found = bulk_inferrer(
-        config,
-        args.input,
-        Path(args.output),
-        Path(args.model) if args.model else None,
-        keep,
-        args.format,
-    )
+    with progress.showing("predict"):
+        found = bulk_inferrer(
+            config,
+            args.input,
+            Path(args.output),
+            Path(args.model) if args.model else None,
+            keep,
+            args.format,
+        )
     seconds = time.monotonic() - started
     print(
         f"rows in {found['rows_in']:,} = scored {found['scored']:,} + dead "

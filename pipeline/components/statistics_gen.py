@@ -22,6 +22,7 @@ from pipeline.errors import PipelineError
 from pipeline.statistics import job
 from pipeline.statistics.columns import StringStatistics
 from pipeline.statistics.protos import statistics_proto
+from pipeline.statistics.splits import ALL
 
 
 def statistics_gen(
@@ -35,7 +36,7 @@ def statistics_gen(
         outputs: "statistics".
 
     Returns:
-        {"rows", "columns", "vocabulary": {feature: distinct values}}.
+        {"rows", "columns", "vocabulary": {feature: distinct values}, "notes"}.
 
     Raises:
         PipelineError: If a split has no rows.
@@ -76,7 +77,14 @@ def statistics_gen(
         "rows": sum(records[split, ""]["rows"] for split in SPLITS),
         "columns": len(records["train", ""]["columns"]),
         "vocabulary": vocabulary,
+        "notes": [f"labels of train: {_means(rates['train'][ALL])}"],
     }
+
+
+def _means(rates: Mapping[str, Mapping[str, float]]) -> str:
+    """The mean of each label, over the rows that count for its task."""
+    found = [f"{task} {of['mean']:.4g}" for task, of in rates.items() if of["rows"]]
+    return ", ".join(found)
 
 
 def _moments(name: str, records: dict) -> dict:

@@ -55,8 +55,8 @@ def render(
         }
         for column in columns
     }
-    drawn = [(column, _chart(column, by_split[column])) for column in columns]
-    drawn = [(column, chart) for column, chart in drawn[:_CHARTS] if chart]
+    drawn = [(c, _chart(c, by_split[c])) for c in columns[:_CHARTS]]
+    drawn = [(column, chart) for column, chart in drawn if chart]
     return page.render(
         "statistics",
         name=name,

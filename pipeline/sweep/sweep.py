@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline import progress
 from pipeline.artifacts import json_file, layout
 from pipeline.beam.atomic import atomic_write
 from pipeline.comparison import compare
@@ -92,7 +93,8 @@ def sweep(
                 report(_line(trial, seed, answer))
         trials = [trial for study in studies for trial in study.trials]
         board = leaderboard.of(config, trials, minimize=mode == "min")
-        _measure(config, data["examples"], board, folder)
+        with progress.showing("sweep, the test split"):
+            _measure(config, data["examples"], board, folder)
         with atomic_write(folder / layout.LEADERBOARD) as part:
             json_file.write(part, board)
         with atomic_write(folder / layout.REPORT) as part:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from serving.cli.errors import fail
 from serving.quiet import import_tensorflow_quietly
-from serving.workers.supervisor import Worker, run_workers
+from serving.workers.supervisor import Worker, run_workers, stop_on_signals
 
 
 def _on_or_off(text: str) -> bool:
@@ -119,7 +119,11 @@ def add_arguments(serve: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves until SIGTERM or SIGINT; gives the exit status."""
+    """Serves until SIGTERM or SIGINT; gives the exit status.
+
+    Raises:
+        KeyboardInterrupt: SIGINT has come, and what was in flight is answered.
+    """
     if args.workers == 1:
         return _serve(args)
     _log_to_stderr()
@@ -198,13 +202,14 @@ def _serve(args: argparse.Namespace, worker: Worker | None = None) -> int:
     except (StartError, ValueError, OSError) as error:
         return fail(error)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    come = stop_on_signals(stop)
     if worker:
         worker.end_with_parent(stop)
         worker.parent.send("ready")
     with server:
         stop.wait()
+    if signal.SIGINT in come and not worker:
+        raise KeyboardInterrupt
     return 0
 
 

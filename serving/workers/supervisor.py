@@ -70,6 +70,20 @@ class _Watched:
         self.pause = _PAUSES[0]
 
 
+def stop_on_signals(stop: threading.Event) -> list[int]:
+    """Has SIGTERM and SIGINT set `stop`; returns the list of those that have come."""
+    come: list[int] = []
+
+    def take(number: int, _: object) -> None:
+        come.append(number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, take)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # see `run_workers`
+    return come
+
+
 def run_workers(args: argparse.Namespace, serve: _Serve) -> int:
     """Runs `args.workers` workers until SIGTERM or SIGINT.
 
@@ -78,14 +92,14 @@ def run_workers(args: argparse.Namespace, serve: _Serve) -> int:
         serve: function. What a worker runs; gives its exit status.
 
     Returns:
-        int, the exit status: 0 after a signal, 2 if a worker cannot start.
+        int, the exit status: 0 after SIGTERM, 2 if a worker cannot start.
 
     Raises:
         OSError: a port is taken.
+        KeyboardInterrupt: SIGINT has come.
     """
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    come = stop_on_signals(stop)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(reserve(args.host, args.rest_port))
         args.rest_port = listener.getsockname()[1]
@@ -102,13 +116,20 @@ def run_workers(args: argparse.Namespace, serve: _Serve) -> int:
             worker.pipe, theirs = context.Pipe()
             told = Worker(index, len(workers), folder, key, theirs)
             worker.process = context.Process(target=_work, args=(serve, args, told))
+            # A Ctrl-C goes to all processes of a terminal. It has to wait until a worker
+            # takes signals, or there would be a traceback.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             worker.process.start()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             theirs.close()
 
         stack.callback(_stop, workers)
         for index in range(len(workers)):
             start(index)
-        return _watch(args, workers, start, stop)
+        status = _watch(args, workers, start, stop)
+    if signal.SIGINT in come:
+        raise KeyboardInterrupt
+    return status
 
 
 def _watch(

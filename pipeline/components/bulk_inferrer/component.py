@@ -8,9 +8,11 @@ needed, and `data.where` leaves nothing out. A row that does not fit goes to
 Nothing is lost: `rows_in` = `scored` + `dead`, always.
 """
 
+import contextlib
 import json
+import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeline import progress
@@ -76,7 +78,10 @@ def bulk_inferrer(
     read = casting.feature_columns(config, features)
     wanted = [column.source for column in read] + list((keep or {}).values())
     output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".work-", dir=output) as name:
+    with (
+        _empty_if_interrupted(output),
+        tempfile.TemporaryDirectory(prefix=".work-", dir=output) as name,
+    ):
         workers = results.Workers(config.beam, Path(name))
         tables = table_files.prepare(
             config.data.tables, wanted, config.missing_words, workers
@@ -130,6 +135,17 @@ def bulk_inferrer(
     with atomic_write(output / layout.SUMMARY) as part:
         part.write_text(json.dumps(summary, indent=2) + "\n")
     return summary
+
+
+@contextlib.contextmanager
+def _empty_if_interrupted(output: Path) -> Iterator[None]:
+    """Leaves nothing of half a job, so that the same command can be given again."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        for path in output.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        raise
 
 
 def _signatures(model: Path) -> tuple[list[str], list[str]]:

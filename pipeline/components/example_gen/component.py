@@ -231,7 +231,8 @@ def _summary(
     # Of impressions, and so not among the counts of actions, which add up.
     summary["unlabelled"] = {name: of.unlabelled for name, of in of_actions.items()}
     (folder / layout.SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
-    notes, warnings = [], []
+    shares = [f"{name} {number:,}" for name, number in rows.items() if number]
+    notes, warnings = [f"rows: {', '.join(shares)}"], []
     for name, of in summary["actions"].items():
         notes.append(f"{name}: {', '.join(f'{v:,} {k}' for k, v in of.items() if v)}")
         if unlabelled := summary["unlabelled"][name]:

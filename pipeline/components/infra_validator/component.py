@@ -2,15 +2,16 @@
 
     examples, transformed_examples, model -> infra_blessing
 
-Logged rows go through every signature of the SavedModel, in a session as TF Serving
-runs it, and through the embedded server over HTTP, which replays the warm-up requests.
+Logged rows go through every signature of the SavedModel over HTTP. The embedded server
+loads it into a session, as TF Serving does, and replays the warm-up requests. A
+signature that takes something else is asked for an empty row.
 The offline scores are those of the Keras model on the records that Transform wrote for
 the same rows. They must agree: then the transform that serves is the one that the model
 was trained with. Size and latency must be within `infra`.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,8 @@ def infra_validator(
     Returns:
         {"rows", "blessed", "difference": the largest between served and offline
         scores, "latency_ms": the median for one row over HTTP, both None where nothing
-        could be asked, "megabytes", "notes"}.
+        could be asked, "megabytes", "scores": {task: (served, offline) of the first
+        row}, "notes"}.
 
     Raises:
         PipelineError: The test splits of the two kinds of examples do not fit together.
@@ -63,13 +65,16 @@ def infra_validator(
     )
     requests = saved_model.requests(path, raw, transformed)
     files, size = _files(path), sum(file[1] for file in _files(path)) / 2**20
-    answers = len(requests) + len(saved_model.signatures(path))
+    signatures = saved_model.signatures(path)
+    # Those of the loader itself, such as its initialization, are not for callers.
+    others = sorted(n for n in {*signatures} - {*requests} if not n.startswith("__"))
+    answers = len(requests) + len(others)
     with progress.counting(answers, outputs["infra_blessing"], *_SHOWN) as done:
-        in_session = list(probe.session(path, requests, done))
         over_http, latency = probe.server(path, config.name, requests, done)
+        in_session = list(probe.session(path, others, done))
     reasons: list[str] = []
     largest = None
-    for answer in (*in_session, *over_http):
+    for answer in (*over_http, *in_session):
         difference, found = _judge(
             config, answer, offline, answer.signature in requests
         )
@@ -91,8 +96,11 @@ def infra_validator(
         "difference": largest,
         "latency_ms": latency,
         "megabytes": size,
+        "scores": _of_first_row(config, over_http, offline),
     }
     (outputs["infra_blessing"] / layout.INFRA).write_text(json.dumps(found) + "\n")
+    request = json.dumps({"instances": [examples.json_row(raw)]})
+    (outputs["infra_blessing"] / layout.REQUEST).write_text(request + "\n")
     notes = [f"not blessed: {reason}" for reason in reasons]
     if blessed:
         notes = [
@@ -157,6 +165,21 @@ def _judge(
         missing = [t.name for t in config.tasks if t.name not in served]
     difference, reasons = _compare(config, served, offline)
     return difference, [f"there is no output {name!r}" for name in missing] + reasons
+
+
+def _of_first_row(
+    config: Config, answers: Sequence[Answer], offline: Arrays
+) -> dict[str, tuple[float, float]]:
+    """{task: (served, offline) score}, as far as the default signature has answered."""
+    found = {}
+    for answer in answers:
+        if answer.signature == saved_model.DEFAULT and not isinstance(
+            answer.outputs, str
+        ):
+            for name, scores in _by_task(config, answer).items():
+                if name in offline:
+                    found[name] = float(scores[0]), float(offline[name][0])
+    return found
 
 
 def _by_task(config: Config, answer: Answer) -> Arrays:

@@ -1,10 +1,10 @@
-"""Asking an exported model as a server would: in a session, and over HTTP."""
+"""Asking an exported model as a server would: over HTTP, and in a session."""
 
 import dataclasses
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,46 +42,50 @@ class Answer:
         return f"{self.signature} {self.how}".strip()
 
 
-def session(
-    path: Path, requests: Mapping[str, Arrays], done: Done = NOWHERE
-) -> Iterator[Answer]:
-    """Asks every signature in a session, into which TF Serving too loads a SavedModel.
+def server(
+    path: Path, name: str, requests: Mapping[str, Arrays], done: Done = NOWHERE
+) -> tuple[list[Answer], float | None]:
+    """Asks the embedded server, which replays the warm-up requests before it answers.
+
+    It runs a SavedModel as TF Serving does, in a session of its own graph.
 
     Args:
         path: The SavedModel.
-        requests: {signature: {input: array}}; a signature without gets one empty row.
+        name: What to call the model.
+        requests: {signature: {input: array}}.
         done: Counts the answers. Defaults to nowhere.
 
-    Yields:
-        An answer a signature. `rank` gives another, for one user and all candidates:
-        how far the scores are from those of `serving_default` for the same rows.
+    Returns:
+        An answer a signature; of `rank` another one, for one user and all candidates:
+        how far the scores are from those of `serving_default` for the same rows. And
+        the median time of a request of one row to serving_default in milliseconds, None
+        if it cannot be asked.
     """
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+    answers, latency = [], None
+    with tempfile.TemporaryDirectory() as base:
+        Path(base, "1").symlink_to(path.resolve())
         try:
-            graph = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(path))
-        except Exception as error:  # whatever it is, a server could not load it either
-            reason = f"the SavedModel does not load: {first_line(error)}"
-            yield Answer("session", "", reason)
-            return
+            with serving.start(base, name) as running:
 
-        def ask(name: str, values: Arrays) -> Arrays | str:
-            signature = graph.signature_def[name]
-            try:
-                feed = {
-                    info.name: values[key] for key, info in signature.inputs.items()
-                }
-                fetch = {key: info.name for key, info in signature.outputs.items()}
-                return session.run(fetch, feed)
-            except Exception as error:
-                return f"the call fails: {first_line(error)}"
+                def ask(signature: str, inputs: Arrays) -> Arrays | str:
+                    with serving.Client(
+                        running.url, name, signature_name=signature
+                    ) as client:
+                        return _predict(client, inputs)
 
-        for name, signature in sorted(graph.signature_def.items()):
-            if not name.startswith("__"):  # the initialisation, not for callers
-                answer = ask(name, requests.get(name) or _empty(signature))
-                done.add(1)
-                yield Answer(name, "", answer)
-        if "rank" in requests:
-            yield Answer("rank", "for one user", _one_user(path, ask, requests["rank"]))
+                for signature, inputs in sorted(requests.items()):
+                    outputs = ask(signature, inputs)
+                    answers.append(Answer(signature, "over HTTP", outputs))
+                    done.add(1)
+                if "rank" in requests:
+                    apart = _one_user(path, ask, requests["rank"])
+                    answers.append(Answer("rank", "for one user", apart))
+                with serving.Client(running.url, name) as client:
+                    latency = _latency(client, requests[saved_model.DEFAULT])
+        except StartError as error:
+            reason = first_line(error)
+            answers.append(Answer(saved_model.DEFAULT, "over HTTP", reason))
+    return answers, latency
 
 
 def _one_user(path: Path, ask: Any, rows: Arrays) -> Arrays | str:
@@ -102,40 +106,37 @@ def _one_user(path: Path, ask: Any, rows: Arrays) -> Arrays | str:
     }
 
 
-def server(
-    path: Path, name: str, requests: Mapping[str, Arrays], done: Done = NOWHERE
-) -> tuple[list[Answer], float | None]:
-    """Asks the embedded server, which replays the warm-up requests before it answers.
+def session(path: Path, names: Sequence[str], done: Done = NOWHERE) -> Iterator[Answer]:
+    """Asks signatures that logged rows do not fit for one empty row, in a session.
 
     Args:
         path: The SavedModel.
-        name: What to call the model.
-        requests: {signature: {input: array}}.
+        names: The signatures. With none, it is not loaded.
         done: Counts the answers. Defaults to nowhere.
 
-    Returns:
-        An answer a signature, and the median time of a request of one row to
-        serving_default in milliseconds, None if it cannot be asked.
+    Yields:
+        An answer a signature.
     """
-    answers, latency = [], None
-    with tempfile.TemporaryDirectory() as base:
-        Path(base, "1").symlink_to(path.resolve())
+    if not names:
+        return
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         try:
-            with serving.start(base, name) as running:
-                for signature, inputs in sorted(requests.items()):
-                    with serving.Client(
-                        running.url, name, signature_name=signature
-                    ) as client:
-                        answers.append(
-                            Answer(signature, "over HTTP", _predict(client, inputs))
-                        )
-                    done.add(1)
-                with serving.Client(running.url, name) as client:
-                    latency = _latency(client, requests[saved_model.DEFAULT])
-        except StartError as error:
-            reason = first_line(error)
-            answers.append(Answer(saved_model.DEFAULT, "over HTTP", reason))
-    return answers, latency
+            graph = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(path))
+        except Exception as error:  # whatever it is, a server could not load it either
+            reason = f"the SavedModel does not load: {first_line(error)}"
+            yield Answer("session", "", reason)
+            return
+        for name in names:
+            signature = graph.signature_def[name]
+            values = _empty(signature)
+            feed = {info.name: values[key] for key, info in signature.inputs.items()}
+            fetch = {key: info.name for key, info in signature.outputs.items()}
+            try:
+                outputs = session.run(fetch, feed)
+            except Exception as error:
+                outputs = f"the call fails: {first_line(error)}"
+            done.add(1)
+            yield Answer(name, "", outputs)
 
 
 def _predict(client: serving.Client, inputs: Arrays) -> Arrays | str:

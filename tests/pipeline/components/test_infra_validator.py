@@ -1,6 +1,7 @@
 """InfraValidator on a real export: transform graph, Keras model, SavedModel, server."""
 
 import json
+import math
 import shutil
 
 import keras
@@ -14,7 +15,6 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 import tfmtl
 from pipeline.artifacts import blessing, examples, saved_model
-from pipeline.components.infra_validator import probe
 from pipeline.components.infra_validator.component import infra_validator
 from pipeline.components.statistics_gen import statistics_gen
 from pipeline.components.trainer import component
@@ -96,12 +96,6 @@ def validate(artifacts, tmp_path):
     return validate
 
 
-@pytest.fixture
-def without_session(monkeypatch):
-    """Leaves out the half of the questions that a test does not depend on."""
-    monkeypatch.setattr(probe, "session", lambda *_: iter(()))
-
-
 def test_a_sound_export_is_blessed(validate, tmp_path):
     summary, reasons = validate()
     assert reasons == []
@@ -109,10 +103,19 @@ def test_a_sound_export_is_blessed(validate, tmp_path):
     assert 0 <= summary["difference"] <= 1e-5
     assert summary["latency_ms"] > 0 and 0.01 < summary["megabytes"] < 10
     written = json.loads((tmp_path / "infra_blessing" / "infra.json").read_text())
+    scores = {task: tuple(of) for task, of in written.pop("scores").items()}
     assert written == {key: summary[key] for key in written} and len(written) == 4
+    assert scores == summary["scores"] and scores.keys() == {"click", "minutes"}
+    request = json.loads((tmp_path / "infra_blessing" / "request.json").read_text())
+    assert request == {
+        "instances": [
+            {"hours.per-week": pytest.approx(math.nan, nan_ok=True), "seen": [""] * 3}
+            | {"user": "", "video": "test-ü0"}
+        ]
+    }
 
 
-def test_every_signature_is_asked_in_both_ways(artifacts):
+def test_every_signature_takes_logged_rows(artifacts):
     path = artifacts["model"] / "Format-Serving"
     batch = next(examples.read_batches(artifacts["examples"] / "Split-test", stop=2))
     raw = examples.raw_inputs(batch, CONFIG.features)
@@ -145,7 +148,7 @@ def test_every_signature_is_asked_in_both_ways(artifacts):
         ({"max_megabytes": 0.001}, r"infra.max_megabytes: at most 0.001 MB allowed"),
     ],
 )
-def test_limits_of_the_config(validate, limits, reason, without_session):
+def test_limits_of_the_config(validate, limits, reason):
     config = CONFIG.model_copy(update={"infra": Infra(rows=40, **limits)})
     summary, reasons = validate(config=config)
     assert not summary["blessed"] and summary["rows"] == 40
@@ -153,7 +156,7 @@ def test_limits_of_the_config(validate, limits, reason, without_session):
     assert found.startswith(reason)
 
 
-def test_a_warm_up_request_that_fails(validate, without_session):
+def test_a_warm_up_request_that_fails(validate):
     def damage(folder):
         wrong = {"user": np.array([b"x"], object)}
         write_warmup(folder / "Format-Serving", {"serving_default": [wrong]})
@@ -163,7 +166,7 @@ def test_a_warm_up_request_that_fails(validate, without_session):
     assert "Warm-up request 0 failed" in reasons[0]
 
 
-def test_a_model_without_warm_up_requests(validate, without_session):
+def test_a_model_without_warm_up_requests(validate):
     summary, (reason,) = validate(
         lambda folder: (folder / "Format-Serving" / WARMUP_FILE).unlink()
     )
@@ -201,7 +204,7 @@ def test_other_weights_than_the_offline_ones(validate):
     assert not summary["blessed"]
     # `classify` gives the probability of a click alone, which has not changed.
     asked = ["examples", "rank", "regress", "serving_default", "transformed"]
-    where = asked + [f"{name} over HTTP" for name in asked]
+    where = [f"{name} over HTTP" for name in asked]
     assert [reason.split(":")[0] for reason in reasons] == where
     assert all("minutes must be within 1e-05" in reason for reason in reasons)
     assert 0.1 < summary["difference"] <= 0.2501
@@ -214,8 +217,9 @@ def test_rows_whose_transform_has_changed(validate, artifacts, tmp_path):
     summary, reasons = validate(transformed_examples=wrong.parent)
     assert not summary["blessed"]
     # `transformed` takes the records themselves: there, nothing is wrong.
-    assert "transformed" not in {reason.split(":")[0] for reason in reasons}
-    assert any(reason.startswith("serving_default: click must") for reason in reasons)
+    where = {reason.split(":")[0] for reason in reasons}
+    assert "transformed over HTTP" not in where
+    assert any(r.startswith("serving_default over HTTP: click must") for r in reasons)
     assert "Row" in reasons[0] and "offline" in reasons[0]
 
 
@@ -224,8 +228,7 @@ def test_a_model_without_variables_does_not_load(validate, tmp_path):
         lambda folder: shutil.rmtree(folder / "Format-Serving" / "variables")
     )
     assert not summary["blessed"] and summary["difference"] is None
-    assert reasons[0].startswith("session: the SavedModel does not load:")
-    assert reasons[1].startswith("serving_default over HTTP: ")
+    assert reasons[0].startswith("serving_default over HTTP: ")
     (folder,) = (path for path in tmp_path.iterdir() if path.name == "infra_blessing")
     assert blessing.read(folder) == reasons  # which the Pusher reads
 
@@ -268,7 +271,8 @@ def test_a_signature_that_fails_is_named(validate):
     assert "the call fails: assertion failed: [] [Condition x > 0" in by_name["other"]
     assert "not finite" in by_name["rank"]
     assert any(
-        reason == "serving_default: there is no output 'minutes'" for reason in reasons
+        reason == "serving_default over HTTP: there is no output 'minutes'"
+        for reason in reasons
     )
 
 

@@ -81,6 +81,16 @@ def test_serve_drains_on_sigterm(saved_models, tmp_path):
     assert not any("Traceback" in line for line in lines)
 
 
+def test_serve_is_ended_by_ctrl_c_with_status_130(saved_models, tmp_path):
+    publish(saved_models / "one", tmp_path / "toy")
+    with _serving(tmp_path / "toy") as (process, lines, _):
+        process.send_signal(signal.SIGINT)
+        lines += process.stderr.read().splitlines()
+        assert process.wait(240) == 130
+    assert lines[-2].endswith("INFO stopped")
+    assert lines[-1] == "interrupted; run the same command again"
+
+
 @pytest.mark.parametrize(
     "make, message",
     [

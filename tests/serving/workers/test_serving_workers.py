@@ -24,6 +24,22 @@ from serving.workers.peers import Peers, SharedModels, _common_states
 
 _ADD = '{"signature_name": "add", "instances": [0]}'
 
+# A Ctrl-C, which goes to all processes of a terminal, once both workers are there.
+_INTERRUPTED = """
+import os, signal, sys
+from multiprocessing.process import BaseProcess
+from serving.__main__ import main
+start, started = BaseProcess.start, []
+def start_and_interrupt(process):
+    start(process)
+    started.append(process)
+    if len(started) == 2:
+        os.killpg(0, signal.SIGINT)
+BaseProcess.start = start_and_interrupt
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+"""
+
 
 @pytest.fixture(scope="module")
 def served(saved_models, tmp_path_factory):
@@ -50,6 +66,20 @@ def served(saved_models, tmp_path_factory):
     finally:
         process.kill()
         process.wait()
+
+
+def test_ctrl_c_ends_workers_that_have_not_started_yet(saved_models, tmp_path):
+    publish(saved_models / "one", tmp_path / "toy")
+    command = [
+        sys.executable, "-c", _INTERRUPTED, "serve", "--workers", "2",
+        "--model-base-path", str(tmp_path / "toy"), "--rest-port", "0",
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.splitlines()[-1] == "interrupted; run the same command again"
+    assert "Traceback" not in done.stderr
 
 
 def _ask(url):

@@ -226,6 +226,20 @@ def test_a_file_that_is_cut_off_gives_no_scores(base_path, tmp_path):
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_an_interrupted_job_leaves_nothing(base_path, tmp_path, monkeypatch):
+    path = write_rows(tmp_path / "a.csv", make_rows())
+
+    def interrupt(workers, items, transform):
+        (tmp_path / "out" / "dead_letter").mkdir()
+        (tmp_path / "out" / "scores-0").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.beam.results.run", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        bulk_inferrer(make_config(base_path), [path], tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_large_files_become_shards_in_the_order_of_the_rows(
     base_path, tmp_path, monkeypatch
 ):

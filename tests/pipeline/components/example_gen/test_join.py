@@ -316,7 +316,7 @@ def test_the_last_impression_before_an_action_gets_it(tmp_path):
     assert rows == [(0, None), (1, 9), unlabelled, (1, 1), unlabelled, (0, None)]
     assert summary["actions"]["click"]["unmatched"] == 3
     assert summary["unlabelled"] == {"click": 2}
-    assert summary["notes"][0].endswith("7 rows_in; 2 impressions unlabelled")
+    assert summary["notes"][1].endswith("7 rows_in; 2 impressions unlabelled")
     summary, rows = outcome({"incomplete": "keep"})
     assert rows == [(0, None), (1, 9), (1, 2), (1, 1), unlabelled, (0, None)]
     summary, rows = outcome({"incomplete": "drop"})
