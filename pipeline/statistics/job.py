@@ -26,7 +26,7 @@ from pipeline.beam import results
 from pipeline.beam.atomic import atomic_write
 from pipeline.config import Config
 from pipeline.config.features import CategoricalFeature
-from pipeline.progress import Done
+from pipeline.progress import NOWHERE, Done
 from pipeline.statistics import columns
 from pipeline.statistics.columns import NumericStatistics, StringStatistics
 from pipeline.statistics.sketch import histogram, quantiles
@@ -94,11 +94,16 @@ class ColumnStatistics(beam.PTransform):
         examples: The folder of the splits' folders.
         rows: Of all ranges.
         folder: Gets the vocabularies.
-        done: Counts the rows.
+        done: Counts the rows. Defaults to nowhere.
     """
 
     def __init__(
-        self, config: Config, examples: Path, rows: int, folder: Path, done: Done
+        self,
+        config: Config,
+        examples: Path,
+        rows: int,
+        folder: Path,
+        done: Done = NOWHERE,
     ):
         super().__init__()
         self._config, self._folder = config, folder

@@ -116,8 +116,8 @@ def run_workers(args: argparse.Namespace, serve: _Serve) -> int:
             worker.pipe, theirs = context.Pipe()
             told = Worker(index, len(workers), folder, key, theirs)
             worker.process = context.Process(target=_work, args=(serve, args, told))
-            # A Ctrl-C goes to all processes of a terminal. It has to wait until a worker
-            # takes signals, or there would be a traceback.
+            # A Ctrl-C goes to all processes of a terminal. It has to wait until a
+            # worker takes signals, or there would be a traceback.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             worker.process.start()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -19,7 +19,7 @@ from pipeline.logs.dead_letters import DeadLetters, SourcedRows
 from pipeline.logs.files import Source
 from pipeline.logs.values import casting
 from pipeline.logs.values.casting import Column
-from pipeline.progress import Done
+from pipeline.progress import NOWHERE, Done
 
 
 class Plan(NamedTuple):
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
         format: Of the scores.
         folder: Where dead letters go.
         work: Where shards go until all are whole.
-        done: Counts the rows.
+        done: Counts the rows. Defaults to nowhere.
     """
 
     config: Config
@@ -45,7 +45,7 @@ class Plan(NamedTuple):
     format: str
     folder: Path
     work: Path
-    done: Done
+    done: Done = NOWHERE
 
 
 class Report(NamedTuple):

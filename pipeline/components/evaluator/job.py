@@ -25,7 +25,7 @@ from pipeline.beam import results
 from pipeline.components.evaluator import metrics
 from pipeline.config import Config
 from pipeline.logs.values import texts
-from pipeline.progress import Done
+from pipeline.progress import NOWHERE, Done
 from tfmtl.metrics import exact
 from tfmtl.metrics.exact.interval import holm
 
@@ -144,7 +144,7 @@ class Measured(NamedTuple):
 class MeasureModels(beam.PTransform):
     """(first row, row to stop before) -> ((task, column, value), record)."""
 
-    def __init__(self, measured: Measured, done: Done) -> None:
+    def __init__(self, measured: Measured, done: Done = NOWHERE) -> None:
         super().__init__()
         self._score = _Score(measured, done)
         self._measure = _Measure(measured)

@@ -28,7 +28,7 @@ from pipeline.components.transform import tf_example
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.logs import tfrecord
-from pipeline.progress import Done
+from pipeline.progress import NOWHERE, Done
 
 _SHARD_ROWS = 100_000
 _THREADS = 2  # of a worker
@@ -133,10 +133,10 @@ class WriteTransformed(beam.PTransform):
     Args:
         config: The pipeline's config.
         graph: The transform graph, a SavedModel.
-        done: Counts the rows.
+        done: Counts the rows. Defaults to nowhere.
     """
 
-    def __init__(self, config: Config, graph: Path, done: Done):
+    def __init__(self, config: Config, graph: Path, done: Done = NOWHERE):
         super().__init__()
         self._write = _WriteShards(config, graph, done)
 
