@@ -119,6 +119,22 @@ def test_the_demo_serves_the_offline_score_from_the_cache(road, capsys):
     assert f"report: {artifacts['report'] / 'report.html'}" in out
 
 
+def test_a_run_ends_with_a_served_row_and_how_to_ask_it(road, capsys):
+    folder, artifacts, _ = road
+    arguments = [part for o in _overrides(folder) for part in ("--set", o)]
+    assert main(["run", str(FEED), *arguments]) == 0
+    _, end = capsys.readouterr().out.split("one logged row, asked over REST:\n")
+    scores, commands = end.split("\n\n")
+    for line in scores.splitlines():
+        _, _, served, _, offline = line.split()
+        assert float(served) == pytest.approx(float(offline), abs=2e-6)
+    assert f"serve --model-base-path {folder / 'served'} --model-name feed" in commands
+    (body,) = re.findall("curl -d '(.*)' http://localhost:8501/v1/", commands)
+    request = artifacts["infra_blessing"] / "request.json"
+    assert json.loads(body) == json.loads(request.read_text())
+    assert commands.splitlines()[-1].endswith(str(artifacts["report"] / "report.html"))
+
+
 def test_a_changed_option_runs_only_what_depends_on_it(road):
     folder, _, _ = road
     lines = []
