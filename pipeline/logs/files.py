@@ -293,7 +293,7 @@ def _with_shares(
     before = position()
     for chunk in chunks:
         now = position()
-        yield chunk._replace(share=(now - before) / source.size)
+        yield chunk._replace(share=(now - before) / max(source.size, 1))
         before = now
 
 

@@ -187,3 +187,13 @@ def test_histograms_of_other_ranges_can_be_compared():
         for split, (edges, heights) in seen.items()
     }
     assert areas["train"] == pytest.approx(areas["test"]) == pytest.approx(10)
+
+
+def test_charts_that_are_not_shown_are_not_drawn(monkeypatch):
+    drawn, chart = [], statistics._chart
+    monkeypatch.setattr(statistics, "_CHARTS", 2)
+    monkeypatch.setattr(
+        statistics, "_chart", lambda c, found: drawn.append(c) or chart(c, found)
+    )
+    _page({name: _texts({"x": 3, "y": 2}) for name in "abc"})
+    assert drawn == ["a", "b"]
