@@ -8,6 +8,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,7 +86,7 @@ def _rows(config: Config, rows: int, folder: Path, found: Found) -> None:
         for stage, outputs in (
             (statistics_gen, "statistics"),
             (schema_gen, "schema"),
-            (example_validator, "anomalies"),
+            (partial(example_validator, page=False), "anomalies"),
         ):
             paths[outputs].mkdir()
             found.warnings.extend(stage(config, paths, paths).get("warnings", []))

@@ -9,15 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import small_feed
 from conftest import raw_config
-from paths import ROOT
+from small_feed import FEED
 
 from pipeline import config as configs
 from pipeline.__main__ import main
 from pipeline.errors import PipelineError
 from pipeline.run import run
 
-FEED = ROOT / "configs" / "feed.yaml"
 STAGES = [
     "LogSource",
     "ExampleGen",
@@ -33,33 +33,16 @@ STAGES = [
 ]
 
 
-# One of each kind: tracing, exporting and drawing all 26 takes most of the time.
-FEATURES = """[
-  {name: user_id, kind: categorical, embedding_dim: 4},
-  {name: watched, kind: sequence, of: video_id, max_length: 5},
-  {name: video_id, kind: categorical, embedding_dim: 4},
-  {name: duration, kind: numeric, scaling: log1p_zscore},
-  {name: tab, kind: categorical, embedding_dim: 2},
-  {name: network, kind: categorical, embedding_dim: 2}]"""
-
-
 def _overrides(folder, **more):
     values = {
-        "workspace": folder,
-        "push.destination": folder / "served",
         "data.options.impressions": 6000,
-        "features": FEATURES,
-        "export.user_features": "[user_id, watched, tab, network]",
         "train.epochs": 1,
         "train.batch_size": 256,
-        "model.architecture": "shared_bottom",  # the fastest to trace
-        "model.options": "{units: [8]}",
-        "evaluate.minimum": "{}",
         "infra.max_latency_ms": "null",  # this machine may be slow
         "evaluate.default_rules": "[]",  # too few rows to be better than the mean
         **more,
     }
-    return [f"{key}={value}" for key, value in values.items()]
+    return small_feed.overrides(folder, **values)
 
 
 def _config(folder, **more):

@@ -49,7 +49,10 @@ class Finding(NamedTuple):
 
 
 def example_validator(
-    config: Config, inputs: Mapping[str, Path], outputs: Mapping[str, Path]
+    config: Config,
+    inputs: Mapping[str, Path],
+    outputs: Mapping[str, Path],
+    page: bool = True,
 ) -> dict:
     """Writes what is wrong with the examples to `anomalies`, and the statistics page.
 
@@ -58,6 +61,7 @@ def example_validator(
         inputs: "statistics", "schema" and, if there was one, the
             "previous_statistics" of the last successful run.
         outputs: "anomalies".
+        page: Whether the page is drawn, which takes most of the time.
 
     Returns:
         {"rows", "warnings": [text], "notes": where the page is}.
@@ -95,17 +99,19 @@ def example_validator(
     (outputs["anomalies"] / layout.DRIFT).write_text(
         json.dumps(drifts, indent=1) + "\n"
     )
-    page = statistics_page.render(
-        config.name,
-        splits,
-        rates,
-        json.loads((inputs["statistics"] / layout.LABEL_CORRELATIONS).read_text()),
-        [(Info.Severity.Name(f.severity), f.text) for f in findings],
-        drifts,
-        features=[feature.name for feature in config.features],
-        domain=config.domain,
-    )
-    (outputs["anomalies"] / layout.STATISTICS_PAGE).write_text(page)
+    where = outputs["anomalies"] / layout.STATISTICS_PAGE
+    if page:
+        text = statistics_page.render(
+            config.name,
+            splits,
+            rates,
+            json.loads((inputs["statistics"] / layout.LABEL_CORRELATIONS).read_text()),
+            [(Info.Severity.Name(f.severity), f.text) for f in findings],
+            drifts,
+            features=[feature.name for feature in config.features],
+            domain=config.domain,
+        )
+        where.write_text(text)
     errors = [f.text for f in findings if f.severity == Info.ERROR]
     if errors:
         raise PipelineError(
@@ -114,7 +120,7 @@ def example_validator(
     return {
         "rows": sum(rows for rows, _ in splits.values()),
         "warnings": list(_summed(findings)),
-        "notes": [f"statistics: {outputs['anomalies'] / layout.STATISTICS_PAGE}"],
+        "notes": [f"statistics: {where}"] if page else [],
     }
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import small_feed
 import tensorflow as tf
-from paths import ROOT
+from small_feed import FEED
 
 import tfmtl
 from pipeline import config as configs
@@ -25,8 +26,6 @@ from tfmtl import model_card
 from tfmtl.training import Checkpoints
 from tfmtl.training.warm_start import places
 
-FEED = ROOT / "configs" / "feed.yaml"
-
 
 @dataclasses.dataclass
 class Road:
@@ -38,15 +37,11 @@ class Road:
 
     def config(self, **train):
         values = {
-            "workspace": self.folder,
-            "push.destination": self.folder / "served",
             "data.options.impressions": 3000,
-            "model.architecture": "shared_bottom",
             "model.options": self.options,
             "train": json.dumps({"epochs": 2, "batch_size": 256, **train}),
-            "evaluate.minimum": "{}",
         }
-        return configs.load(FEED, [f"{key}={value}" for key, value in values.items()])
+        return small_feed.config(self.folder, **values)
 
     def train(self, name, **train):
         """Returns the folder of the model and the summary."""
@@ -76,9 +71,40 @@ def road(tmp_path_factory):
     return road
 
 
+_OWN = """
+import keras
+
+seen = []
+
+
+class Watch(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        seen.append((epoch, logs["val_loss"]))
+
+
+def make():
+    return Watch()
+
+
+number = 3
+"""
+
+
 @pytest.fixture(scope="module")
-def trained(road):
-    return road.train("trained", steps_per_epoch=3)
+def own(tmp_path_factory):
+    """A module with callbacks, which have seen the training of `trained`."""
+    folder, name = tmp_path_factory.mktemp("own"), "own_callbacks_of_a_test"
+    (folder / f"{name}.py").write_text(_OWN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield importlib.import_module(name)
+    del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def trained(road, own):
+    callbacks = [f"{own.__name__}:Watch", f"{own.__name__}:make"]
+    return road.train("trained", steps_per_epoch=3, callbacks=callbacks)
 
 
 def _weights(model):
@@ -200,40 +226,8 @@ def test_the_same_seed_gives_the_same_bits(road, trained):
     _equal(again, _weights(trained[0]), rtol=0, atol=0)
 
 
-_OWN = """
-import keras
-
-seen = []
-
-
-class Watch(keras.callbacks.Callback):
-    def on_epoch_end(self, epoch, logs=None):
-        seen.append((epoch, logs["val_loss"]))
-
-
-def make():
-    return Watch()
-
-
-number = 3
-"""
-
-
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    """A module with callbacks."""
-    (tmp_path / "own_callbacks_of_a_test.py").write_text(_OWN)
-    monkeypatch.syspath_prepend(tmp_path)
-    name = "own_callbacks_of_a_test"
-    yield importlib.import_module(name)
-    del sys.modules[name]
-
-
-def test_callbacks_see_every_epoch(road, own):
-    name = own.__name__
-    callbacks = [f"{name}:Watch", f"{name}:make"]
-    road.fit("watched", steps_per_epoch=1, callbacks=callbacks)
-    history = Checkpoints(road.folder / "watched").history
+def test_callbacks_see_every_epoch(trained, own):
+    history = json.loads((trained[0] / "history.json").read_text())["epochs"]
     wanted = [(epoch, history[epoch]["val_loss"]) for epoch in (0, 1)]
     assert own.seen == [wanted[0], wanted[0], wanted[1], wanted[1]]
 
@@ -273,7 +267,7 @@ def test_mlflow_records_every_epoch(road, tmp_path, monkeypatch):
     assert [m.value for m in found] == [epoch["val_loss"] for epoch in history]
 
 
-def test_warm_start_from_what_is_served(road, trained, tmp_path):
+def test_warm_start_from_what_is_served(road, trained, tmp_path, monkeypatch):
     """The vocabulary of the served model is another one, so rows move."""
     model, _ = trained
     served = road.folder / "served" / "1"
@@ -298,7 +292,9 @@ def test_warm_start_from_what_is_served(road, trained, tmp_path):
     assert f"{count} of {count} weights" in lines[0]
     assert f"video_id {len(old) - 1:,} of {len(old):,}" in lines[1]
     # In a training, from a model's folder.
-    _, lines = road.fit("warm", epochs=1, steps_per_epoch=1, warm_start=str(model))
+    monkeypatch.setattr(tfmtl.MultiTaskModel, "fit", lambda *_, **__: None)
+    config = road.config(warm_start=str(model))
+    lines = component.fit(config, road.inputs, {"checkpoints": tmp_path})
     assert f"{count} of {count} weights" in lines[0]
     with pytest.raises(ConfigError, match="needs assets.extra/variables.json"):
         component.check(road.config(warm_start=str(tmp_path)))
@@ -336,21 +332,13 @@ def test_tables_are_declared_as_the_config_has_them(road):
     component.check(config)
 
 
-def test_a_cosine_goes_over_the_whole_training(road, monkeypatch):
-    def build(*args):
-        models.append(actual(*args))
-        return models[-1]
-
-    models, actual = [], component.build
-    monkeypatch.setattr(component, "build", build)
-    road.fit(
-        "cosine", steps_per_epoch=2, epochs=2, learning_rate=0.01, schedule="cosine"
-    )
-    optimizer = models[0].optimizer
-    assert optimizer.iterations == 4
-    np.testing.assert_allclose(optimizer.learning_rate, 0, atol=1e-9)
-    optimizer.iterations.assign(2)
-    np.testing.assert_allclose(optimizer.learning_rate, 0.005, rtol=1e-6)
+def test_a_cosine_goes_over_the_whole_training(road):
+    steps = {"epochs": 2, "steps_per_epoch": 2}
+    config = road.config(**steps, learning_rate=0.01, schedule="cosine")
+    optimizer = component._model(config, road.inputs).optimizer
+    for iterations, rate in {0: 0.01, 2: 0.005, 4: 0.0}.items():
+        optimizer.iterations.assign(iterations)
+        np.testing.assert_allclose(optimizer.learning_rate, rate, rtol=1e-6, atol=1e-9)
     with pytest.raises(ConfigError, match="a cosine needs train.learning_rate"):
         component.check(road.config(schedule="cosine"))
 

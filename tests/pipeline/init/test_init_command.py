@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -136,7 +137,7 @@ def _version(output):
     return Path(configs.load(output).push.destination) / "1"
 
 
-def test_the_feed_is_understood_and_its_model_is_pushed(of_feed, capsys):
+def test_the_feed_is_understood(of_feed, capsys):
     output = of_feed(2000)
     config = configs.load(output)
     assert {task.name: task.space for task in config.tasks} == {
@@ -154,6 +155,27 @@ def test_the_feed_is_understood_and_its_model_is_pushed(of_feed, capsys):
     out = capsys.readouterr().out
     assert f"python -m pipeline run {output}" in out
     assert f"serve --model-base-path {_version(output).parent} --model-name feed" in out
+    assert main(["check", str(output)]) == 0
+
+
+def test_what_is_written_runs_to_a_pushed_model(tmp_path):
+    """A column of each kind; the test of the whole feed below takes five times it."""
+    click = small_logs.columns()["click"]
+    after = small_logs.where(click, np.arange(small_logs.ROWS) % 97 / 10)
+    seen = [[f"i{i % 40}", f"i{i % 7}"][: i % 3] for i in range(small_logs.ROWS)]
+    log = str(tmp_path / "shop.parquet")
+    pq.write_table(pa.table(small_logs.columns(dwell_seconds=after, seen=seen)), log)
+    output = tmp_path / "shop.yaml"
+    assert _init(log, output, "--workspace", str(tmp_path / "work")) == 0
+    config = configs.load(output)
+    assert {feature.kind for feature in config.features} == {
+        "categorical",
+        "numeric",
+        "sequence",
+    }
+    tasks = {task.name: (task.kind, task.space) for task in config.tasks}
+    assert tasks["dwell_seconds"] == ("regression", "click")
+    assert tasks["click"] == ("binary", None)
     cheap = ["train.epochs=1", "infra.rows=20", "evaluate.importance=null"]
     cheap += ["evaluate.default_rules=[]", "model.architecture=shared_bottom"]
     flags = [flag for change in cheap for flag in ("--set", change)]

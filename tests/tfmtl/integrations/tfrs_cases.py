@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras
+from quick_model import quick_model
 
 import tfmtl
 from tfmtl.integrations import tfrs as bridge
@@ -22,7 +23,8 @@ optimizers = tfrs.experimental.optimizers
 
 def _model(name="shared_bottom", seed=0):
     keras.utils.set_random_seed(seed)
-    return tfmtl.models.get(name)(
+    return quick_model(
+        name,
         features=[
             tfmtl.Categorical("user", vocabulary_size=20, embedding_dim=4),
             tfmtl.Categorical("item", num_buckets=30, embedding_dim=4),
@@ -34,6 +36,7 @@ def _model(name="shared_bottom", seed=0):
             tfmtl.Task("like", label="liked", space="click", tower=(), weight=2.0),
             tfmtl.Task("watch", "seconds", "regression", "played", loss="log_mse"),
         ],
+        inputs=_inputs(),
         **FAST.get(name, {}),
     )
 
