@@ -10,6 +10,8 @@ from tfmtl.features import Categorical, Feature, Sequence, check_features
 from tfmtl.tasks import Task, check_tasks, columns_beside
 
 _PARSED = 8192  # rows, about, that are parsed at a time
+# No branch below depends on a tensor: AutoGraph would take its second for nothing.
+_as_it_stands = tf.autograph.experimental.do_not_convert
 
 
 def read(
@@ -81,6 +83,7 @@ def read(
     vocabularies = _vocabularies(features)
     records_at_once = max(1, _PARSED // _rows_of_first(names[0], compression, spec))
 
+    @_as_it_stands
     def parse(records):
         columns = _columns(records, spec)
         for name, size in vocabularies.items():
@@ -90,17 +93,22 @@ def read(
         labels = {name: columns[name] for name in is_label}
         return {f.name: columns[f.name] for f in features}, labels
 
+    @_as_it_stands
     def permute(columns, seed):
         count = tf.shape(tf.nest.flatten(columns)[0])[0]
         order = tf.random.experimental.stateless_shuffle(tf.range(count), [seed, 0])
         return tf.nest.map_structure(lambda column: tf.gather(column, order), columns)
+
+    @_as_it_stands
+    def records_of(file):
+        return tf.data.TFRecordDataset(file, compression)
 
     def batches(seed):
         """One epoch."""
         dataset = tf.data.Dataset.from_tensor_slices(names)
         if shuffle:
             dataset = dataset.shuffle(len(names), seed=seed).interleave(
-                lambda file: tf.data.TFRecordDataset(file, compression),
+                records_of,
                 cycle_length=4,
                 # Record by record, threads take longer to take turns than to read.
                 block_length=64,
@@ -108,9 +116,7 @@ def read(
                 deterministic=seed is not None,
             )
         else:
-            dataset = dataset.flat_map(
-                lambda file: tf.data.TFRecordDataset(file, compression)
-            )
+            dataset = dataset.flat_map(records_of)
         dataset = dataset.batch(records_at_once)
         dataset = dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
         if shuffle:
@@ -130,6 +136,7 @@ def read(
     else:
         epoch, done = divmod(start, steps) if steps else (0, start)
 
+        @_as_it_stands
         def batches_of(epoch):
             # Of this function's graph alone: the order shall not depend on the global
             # seed. (And a global seed of 0 with a tensor for a seed is an error.)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from quick_model import quick_model
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
@@ -203,7 +204,8 @@ def _model(tasks=None, name="shared_bottom", seed=0):
     """A model whose predictions rise with x, untrained."""
     keras.utils.set_random_seed(seed)
     features = [tfmtl.Numeric("x")]
-    model = tfmtl.models.get(name)(features, tasks or _tasks(), units=(8,))
+    inputs = {"x": np.zeros(1, "float32")}
+    model = quick_model(name, features, tasks or _tasks(), inputs, units=(8,))
     for weight in model.trainable_weights:
         weight.assign(0.3 * keras.ops.abs(weight))
     model.compile(run_eagerly=True)

@@ -6,8 +6,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import tensorflow as tf
+from quick_model import quick_model
 
-import tfmtl
 from tfmtl import Categorical, Numeric, Sequence, Task
 
 ROWS = 12
@@ -47,7 +47,7 @@ LABELS = {
 
 def _model(features=FEATURES, tasks=TASKS):
     keras.utils.set_random_seed(0)
-    model = tfmtl.models.get("shared_bottom")(features, tasks, units=(8,))
+    model = quick_model("shared_bottom", features, tasks, ARRAYS, units=(8,))
     model.compile("sgd", run_eagerly=True)
     return model
 

@@ -14,7 +14,7 @@ def calibrate(model, data) -> dict[str, dict]:
     tasks = [task for task in model.tasks if task.name in model.calibrations]
     model.reset_calibrations()
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def rows_of(x, y, sample_weight):
         predictions = model(x, training=False)
         rows = model._rows(x, y, sample_weight)

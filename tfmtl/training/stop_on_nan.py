@@ -51,7 +51,8 @@ class StopOnNaN(keras.callbacks.Callback):
             and keras.backend.is_float_dtype(weight.dtype)
         ]
         self._are_finite = tf.function(
-            lambda: tf.stack([ops.all(ops.isfinite(w)) for w in self._weights])
+            lambda: tf.stack([ops.all(ops.isfinite(w)) for w in self._weights]),
+            autograph=False,
         )
 
     def on_epoch_begin(self, epoch, logs=None):
