@@ -13,6 +13,8 @@ from quick_model import quick_model
 import tfmtl
 
 ROWS = 64
+# One of each way to call: the graph of the others is looked at, not saved.
+EXPORTED = ("shared_bottom", "single_task", "ple", "esmm", "aitm", "dephn", "pepnet")
 MEANS = {"click": 0.3, "like": 0.002, "watch": 25.0}
 every_architecture = pytest.mark.parametrize("name", tfmtl.models.names())
 
@@ -174,6 +176,23 @@ def test_saves_and_loads(name, fitted, tmp_path):
 
 
 @every_architecture
+def test_its_graph_holds_nothing_but_its_variables(name, fitted):
+    """An export would lose what else it held."""
+    model = fitted(name).model
+    specs = {f.name: tf.TensorSpec((None, *f.shape), f.dtype) for f in model.features}
+    call = tf.function(lambda x: model(x, training=False), autograph=False)
+    held = call.get_concrete_function(specs).captured_inputs
+    own = {id(variable.value.handle) for variable in model.variables}
+    assert {id(tensor) for tensor in held} <= own
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in EXPORTED else pytest.mark.slow)
+        for name in tfmtl.models.names()
+    ],
+)
 def test_exports_for_a_server(name, fitted, tmp_path):
     model, _, expected, _ = fitted(name)
     inputs, _ = _data()
