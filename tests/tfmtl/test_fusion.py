@@ -71,6 +71,28 @@ def test_a_score_of_zero_comes_last():
     assert made.earned_by({"click": 0.1, "like": 1.0})["click"] == 1
 
 
+def test_what_differs_between_lists_alone_is_no_spread():
+    within = np.array([0.1, 0.2, 0.4])
+    scores = {"click": np.repeat([0.1, 0.4], 3), "like": np.tile(within, 2)}
+    earned, group = {"click": np.ones(6)}, np.arange(6) // 3
+    for form, term in (("sum", within), ("product", np.log(within))):
+        made = Lists(scores, earned, group, form=form)
+        np.testing.assert_allclose(made.spread, [0, np.std(term)], atol=1e-12)
+
+
+def test_points_miss_a_share_of_a_bound_and_weigh_1_in_all(lists):
+    bounds = {"at_least": {"click": 0.9}, "at_most": {"like": 0.95}}
+    found = search(lists, {"click": 1.0}, tries=40, **bounds)
+    for point in found.points:
+        click, like = point.ratios["click"], point.ratios["like"]
+        missed = max(0, 1 - click / 0.9, like / 0.95 - 1)
+        assert point.shortfall == pytest.approx(missed)
+    assert found.points[0].shortfall > 0 == found.chosen.shortfall
+    for point in found.points[1:]:
+        assert sum(map(abs, point.weights.values())) == pytest.approx(1, abs=2e-3)
+        assert point.weights.get("click", 0) >= 0 >= point.weights.get("like", 0)
+
+
 @pytest.mark.parametrize("form", ["product", "sum"])
 def test_the_best_weights_are_found_whatever_the_scales_of_the_tasks(form):
     random = np.random.default_rng(2)

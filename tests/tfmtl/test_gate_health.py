@@ -94,6 +94,15 @@ def test_a_gate_stuck_at_one_expert(ple):
     assert ("one_expert_gate", "ple/sharing/level_2/a_gate") in _checks(ple)
 
 
+def test_a_gate_that_is_no_mix_in_one_batch_is_none(ple, monkeypatch):
+    _lean(ple.sharing.levels[1].gates["a"], [1e4, 0.0, 0.0])
+    monkeypatch.setattr(gate_health, "_is_mix", lambda w: tf.shape(w)[0] > 1)
+    data = tf.data.Dataset.from_tensor_slices(_data()[0])
+    data = data.take(1).batch(1).concatenate(data.skip(1).batch(2000))
+    checks = {found["check"] for found in ple.gate_health(data)["findings"]}
+    assert "one_expert_gate" not in checks
+
+
 def test_a_gate_that_does_not_see_the_row(ple):
     gate = ple.sharing.levels[0].gates["b"]
     gate.kernel.assign(gate.kernel * 0)
