@@ -103,6 +103,14 @@ def test_a_constant_is_refused_though_it_is_calibrated():
     assert "auc 0.5000" in auc and "normalized_entropy 1.0000" in entropy
 
 
+def test_an_entropy_above_1_without_an_interval_is_refused(random):
+    record = scored(random, 20_000, 3000, 0.5)
+    record["model"]["normalized_entropy"] = 1.1
+    del record["model"]["intervals"]["normalized_entropy"]
+    (reason,) = refusals(config_of(), [record])
+    assert "normalized_entropy 1.1000 is not below 1" in reason
+
+
 def test_the_loss_of_one_task_is_not_made_good_by_another(random):
     records = [
         scored(random, 100_000, 50_000, 0.6, 0.5, "click"),
