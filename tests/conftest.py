@@ -28,8 +28,7 @@ settings.load_profile("any speed")
 def pytest_collection_finish():
     """Keeps what imports have made, half a million objects, out of collections.
 
-    And lets collections be seldom: tracing makes so many objects that they take 6 % of
-    the time.
+    And lets collections be seldom: tracing makes many objects that stay.
     """
     gc.collect()
     gc.freeze()

@@ -53,6 +53,13 @@ def test_rates_that_differ_by_chance_make_no_domain():
     assert drafted(**tabs).domain is None
 
 
+def test_rates_that_differ_a_little_make_no_domain():
+    """By no chance, but 9 in 10 are not far from 8 in 10."""
+    row = np.arange(ROWS)
+    click = (row // 2 % 10 < 8 + row % 2).astype(int)
+    assert drafted(tab=row % 2, click=click).domain is None
+
+
 @pytest.mark.parametrize("change", [{"tab": TAB}, {"level": TAB, "click": BY_TAB}])
 def test_one_of_both_is_not_enough(change):
     assert drafted(**change).domain is None
