@@ -23,6 +23,7 @@ from pipeline.run import run
 from pipeline.statistics import job as analysis
 from pipeline.statistics import sketch as quantiles
 from pipeline.statistics.columns import Moments, StringStatistics
+from pipeline.statistics.label_pairs import LabelPair
 from pipeline.statistics.splits import SplitStatistics
 
 FEATURES = [
@@ -182,6 +183,13 @@ def test_label_rates_count_rows_in_the_space_only(examples, artifact):
                 assert tasks[task]["rows"] == len(labels)
                 # Labels are read as float32.
                 assert tasks[task]["mean"] == pytest.approx(np.mean(labels), rel=1e-6)
+
+
+def test_a_label_of_one_value_goes_with_no_other():
+    both, one = np.array([0.0, 1.0, 1.0]), np.ones(3)
+    assert LabelPair.of(both, both).correlation == pytest.approx(1)
+    for pair in ((both, one), (one, both)):
+        assert LabelPair.of(*pair).correlation is None
 
 
 def test_label_correlations_are_those_of_rows_that_count_for_both(examples, artifact):
