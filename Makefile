@@ -8,7 +8,7 @@ INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compil
 CONFIG ?= configs/feed.yaml
 DATA ?=
 
-.PHONY: demo test test-all notebooks lint lock clean
+.PHONY: demo test test-all notebooks lint docs docs-serve lock clean
 
 demo: $(VENV)/installed  ## logs -> TFRecords -> model -> served; CONFIG=..., DATA=...
 	$(RUN) -m pipeline demo $(CONFIG) $(if $(DATA),--set data.options.data=$(DATA))
@@ -20,7 +20,7 @@ PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: $(VENV)/installed-dev  ## the fast tests
 	$(PYTEST) -m "not slow"
 
-test-all: $(VENV)/installed-dev  ## all tests
+test-all: $(VENV)/installed-dev $(VENV)/installed-docs  ## all tests
 	$(PYTEST)
 
 notebooks: $(VENV)/installed-dev  ## runs examples/*.ipynb, and keeps what they print
@@ -30,15 +30,32 @@ lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-$(VENV)/installed: requirements.txt pyproject.toml
+# Without the theme's notice on MkDocs 2, below which pyproject.toml stays.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs
+
+docs: $(VENV)/installed-docs  ## the docs as a site, in site/
+	$(MKDOCS) build
+
+docs-serve: $(VENV)/installed-docs  ## the same, built anew at every change
+	$(MKDOCS) serve
+
+$(VENV)/made:
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else f"tfmtl needs Python 3.10 to 3.13, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/installed: $(VENV)/made requirements.txt pyproject.toml
 	$(INSTALL) -r requirements.txt
 	$(INSTALL) --no-deps -e .
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 	$(INSTALL) -r requirements-dev.txt
+	touch $@
+
+# Needs nothing of the project: the site is made from its texts.
+$(VENV)/installed-docs: $(VENV)/made requirements-docs.txt
+	$(INSTALL) -r requirements-docs.txt
 	touch $@
 
 # Changes no more than pyproject.toml asks for; LOCK_FLAGS=--upgrade: the newest of all.
@@ -49,13 +66,15 @@ LOCK = $(UV) pip compile --quiet --universal --python-version 3.10 --no-annotate
 PLAIN = sed -i -E "s/ and (platform_python_implementation == 'CPython'|sys_platform == 'linux'|python_full_version < '3.14')//g; s/ ; python_full_version < '3.14'$$//"
 DEV = --extra pipeline --extra sweep --extra dask --extra tfrs --extra dev
 
-lock:  ## pyproject.toml -> requirements.txt, requirements-dev.txt
+lock:  ## pyproject.toml -> requirements*.txt
 	$(LOCK) --extra pipeline pyproject.toml -o requirements.txt
 	$(PLAIN) requirements.txt
 	$(LOCK) $(DEV) -c requirements.txt pyproject.toml -o requirements-dev.txt
 	$(PLAIN) requirements-dev.txt
 	(echo "-r requirements.txt"; grep -vxFf requirements.txt requirements-dev.txt) > requirements-dev.tmp
 	mv requirements-dev.tmp requirements-dev.txt
+	$(LOCK) -c requirements-dev.txt --group docs -o requirements-docs.txt
+	$(PLAIN) requirements-docs.txt
 
 clean:
-	rm -rf $(VENV) workspace
+	rm -rf $(VENV) workspace site

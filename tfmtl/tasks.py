@@ -50,9 +50,10 @@ class Task(Declaration):
         loss: See below. Defaults to "bce", "mse" and "poisson".
         tower: Tuple of integers. Hidden layers between the shared part and the task's
             logit. Defaults to (64,).
-        row_weight: String. A column (among the labels, else the features) of weights
-            >= 0 by which rows count in this task's loss and metrics. NaN means that
-            the row is outside; a negative or infinite weight is refused. Defaults to 1.
+        row_weight: String. A column (among the labels, else the features) of weights,
+            0 or above, by which rows count in this task's loss and metrics. NaN means
+            that the row is outside; a negative or infinite weight is refused. Defaults
+            to 1.
         metrics: Tuple of strings, the metrics in `fit`: "auc", "gauc:user_id" (grouped
             by a categorical feature), "logloss", "ne" (normalised entropy),
             "calibration" for binary tasks; "mae", "rmse", "xauc", "calibration" for

@@ -37,7 +37,7 @@ class MLMMoE(Layer):
         activation: String or callable of the experts. Defaults to "relu".
 
     Input shape: (batch, width), or (batch, fields, dim) if an interaction takes fields.
-    Output: dict {task: (batch, expert_units[-1][-1])}.
+    Output: dict `{task: (batch, expert_units[-1][-1])}`.
 
     Example:
     >>> layer = MLMMoE(["click", "like"], expert_units=((16,), (8,)))
@@ -131,5 +131,5 @@ class MLMMoE(Layer):
         return {task: self.gates[f"task_{task}"](x, experts) for task in self.tasks}
 
     def compute_output_shape(self, input_shape):
-        """Returns {task: (batch, expert_units[-1][-1])}."""
+        """Returns `{task: (batch, expert_units[-1][-1])}`."""
         return dict.fromkeys(self.tasks, (input_shape[0], self.expert_units[-1][-1]))

@@ -171,7 +171,7 @@ class PLE(Layer):
         activation: String or callable of the experts. Defaults to "relu".
 
     Input shape: (batch, width), or (batch, fields, dim) if an interaction takes fields.
-    Output: dict {task: (batch, expert_units[-1][-1])}.
+    Output: dict `{task: (batch, expert_units[-1][-1])}`.
 
     Example:
     >>> layer = PLE(["click", "like"], expert_units=((16,), (8,)))
@@ -232,7 +232,7 @@ class PLE(Layer):
         return x
 
     def compute_output_shape(self, input_shape):
-        """Returns {task: (batch, expert_units[-1][-1])}."""
+        """Returns `{task: (batch, expert_units[-1][-1])}`."""
         for level in self.levels:
             input_shape = level.compute_output_shape(input_shape)
         return input_shape

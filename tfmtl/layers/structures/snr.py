@@ -145,7 +145,7 @@ class SNR(Layer):
         penalty: Float. lambda. Defaults to 1e-4.
         activation: String or callable. Defaults to "relu".
 
-    Input shape: (batch, width). Output: dict {task: (batch, units[-1][-1])}.
+    Input shape: (batch, width). Output: dict `{task: (batch, units[-1][-1])}`.
 
     Example:
     >>> layer = SNR(["click", "like"], units=((8,), (8,)))
@@ -228,5 +228,5 @@ class SNR(Layer):
         return dict(zip(self.tasks, ops.unstack(v, axis=1), strict=True))
 
     def compute_output_shape(self, input_shape):
-        """Returns {task: (batch, units[-1][-1])}."""
+        """Returns `{task: (batch, units[-1][-1])}`."""
         return dict.fromkeys(self.tasks, (input_shape[0], self.units[-1][-1]))

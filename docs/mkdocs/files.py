@@ -1,0 +1,60 @@
+"""Which files of the project the site has: its pages, and whatever they link to.
+
+Sources keep their paths in the repository, so that a link which is right on a code host
+is right here too; only the pages in `docs/` lose that folder in their address.
+"""
+
+import posixpath
+import re
+from pathlib import Path
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("README.md", "CHANGELOG.md", "docs/**/*.md", "serving/deploy/*.md")
+STYLE = "docs/mkdocs/style.css"
+
+
+def _paths(pattern: str) -> list[str]:
+    return sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern))
+
+
+def _linked(page: str) -> set[str]:
+    """The files that a page links to, by their paths in the repository."""
+    text = (ROOT / page).read_text("utf-8")
+    links = re.findall(r"\]\(([^)#\s:]+)[)#]", text)
+    paths = {posixpath.normpath(f"{posixpath.dirname(page)}/{link}") for link in links}
+    return {path for path in paths if (ROOT / path).is_file()}
+
+
+def _expanded(entry):
+    """An entry of the nav, with a folder, "docs/api/", replaced by its pages."""
+    if isinstance(entry, list):
+        return [page for part in entry for page in _expanded_all(part)]
+    if isinstance(entry, dict):
+        return {title: _expanded(below) for title, below in entry.items()}
+    return entry
+
+
+def _expanded_all(entry) -> list:
+    if isinstance(entry, str) and entry.endswith("/"):
+        return _paths(f"{entry}*.md")
+    return [_expanded(entry)]
+
+
+def on_config(config):
+    """Puts the pages of folders into the nav."""
+    config.nav = _expanded(config.nav)
+
+
+def on_files(files: Files, config) -> Files:
+    """Replaces the files of `docs_dir` by those of the project."""
+    for file in list(files):
+        if file.src_dir == config.docs_dir:
+            files.remove(file)
+    pages = {path for pattern in PAGES for path in _paths(pattern)}
+    for path in sorted(pages.union([STYLE], *map(_linked, pages))):
+        file = File(path, str(ROOT), config.site_dir, config.use_directory_urls)
+        file.dest_uri = file.dest_uri.removeprefix("docs/")
+        files.append(file)
+    return files
