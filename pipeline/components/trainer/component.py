@@ -270,7 +270,8 @@ def build(
             model = architecture(features, tasks, **options)
     except ConfigError as error:
         hint = ". Options of another architecture? --set model.options={} drops them"
-        raise ConfigError(f"{error}{hint if config.model.options else ''}") from error
+        fault = str(error).rstrip(".")
+        raise ConfigError(f"{fault}{hint if config.model.options else ''}") from error
     train = config.train
     options = train.optimizer.options
     if train.learning_rate is not None:

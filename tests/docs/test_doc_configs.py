@@ -1,0 +1,37 @@
+"""YAML in the docs is what a config may have, in editors and in a run."""
+
+import json
+
+import jsonschema
+import pytest
+import yaml
+from conftest import raw_config
+from doc_inputs import IDS, TASKS, features, tasks
+from doc_pages import blocks
+from paths import ROOT
+
+from pipeline import config as configs
+from pipeline.components.trainer import component as trainer
+
+YAML = [pytest.param(b, id=f"{b.page}:{b.line}") for b in blocks("yaml")]
+EDITORS = jsonschema.Draft7Validator(
+    json.loads((ROOT / "configs" / "schema.json").read_text("utf-8"))
+)
+
+
+@pytest.mark.parametrize("block", YAML)
+def test_it_is_a_config(block, tmp_path, monkeypatch):
+    named = [
+        *({"name": name, "kind": "categorical", "hash_buckets": 10} for name in IDS),
+        {"name": "watched", "kind": "sequence", "of": "video_id"},
+    ]
+    raw = raw_config({"split": {"by": "hash", "column": "user_id"}}, named, TASKS)
+    raw |= yaml.safe_load(block.text)
+    assert [error.message for error in EDITORS.iter_errors(raw)] == []
+    path = tmp_path / "page.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    config = configs.load(path)
+    if {"model", "train"} & set(yaml.safe_load(block.text)):
+        # Its options are known to the architecture, and name features that are there.
+        monkeypatch.setattr("tfmtl.MultiTaskModel.symbolic_call", lambda *_: None)
+        trainer.build(config, features(), tasks())

@@ -1,0 +1,71 @@
+"""Python in the docs runs: the blocks of a page one after another, as they are read."""
+
+import doctest
+import functools
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from doc_inputs import features, rows, tasks
+from doc_pages import blocks
+
+import tfmtl
+
+# These need a server, a process of their own, or a training that takes longer.
+ELSEWHERE = {
+    "README.md": "test_readme.py",
+    "docs/export.md": "test_readme.py",
+    "docs/serving.md": "test_readme.py",
+    "docs/integrations/tfrs.md": "tfrs_cases.py",
+}
+PYTHON = [block for block in blocks("python") if block.page not in ELSEWHERE]
+PAGES = sorted({block.page for block in PYTHON})
+
+
+def _names():
+    """What the pages take as given."""
+    columns, labels = rows(), ("click", "like", "purchase")
+    masks = np.ones((len(labels), len(columns["tab"])), "float32")
+    given = {"tfmtl": tfmtl, "keras": keras, "np": np, "tf": tf}
+    given |= {"features": features(), "tasks": tasks()}
+    given |= {"x": {f.name: columns[f.name] for f in given["features"]}}
+    given |= {"y": {name: columns[name] for name in labels[:2]}}
+    given |= {"labels": np.stack([columns[n] for n in labels[:2]]), "masks": masks[:2]}
+    names = ["user_id", "item_id", "click", "purchase"]
+    for seed, split in enumerate(("train", "valid", "test")):
+        given[split] = pd.DataFrame({name: rows(seed)[name] for name in names})
+        given[split]["price"] = np.arange(len(given[split])) / 9
+        given[split]["paid"] = given[split]["purchase"] * given[split]["price"]
+    return given | {"frame": given["train"]}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_blocks_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # No trace for a few steps, and no symbolic call of what is called with numbers.
+    eager = functools.partialmethod(tfmtl.MultiTaskModel.compile, run_eagerly=True)
+    monkeypatch.setattr(tfmtl.MultiTaskModel, "compile", eager)
+    if page.startswith("docs/models/"):
+        monkeypatch.setattr(tfmtl.MultiTaskModel, "symbolic_call", lambda *_: None)
+    names = _names()
+    for block in PYTHON:
+        if block.page != page:
+            continue
+        if block.text.startswith(">>>"):
+            _run_doctest(block)
+            continue
+        code = "\n" * (block.line - 1) + block.text  # so that errors tell the line
+        exec(compile(code, page, "exec"), names)
+    if page.startswith("docs/models/"):
+        assert set(names["model"](names["x"])) == {task.name for task in names["tasks"]}
+
+
+def _run_doctest(block):
+    found = doctest.DocTestParser().get_doctest(
+        block.text, {}, block.page, block.page, block.line - 1
+    )
+    said = []
+    doctest.DocTestRunner(verbose=False).run(found, out=said.append)
+    assert not said, "".join(said)
