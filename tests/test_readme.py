@@ -1,4 +1,4 @@
-"""The README is true: its code runs, and its config makes a served model."""
+"""The README is true: its code runs, and its config makes the model that pages ask."""
 
 import csv
 import gzip
@@ -8,26 +8,30 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
+import keras
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import requests
 import yaml
+from doc_pages import blocks
 from paths import ROOT
 
-import pipeline.__main__
-import serving.__main__
+import serving
 import tfmtl
 from pipeline import config as configs
+from pipeline.artifacts import layout
 from pipeline.components.bulk_inferrer.component import bulk_inferrer
 from pipeline.run import run
 from serving.client import Client
 
-README = (ROOT / "README.md").read_text()
+PAGES = ("README.md", "docs/export.md", "docs/serving.md")
 
 
-def _blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def _blocks(language, page="README.md"):
+    return [block.text for block in blocks(language) if block.page == page]
 
 
 def test_python_example(tmp_path):
@@ -89,14 +93,38 @@ def _rows(count):
     ]
 
 
-def test_the_config_of_own_logs_makes_a_served_model(tmp_path, monkeypatch):
+class Shop(NamedTuple):
+    """What the README's config has made, in the current folder."""
+
+    config: configs.Config
+    artifacts: dict[str, Path]
+    url: str
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """The pipeline of the README, and a server of its model."""
     (text,) = (block for block in _blocks("yaml") if "name: shop" in block)
-    monkeypatch.chdir(tmp_path)
-    _write_logs(tmp_path / "logs")
-    Path("shop.yaml").write_text(text)
-    config = configs.load("shop.yaml", ["train.epochs=2", "train.batch_size=32"])
-    artifacts = run(config)
-    pushed = json.loads((artifacts["pushed_model"] / "pushed.json").read_text())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("shop"))
+        _write_logs(Path("logs"))
+        Path("shop.yaml").write_text(text)
+        (export,) = (b for b in _blocks("yaml", "docs/export.md") if "export:" in b)
+        config = configs.load(
+            "shop.yaml",
+            [
+                "train.epochs=2",
+                "train.batch_size=32",
+                f"export={json.dumps(yaml.safe_load(export)['export'])}",
+            ],
+        )
+        artifacts = run(config)
+        with serving.start("models/shop", "shop") as server:
+            yield Shop(config, artifacts, server.url)
+
+
+def test_the_config_of_own_logs_makes_a_served_model(shop):
+    pushed = json.loads((shop.artifacts["pushed_model"] / "pushed.json").read_text())
     assert pushed["version"] == 1
     (body,) = (
         re.search(r"-d '(.*?)'", block).group(1)
@@ -104,15 +132,14 @@ def test_the_config_of_own_logs_makes_a_served_model(tmp_path, monkeypatch):
         if "/v1/models/shop:predict" in block
     )
     instances = json.loads(body)["instances"]
-    with serving.start("models/shop", "shop") as server:
-        client = Client(server.url, "shop")
-        answer = client.predict([{**instances[0], "viewed": ["i7", "i1"]}])
-        # The client pads, converts and fills in; here the same row by hand.
-        full = {**instances[0], "viewed": instances[0]["viewed"][:2] + [""]}
-        by_hand = client.predict([full])
-        of_logs = client.predict(_rows(200))
+    client = Client(shop.url, "shop")
+    answer = client.predict([{**instances[0], "viewed": ["i7", "i1"]}])
+    # The client pads, converts and fills in; here the same row by hand.
+    full = {**instances[0], "viewed": instances[0]["viewed"][:2] + [""]}
+    by_hand = client.predict([full])
+    of_logs = client.predict(_rows(200))
     # The files of rows get the scores that a client would.
-    bulk_inferrer(config, ["logs/*.csv.gz"], Path("scores"))
+    bulk_inferrer(shop.config, ["logs/*.csv.gz"], Path("scores"))
     (shard,) = Path("scores").glob("*.parquet")
     found = pq.read_table(shard).to_pylist()
     assert [row["cart_id"] for row in found] == [str(i) for i in range(3000)]
@@ -124,25 +151,42 @@ def test_the_config_of_own_logs_makes_a_served_model(tmp_path, monkeypatch):
         np.testing.assert_array_equal(answer[task], by_hand[task])
 
 
+PYTHON = [
+    pytest.param(block, id=f"{block.page}:{block.line}")
+    for block in blocks("python")
+    if block.page in PAGES and "tfmtl.models.get" not in block.text
+]
+
+
+@pytest.mark.parametrize("block", PYTHON)
+def test_python_that_asks_the_served_model(block, shop):
+    """And that exports it; the first Python of the README needs no server."""
+    graph = str(shop.artifacts["transform_graph"])
+    code = block.text.replace("http://localhost:8501", shop.url)
+    code = re.sub(r"workspace/shop/Transform/transform_graph/\d+", graph, code)
+    names = {"tfmtl": tfmtl}
+    if "tfmtl.export" in code:
+        file = shop.artifacts["model"] / layout.KERAS_MODEL
+        names["model"] = keras.models.load_model(file)
+    exec(code, names)
+    if "ranked" in names:
+        assert np.shape(names["ranked"]["score"]) == (2, 1)
+
+
+def test_a_request_to_rank_by_hand(shop):
+    (curl,) = (b for b in _blocks("shell", "docs/export.md") if "curl" in b)
+    body = json.loads(re.search(r"-d '(.*)'", curl, re.DOTALL)[1])
+    found = requests.post(f"{shop.url}/v1/models/shop:predict", json=body, timeout=60)
+    assert np.shape(found.json()["outputs"]) == (2, 1)
+
+
 def test_every_architecture_has_a_page():
+    readme = (ROOT / "README.md").read_text()
     for name in tfmtl.models.names():
         page = ROOT / "docs" / "models" / f"{name}.md"
-        assert f"(docs/models/{name}.md)" in README
+        assert f"(docs/models/{name}.md)" in readme
         text = page.read_text()
         assert f"architecture: {name}" in text and "```mermaid" in text
         (config,) = re.findall(r"```yaml\n(.*?model:.*?)```", text, re.DOTALL)[:1]
         options = yaml.safe_load(config)["model"].get("options", {})
         assert set(options) <= set(tfmtl.models.options(name)), name
-
-
-def test_every_command_names_what_exists(capsys):
-    mains = {"pipeline": pipeline.__main__.main, "serving": serving.__main__.main}
-    for block in _blocks("shell"):
-        for package, command in re.findall(r"-m (pipeline|serving) (\w+)", block):
-            with pytest.raises(SystemExit) as end:
-                mains[package]([command, "--help"])
-            assert end.value.code == 0 and f" {command} " in capsys.readouterr().out
-    makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"^make (?:PYTHON=\S+ )?([a-z-]+)", README, re.MULTILINE):
-        assert f"\n{target}:" in makefile
-    assert yaml.safe_load(_blocks("yaml")[0])

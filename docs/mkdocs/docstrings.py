@@ -1,4 +1,4 @@
-"""Docstrings as the site's parser wants them: an example is indented below its title."""
+"""Docstrings as the site's parser wants them: examples are indented."""
 
 import re
 import textwrap

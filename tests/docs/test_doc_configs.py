@@ -24,6 +24,7 @@ def test_it_is_a_config(block, tmp_path, monkeypatch):
     named = [
         *({"name": name, "kind": "categorical", "hash_buckets": 10} for name in IDS),
         {"name": "watched", "kind": "sequence", "of": "video_id"},
+        {"name": "viewed", "kind": "sequence", "of": "item_id"},
     ]
     raw = raw_config({"split": {"by": "hash", "column": "user_id"}}, named, TASKS)
     raw |= yaml.safe_load(block.text)

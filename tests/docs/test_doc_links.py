@@ -21,9 +21,7 @@ def test_links_lead_somewhere(page):
         target = (PAGES[page].parent / path).resolve() if path else PAGES[page]
         assert target.is_file(), f"{page}: {link}: a link leads to a file"
         if anchor:
-            assert anchor in anchors(target), (
-                f"{page}: {link}: there is no such heading"
-            )
+            assert anchor in anchors(target), f"{page}: {link}: no such heading"
 
 
 class _Nav(yaml.SafeLoader):

@@ -1,6 +1,7 @@
 """The bridge's tests; `test_tfrs.py` runs them where `tf.keras` is Keras 2."""
 
 import doctest
+import functools
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras
+from doc_pages import blocks
 from quick_model import quick_model
 
 import tfmtl
@@ -319,6 +321,22 @@ def test_what_is_refused():
     ranking.compile()
     with pytest.raises(ValueError, match="Labels must be a dict with the keys"):
         ranking.fit(_data().map(lambda x, y, w: x), verbose=0)
+
+
+def test_blocks_of_the_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    eager = functools.partialmethod(bridge.RankingModel.compile, run_eagerly=True)
+    monkeypatch.setattr(bridge.RankingModel, "compile", eager)
+    model = _model()
+    names = {"features": model.features, "tasks": model.tasks, "dataset": _data()}
+    for block in blocks("python"):
+        if block.page == "docs/integrations/tfrs.md":
+            exec("\n" * (block.line - 1) + block.text, names)
+    assert (tmp_path / "exported" / "saved_model.pb").is_file()
+    own = bridge.RankingModel(names["model"], rankings=names["rankings"])
+    own.compile()
+    logs = own.evaluate(_data(), return_dict=True, verbose=0)
+    assert "click_accuracy" in logs and "click_auc" in logs
 
 
 def test_examples_of_the_docstrings():

@@ -46,7 +46,7 @@ def prose(path: Path) -> str:
 
 
 def anchors(path: Path) -> set[str]:
-    """Returns the anchors of a page's headings, as code hosts and the site make them."""
+    """Returns the anchors of the headings, as code hosts and the site make them."""
     text = _FENCE.sub("", path.read_text("utf-8"))
     found: set[str] = set()
     for heading in _HEADING.findall(text):

@@ -1,0 +1,69 @@
+"""The docs as a site: it is whole, asks for nothing from elsewhere, fits a phone."""
+
+import os
+import re
+import subprocess
+import sys
+
+import browser
+import pytest
+from paths import ROOT
+
+import serving.client
+import tfmtl
+
+pytest.importorskip("mkdocs", reason="needs requirements-docs.txt")
+pytestmark = pytest.mark.slow
+
+# What reaches beyond the window, unless it scrolls in a box of its own.
+TOO_WIDE = """[...document.querySelectorAll("article *")].filter(e =>
+  e.getBoundingClientRect().right > innerWidth + 1
+  && !e.closest("pre, .highlight, .figure, .md-typeset__scrollwrap, table"))
+  .map(e => e.outerHTML.slice(0, 200))"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site; a link that leads nowhere, or a page outside the nav, stops it."""
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--site-dir", folder],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def _public(module):
+    for name in module.__all__:
+        if hasattr(part := getattr(module, name), "__all__"):
+            yield from _public(part)
+        elif not hasattr(part, "__file__"):  # no module
+            yield f"{module.__name__}.{name}"
+
+
+def test_every_public_name_is_in_the_reference(site):
+    shown = {
+        name
+        for page in (site / "api").glob("*.html")
+        for name in re.findall(r'<h\d id="([\w.]+)"', page.read_text("utf-8"))
+    }
+    public = {"serving.server.start", *_public(tfmtl), *_public(serving.client)}
+    assert public <= shown, public - shown
+
+
+@pytest.mark.skipif(
+    browser.find() is None,
+    reason="needs Chromium or Chrome on the PATH, or its path in CHROMIUM",
+)
+def test_pages_fit_a_phone_and_fetch_nothing(site):
+    with browser.Browser() as opened:
+        for page in sorted(site.rglob("*.html")):
+            opened.open(page, 390)
+            name = page.relative_to(site)
+            assert opened.run("document.documentElement.scrollWidth") <= 390, name
+            assert opened.run(TOO_WIDE) == [], name
+            assert opened.complaints() == [], name
