@@ -38,7 +38,8 @@ def _expanded(entry):
 
 def _expanded_all(entry) -> list:
     if isinstance(entry, str) and entry.endswith("/"):
-        return _paths(f"{entry}*.md")
+        first = (f"{entry}README.md", f"{entry}index.md")
+        return sorted(_paths(f"{entry}*.md"), key=lambda path: path not in first)
     return [_expanded(entry)]
 
 
