@@ -1,4 +1,7 @@
-"""The pages of the docs as tests read them: blocks of code, links and headings."""
+"""The pages of the docs as tests read them: blocks of code, links and headings.
+
+Blocks that say "python" run; "py" is the code of another library.
+"""
 
 import re
 import typing
@@ -12,7 +15,7 @@ PAGES = {
     for path in sorted(ROOT.glob(pattern))
 }
 _FENCE = re.compile(
-    r"(?P<not_run><!-- not run: .+ -->\n)?^(?P<indent> *)```(?P<language>\w*).*\n"
+    r"^(?P<indent> *)```(?P<language>\w*).*\n"
     r"(?P<text>(?:.*\n)*?)(?P=indent)```$",
     re.MULTILINE,
 )
@@ -28,12 +31,12 @@ class Block(typing.NamedTuple):
 
 
 def blocks(language: str) -> list[Block]:
-    """Returns the blocks of a language, but for those that say why they do not run."""
+    """Returns the blocks of a language."""
     found = []
     for page, path in PAGES.items():
         text = path.read_text("utf-8")
         for fence in _FENCE.finditer(text):
-            if fence["language"] == language and not fence["not_run"]:
+            if fence["language"] == language:
                 line = text.count("\n", 0, fence.start("text")) + 1
                 found.append(Block(page, line, fence["text"]))
     return found

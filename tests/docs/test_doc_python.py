@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from doc_inputs import features, rows, tasks
-from doc_pages import blocks
+from doc_pages import PAGES, blocks
+from paths import ROOT
 
 import tfmtl
 
@@ -17,11 +18,14 @@ import tfmtl
 ELSEWHERE = {
     "README.md": "test_readme.py",
     "docs/export.md": "test_readme.py",
+    "docs/faq.md": "test_faq.py",
+    "docs/integrations/tfrs.md": "tfmtl/integrations/tfrs_cases.py",
+    "docs/migration.md": "test_migration.py",
+    "docs/own_architecture.md": "test_own_architecture.py",
     "docs/serving.md": "test_readme.py",
-    "docs/integrations/tfrs.md": "tfrs_cases.py",
 }
 PYTHON = [block for block in blocks("python") if block.page not in ELSEWHERE]
-PAGES = sorted({block.page for block in PYTHON})
+RUN_HERE = sorted({block.page for block in PYTHON})
 
 
 def _names():
@@ -41,7 +45,7 @@ def _names():
     return given | {"frame": given["train"]}
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", RUN_HERE)
 def test_the_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # No trace for a few steps, and no symbolic call of what is called with numbers.
@@ -60,6 +64,11 @@ def test_the_blocks_run(page, tmp_path, monkeypatch):
         exec(compile(code, page, "exec"), names)
     if page.startswith("docs/models/"):
         assert set(names["model"](names["x"])) == {task.name for task in names["tasks"]}
+
+
+@pytest.mark.parametrize("page", sorted(PAGES.keys() & ELSEWHERE))
+def test_the_others_run_elsewhere(page):
+    assert page.removeprefix("docs/") in (ROOT / "tests" / ELSEWHERE[page]).read_text()
 
 
 def _run_doctest(block):
