@@ -1,25 +1,12 @@
 """Draws the flowcharts of the pages when the site is built.
 
-A reader's browser needs no script for them, from nowhere.
+A reader's browser needs no script for them, from nowhere; style.css has their colours.
 """
 
 import functools
 import hashlib
 
 import mermaidx
-
-STYLE = """
-.node rect, .node circle, .node path, .node polygon {
-  fill: var(--md-code-bg-color) !important;
-  stroke: var(--md-primary-fg-color) !important; }
-.edgePaths path { stroke: var(--md-default-fg-color--light) !important; }
-marker path { fill: var(--md-default-fg-color--light) !important;
-  stroke: none !important; }
-.label, .label span, .edgeLabel, .edgeLabel p {
-  color: var(--md-default-fg-color) !important;
-  background-color: var(--md-default-bg-color) !important; }
-.node .label, .node .label span { background-color: transparent !important; }
-"""
 
 
 @functools.cache
@@ -30,7 +17,7 @@ def draw(source: str) -> str:
         source: String. Mermaid's text of it.
     """
     name = f"figure-{hashlib.sha256(source.encode()).hexdigest()[:12]}"
-    drawn = mermaidx.render(source, css=STYLE).svg().replace("my-svg", name)
+    drawn = mermaidx.render(source).svg().replace("my-svg", name)
     return f'<div class="figure">{drawn}</div>'
 
 
