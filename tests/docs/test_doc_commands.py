@@ -49,8 +49,9 @@ def test_a_command_is_one(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("sweep.yaml").write_text("seeds: [0]")  # which the parser reads
     for words in _commands(block):
-        if words[1:2] == ["-m"]:
-            _parse(words[2], words[3:])
+        module = words.index("-m") + 1 if "-m" in words else len(words)
+        if words[module : module + 1] in (["pipeline"], ["serving"]):
+            _parse(words[module], words[module + 1 :])
         elif words[:1] == ["make"]:
             (target,) = (word for word in words[1:] if "=" not in word)
             assert f"\n{target}:" in _MAKEFILE

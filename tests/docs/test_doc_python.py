@@ -30,18 +30,19 @@ RUN_HERE = sorted({block.page for block in PYTHON})
 
 def _names():
     """What the pages take as given."""
-    columns, labels = rows(), ("click", "like", "purchase")
-    masks = np.ones((len(labels), len(columns["tab"])), "float32")
+    columns = rows()
+    x = {feature.name: columns[feature.name] for feature in features()}
+    y = {task.name: columns[task.name] for task in tasks()}
+    labels = np.stack(list(y.values()))  # (tasks, rows)
     given = {"tfmtl": tfmtl, "keras": keras, "np": np, "tf": tf}
-    given |= {"features": features(), "tasks": tasks()}
-    given |= {"x": {f.name: columns[f.name] for f in given["features"]}}
-    given |= {"y": {name: columns[name] for name in labels[:2]}}
-    given |= {"labels": np.stack([columns[n] for n in labels[:2]]), "masks": masks[:2]}
-    names = ["user_id", "item_id", "click", "purchase"]
+    given |= {"features": features(), "tasks": tasks(), "x": x, "y": y}
+    given |= {"labels": labels, "masks": np.ones_like(labels)}
     for seed, split in enumerate(("train", "valid", "test")):
-        given[split] = pd.DataFrame({name: rows(seed)[name] for name in names})
-        given[split]["price"] = np.arange(len(given[split])) / 9
-        given[split]["paid"] = given[split]["purchase"] * given[split]["price"]
+        names = ("user_id", "item_id", "click", "purchase")
+        table = pd.DataFrame({name: rows(seed)[name] for name in names})
+        table["price"] = np.arange(len(table)) / 9
+        table["paid"] = table["purchase"] * table["price"]
+        given[split] = table
     return given | {"frame": given["train"]}
 
 
