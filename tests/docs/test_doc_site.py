@@ -1,5 +1,6 @@
 """The docs as a site: it is whole, asks for nothing from elsewhere, fits a phone."""
 
+import inspect
 import os
 import re
 import subprocess
@@ -38,11 +39,14 @@ def site(tmp_path_factory):
 
 
 def _public(module):
+    """Of each public name, where it is imported from, and where it is defined."""
     for name in module.__all__:
-        if hasattr(part := getattr(module, name), "__all__"):
+        part = getattr(module, name)
+        if not inspect.ismodule(part):
+            home = getattr(part, "__module__", module.__name__)
+            yield {f"{module.__name__}.{name}", f"{home}.{name}"}
+        elif hasattr(part, "__all__"):
             yield from _public(part)
-        elif not hasattr(part, "__file__"):  # no module
-            yield f"{module.__name__}.{name}"
 
 
 def test_every_public_name_is_in_the_reference(site):
@@ -51,8 +55,8 @@ def test_every_public_name_is_in_the_reference(site):
         for page in (site / "api").glob("*.html")
         for name in re.findall(r'<h\d id="([\w.]+)"', page.read_text("utf-8"))
     }
-    public = {"serving.server.start", *_public(tfmtl), *_public(serving.client)}
-    assert public <= shown, public - shown
+    public = [*_public(tfmtl), *_public(serving), *_public(serving.client)]
+    assert [names for names in public if not names & shown] == []
 
 
 @pytest.mark.skipif(
@@ -62,6 +66,8 @@ def test_every_public_name_is_in_the_reference(site):
 def test_pages_fit_a_phone_and_fetch_nothing(site):
     with browser.Browser() as opened:
         for page in sorted(site.rglob("*.html")):
+            if page.name == "404.html":  # which a server shows, by its own addresses
+                continue
             opened.open(page, 390)
             name = page.relative_to(site)
             assert opened.run("document.documentElement.scrollWidth") <= 390, name
