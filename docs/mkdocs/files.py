@@ -27,20 +27,22 @@ def _linked(page: str) -> set[str]:
     return {path for path in paths if (ROOT / path).is_file()}
 
 
+def _folder(folder: str) -> list[str]:
+    first = (f"{folder}README.md", f"{folder}index.md")
+    return sorted(_paths(f"{folder}*.md"), key=lambda path: path not in first)
+
+
 def _expanded(entry):
-    """An entry of the nav, with a folder, "docs/api/", replaced by its pages."""
-    if isinstance(entry, list):
-        return [page for part in entry for page in _expanded_all(part)]
+    """A part of the nav, with folders, such as "docs/api/", replaced by their pages."""
     if isinstance(entry, dict):
         return {title: _expanded(below) for title, below in entry.items()}
-    return entry
-
-
-def _expanded_all(entry) -> list:
-    if isinstance(entry, str) and entry.endswith("/"):
-        first = (f"{entry}README.md", f"{entry}index.md")
-        return sorted(_paths(f"{entry}*.md"), key=lambda path: path not in first)
-    return [_expanded(entry)]
+    if isinstance(entry, str):
+        return entry
+    pages = []
+    for part in entry:
+        is_folder = isinstance(part, str) and part.endswith("/")
+        pages += _folder(part) if is_folder else [_expanded(part)]
+    return pages
 
 
 def on_config(config):
