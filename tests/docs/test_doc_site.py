@@ -60,6 +60,13 @@ def test_every_public_name_is_in_the_reference(site):
     assert [names for names in public if not names & shown] == []
 
 
+def test_examples_of_docstrings_are_code(site):
+    """A `>>>`, or a `>=` that begins a line, would be a quotation."""
+    texts = [page.read_text("utf-8") for page in (site / "api").glob("*.html")]
+    assert sum(text.count("&gt;&gt;&gt;") for text in texts) > 50
+    assert not any("<blockquote" in text for text in texts)
+
+
 @pytest.mark.skipif(
     browser.find() is None,
     reason="needs Chromium or Chrome on the PATH, or its path in CHROMIUM",
