@@ -12,7 +12,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "CHANGELOG.md", "docs/**/*.md", "serving/deploy/*.md")
-STYLE = "docs/mkdocs/style.css"
+OTHERS = ("examples/*.ipynb", "docs/mkdocs/style.css")
 
 
 def _paths(pattern: str) -> list[str]:
@@ -28,8 +28,11 @@ def _linked(page: str) -> set[str]:
 
 
 def _folder(folder: str) -> list[str]:
+    """The pages of a folder; those of notebooks are made by notebooks.py."""
     first = (f"{folder}README.md", f"{folder}index.md")
-    return sorted(_paths(f"{folder}*.md"), key=lambda path: path not in first)
+    pages = [*_paths(f"{folder}*.md"), *_paths(f"{folder}*.ipynb")]
+    pages.sort(key=lambda path: path not in first)
+    return [path.replace(".ipynb", ".md") for path in pages]
 
 
 def _expanded(entry):
@@ -55,8 +58,11 @@ def on_files(files: Files, config) -> Files:
     for file in list(files):
         if file.src_dir == config.docs_dir:
             files.remove(file)
-    pages = {path for pattern in PAGES for path in _paths(pattern)}
-    for path in sorted(pages.union([STYLE], *map(_linked, pages))):
+    pages, others = (
+        {path for pattern in patterns for path in _paths(pattern)}
+        for patterns in (PAGES, OTHERS)
+    )
+    for path in sorted(pages.union(others, *map(_linked, pages))):
         file = File(path, str(ROOT), config.site_dir, config.use_directory_urls)
         file.dest_uri = file.dest_uri.removeprefix("docs/")
         files.append(file)
