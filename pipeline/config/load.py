@@ -18,6 +18,7 @@ from pipeline.config.values import Section
 from pipeline.errors import ConfigError, nearest
 
 _KINDS = ("categorical", "numeric", "sequence")
+_LONGEST = 200  # characters of what was received
 
 
 class _OnceLoader(yaml.SafeLoader):
@@ -72,7 +73,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         config = Config.model_validate(raw)
         problems = list(config.problems())
     except pydantic.ValidationError as error:
-        problems = list(dict.fromkeys(_explain(e) for e in error.errors()))
+        problems = list(dict.fromkeys(_explain(e, raw) for e in error.errors()))
     if problems:
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
     return config
@@ -113,11 +114,9 @@ def _position(node: Any, step: str, key: str) -> int:
     raise ConfigError(f"--set {key}: {step!r} is below a value, not a section")
 
 
-def _explain(error: Any) -> str:
+def _explain(error: Any, raw: dict) -> str:
     """One line for a pydantic error: YAML path, rule, what was received."""
-    # A union adds the kind, or type, that it tried to the path; the YAML has no such
-    # key.
-    path = [s for s in error["loc"] if s not in _KINDS and not _is_type(str(s))]
+    path = _path(error, raw)
     where = ".".join(str(step) for step in path) or "(top level)"
     if error["type"] == "extra_forbidden":
         known = _keys_at(error["loc"][:-1])
@@ -128,11 +127,27 @@ def _explain(error: Any) -> str:
         return f"{where}: this key is required"
     if error["type"] == "value_error":
         return f"{where}: {message}"
-    return f"{where}: {message}. Received: {error['input']!r}"
+    if error["type"] == "model_type":
+        message = "Input should be a valid dictionary"
+    received = repr(error["input"])
+    if len(received) > _LONGEST:
+        received = f"{received[:_LONGEST]} ..."
+    return f"{where}: {message}. Received: {received}"
 
 
-def _is_type(step: str) -> bool:
-    return "[" in step or "-" in step
+def _path(error: Any, raw: Any) -> list[str | int]:
+    """Where in the YAML an error is; a union adds the kind, or type, that it tried."""
+    *parents, last = error["loc"] or (None,)
+    path, node = [], raw
+    for step in parents:
+        if isinstance(node, dict) and step in node:
+            path, node = [*path, step], node[step]
+        elif isinstance(node, list) and isinstance(step, int):
+            path, node = [*path, step], node[step]
+    known = range(len(node)) if isinstance(node, list) else node
+    of_key = error["type"] in ("missing", "extra_forbidden")
+    there = isinstance(known, dict | range) and last in known
+    return [*path, last] if of_key or there else path
 
 
 def _keys_at(loc: tuple) -> list[str]:

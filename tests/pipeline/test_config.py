@@ -29,6 +29,9 @@ def test_every_config_of_ours_is_valid(path):
     [
         ("trane.epochs=3", "trane: unknown key. Did you mean 'train'?"),
         ("features.user_id.vocab=3", "features.0.vocab: unknown key. Did you mean"),
+        ("train.learning-rate=1", "train.learning-rate: unknown key. Did you mean 'le"),
+        ("evaluate.minimum={long-view: x}", "evaluate.minimum.long-view: Input should"),
+        ("export.numeric=1", "export.numeric: unknown key."),
         ("model.architectur=ple", "model.architectur: unknown key. Did you mean 'arch"),
         ("export.user_features=[user]", "export.user_features: no feature 'user'."),
         ("export.rank_outputs=[scor]", "no output 'scor'. Did you mean 'score'?"),

@@ -1,0 +1,43 @@
+"""The first stages of the pipeline on a small log, in this process."""
+
+import tempfile
+from pathlib import Path
+
+from pipeline import config as configs
+from pipeline.check import check
+from pipeline.components.example_gen.component import example_gen
+from pipeline.components.statistics_gen import statistics_gen
+from pipeline.components.transform.component import transform
+from pipeline.errors import PipelineError
+
+
+def run(path, overrides=(), whole=True):
+    """Runs what a config asks for, as far as it goes.
+
+    What escapes from here is what the commands show with its trace.
+
+    Args:
+        path: The config's file.
+        overrides: As `--set` has them.
+        whole: Whether to check and transform, besides making examples and statistics.
+
+    Returns:
+        The summary of ExampleGen, with "checked", what `check` has found; or the
+        message that stopped it.
+    """
+    checked = None
+    try:
+        config = configs.load(path, overrides)
+        checked = check(config) if whole else None
+        with tempfile.TemporaryDirectory() as folder:
+            names = "examples statistics transform_graph transformed_examples".split()
+            artifacts = {name: Path(folder) / name for name in names}
+            for artifact in artifacts.values():
+                artifact.mkdir()
+            summary = example_gen(config, {}, artifacts)
+            statistics_gen(config, artifacts, artifacts)
+            if whole:
+                transform(config, artifacts, artifacts)
+    except (PipelineError, OSError) as error:
+        return str(error)
+    return {**summary, "checked": checked}

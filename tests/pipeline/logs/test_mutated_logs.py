@@ -1,0 +1,101 @@
+"""A log that chance has changed ends in rows, dead letters or a message."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import first_stages
+import mutated_logs
+import pytest
+from conftest import raw_config
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.beam import results
+from pipeline.components.example_gen import component
+from pipeline.logs import inspect, parts
+
+FEATURES = [
+    "user",
+    {"name": "item", "kind": "categorical", "oov_buckets": 3},
+    {"name": "price", "kind": "numeric", "piecewise_linear": 4},
+    {"name": "tags", "kind": "sequence", "of": "item", "max_length": 3},
+]
+TASKS = [
+    "click",
+    {"name": "long", "space": "click"},
+    {"name": "watch", "kind": "regression", "space": "click", "loss": "log_mse"},
+]
+DATA = {
+    "labels": {"long": "watch > 3 and price != 7"},
+    "split": {"by": "time", "column": "when", "train": 0.6, "valid": 0.2},
+}
+HISTORY = {"name": "seen", "key": "user", "column": "item", "max_length": 3}
+ACTION = {"key": "user", "time": "when", "window": "1h", "values": {"paid": "price"}}
+JOINED = {
+    "time": "when",
+    "where": "price >= 0 or is_null(price)",
+    "history": [{**HISTORY, "where": "click == 1"}],
+    "split": {"by": "hash", "column": ["user", "when"]},
+}
+
+
+def _run(content, format_, rate, joined, whole):
+    with tempfile.TemporaryDirectory() as folder:
+        log = f"{folder}/log.{format_}"
+        Path(log).write_bytes(content)
+        data = {"logs": log, **DATA, "max_dead_letter_rate": rate}
+        sections = {"domain": "item", "evaluate": {"slices": ["item"], "group": "user"}}
+        if joined:
+            data |= {**JOINED, "actions": [{**ACTION, "name": "act", "logs": log}]}
+        raw = raw_config(data, FEATURES, TASKS, workspace=f"{folder}/work", **sections)
+        path = Path(folder) / "config.yaml"
+        path.write_text(json.dumps(raw))
+        return first_stages.run(path, whole=whole)
+
+
+def _assert_counted_or_explained(outcome):
+    if isinstance(outcome, str):
+        assert outcome and "Traceback" not in outcome and len(outcome) < 10_000
+    else:
+        fates = ("rows", "dead", "filtered", "incomplete")
+        assert sum(outcome[fate] for fate in fates) == outcome["rows_in"]
+
+
+ANY_LOG = given(
+    mutated_logs.logs(), st.sampled_from([1.0, 1.0, 0.1, 0.0]), st.booleans()
+)
+ANY_SPEED = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+
+@pytest.fixture
+def no_runner(monkeypatch):
+    """Calls the workers' functions; that Beam does so is tested elsewhere."""
+
+    def parallel_map(workers, function, items):
+        return [function(i, item) for i, item in enumerate(items)]
+
+    for user in (component, inspect, parts, results):
+        monkeypatch.setattr(user, "parallel_map", parallel_map)
+
+
+def test_any_log_becomes_statistics_or_a_message(no_runner):
+    @settings(max_examples=60, derandomize=True, suppress_health_check=ANY_SPEED)
+    @ANY_LOG
+    def check(log, rate, joined):
+        format_, content = log
+        _assert_counted_or_explained(_run(content, format_, rate, joined, whole=False))
+
+    check()
+
+
+@pytest.mark.slow
+def test_any_log_is_checked_and_transformed_or_gets_a_message(no_runner):
+    @settings(max_examples=2000, derandomize=True, suppress_health_check=ANY_SPEED)
+    @ANY_LOG
+    def check(log, rate, joined):
+        format_, content = log
+        whole = len(content) % 8 == 0  # takes ten times as long
+        _assert_counted_or_explained(_run(content, format_, rate, joined, whole))
+
+    check()

@@ -1,0 +1,154 @@
+"""A config that chance has changed is run, or gets a message."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+import first_stages
+import mutated_configs
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.beam import results
+from pipeline.components.example_gen import component
+from pipeline.logs import inspect, parts
+
+CONFIG = {
+    "name": "small",
+    "workspace": "work",
+    "data": {
+        "logs": ["log.csv"],
+        "delimiter": ",",
+        "decimal": ".",
+        "missing": ["NA", "null"],
+        "verbatim": ["item"],
+        "tables": [{"name": "users", "logs": "users.csv", "key": {"user": "id"}}],
+        "where": "price >= 0 or is_null(price)",
+        "time": "when",
+        "actions": [
+            {
+                "name": "buy",
+                "logs": "log.csv",
+                "key": ["user", "item"],
+                "time": "when",
+                "window": "30m",
+                "where": "click == 1",
+                "values": {"paid": {"column": "price", "take": "sum"}},
+            }
+        ],
+        "history": [
+            {"name": "seen", "key": "user", "column": "item", "actions": "buy"}
+        ],
+        "labels": {"long": "watch > 3 and price != 7"},
+        "split": {"by": "time", "column": "when", "train": 0.6, "valid": 0.2},
+        "max_dead_letter_rate": 0.5,
+    },
+    "features": [
+        {"name": "user", "kind": "categorical", "hash_buckets": 20},
+        {"name": "item", "kind": "categorical", "vocabulary": {"min_count": 1}},
+        {"name": "age", "column": "users.age", "kind": "numeric", "buckets": 3},
+        {"name": "price", "kind": "numeric", "scaling": "log1p_zscore"},
+        {"name": "tags", "kind": "sequence", "of": "item", "max_length": 3},
+        {"name": "seen", "kind": "sequence", "of": "item", "pooling": "sum"},
+    ],
+    "domain": "item",
+    "tasks": [
+        {"name": "click", "weight": 2.0, "tower": [8], "metrics": ["auc"]},
+        {"name": "long", "space": "click", "calibration": "platt"},
+        {"name": "watch", "kind": "regression", "loss": "log_mse"},
+    ],
+    "model": {"architecture": "mmoe", "options": {"experts": 2, "expert_units": [8]}},
+    "validation": {"drift": 0.3},
+    "train": {
+        "epochs": 2,
+        "batch_size": 16,
+        "optimizer": {"name": "lazy_adam"},
+        "loss_weighting": "fixed",
+        "monitor": "val_loss",
+    },
+    "export": {"user_features": ["user"], "fused_score": {"weights": {"click": 1.0}}},
+    "evaluate": {
+        "slices": ["item"],
+        "group": "user",
+        "minimum": {"click": 0.6},
+        "rules": [{"metric": "auc", "tasks": ["click"], "at_least": 0.5}],
+    },
+    "push": {"destination": "models", "keep": 2},
+    "sweep": {"architectures": ["ple", "mmoe"], "seeds": [1, 2]},
+}
+
+
+@pytest.fixture
+def no_runner(monkeypatch):
+    """Calls the workers' functions; that Beam does so is tested elsewhere."""
+
+    def parallel_map(workers, function, items):
+        return [function(i, item) for i, item in enumerate(items)]
+
+    for user in (component, inspect, parts, results):
+        monkeypatch.setattr(user, "parallel_map", parallel_map)
+
+
+@contextlib.contextmanager
+def _folder():
+    """A working folder with the logs of the config, beside which nothing is read."""
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as name:
+        rows = [
+            f"u{i % 9},i{i % 4},{i / 4},i1|i2,2024-01-{i // 2 + 1:02d},{i % 3 % 2},{i}"
+            for i in range(40)
+        ]
+        lines = ["user,item,price,tags,when,click,watch", *rows]
+        Path(name, "log.csv").write_text("\n".join(lines) + "\n")
+        users = ["id,age", *(f"u{i},{20 + i}" for i in range(8))]
+        Path(name, "users.csv").write_text("\n".join(users) + "\n")
+        os.chdir(name)
+        try:
+            yield
+        finally:
+            os.chdir(before)
+
+
+def _run(text, overrides, whole):
+    with _folder():
+        Path("config.yaml").write_text(text, encoding="utf-8", errors="replace")
+        return first_stages.run("config.yaml", overrides, whole)
+
+
+def _assert_run_or_explained(outcome):
+    if isinstance(outcome, str):
+        assert outcome and "Traceback" not in outcome and len(outcome) < 10_000
+
+
+ANY_CONFIG = given(
+    mutated_configs.texts(CONFIG),
+    st.just([]) | st.lists(mutated_configs.overrides(CONFIG), max_size=1),
+)
+ANY_SPEED = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+
+def test_the_config_that_is_changed_is_valid(no_runner):
+    import yaml
+
+    assert _run(yaml.safe_dump(CONFIG), (), whole=True)["rows"] == 40
+
+
+def test_any_config_makes_statistics_or_gets_a_message(no_runner):
+    @settings(max_examples=60, derandomize=True, suppress_health_check=ANY_SPEED)
+    @ANY_CONFIG
+    def check(text, overrides):
+        _assert_run_or_explained(_run(text, overrides, whole=False))
+
+    check()
+
+
+@pytest.mark.slow
+def test_any_config_is_checked_and_transforms_or_gets_a_message(no_runner):
+    @settings(max_examples=2000, derandomize=True, suppress_health_check=ANY_SPEED)
+    @ANY_CONFIG
+    def check(text, overrides):
+        _assert_run_or_explained(_run(text, overrides, whole=True))
+
+    check()
