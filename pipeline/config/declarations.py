@@ -2,11 +2,13 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import tfmtl
 from pipeline.config.features import Feature
 from pipeline.config.schema import Config
-from pipeline.errors import ConfigError
+from pipeline.config.sections import Model
+from pipeline.errors import ConfigError, nearest
 from tfmtl.features import check_domain, check_features
 from tfmtl.tasks import check_tasks
 
@@ -59,6 +61,46 @@ def declare(
         with faults_of(f"tasks.{i}"):
             tasks.append(tfmtl.Task(**task.model_dump()))
     return features, tasks
+
+
+def options_of(model: Model, architecture: str) -> dict[str, Any]:
+    """Returns the options of an architecture: those of all, and those under its name.
+
+    Args:
+        model: The section `model`. A key of its options that is the name of an
+            architecture holds that one's options. `epnet` and `ppnet` are options of
+            those that take them.
+        architecture: One of `tfmtl.models.names()`.
+
+    Raises:
+        ConfigError: Below the name of an architecture is what it does not take.
+
+    Example:
+    >>> model = Model(options={"dropout": 0.1, "ple": {"shared_experts": 2}})
+    >>> options_of(model, "ple"), options_of(model, "mmoe")
+    ({'dropout': 0.1, 'shared_experts': 2}, {'dropout': 0.1})
+    """
+    takes, names = tfmtl.models.options(architecture), tfmtl.models.names()
+    found, own = {}, {}
+    for key, value in model.options.items():
+        if key not in names or key in takes:
+            found[key] = value
+            continue
+        if not isinstance(value, dict):
+            raise ConfigError(
+                f"model.options.{key}: it is an architecture, and takes a mapping of "
+                f"its options. Received: {value!r}"
+            )
+        known = tfmtl.models.options(key)
+        for option in value:
+            if option not in known:
+                raise ConfigError(
+                    f"model.options.{key}: there is no option {option!r}."
+                    f"{nearest(str(option), known)} Known: {', '.join(known)}"
+                )
+        if key == architecture:
+            own = value
+    return found | own
 
 
 def _feature(feature: Feature, made: Mapping):

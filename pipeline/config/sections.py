@@ -76,7 +76,9 @@ class Model(Section):
     architecture: str = "ple"
     """Its name, one of `tfmtl.models.names()`, or module:Class of your own."""
     options: dict[str, Any] = {}
-    """The arguments it is built with, such as {shared_experts: 2}."""
+    """The arguments it is built with, such as {shared_experts: 2}; those below the name
+    of an architecture, {ple: {shared_experts: 2}, mmoe: {experts: 4}}, are of it alone.
+    """
 
 
 class Named(pydantic.BaseModel):

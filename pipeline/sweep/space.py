@@ -58,8 +58,10 @@ def architectures(config: Config, known: list[str]) -> list[Architecture]:
         label = name
         if options and sum(other == name for other, _ in named) > 1:
             label += f" {json.dumps(options, sort_keys=True)}"
-        if name == own.architecture and not options:
-            options = own.options
+        if not options:
+            is_own = name == own.architecture
+            beside = own.options if is_own else own.options.get(name)
+            options = beside if isinstance(beside, dict) else {}
         if label in [other.label for other in found]:
             raise ConfigError(f"sweep.architectures.{i}: {label!r} is given twice")
         found.append(Architecture(name, dict(options), label))

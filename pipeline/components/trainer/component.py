@@ -16,7 +16,7 @@ from pipeline.artifacts import warm_start as starting_model
 from pipeline.components.trainer import callbacks as own_callbacks
 from pipeline.components.trainer import inspection, warm_start, workers
 from pipeline.config import Config, ConfigError, nearest
-from pipeline.config.declarations import declare, faults_of
+from pipeline.config.declarations import declare, faults_of, options_of
 from pipeline.errors import PipelineError
 from pipeline.progress import Done
 from serving.models.warmup import write_warmup
@@ -260,16 +260,20 @@ def build(
         tasks: As `declare` returns them.
         steps: Of the whole training, over which a schedule goes.
     """
-    name, options = config.model.architecture, dict(config.model.options)
+    name = config.model.architecture
     with faults_of("model.architecture"):
         architecture = tfmtl.models.get(name)
+    options = options_of(config.model, name)
     if config.domain and "domain" in tfmtl.models.options(name):
         options.setdefault("domain", config.domain)
     try:
         with faults_of("model.options"):
             model = architecture(features, tasks, **options)
     except ConfigError as error:
-        hint = ". Options of another architecture? --set model.options={} drops them"
+        hint = (
+            ". Options of another architecture? They stand below its name, as in "
+            "{ple: {...}, mmoe: {...}}; --set model.options={} drops all"
+        )
         fault = str(error).rstrip(".")
         raise ConfigError(f"{fault}{hint if config.model.options else ''}") from error
     train = config.train

@@ -300,9 +300,10 @@ def test_what_cannot_be_swept():
 def test_which_architectures():
     known = ["mmoe", "ple", "cgc"]
 
-    def found(architectures):
+    def found(architectures, **options):
+        options = {"shared_experts": 2, **options}
         config = make_config(
-            model={"architecture": "ple", "options": {"shared_experts": 2}},
+            model={"architecture": "ple", "options": options},
             sweep={"architectures": architectures},
         )
         return space.architectures(config, known)
@@ -315,6 +316,8 @@ def test_which_architectures():
     two = found(["ple", {"name": "ple", "shared_experts": 3}])
     assert [a.label for a in two] == ["ple", 'ple {"shared_experts": 3}']
     assert found(["shop:Gated"])[0].name == "shop:Gated"  # of the user's own
+    by_name = found(["mmoe", "cgc"], mmoe={"experts": 3})
+    assert [a.options for a in by_name] == [{"experts": 3}, {}]
     with pytest.raises(ConfigError, match="given twice"):
         found(["mmoe", "mmoe"])
     with pytest.raises(ConfigError, match=r"architectures\.1: must be one of mmoe"):
