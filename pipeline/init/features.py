@@ -140,9 +140,10 @@ def _is_number(p: Profile) -> bool:
         return True
     if p.distinct <= _CATEGORIES or names.is_category(p):
         return False
-    # Amounts start at 0 and are 0 most often; ids are neither.
+    # Amounts start at 0 and are 0 more often than any other number; ids are neither.
     counts = np.bincount(p.codes[p.known])
-    return p.values[int(np.argmax(counts))] == "0" or float(p.numbers.min()) < 0
+    most_often = [p.values[i] for i in np.flatnonzero(counts == counts.max())]
+    return most_often == ["0"] or float(np.nanmin(p.numbers)) < 0
 
 
 def _guessed(p: Profile) -> str:

@@ -18,6 +18,11 @@ from pipeline.logs.formats import Chunk, Unparsed
 _BLOCK_BYTES = 4 << 20
 
 
+# A quote somewhere behind a backslash: what is left of a quote that one escapes.
+ESCAPED = '\\"'
+_ESCAPED = r"(?s)\\.*"
+
+
 class NotUtf8(ValueError):
     """Bytes of a file are not UTF-8: it is to be read `by_bytes`, which is slower."""
 
@@ -152,9 +157,11 @@ def read(
             kept = np.ones(block.num_rows, bool)
             kept[swallowed] = False
             block, positions = block.filter(pa.array(kept)), positions[kept]
+        forms = _escaped(block, dialect)
         for start in range(0, max(block.num_rows, 1), formats.CHUNK_ROWS):
             rows = block.slice(start, formats.CHUNK_ROWS)
-            yield Chunk(rows, positions[start : start + formats.CHUNK_ROWS], lost)
+            places = positions[start : start + formats.CHUNK_ROWS]
+            yield Chunk(rows, places, lost, forms=forms)
             lost = []
     if unparsed:
         before = np.array(invalid, np.int64) - 1 - np.arange(len(invalid))
@@ -211,6 +218,21 @@ def _line_breaks(block: pa.RecordBatch) -> np.ndarray:
         counts = pc.count_substring(column, b"\n").fill_null(0)
         total += counts.to_numpy(zero_copy_only=False)
     return total
+
+
+def _escaped(block: pa.RecordBatch, dialect: Reading) -> frozenset[tuple[str, str]]:
+    """(column, `ESCAPED`) where backslashes may escape quotes, and nothing says so."""
+    if dialect.escape or not dialect.quote:
+        return frozenset()
+    pattern = _ESCAPED + re.escape(dialect.quote)
+    found = set()
+    for name, column in zip(block.schema.names, block.columns, strict=True):
+        # As for line breaks: most columns have no such byte.
+        data = column.buffers()[2]
+        if data is not None and b"\\" in data.to_pybytes():
+            if pc.any(pc.match_substring_regex(column, pattern)).as_py():
+                found.add((name, ESCAPED))
+    return frozenset(found)
 
 
 def _stripped(block: pa.RecordBatch) -> pa.RecordBatch:

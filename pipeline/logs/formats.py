@@ -43,12 +43,14 @@ class Chunk(NamedTuple):
             the row or record of others.
         unparsed: Records that are no rows.
         share: What part of the source it is, where that is known.
+        forms: How values are written that may be misread: (column, form) of each.
     """
 
     rows: pa.RecordBatch
     positions: np.ndarray
     unparsed: list[Unparsed]
     share: float = 0.0
+    forms: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def lines(self) -> int:

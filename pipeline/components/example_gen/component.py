@@ -30,7 +30,7 @@ from pipeline.components.example_gen.spec import Spec
 from pipeline.config import Config, expressions
 from pipeline.errors import PipelineError
 from pipeline.logs import files as sources
-from pipeline.logs import parts, table_files
+from pipeline.logs import csv, parts, table_files
 from pipeline.logs.dead_letters import REASONS
 from pipeline.logs.files import Source
 from pipeline.logs.inspect import InspectionSpec, inspect
@@ -177,14 +177,21 @@ def _first(report: Report) -> str:
     return f"The first:\n  {lines}" if lines else ""
 
 
-def _mixed(reports: Iterable[Report]) -> list[str]:
-    """What is to be said of columns in which whole numbers are written in two ways."""
+def _written(config: Config, reports: Iterable[Report]) -> list[str]:
+    """What is to be said of how values are written."""
     forms = plans.total(reports).forms
+    named = {name for _, name, _ in config.columns()}
+    named |= {feature.source for feature in config.features}
+    escaped = sorted({name for name, form in forms if form == csv.ESCAPED} & named)
     both = {name for name, _ in forms if {(name, "5"), (name, "5.0")} <= forms.keys()}
     return [
         f"column {name!r}: whole numbers are written both as 5 and as 5.0, one value. "
         "Where these are two, name the column in data.verbatim"
         for name in sorted(both)
+    ] + [
+        f"column {name!r}: quotes stand behind backslashes. If a backslash escapes a "
+        'quote, the fields are cut wrongly: say so by `escape: "\\\\"` beside `logs`'
+        for name in escaped
     ]
 
 
@@ -244,7 +251,7 @@ def _summary(
             f"{dead:,} of {report.rows_in:,} rows do not fit "
             f"({dead / report.rows_in:.2%}), see {letters}; first: {report.reasons[0]}"
         )
-    warnings += _mixed(reports.values())
+    warnings += _written(config, reports.values())
     warnings += _self_joined(config, reports) + _leaks(config)
     if blank := [file.path for file in files if not file.size]:
         warnings.append(

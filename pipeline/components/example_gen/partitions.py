@@ -71,7 +71,8 @@ class Read(beam.DoFn):
                     rows_in += chunk.lines
                     raw, positions, wrong, dropped = evaluation.select(log.where, chunk)
                     filtered += dropped
-                    forms.update(casting.whole_forms(raw, log.columns))
+                    whole = casting.whole_forms(raw, log.columns)
+                    forms.update(chunk.forms | whole)
                     arrays, misfits = _cast(log, raw)
                     misfits = {**misfits, **wrong}
                     part = np.zeros(raw.num_rows, int)

@@ -65,7 +65,7 @@ class Report(NamedTuple):
         unlabelled: Impressions, not actions: those of which nobody can tell what came.
         at_once: Actions at the very time of their impression.
         reasons: Why the first of the dead do not fit.
-        forms: Of whole numbers, as `casting.whole_forms` finds them.
+        forms: How values are written, as `casting.whole_forms` and `Chunk` tell.
     """
 
     rows_in: int = 0

@@ -32,7 +32,7 @@ def ingest(plan: Plan, index: int, group: Sequence[Source]) -> Report:
                 raw, positions, wrong, dropped = evaluation.select(plan.where, chunk)
                 filtered += dropped
                 batch, misfits = casting.cast(raw, plan.columns)
-                forms.update(casting.whole_forms(raw, plan.columns))
+                forms.update(chunk.forms | casting.whole_forms(raw, plan.columns))
                 part = np.full(raw.num_rows, number)
                 rows = SourcedRows(raw, group, part, positions)
                 output.add(batch, rows, {**misfits, **wrong})

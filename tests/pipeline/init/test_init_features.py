@@ -34,6 +34,7 @@ FEW = RNG.integers(0, 7, ROWS)
         ("ctr", RNG.random(ROWS), "numeric"),
         ("balance", RNG.integers(-500, 500, ROWS), "numeric"),
         ("x", RNG.integers(0, 2, ROWS) * RNG.integers(0, 900, ROWS), "numeric"),
+        ("x", np.arange(ROWS) % 500, "categorical"),  # 0 as often as all, if first
     ],
 )
 def test_kinds(name, values, kind):

@@ -122,6 +122,30 @@ def test_quotes_behind_a_backslash(tmp_path):
     assert found["item"] == {'say "a, b"'}
 
 
+@pytest.mark.parametrize(
+    "text", [r'say \"hi\" there', r'\"hi', r'hi \"there', r'say \"hi\" and']
+)
+def test_quotes_behind_a_backslash_that_cut_no_row_are_told(text, tmp_path):
+    rows = _text(_with("item", [f'"{text}"'] * 60))
+    (tmp_path / "out").mkdir()
+    summary = example_gen(_config(tmp_path, rows), {}, {"examples": tmp_path / "out"})
+    assert summary["rows"] == 60
+    (warning,) = summary["warnings"]
+    assert warning.startswith("column 'item': quotes stand behind backslashes")
+    assert r'`escape: "\\"`' in warning
+    (tmp_path / "out2").mkdir()
+    config = _config(tmp_path, rows, escape="\\")
+    summary = example_gen(config, {}, {"examples": tmp_path / "out2"})
+    assert summary["rows"] == 60 and not summary["warnings"]
+
+
+def test_backslashes_without_quotes_are_not_told_of(tmp_path):
+    rows = _text(_with("item", [r"C:\temp", '"a ""b"""'] * 30))
+    (tmp_path / "out").mkdir()
+    summary = example_gen(_config(tmp_path, rows), {}, {"examples": tmp_path / "out"})
+    assert summary["rows"] == 60 and not summary["warnings"]
+
+
 def test_a_delimiter_that_only_the_rows_end_with(tmp_path):
     head, rows = _text(PLAIN[:1]), _text(PLAIN[1:]).replace("\n", ",\n")
     with pytest.raises(PipelineError, match="ends with a delimiter: name all in `col"):
