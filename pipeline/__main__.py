@@ -115,10 +115,12 @@ def _beam(args: argparse.Namespace) -> list[str]:
     return overrides
 
 
-def _load(args: argparse.Namespace, overrides: Sequence[str] = ()) -> "Config":
-    from pipeline import config
+def _load(
+    args: argparse.Namespace, overrides: Sequence[str] = (), record: bool = True
+) -> "Config":
+    from pipeline import config, wildcards
 
-    return config.load(args.config, [*args.set, *overrides])
+    return wildcards.expand(config.load(args.config, [*args.set, *overrides]), record)
 
 
 def _demo(args: argparse.Namespace) -> None:
@@ -232,15 +234,16 @@ def _parser() -> argparse.ArgumentParser:
             "train architectures x points of a search space x seeds, and choose",
         ),
     ):  # fmt: skip
-        add_arguments(command(name, _of(function), help_))
+        # `check` leaves no workspace behind.
+        add_arguments(command(name, _of(function, record=name != "check"), help_))
     return parser
 
 
 def _of(
-    function: "Callable[[argparse.Namespace, Config], None]",
+    function: "Callable[[argparse.Namespace, Config], None]", record: bool
 ) -> Callable[[argparse.Namespace], None]:
     """A command that takes the config, too."""
-    return lambda args: function(args, _load(args, _beam(args)))
+    return lambda args: function(args, _load(args, _beam(args), record))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import datetime
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from pipeline import wildcards
 from pipeline.artifacts import layout
 from pipeline.config import Config, nearest
 from pipeline.errors import PipelineError
@@ -45,10 +46,11 @@ def run(
     Raises:
         PipelineError: If a stage fails; what is done stays done.
     """
-    workspace = Path(config.workspace)
     _plan(config, only, until)  # what is misspelt leaves no workspace
+    workspace = Path(config.workspace)
     if not (workspace / layout.METADATA).is_file() and not workspace.is_absolute():
         report(f"a new workspace: {workspace.resolve()}")
+    config = wildcards.expand(config)
     with workspaces.held(workspace):
         workspaces.clear(workspace)
         return run_held(config, only, until, cache, report, overrides)

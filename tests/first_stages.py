@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from pipeline import config as configs
+from pipeline import wildcards
 from pipeline.check import check
 from pipeline.components.example_gen.component import example_gen
 from pipeline.components.statistics_gen import statistics_gen
@@ -27,7 +28,7 @@ def run(path, overrides=(), whole=True):
     """
     checked = None
     try:
-        config = configs.load(path, overrides)
+        config = wildcards.expand(configs.load(path, overrides), record=False)
         checked = check(config) if whole else None
         with tempfile.TemporaryDirectory() as folder:
             names = "examples statistics transform_graph transformed_examples".split()

@@ -27,6 +27,7 @@ from pathlib import Path
 
 METADATA = "metadata.sqlite"  # of a workspace: what ran, and its artifacts
 CHECKSUMS = "checksums.json"  # of a workspace: those of the log files
+WILDCARDS = "wildcards.json"  # of a workspace: {wildcard: its columns}
 
 TENSORBOARD_LINKS = "tensorboard"  # of a workspace: learning curves by run
 SWEEPS = "sweeps"  # of a workspace, beside the components

@@ -17,6 +17,12 @@ _NEEDS = {
 }
 
 
+# A name in which one `*` may stand.
+_NameOrWildcard = Annotated[
+    str,
+    Field(pattern=r"^([A-Za-z][A-Za-z0-9_.-]*\*?[A-Za-z0-9_.-]*|\*[A-Za-z0-9_.-]*)$"),
+]
+
 # Kind of a feature -> the type that its column is given.
 COLUMN_TYPES = {"categorical": "string", "numeric": "float", "sequence": "list"}
 
@@ -41,11 +47,13 @@ def is_servable(name: str) -> bool:
 class _Feature(Section):
     """What a model calls an input, and the column of the logs that it is."""
 
-    name: Name
-    """What the model and its requests call it."""
+    name: _NameOrWildcard
+    """What the model and its requests call it. A `*` makes it a feature for each column
+    that matches, such as item_*.
+    """
     column: Column | None = None
     """Its column in the logs: any header, or the path of a field, `user.id`; without,
-    the name.
+    the name. With a `*` in the name there is one here, too.
     """
 
     @field_validator("name")
@@ -58,10 +66,24 @@ class _Feature(Section):
             )
         return name
 
+    @model_validator(mode="after")
+    def _has_both_stars(self) -> "_Feature":
+        if self.is_wildcard and self.source.count("*") != 1:
+            raise ValueError(
+                "with a `*` in `name`, `column` must have one, too. Received: "
+                f"{self.name!r} and {self.column!r}"
+            )
+        return self
+
     @property
     def source(self) -> str:
         """The column in the logs."""
         return self.column or self.name
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it stands for all columns that match; see `pipeline.wildcards`."""
+        return "*" in self.name
 
 
 class CategoricalFeature(_Feature):

@@ -71,9 +71,11 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         override(raw, change)
     try:
         config = Config.model_validate(raw)
-        problems = list(config.problems())
+        # A wildcard's columns may be named elsewhere, and are not known yet.
+        has_wildcard = any(feature.is_wildcard for feature in config.features)
+        problems = [] if has_wildcard else list(config.problems())
     except pydantic.ValidationError as error:
-        problems = list(dict.fromkeys(_explain(e, raw) for e in error.errors()))
+        problems = explain(error, raw)
     if problems:
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
     return config
@@ -112,6 +114,16 @@ def _position(node: Any, step: str, key: str) -> int:
             return names.index(step)
         raise ConfigError(f"--set {key}: no item {step!r}.{nearest(step, names)}")
     raise ConfigError(f"--set {key}: {step!r} is below a value, not a section")
+
+
+def explain(error: pydantic.ValidationError, raw: dict) -> list[str]:
+    """What is wrong with a config, a line for each thing.
+
+    Args:
+        error: What its validation has raised.
+        raw: What was validated.
+    """
+    return list(dict.fromkeys(_explain(each, raw) for each in error.errors()))
 
 
 def _explain(error: Any, raw: dict) -> str:

@@ -52,6 +52,7 @@ CONFIG = {
         {"name": "price", "kind": "numeric", "scaling": "log1p_zscore"},
         {"name": "tags", "kind": "sequence", "of": "item", "max_length": 3},
         {"name": "seen", "kind": "sequence", "of": "item", "pooling": "sum"},
+        {"name": "rate_*", "kind": "numeric"},
     ],
     "domain": "item",
     "tasks": [
@@ -97,10 +98,10 @@ def _folder():
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as name:
         rows = [
-            f"u{i % 9},i{i % 4},{i / 4},i1|i2,2024-01-{i // 2 + 1:02d},{i % 3 % 2},{i}"
+            f"u{i % 9},i{i % 4},{i / 4},i1|i2,2024-01-{i // 2 + 1:02d},{i % 3 % 2},{i},{i},1"
             for i in range(40)
         ]
-        lines = ["user,item,price,tags,when,click,watch", *rows]
+        lines = ["user,item,price,tags,when,click,watch,rate_a,rate_b", *rows]
         Path(name, "log.csv").write_text("\n".join(lines) + "\n")
         users = ["id,age", *(f"u{i},{20 + i}" for i in range(8))]
         Path(name, "users.csv").write_text("\n".join(users) + "\n")

@@ -29,8 +29,8 @@ from pipeline.components.example_gen.plan import Report
 from pipeline.components.example_gen.spec import Spec
 from pipeline.config import Config, expressions
 from pipeline.errors import PipelineError
-from pipeline.logs import files as sources
 from pipeline.logs import csv, parts, table_files
+from pipeline.logs import files as sources
 from pipeline.logs.dead_letters import REASONS
 from pipeline.logs.files import Source
 from pipeline.logs.inspect import InspectionSpec, inspect

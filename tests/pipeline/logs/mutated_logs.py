@@ -32,9 +32,12 @@ _TEXTS = st.sampled_from(
         "\ufeff", "\u2028", "é", "中", "😀", "x" * 3000, "9" * 400, "\t", ",",
     ]
 ) | st.text(max_size=5)  # fmt: skip
-_NUMBERS = st.sampled_from(
-    [0, -1, 2**31, 2**53 + 1, 2**63, 2**64, -(10**30), 1e308, 5e-324, 0.5]
-) | st.floats()
+_NUMBERS = (
+    st.sampled_from(
+        [0, -1, 2**31, 2**53 + 1, 2**63, 2**64, -(10**30), 1e308, 5e-324, 0.5]
+    )
+    | st.floats()
+)
 _VALUES = (
     st.none()
     | st.booleans()
@@ -45,7 +48,19 @@ _VALUES = (
     | st.just([[1], [["a"]]])
 )
 _HEADERS = st.sampled_from(
-    ["", " item", "ITEM", "user", "Unnamed: 0", "a.b", "用户", "x" * 300, "\0", '"', "é"]
+    [
+        "",
+        " item",
+        "ITEM",
+        "user",
+        "Unnamed: 0",
+        "a.b",
+        "用户",
+        "x" * 300,
+        "\0",
+        '"',
+        "é",
+    ]
 ) | st.text(max_size=4)
 _PIECES = st.sampled_from(
     [

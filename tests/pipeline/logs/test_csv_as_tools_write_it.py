@@ -123,7 +123,7 @@ def test_quotes_behind_a_backslash(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", [r'say \"hi\" there', r'\"hi', r'hi \"there', r'say \"hi\" and']
+    "text", [r"say \"hi\" there", r"\"hi", r"hi \"there", r"say \"hi\" and"]
 )
 def test_quotes_behind_a_backslash_that_cut_no_row_are_told(text, tmp_path):
     rows = _text(_with("item", [f'"{text}"'] * 60))
