@@ -64,7 +64,7 @@ _HEADERS = st.sampled_from(
 ) | st.text(max_size=4)
 _PIECES = st.sampled_from(
     [
-        b"", b"\n", b"\r", b"\0", b'"', b"\\", b",", b",,,,,,,,,,", b"\xff\xfe", b"\xef",
+        b"", b"\n", b"\r", b"\0", b'"', b"\\", b",", b",,,,,,,,,", b"\xff\xfe", b"\xef",
         b"\xef\xbb\xbf", b"{", b"}", b"[1]\n", b"null\n", b"\n\n\n", b"#", b"PAR1",
         b"\x1f\x8b", b"\xed\xa0\x80", b'{"user": {"a": 1}}\n',
     ]
