@@ -103,7 +103,9 @@ class Data(Reading):
     where: Expression | None = None
     """An expression; only rows for which it holds become examples."""
     time: Column | None = None
-    """The column with an impression's time, which `actions` and `history` need."""
+    """The column with an impression's time, which `actions`, `history` and tables with
+    a `time` need.
+    """
     time_unit: Literal["s", "ms", "us", "ns"] = "s"
     """What a time that is a number counts."""
     actions: list[Action] = []
@@ -163,6 +165,9 @@ class Data(Reading):
         """Yields what `actions` and `history` have wrong between them."""
         if (self.actions or self.history) and not self.time:
             yield "`actions` and `history` need `time`, the column of the impressions"
+        for i, table in enumerate(self.tables):
+            if table.time and not self.time:
+                yield f"`tables.{i}.time` needs `time`, the column of the impressions"
         actions = {action.name: action for action in self.actions}
         for history in self.history:
             if history.actions is None:

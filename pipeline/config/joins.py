@@ -64,7 +64,12 @@ class Table(_Keyed):
     """A table of users or items, whose columns each impression gets by `key`.
 
     They are called `name.column`, and joined where the config names them. Of rows with
-    one key the last counts.
+    one key the last counts, or by `time` the newest of those not after the impression.
+    """
+
+    time: Column | None = None
+    """The column with the time from which a row is valid, for tables whose rows have
+    changed; `data.time` is the impression's. Without, rows are valid always.
     """
 
 

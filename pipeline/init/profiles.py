@@ -8,9 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.components.example_gen import splits
 from pipeline.config.data import MISSING_WORDS
-from pipeline.logs.values import casting, column_types
+from pipeline.logs.values import casting, column_types, times
 
 Kind = Literal["empty", "number", "text", "time", "list", "vector", "nested"]
 _FRACTIONS = r"-?\d*\.\d+(e[+-]?\d+)?([\s,;|]+-?\d*\.?\d+(e[+-]?\d+)?)+"
@@ -107,12 +106,12 @@ def _profile(name: str, column: pa.ChunkedArray) -> Profile:
     if not values:
         return Profile(name, "empty", codes, values)
     if pa.types.is_temporal(array.type) and not pa.types.is_duration(array.type):
-        return Profile(name, "time", codes, values, splits.times(array))
+        return Profile(name, "time", codes, values, times.seconds(array))
     if (numbers := _numbers(name, array)) is not None:
         return Profile(name, "number", codes, values, numbers)
-    times = np.append(splits.times(pa.array(values)), np.nan)
-    if np.mean(np.isfinite(times[:-1])) > 1 - _FEW:
-        return Profile(name, "time", codes, values, times[codes])
+    found = np.append(times.seconds(pa.array(values)), np.nan)
+    if np.mean(np.isfinite(found[:-1])) > 1 - _FEW:
+        return Profile(name, "time", codes, values, found[codes])
     kind = "vector" if _are_vectors(values) else "text"
     return Profile(name, kind, codes, values)
 

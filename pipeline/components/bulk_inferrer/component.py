@@ -83,9 +83,7 @@ def bulk_inferrer(
         tempfile.TemporaryDirectory(prefix=".work-", dir=output) as name,
     ):
         workers = results.Workers(config.beam, Path(name))
-        tables = table_files.prepare(
-            config.data.tables, wanted, config.missing_words, workers
-        )
+        tables = table_files.prepare(config.data, wanted, config.missing_words, workers)
         files = sources.find(patterns, config.data, wanted, tables)
         kinds = {column.source: column.kind for column in read}
         of_lists = all(file.format == "tfrecord" for file in files)

@@ -130,7 +130,7 @@ def _find(spec: Spec, inputs: Mapping[str, Path], workers: Workers) -> list[Sour
         ]
     else:
         patterns = _patterns("data.logs", logs)
-    tables = table_files.prepare(data.tables, wanted, spec.missing, workers)
+    tables = table_files.prepare(data, wanted, spec.missing, workers)
     return sources.find(patterns, data, wanted, tables)
 
 

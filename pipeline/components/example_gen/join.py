@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from pipeline.artifacts import layout
 from pipeline.beam import results
 from pipeline.beam.results import Workers
-from pipeline.components.example_gen import matching, partitions, splits, writer
+from pipeline.components.example_gen import matching, partitions, writer
 from pipeline.components.example_gen.joined_logs import (
     HISTORY,
     IMPRESSIONS,
@@ -40,6 +40,7 @@ from pipeline.errors import PipelineError
 from pipeline.logs.dead_letters import SourcedRows
 from pipeline.logs.files import Source
 from pipeline.logs.formats import CHUNK_ROWS
+from pipeline.logs.values import times
 from pipeline.logs.values.scalars import readable
 
 FATES = ("matched", "unmatched", "duplicates", "kept")  # of actions
@@ -152,7 +153,7 @@ class _Match(beam.DoFn):
             for which, log in enumerate(self.logs)
         }
         if self.data.until is not None:
-            (end,) = splits.times(pa.array([self.data.until]), self.logs[0].unit)
+            (end,) = times.seconds(pa.array([self.data.until]), self.logs[0].unit)
         try:
             reports = self._match(number, rows, end)
         except PipelineError as error:

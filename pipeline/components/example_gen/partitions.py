@@ -15,14 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.beam.atomic import writing
-from pipeline.components.example_gen import splits
 from pipeline.components.example_gen.joined_logs import KEY, PART, POSITION, TIME, Log
 from pipeline.components.example_gen.plan import Plan, Report
 from pipeline.errors import PipelineError
 from pipeline.logs import evaluation, files
 from pipeline.logs.dead_letters import DeadLetters, SourcedRows
 from pipeline.logs.files import Source
-from pipeline.logs.values import casting
+from pipeline.logs.values import casting, times
 from pipeline.logs.values.casting import Misfits
 from pipeline.logs.values.scalars import readable
 
@@ -109,8 +108,8 @@ class Read(beam.DoFn):
 def _latest(log: Log, raw: pa.RecordBatch) -> float:
     """The last time of all rows: the log went on until then, be it for others."""
     batch, _ = casting.cast(raw, [log.columns[log.names.index(TIME)]])
-    times = splits.times(batch.column(0), log.unit)
-    return float(np.max(times[np.isfinite(times)], initial=-np.inf))
+    found = times.seconds(batch.column(0), log.unit)
+    return float(np.max(found[np.isfinite(found)], initial=-np.inf))
 
 
 def _cast(log: Log, raw: pa.RecordBatch) -> tuple[dict[str, pa.Array], Misfits]:
@@ -118,12 +117,12 @@ def _cast(log: Log, raw: pa.RecordBatch) -> tuple[dict[str, pa.Array], Misfits]:
     batch, misfits = casting.cast(raw, log.columns)
     arrays = dict(zip(log.names, batch.columns, strict=True))
     source = dict(zip(log.names, log.columns, strict=True))
-    times = splits.times(arrays[TIME], log.unit)
-    for row in np.flatnonzero(~np.isfinite(times)):
+    found = times.seconds(arrays[TIME], log.unit)
+    for row in np.flatnonzero(~np.isfinite(found)):
         value = readable(arrays[TIME], int(row))
         reason = "a number or an ISO 8601 time is needed. Received: "
         misfits[int(row)] = f"column {source[TIME].name!r}: {reason}{value!r}"
-    arrays[TIME] = pa.array(times)
+    arrays[TIME] = pa.array(found)
     for name in source if log.needs_key else ():
         if name.startswith(KEY):
             null = arrays[name].is_null().to_numpy(zero_copy_only=False)

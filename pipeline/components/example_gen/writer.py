@@ -16,7 +16,7 @@ from pipeline.components.example_gen.shards import Shards
 from pipeline.logs import evaluation, files
 from pipeline.logs.dead_letters import DeadLetters, SourcedRows
 from pipeline.logs.files import Source
-from pipeline.logs.values import casting
+from pipeline.logs.values import casting, times
 from pipeline.logs.values.casting import Misfits
 from pipeline.logs.values.scalars import readable
 
@@ -102,7 +102,7 @@ def _assign(
     split, misfits = plan.split, {}
     if split.by == "time":
         column = batch.column(split.column)
-        values = splits.times(column)
+        values = times.seconds(column)
         needed = "a number or an ISO 8601 time"
         misfits = _unsplit(split.column, column, ~np.isfinite(values), needed)
         return splits.by_time(values, plan.limits), misfits

@@ -142,6 +142,11 @@ def is_text(type_: pa.DataType) -> bool:
     return type_ in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
 
 
+def is_bytes(type_: pa.DataType) -> bool:
+    """Whether it holds bytes, which may be no text."""
+    return pa.types.is_binary(type_) or pa.types.is_large_binary(type_)
+
+
 def is_numeric(type_: pa.DataType) -> bool:
     """Whether Arrow casts it to float64."""
     return (

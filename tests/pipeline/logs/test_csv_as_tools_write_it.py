@@ -9,12 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import make_config
 
-from pipeline.components.example_gen import splits
 from pipeline.components.example_gen.component import example_gen
 from pipeline.config.data import Data
 from pipeline.errors import PipelineError
 from pipeline.logs import files
-from pipeline.logs.values import casting
+from pipeline.logs.values import casting, times
 from pipeline.logs.values.casting import Column
 
 FEATURES = ["user", "item", {"name": "price", "kind": "numeric"}]
@@ -233,7 +232,7 @@ NOON = datetime.datetime(2024, 1, 2, 12, 30, 15, tzinfo=datetime.timezone.utc)
     ],
 )
 def test_what_is_read_as_a_time(text, after):
-    (found,) = splits.times(pa.array([text, None]))[:1]
+    (found,) = times.seconds(pa.array([text, None]))[:1]
     np.testing.assert_allclose(found, NOON.timestamp() + after, atol=1e-5)
 
 
@@ -241,7 +240,7 @@ def test_what_is_read_as_a_time(text, after):
 def test_no_timestamp_is_too_far_or_too_fine(unit):
     numbers = pa.array([0, 2**62, 1_700_000_000_123_456_789, None], pa.int64())
     expected = [0, 2**62, 1_700_000_000_123_456_789]
-    found = splits.times(numbers.cast(pa.timestamp(unit)))
+    found = times.seconds(numbers.cast(pa.timestamp(unit)))
     per_second = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}[unit]
     np.testing.assert_allclose(found[:3], np.array(expected) / per_second)
     assert np.isnan(found[3])

@@ -18,7 +18,7 @@ from pipeline.config.reading import Reading
 from pipeline.errors import PipelineError
 from pipeline.logs import csv, formats, parts
 from pipeline.logs import files as sources
-from pipeline.logs.values import casting, column_types
+from pipeline.logs.values import casting, column_types, times
 from pipeline.statistics import sketch
 
 
@@ -399,10 +399,10 @@ def test_split_by_times_that_are_texts_or_dates():
     texts = ["2024-01-02", "2024-01-02T00:00:01Z", "2024-01-02T02:00:02+02:00", "x"]
     start = datetime.datetime(2024, 1, 2, tzinfo=datetime.timezone.utc).timestamp()
     wanted = [start, start + 1, start + 2, np.nan]
-    np.testing.assert_array_equal(splits.times(pa.array(texts)), wanted)
+    np.testing.assert_array_equal(times.seconds(pa.array(texts)), wanted)
     dates = pa.array([datetime.datetime(2024, 1, 2), None])
-    np.testing.assert_array_equal(splits.times(dates), [start, np.nan])
-    assert splits.times(pa.array([10, None])).tolist()[0] == 10
+    np.testing.assert_array_equal(times.seconds(dates), [start, np.nan])
+    assert times.seconds(pa.array([10, None])).tolist()[0] == 10
 
 
 def test_boundaries_are_near_the_shares():

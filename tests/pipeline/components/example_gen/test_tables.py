@@ -1,11 +1,16 @@
 """Columns of tables of users and items, by key, in every format and role."""
 
 import json
+import tempfile
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import make_config
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.components.example_gen.component import example_gen
 from pipeline.errors import PipelineError
@@ -120,13 +125,13 @@ def test_what_a_table_has_wrong(column, change, message, tmp_path):
 def test_a_table_of_which_nothing_is_wanted_is_not_read(tmp_path):
     config = _config(tmp_path, "csv", [])
     (tmp_path / "u.csv").unlink()
-    assert table_files.prepare(config.data.tables, ["user"], None, None) == ()
+    assert table_files.prepare(config.data, ["user"], None, None) == ()
 
 
 def test_missing_keys_get_nothing(tmp_path):
     column = casting.column("k", "string", pa.null(), ())
     rows = pa.record_batch({"k": ["a", None, "b"], "v": [1, 2, 3]})
-    path = static_tables.write([rows], ["k"], tmp_path, "t")
+    path = static_tables.write(pa.Table.from_batches([rows]), ["k"], tmp_path, "t")
     table = static_tables.StaticTable(path, (column,), (("v", pa.int64()),))
     found = static_tables.join(pa.record_batch({"k": ["b", None, "c", "a"]}), [table])
     assert found["v"].to_pylist() == [3, None, None, 1]
@@ -136,7 +141,7 @@ def test_missing_keys_get_nothing(tmp_path):
 
 def test_parts_of_a_file_join_alike(tmp_path):
     rows = pa.record_batch({"k": ["a", "b"], "t.v": [1, 2]})
-    path = static_tables.write([rows], ["k"], tmp_path, "t")
+    path = static_tables.write(pa.Table.from_batches([rows]), ["k"], tmp_path, "t")
     column = casting.column("k", "string", pa.null(), ())
     table = static_tables.StaticTable(path, (column,), (("t.v", pa.int64()),))
     log = _write(tmp_path / "log.parquet", [{"k": k, "other": 1} for k in "abc"])
@@ -144,3 +149,87 @@ def test_parts_of_a_file_join_alike(tmp_path):
     (source,) = files.find([("", log, None)], reading, ["t.v"], (table,))
     (chunk,) = files.read(source, ["t.v"])  # the key is read for it
     assert chunk.rows["t.v"].to_pylist() == [1, 2, None]
+
+
+def _timed(folder, format, impressions, versions, unit="s"):
+    """The column users.v of the impressions, in their order."""
+    log = [{"user": u, "at": t, "click": i % 2} for i, (u, t) in enumerate(impressions)]
+    log = [{**row, "row": i} for i, row in enumerate(log)]
+    users = [{"id": u, "since": t, "v": v} for u, t, v in versions]
+    table = {"name": "users", "key": {"user": "id"}, "time": "since"}
+    table["logs"] = _write(folder / f"u.{format}", users)
+    data = {"logs": [_write(folder / f"log.{format}", log)], "tables": [table]}
+    data |= {"time": "at", "time_unit": unit, "split": {"by": "random"}}
+    features = [{"name": "v", "kind": "numeric", "column": "users.v"}]
+    features.append({"name": "row", "kind": "numeric"})
+    _, found = _run(make_config(data, ["user", *features]), folder)
+    assert len(found) == len(impressions)
+    return [r["v"] for r in sorted(found, key=lambda row: row["row"])]
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
+def test_the_newest_row_that_is_not_after_the_impression(format, tmp_path):
+    versions = [("a", "2024-03-01", 3), ("a", "2024-01-01", 1), ("b", "2024-02-01", 9)]
+    versions.append(("a", "2024-03-01", 4))  # of one key and time the last
+    times = ["2023-12-31", "2024-01-01 00:00", "2024-02-29T23:59:59Z", "2024-03-01"]
+    seen = [("a", time) for time in times] + [("b", "2024-05-01"), ("c", "2024-05-01")]
+    more = [("a", "2024-03-02")] * 20  # so that no split is empty
+    found = _timed(tmp_path, format, seen + more, versions)
+    assert found[:6] == [None, 1, 1, 4, 9, None] and set(found[6:]) == {4}
+
+
+def test_times_that_are_numbers_have_the_unit_of_the_log(tmp_path):
+    versions = [("a", 1000, 1), ("a", 2000, 2)]
+    seen = [("a", time) for time in (999, 1000, 1999, 2000)] + [("a", 9000)] * 20
+    found = _timed(tmp_path, "parquet", seen, versions, unit="ms")
+    assert found[:5] == [None, 1, 1, 2, 2]
+
+
+_KEYS = st.sampled_from(["a", "b", "c"])
+_TIMES = st.integers(0, 5)
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.tuples(st.none() | _KEYS, _TIMES)),
+    st.lists(st.tuples(st.none() | _KEYS, st.none() | _TIMES)),
+)
+def test_versions_are_found_as_one_would_by_hand(table, log):
+    values = range(len(table))
+    rows = pa.table({"k": pa.array([k for k, _ in table], pa.string()), "v": values})
+    started = np.array([t for _, t in table], float)
+    key = (casting.column("k", "string", pa.null(), ()),)
+    valid = static_tables.ValidTime("t", (), 1.0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = static_tables.write(rows, ["k"], Path(folder), "t", started)
+        joined = static_tables.StaticTable(path, key, (("v", pa.int64()),), valid)
+        columns = {"k": pa.array([k for k, _ in log], pa.string())}
+        columns["t"] = pa.array([t for _, t in log], pa.float64())
+        found = static_tables.join(pa.record_batch(columns), [joined])["v"].to_pylist()
+    for (key, at), value in zip(log, found, strict=True):
+        of_key = [(t, v) for (k, t), v in zip(table, values, strict=True) if k == key]
+        until = [(t, v) for t, v in of_key if at is not None and t <= at]
+        assert value == (max(until)[1] if key and until else None)
+
+
+def test_a_row_of_a_table_without_a_time(tmp_path):
+    expected = r"data.tables.0: each row .*u.jsonl, 2: column 'since': .* Received: 'x'"
+    with pytest.raises(PipelineError, match=expected):
+        _timed(tmp_path, "jsonl", [("a", 1)] * 30, [("a", 1, 1), ("a", "x", 2)])
+
+
+def test_a_table_with_times_needs_those_of_the_impressions():
+    table = {"name": "users", "logs": "u.csv", "key": "user", "time": "since"}
+    with pytest.raises(ValueError, match="`tables.0.time` needs `time`, the column of"):
+        make_config({"tables": [table]})
+
+
+@pytest.mark.parametrize("time", [None, "tab"])
+def test_a_table_without_rows(time, tmp_path):
+    features = [{"name": "age", "kind": "numeric", "column": "users.age"}]
+    config = _config(tmp_path, "csv", features, time="click")
+    table = config.data.tables[0].model_copy(update={"time": time})
+    data = config.data.model_copy(update={"tables": [table]})
+    (tmp_path / "u.csv").write_text("id,age,tab\n")
+    _, rows = _run(config.model_copy(update={"data": data}), tmp_path)
+    assert len(rows) == ROWS and not any(row["age"] for row in rows)
