@@ -24,7 +24,7 @@ from pipeline.config.sections import (
     label_columns,
 )
 from pipeline.config.sweep import Sweep
-from pipeline.config.values import Section
+from pipeline.config.values import Column, Section
 from pipeline.errors import nearest
 
 
@@ -38,7 +38,7 @@ class Config(Section):
     data: Data
     features: Annotated[list[Feature], Field(min_length=1)]
     """What the model reads."""
-    domain: str | None = None
+    domain: Column | None = None
     """The categorical feature that tells domains (tabs, apps, countries) apart, for
     multi-domain architectures and in reports.
     """

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 import pydantic
 from pydantic import Field, model_validator
 
-from pipeline.config.values import Name, Section, or_text
+from pipeline.config.values import Column, Name, Section, or_text
 
 
 class Task(Section):
@@ -14,11 +14,11 @@ class Task(Section):
 
     name: Name
     """The model's output."""
-    label: Annotated[str, Field(min_length=1)] | None = None
+    label: Column | None = None
     """The label's column; without, the name."""
     kind: Literal["binary", "regression", "count"] = "binary"
     """What the label is: 0 or 1, a number, or 0, 1, 2 ..."""
-    space: str | None = None
+    space: Column | None = None
     """The rows it is learnt from: a column that is 1 there, or a binary task whose
     label is; without, all.
     """
@@ -30,7 +30,7 @@ class Task(Section):
     """
     tower: list[Annotated[int, Field(ge=1)]] = [64]
     """Widths of the hidden layers between the shared part and its output."""
-    row_weight: Annotated[str, Field(min_length=1)] | None = None
+    row_weight: Column | None = None
     """A column of weights >= 0 by which rows count in its loss and metrics."""
     metrics: list[str] | None = None
     """Metrics of the training, such as auc, gauc:user_id, auc/tab or mae; without, auc
@@ -38,7 +38,7 @@ class Task(Section):
     """
     delta: Annotated[float, Field(gt=0)] | None = None
     """Where the loss huber goes from squared to linear; without, 1."""
-    duration: Annotated[str, Field(min_length=1)] | None = None
+    duration: Column | None = None
     """A column of lengths > 0, such as a video's, by which a regression's loss divides
     label and prediction.
     """
@@ -266,14 +266,14 @@ class Importance(Section):
 class Evaluate(Section):
     """What is reported, and what a model must reach; see docs/evaluation.md."""
 
-    slices: list[str] = []
+    slices: list[Column] = []
     """Columns whose values are reported apart."""
-    group: str | None = None
+    group: Column | None = None
     """A column, such as the user's id, whose rows are not independent: intervals are
     made by groups, and binary tasks get a grouped AUC, the mean of the groups' weighted
     by their rows. Rows where it is missing are in no group.
     """
-    best_reachable: dict[str, str] = {}
+    best_reachable: dict[str, Column] = {}
     """{task: column with the true probability or expectation}, where data are
     simulated.
     """

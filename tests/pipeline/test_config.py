@@ -50,6 +50,16 @@ def test_every_config_of_ours_is_valid(path):
         ("push.labels=[canary]", "push: `labels` go with a file; give `models_config"),
         ("tasks.click.kind=foo", "tasks.0.kind: Input should be 'binary', 'regress"),
         ("tasks.click.label=''", "tasks.0.label: String should have at least 1"),
+        *(
+            (f"{key}=''", f"{path}: String should have at least 1")
+            for key, path in {
+                "tasks.like.space": "tasks.2.space",
+                "evaluate.group": "evaluate.group",
+                "evaluate.slices.0": "evaluate.slices.0",
+                "evaluate.best_reachable.click": "evaluate.best_reachable.click",
+                "domain": "domain",
+            }.items()
+        ),
         ("tasks.click.name=a b", "tasks.0.name: String should match pattern"),
         (
             "features.tab.name=class",
