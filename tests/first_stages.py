@@ -9,6 +9,7 @@ from pipeline.check import check
 from pipeline.components.example_gen.component import example_gen
 from pipeline.components.statistics_gen import statistics_gen
 from pipeline.components.transform.component import transform
+from pipeline.config import declarations
 from pipeline.errors import PipelineError
 
 
@@ -29,6 +30,7 @@ def run(path, overrides=(), whole=True):
     checked = None
     try:
         config = wildcards.expand(configs.load(path, overrides), record=False)
+        declarations.check(config)  # as a run does, before any stage
         checked = check(config) if whole else None
         with tempfile.TemporaryDirectory() as folder:
             names = "examples statistics transform_graph transformed_examples".split()

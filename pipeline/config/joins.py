@@ -57,7 +57,8 @@ class _Keyed(Reading):
     @classmethod
     def _key(cls, key: Any) -> Any:
         key = one(key)
-        return {name: name for name in key} if isinstance(key, list) else key
+        are_names = isinstance(key, list) and all(isinstance(n, str) for n in key)
+        return {name: name for name in key} if are_names else key
 
 
 class Table(_Keyed):

@@ -1,4 +1,4 @@
-"""How a log is written, told by its first bytes: format, delimiter, header."""
+"""How a log is written, told by its first bytes: format, delimiter, header, numbers."""
 
 import csv
 import io
@@ -14,6 +14,11 @@ from pipeline.logs.files import Source
 _HEAD_BYTES = 256 << 10
 _ROWS = 200
 _DELIMITERS = ",\t;|"
+_BEFORE = 20  # lines at most before the header
+# Numbers as 1234.5, as 1.234,5 and as 1,234.5 or 1,234, which may be either.
+_POINT = re.compile(r"[+-]?\d+\.\d{1,2}|[+-]?\d+\.\d{4,}", re.ASCII)
+_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?", re.ASCII)
+_THOUSANDS = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?", re.ASCII)
 
 
 def sniff(path: str) -> Reading:
@@ -33,22 +38,30 @@ def sniff(path: str) -> Reading:
     given = None if name_tells else format_
     if format_ != "csv":
         return Reading(format=given)
-    rows = _lines(path, head)
-    delimiter = _delimiter(path, rows)
-    fields = _split(rows, delimiter)
+    lines = _lines(path, head)
+    escape = "\\" if _has_escapes(lines) else None
+    delimiter = _delimiter(path, lines, escape)
+    before = _before(lines, delimiter, escape)
+    are_comments = before > 0 and all(line.startswith("#") for line in lines[:before])
+    fields = _split(lines[before:], delimiter, escape)
     spaces = [field for row in fields[1:] for field in row[1:] if field]
     strip = bool(spaces) and sum(f[0] == " " for f in spaces) > len(spaces) / 2
     if strip:
         fields = [[field.strip() for field in row] for row in fields]
     usual = "\t" if re.search(r"\.tsv(?=[.-]|$)", path.lower()) else ","
+    points = _points(fields)
     columns = None
-    if not _has_header(fields):
+    if not _has_header([[_plain(v, **points) for v in row] for row in fields]):
         columns = [f"column_{i + 1}" for i in range(len(fields[0]))]
     return Reading(
         format=given,
         delimiter=None if delimiter == usual else delimiter,
         columns=columns,
         strip=strip,
+        escape=escape,
+        skip_lines=0 if are_comments else before,
+        comment="#" if are_comments else None,
+        **points,
     )
 
 
@@ -67,28 +80,44 @@ def _lines(path: str, head: bytes) -> list[str]:
     lines = text.splitlines()
     if len(head) == _HEAD_BYTES and len(lines) > 1:
         lines.pop()
-    lines = [line for line in lines[: _ROWS + 1] if line.strip()]
-    if not lines:
+    lines = lines[: _ROWS + 1]
+    if not any(line.strip() for line in lines):
         raise PipelineError(f"{path}: there is no line in it. Give a log with rows")
     return lines
 
 
-def _split(lines: Sequence[str], delimiter: str) -> list[list[str]]:
-    text = io.StringIO("\n".join(lines))
-    return list(csv.reader(text, delimiter=delimiter))
+def _has_escapes(lines: Sequence[str]) -> bool:
+    """Whether backslashes escape quotes: some stand before one that is not doubled."""
+    return any(re.search(r'(?<!\\)\\"(?!")', line) for line in lines)
 
 
-def _delimiter(path: str, lines: Sequence[str]) -> str:
-    """The delimiter by which most lines have the same number of fields, above one."""
-    best, most = None, 0.0
+def _split(
+    lines: Sequence[str], delimiter: str, escape: str | None = None
+) -> list[list[str]]:
+    """The fields of lines; none of a line without a character."""
+    text = io.StringIO("\n".join(line for line in lines if line.strip()))
+    return list(csv.reader(text, delimiter=delimiter, escapechar=escape))
+
+
+def _delimiter(path: str, lines: Sequence[str], escape: str | None) -> str:
+    """The delimiter by which most lines have the same number of fields, above one.
+
+    Some lines of other numbers may stand before them.
+    """
+    best, most = None, 0
     for delimiter in _DELIMITERS:
-        counts = [len(row) for row in _split(lines, delimiter)]
+        counts = [len(row) for row in _split(lines, delimiter, escape)]
         usual = max(set(counts), key=counts.count)
-        share = counts.count(usual) / len(counts)
-        if usual > 1 and share >= 0.9 and usual * share > most:
-            best, most = delimiter, usual * share
+        before = counts.index(usual)
+        rows = len(counts) - before
+        share = counts.count(usual) / rows
+        if before > (_BEFORE if rows > 1 else 0):
+            continue
+        fields = usual * counts.count(usual)
+        if usual > 1 and share >= 0.9 and fields > most:
+            best, most = delimiter, fields
     if best is None:
-        counts = sorted({len(row) for row in _split(lines, ",")})
+        counts = sorted({len(row) for row in _split(lines, ",", escape)})
         raise PipelineError(
             f"{path}: the lines of a CSV must have the same number of fields, with one "
             f"of {', '.join(map(repr, _DELIMITERS))} between them. Received: lines of "
@@ -96,6 +125,42 @@ def _delimiter(path: str, lines: Sequence[str]) -> str:
             "JSON Lines, Parquet or TFRecord"
         )
     return best
+
+
+def _before(lines: Sequence[str], delimiter: str, escape: str | None) -> int:
+    """How many lines stand before the first with the usual number of fields."""
+    counts = [len(row) for row in _split(lines, delimiter, escape)]
+    usual = max(set(counts), key=counts.count)
+    kept = [i for i, line in enumerate(lines) if line.strip()]
+    # A field with a line break makes one row of several lines.
+    return kept[min(counts.index(usual), len(kept) - 1)]
+
+
+def _points(fields: Sequence[Sequence[str]]) -> dict[str, str]:
+    """What stands in numbers for the point and between thousands, if not the usual."""
+    rows = [row for row in fields[1:] if len(row) == len(fields[0])]
+    columns = [[v for v in column if v] for column in zip(*rows, strict=True)]
+    if any(column and all(map(_POINT.fullmatch, column)) for column in columns):
+        return {}
+    found = [column for column in columns if any("," in value for value in column)]
+    by_thousands = [all(map(_THOUSANDS.fullmatch, column)) for column in found]
+    commas = [
+        column
+        for column, is_other in zip(found, by_thousands, strict=True)
+        if not is_other and all(map(_COMMA.fullmatch, column))
+    ]
+    if commas:
+        has_thousands = any("." in value for column in commas for value in column)
+        return {"decimal": ",", **({"thousands": "."} if has_thousands else {})}
+    return {"thousands": ","} if any(by_thousands) else {}
+
+
+def _plain(value: str, decimal: str = ".", thousands: str = "") -> str:
+    if (decimal == "," and _COMMA.fullmatch(value)) or (
+        thousands == "," and _THOUSANDS.fullmatch(value)
+    ):
+        return value.replace(thousands, "").replace(decimal, ".")
+    return value
 
 
 def _has_header(rows: Sequence[Sequence[str]]) -> bool:

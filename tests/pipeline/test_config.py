@@ -103,6 +103,10 @@ def test_every_config_of_ours_is_valid(path):
             "data.actions=[{nam: x}]",
             "data.actions.0.nam: unknown key. Did you mean 'na",
         ),
+        (
+            "data.tables=[{name: x, logs: y, key: [{a: b}]}]",
+            "data.tables.0.key: Input should be a valid dictionary. Received: [{",
+        ),
         ("data.time_unit=min", "data.time_unit: Input should be 's', 'ms', 'us' or"),
         ("data.delimiter='::'", "data.delimiter: one ASCII character is needed"),
         ("data.delimiter='\\n'", "data.delimiter: one ASCII character is needed"),

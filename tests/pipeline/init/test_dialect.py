@@ -60,6 +60,40 @@ def test_a_compressed_log_is_looked_into(tmp_path):
     assert sniff(str(path)).delimiter == ";"
 
 
+TABLE = "user;n;price\n" + "a;1;2.5\nb;2;3.5\n" * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("exported by a tool\n\n" + TABLE, {"skip_lines": 2}),
+        ("# a tool\n# 2026\n" + TABLE, {"comment": "#"}),
+        ("# a tool\nall rows\n" + TABLE, {"skip_lines": 2}),
+        (TABLE.replace("user", "#user"), {}),
+        (TABLE.replace(".", ","), {"decimal": ","}),
+        (
+            TABLE.replace("2.5", "1.234,5").replace("3.5", "7"),
+            {"decimal": ",", "thousands": "."},
+        ),
+        (TABLE.replace("2.5", "1,234.5").replace("3.5", "7"), {"thousands": ","}),
+        (TABLE.replace("2.5", "1,2,3").replace("3.5", "7"), {}),  # a list
+        (TABLE.replace("a;", r'"say \"a;b\"";'), {"escape": "\\"}),
+        (TABLE.replace("a;", r'"{""a"": ""x\""y""}";'), {}),  # doubled quotes
+        (TABLE.replace("a;", "C:\\dir;"), {}),
+    ],
+)
+def test_lines_before_the_header_numbers_and_escapes(text, keys, tmp_path):
+    found = _sniff(tmp_path / "log.csv", text)
+    assert found == {"delimiter": ";", **keys}
+
+
+def test_numbers_with_commas_are_told_from_a_header(tmp_path):
+    found = _sniff(tmp_path / "log.csv", "1;2,5\n2;3,5\n")
+    assert found["columns"] == ["column_1", "column_2"]
+    found = _sniff(tmp_path / "log.csv", "a;b\n2;3,5\n4;7,25\n")
+    assert found == {"delimiter": ";", "decimal": ","}
+
+
 def test_lines_of_different_lengths_are_no_table(tmp_path):
     (tmp_path / "log.txt").write_text("1,0,x:1\n2,1,x:1,y:2,z:3\n3,0,x:1,x:2\n")
     with pytest.raises(PipelineError, match="same number of fields.*3, 4, 5 fields"):
