@@ -12,7 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "logs",
         nargs="+",
         metavar="LOGS",
-        help="files of rows: CSV, JSON Lines, Parquet or TFRecord; globs allowed",
+        help="files of rows: CSV, JSON Lines, Parquet or TFRecord; globs allowed; "
+        "tables of users or items among them are joined",
     )
     parser.add_argument(
         "--output",
@@ -53,7 +54,7 @@ def init(args: argparse.Namespace) -> None:
     """
     from pipeline.config import load
     from pipeline.init.draft import LABEL, Asked, draft
-    from pipeline.init.sample import sample
+    from pipeline.init.tables import sample_joined
     from pipeline.init.text import write
 
     output = Path(args.output)
@@ -61,7 +62,7 @@ def init(args: argparse.Namespace) -> None:
         raise PipelineError(
             f"--output: {output} is there already. Give another name, or --force"
         )
-    rows = sample(args.logs)
+    rows = sample_joined(args.logs)
     asked = Asked(args.label, args.domain, args.time, args.user)
     drafted = draft(rows, asked)
     output.parent.mkdir(parents=True, exist_ok=True)

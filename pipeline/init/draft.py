@@ -59,26 +59,29 @@ def draft(sample: Sample, asked: Asked) -> Draft:
     """
     columns = profiles(sample.rows)
     _check(asked, columns)
+    # What tables say of a user or an item is no label and no time of a row.
+    own = {name: p for name, p in columns.items() if not sample.is_joined(name)}
     data: dict[str, Any] = {}
     notes: dict[str, str] = {}
     log = None
     if not asked.labels:
-        log = events.find(columns, sample.logs, asked.time, asked.user)
+        log = events.find(own, sample.logs, asked.time, asked.user)
     if log:
         found, data = log.labels, dict(log.data)
         columns = profiles(sample.rows.filter(log.shown))
+        own = {name: columns[name] for name in own}
         notes["data"] = f"a log of events, of the kinds in {log.column}"
         known_no = {log.column: "the kind of the event: tells the label"}
     else:
-        found = spaces.assign(labels.find(columns, asked.labels), columns)
+        found = spaces.assign(labels.find(own, asked.labels), own)
         known_no = {a.source: _of_label(a) for a in found} | _space_columns(found)
-        known_no |= labels.outcomes(columns, found)
+        known_no |= labels.outcomes(own, found)
     found = [a for a in found if len(np.unique(a.values[np.isfinite(a.values)])) > 1]
     if not found:
         raise PipelineError("every label that was found has one value only")
     unseen = sample.read / sample.rows.num_rows
     choices = _without_leaks(features.choose(columns, known_no, unseen), found, columns)
-    user = asked.user or divide.user(columns)
+    user = asked.user or divide.user(own)
     if isinstance(sample.logs, dict):
         data["split"] = {"by": "given"}
         notes["split"] = "as the files' names tell"
@@ -86,7 +89,7 @@ def draft(sample: Sample, asked: Asked) -> Draft:
             data["split"] |= {"valid": 0.1} | ({"column": user} if user else {})
             notes["split"] += ", valid is drawn from train"
     else:
-        divided = divide.split(columns, found, asked.time, user)
+        divided = divide.split(own, found, asked.time, user)
         data["split"], notes["split"] = divided.section, divided.note
     if asked.domain:
         domain, notes["domain"] = asked.domain, "as --domain asks for"

@@ -21,6 +21,24 @@ _SPLIT_WORDS = {
 }
 
 
+class JoinedTable(NamedTuple):
+    """A table of users or items.
+
+    Attributes:
+        name: What its columns are called by in the log, `name.column`.
+        logs: The files.
+        reading: How they are written.
+        of_log: The column of the log by which its rows are found.
+        key: The same column in the table.
+    """
+
+    name: str
+    logs: list[str]
+    reading: Reading
+    of_log: str
+    key: str
+
+
 class Sample(NamedTuple):
     """Rows of logs.
 
@@ -31,6 +49,7 @@ class Sample(NamedTuple):
         files: How many there are.
         read: How many rows were read.
         whole: Whether these are all rows of all files.
+        tables: Those whose columns the rows have.
     """
 
     rows: pa.Table
@@ -39,6 +58,11 @@ class Sample(NamedTuple):
     files: int
     read: int
     whole: bool
+    tables: tuple[JoinedTable, ...] = ()
+
+    def is_joined(self, column: str) -> bool:
+        """Whether a column is one of a table."""
+        return any(column.startswith(f"{table.name}.") for table in self.tables)
 
 
 def sample(patterns: Sequence[str]) -> Sample:

@@ -81,11 +81,16 @@ def _data(draft: Draft, sample: Sample) -> Iterator[str]:
         yield from (f"    - {_flow(log)}" for log in sample.logs)
     else:
         yield f"  logs: {_flow(sample.logs)}"
-    defaults = Reading()
-    for key, value in sample.reading.model_dump().items():
-        if value != getattr(defaults, key):
-            note = "the files have no header; names of your own are better"
-            yield "  " + _line(key, value, note if key == "columns" else "")
+    for key, value in _reading(sample.reading).items():
+        note = "the files have no header; names of your own are better"
+        yield "  " + _line(key, value, note if key == "columns" else "")
+    if sample.tables:
+        yield "  tables:  # one row for each value of the key; `time` where rows change"
+    for table in sample.tables:
+        entry = {"name": table.name, "logs": table.logs, **_reading(table.reading)}
+        same = table.of_log == table.key
+        entry["key"] = table.key if same else {table.of_log: table.key}
+        yield f"    - {_flow(entry)}"
     for key, value in draft.data.items():
         if key == "actions":
             yield f"  actions:  # {draft.notes['data']}"
@@ -97,6 +102,11 @@ def _data(draft: Draft, sample: Sample) -> Iterator[str]:
         yield "  labels:"
         yield from (f"    {_line(a.task, a.expression)}" for a in made)
     yield "  " + _line("split", draft.data["split"], draft.notes["split"])
+
+
+def _reading(reading: Reading) -> dict[str, Any]:
+    """How files are written, as far as it is not as usual."""
+    return reading.model_dump(exclude_defaults=True)
 
 
 def _feature(choice: Choice, p: Profile) -> str:
