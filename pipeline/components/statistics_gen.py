@@ -43,7 +43,7 @@ def statistics_gen(
     """
     statistics = outputs["statistics"]
     records = job.analyze(config, inputs["examples"], SPLITS, statistics)
-    empty = [split for split in SPLITS if (split, "") not in records]
+    empty = [split for split in SPLITS if (split, None) not in records]
     if empty:
         raise PipelineError(
             f"every split must have rows. Received none in: {', '.join(empty)}. Change "
@@ -62,9 +62,9 @@ def statistics_gen(
         if feature.kind == "numeric"
     }
     _write_json(statistics / layout.MOMENTS, moments)
-    rates = {split: _label_rates(records[split, ""]) for split in SPLITS}
+    rates = {split: _label_rates(records[split, None]) for split in SPLITS}
     _write_json(statistics / layout.LABEL_RATES, rates)
-    pairs = {split: records[split, ""]["pairs"] for split in SPLITS}
+    pairs = {split: records[split, None]["pairs"] for split in SPLITS}
     _write_json(statistics / layout.LABEL_CORRELATIONS, pairs)
     vocabulary = {}
     for name in job.vocabulary_columns(config):
@@ -74,8 +74,8 @@ def statistics_gen(
             none = StringStatistics(pa.array([], pa.binary()), pa.array([], pa.int64()))
             job.write_vocabulary(none, layout.vocabulary_shard(statistics, name, 0, 1))
     return {
-        "rows": sum(records[split, ""]["rows"] for split in SPLITS),
-        "columns": len(records["train", ""]["columns"]),
+        "rows": sum(records[split, None]["rows"] for split in SPLITS),
+        "columns": len(records["train", None]["columns"]),
         "vocabulary": vocabulary,
         "notes": [f"labels of train: {_means(rates['train'][ALL])}"],
     }
@@ -88,7 +88,7 @@ def _means(rates: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _moments(name: str, records: dict) -> dict:
-    record, presence = records["train", name], records["train", ""]["columns"][name]
+    record, presence = records["train", name], records["train", None]["columns"][name]
     levels = record["quantiles"]
     return {
         "count": record["count"],

@@ -39,12 +39,13 @@ _RANGE = 8 * BATCH_ROWS  # rows of one element of the first collection
 _BUCKET_ROWS = 250_000  # that call for one more bucket of each string column
 _MOST_BUCKETS = 32
 
-Key = tuple[str, str, int]  # split, column ("" for its rows), bucket
+Key = tuple[str, str, int]  # split, column, bucket
+_OF_ROWS = ("", -1)  # instead of a column, which may have no name, and its bucket
 
 
 def analyze(
     config: Config, examples: Path, splits: Iterable[str], folder: Path
-) -> dict[tuple[str, str], dict]:
+) -> dict[tuple[str, str | None], dict]:
     """Runs the job.
 
     Args:
@@ -57,7 +58,7 @@ def analyze(
 
     Returns:
         {(split, column): record} as `_numbers` and `_values` make them, and
-        {(split, ""): record} as `_rows` does.
+        {(split, None): record} as `_rows` does.
 
     Raises:
         PipelineError: If the job did not see every row.
@@ -73,13 +74,14 @@ def analyze(
             config, examples, sum(rows.values()), folder, done
         )
         found: dict[Key, dict] = results.run(workers, ranges, columns_of)
-    merged: dict[tuple[str, str], dict] = {}
-    for (split, column, _), record in found.items():
+    merged: dict[tuple[str, str | None], dict] = {}
+    for (split, *of), record in found.items():
+        column = None if tuple(of) == _OF_ROWS else of[0]
         if (split, column) in merged:  # another bucket of the same values
             record = _merge_values(merged[split, column], record)
         merged[split, column] = record
     for split, total in rows.items():
-        seen = merged.get((split, ""), {"rows": 0})["rows"]
+        seen = merged.get((split, None), {"rows": 0})["rows"]
         results.check_all(workers, seen, total, f"rows of the split {split}")
     for half in folder.glob(f"{layout.VOCABULARY}/*/.*"):
         half.unlink()  # Its worker died; another one has written the shard.
@@ -135,7 +137,7 @@ class _Read(beam.DoFn):
         for batch in arrow.read_batches(
             folder, BATCH_ROWS, start=start, stop=stop, dictionaries=True
         ):
-            yield (split, "", 0), SplitStatistics.of(batch, self._config)
+            yield (split, *_OF_ROWS), SplitStatistics.of(batch, self._config)
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 part = columns.summarize(column)
                 if isinstance(part, NumericStatistics):

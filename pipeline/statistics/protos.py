@@ -9,7 +9,7 @@ def statistics_proto(
     split: str, records: dict
 ) -> statistics_pb2.DatasetFeatureStatisticsList:
     """Makes a split's proto of the records of `job.analyze`."""
-    rows = records[split, ""]
+    rows = records[split, None]
     proto = statistics_pb2.DatasetFeatureStatisticsList()
     dataset = proto.datasets.add(name=split, num_examples=rows["rows"])
     for name, presence in rows["columns"].items():

@@ -86,7 +86,7 @@ def logs(draw):
         column = draw(st.sampled_from(list(COLUMNS)))
         typed = {column: draw(arrow_arrays.arrays(len(columns.get(column, [])) or 1))}
     format_, _, codec = name.partition(".")
-    data = _WRITERS[format_](columns, typed)
+    data = written(format_, columns, typed)
     is_text = format_ in ("csv", "jsonl")
     if draw(st.integers(0, 9)) < (4 if is_text else 1):
         data = _mutated_bytes(draw, data)
@@ -98,6 +98,17 @@ def logs(draw):
         if draw(st.integers(0, 19)) == 0:
             data = _mutated_bytes(draw, data)
     return name, data
+
+
+def written(format_, columns, typed=()):
+    """The bytes of a log.
+
+    Args:
+        format_: "csv", "jsonl", "parquet" or "tfrecord".
+        columns: {name: values}.
+        typed: {name: Arrow array} that a Parquet file has instead.
+    """
+    return _WRITERS[format_](columns, dict(typed))
 
 
 def _mutate(draw, columns):

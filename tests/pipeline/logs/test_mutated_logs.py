@@ -89,6 +89,15 @@ def test_any_log_becomes_statistics_or_a_message(no_runner):
     check()
 
 
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
+def test_a_column_without_a_name(format_, no_runner):
+    """As pandas writes an index."""
+    columns = {"": list(range(mutated_logs.ROWS)), **mutated_logs.COLUMNS}
+    content = mutated_logs.written(format_, columns)
+    outcome = _run(content, format_, 0.0, joined=False, whole=False)
+    assert outcome["rows"] == mutated_logs.ROWS
+
+
 @pytest.mark.slow
 def test_any_log_is_checked_and_transformed_or_gets_a_message(no_runner):
     @settings(max_examples=2000, derandomize=True, suppress_health_check=ANY_SPEED)
