@@ -85,6 +85,16 @@ def test_a_feature_that_tells_a_label(check):
     assert "feature 'state' may tell a label: alone it ranks click" in out
 
 
+def test_a_feature_that_tells_a_number(check):
+    seconds = RNG.exponential(30, ROWS)
+    tasks = ["click", {"name": "seconds", "kind": "regression"}]
+    features = ["user", {"name": "scaled", "kind": "numeric"}]
+    columns = {"seconds": seconds, "scaled": seconds * 2}
+    status, out, _ = check(columns, features=features, tasks=tasks)
+    assert status == 0
+    assert "feature 'scaled' may tell a label: alone it explains" in out
+
+
 def test_a_feature_that_a_server_will_not_have(check):
     columns = {"comment": (RNG.random(ROWS) < 0.3).astype(int)}
     _, out, _ = check(columns, features=["user", "comment"])

@@ -1,8 +1,10 @@
 """Columns that tell a label do not become features."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
-from small_logs import ROWS, columns, drafted, features, reasons
+from small_logs import ROWS, columns, drafted, features, reasons, tasks
 
 from pipeline.init.leaks import tells
 from pipeline.init.profiles import profiles
@@ -28,6 +30,19 @@ def test_a_column_that_ranks_the_label_alone():
     found = drafted(state=[f"s{code}" for code in codes], noise=RNG.random(ROWS))
     assert "alone it ranks click with an AUC of 0.99" in reasons(found)["state"]
     assert {"noise", "price"} <= features(found).keys()
+
+
+def test_a_column_that_tells_a_number_alone():
+    watched = RNG.exponential(30, ROWS)
+    found = drafted(
+        watch_seconds=watched,
+        scaled=watched / 60,
+        near=watched * RNG.uniform(0.5, 2, ROWS),
+    )
+    assert "watch_seconds" in tasks(found)
+    expected = r"alone it explains 99\.\d+% of the order of watch_seconds"
+    assert re.fullmatch(expected, reasons(found)["scaled"])
+    assert {"near", "price"} <= features(found).keys()
 
 
 def test_ids_that_come_once_tell_nothing():
