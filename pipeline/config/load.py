@@ -137,9 +137,13 @@ def _explain(error: Any, raw: dict) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "missing":
         return f"{where}: this key is required"
+    if error["type"].startswith("union_tag"):  # of a feature's kind
+        kind, kinds = error["input"].get("kind"), ", ".join(_KINDS)
+        hint = nearest(kind, _KINDS) if isinstance(kind, str) else ""
+        return f"{where}.kind: must be one of {kinds}. Received: {kind!r}.{hint}"
     if error["type"] == "value_error":
         return f"{where}: {message}"
-    if error["type"] == "model_type":
+    if error["type"] in ("model_type", "model_attributes_type"):
         message = "Input should be a valid dictionary"
     received = repr(error["input"])
     if len(received) > _LONGEST:

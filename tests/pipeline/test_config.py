@@ -29,6 +29,11 @@ def test_every_config_of_ours_is_valid(path):
     [
         ("trane.epochs=3", "trane: unknown key. Did you mean 'train'?"),
         ("features.user_id.vocab=3", "features.0.vocab: unknown key. Did you mean"),
+        (
+            "features.tab={name: tab}",
+            "features.13.kind: must be one of categorical, numeric, sequence. Rec",
+        ),
+        ("features.tab.kind=categoric", "Received: 'categoric'. Did you mean 'categor"),
         ("train.learning-rate=1", "train.learning-rate: unknown key. Did you mean 'le"),
         ("evaluate.minimum={long-view: x}", "evaluate.minimum.long-view: Input should"),
         ("export.numeric=1", "export.numeric: unknown key."),
