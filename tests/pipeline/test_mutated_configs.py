@@ -11,10 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.beam import results
-from pipeline.components.example_gen import component
-from pipeline.logs import inspect, parts
-
 CONFIG = {
     "name": "small",
     "workspace": "work",
@@ -81,17 +77,6 @@ CONFIG = {
 }
 
 
-@pytest.fixture
-def no_runner(monkeypatch):
-    """Calls the workers' functions; that Beam does so is tested elsewhere."""
-
-    def parallel_map(workers, function, items):
-        return [function(i, item) for i, item in enumerate(items)]
-
-    for user in (component, inspect, parts, results):
-        monkeypatch.setattr(user, "parallel_map", parallel_map)
-
-
 @contextlib.contextmanager
 def _folder():
     """A working folder with the logs of the config, beside which nothing is read."""
@@ -131,13 +116,13 @@ ANY_CONFIG = given(
 ANY_SPEED = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-def test_the_config_that_is_changed_is_valid(no_runner):
+def test_the_config_that_is_changed_is_valid():
     import yaml
 
     assert _run(yaml.safe_dump(CONFIG), (), whole=False)["rows"] == 40
 
 
-def test_any_config_makes_statistics_or_gets_a_message(no_runner):
+def test_any_config_makes_statistics_or_gets_a_message():
     @settings(max_examples=60, derandomize=True, suppress_health_check=ANY_SPEED)
     @ANY_CONFIG
     def check(text, overrides):
@@ -147,7 +132,7 @@ def test_any_config_makes_statistics_or_gets_a_message(no_runner):
 
 
 @pytest.mark.slow
-def test_any_config_is_checked_and_transforms_or_gets_a_message(no_runner):
+def test_any_config_is_checked_and_transforms_or_gets_a_message():
     @settings(max_examples=2000, derandomize=True, suppress_health_check=ANY_SPEED)
     @ANY_CONFIG
     def check(text, overrides):

@@ -11,10 +11,6 @@ from conftest import raw_config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.beam import results
-from pipeline.components.example_gen import component
-from pipeline.logs import inspect, parts
-
 FEATURES = [
     "user",
     {"name": "item", "kind": "categorical", "oov_buckets": 3},
@@ -68,18 +64,7 @@ ANY_LOG = given(
 ANY_SPEED = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@pytest.fixture
-def no_runner(monkeypatch):
-    """Calls the workers' functions; that Beam does so is tested elsewhere."""
-
-    def parallel_map(workers, function, items):
-        return [function(i, item) for i, item in enumerate(items)]
-
-    for user in (component, inspect, parts, results):
-        monkeypatch.setattr(user, "parallel_map", parallel_map)
-
-
-def test_any_log_becomes_statistics_or_a_message(no_runner):
+def test_any_log_becomes_statistics_or_a_message():
     @settings(max_examples=60, derandomize=True, suppress_health_check=ANY_SPEED)
     @ANY_LOG
     def check(log, rate, joined):
@@ -90,7 +75,7 @@ def test_any_log_becomes_statistics_or_a_message(no_runner):
 
 
 @pytest.mark.parametrize("format_", ["csv", "parquet"])
-def test_a_column_without_a_name(format_, no_runner):
+def test_a_column_without_a_name(format_):
     """As pandas writes an index."""
     columns = {"": list(range(mutated_logs.ROWS)), **mutated_logs.COLUMNS}
     content = mutated_logs.written(format_, columns)
@@ -99,7 +84,7 @@ def test_a_column_without_a_name(format_, no_runner):
 
 
 @pytest.mark.slow
-def test_any_log_is_checked_and_transformed_or_gets_a_message(no_runner):
+def test_any_log_is_checked_and_transformed_or_gets_a_message():
     @settings(max_examples=2000, derandomize=True, suppress_health_check=ANY_SPEED)
     @ANY_LOG
     def check(log, rate, joined):
