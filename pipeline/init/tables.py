@@ -56,12 +56,16 @@ def _by_columns(patterns: Sequence[str]) -> list[list[str]]:
     found: dict[frozenset[str], list[str]] = {}
     for pattern in patterns:
         any_ = Reading(format="csv", columns=["unknown"])
-        sources = files.find([("logs", pattern, None)], any_)[:_FILES]
-        of_files = {source.path: _names(source.path) for source in sources}
-        alike = len(set(of_files.values())) == 1
-        units = {pattern: next(iter(of_files.values()))} if alike else of_files
-        for unit, names in units.items():
-            found.setdefault(names, []).append(unit)
+        sources = files.find([("logs", pattern, None)], any_)
+        filled = [source.path for source in sources if source.size][:_FILES]
+        of_files = {path: _names(path) for path in filled}
+        are_alike = len(set(of_files.values())) == 1
+        for unit, names in of_files.items():
+            units = found.setdefault(names, [])
+            if not are_alike:
+                units.append(unit)
+            elif pattern not in units:
+                units.append(pattern)
     return list(found.values())
 
 

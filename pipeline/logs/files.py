@@ -115,6 +115,7 @@ def find(
     """
     found: dict[str, Source] = {}
     problems = []
+    columns = [*columns, *(name for table in tables for name in table.reads)]
     paths = tuple(dict.fromkeys(name for name in columns if "." in name))
     for where, pattern, split in patterns:
         try:
@@ -248,8 +249,8 @@ def read(
         return
     if columns is not None:
         joined = {name for table in source.tables for name, _ in table.columns}
-        keys = [column.name for table in source.tables for column in table.key]
-        columns = [name for name in columns if name not in joined] + keys
+        needed = [name for table in source.tables for name in table.reads]
+        columns = [name for name in (*columns, *needed) if name not in joined]
         columns = list(dict.fromkeys(columns))
     for chunk in _read(source, columns, done):
         yield chunk._replace(rows=static_tables.join(chunk.rows, source.tables))

@@ -60,6 +60,12 @@ class StaticTable(NamedTuple):
     columns: tuple[tuple[str, pa.DataType], ...]
     valid: ValidTime | None = None
 
+    @property
+    def reads(self) -> list[str]:
+        """The columns of the log that it needs."""
+        times = [] if self.valid is None else [self.valid.column]
+        return [*(column.name for column in self.key), *times]
+
 
 def write(
     rows: pa.Table,

@@ -62,6 +62,14 @@ def test_rows_get_the_values_of_their_user(folder):
     assert both.tables == sample.tables and both.rows == sample.rows
 
 
+def test_an_empty_file_beside_the_log_is_no_other_log(folder):
+    lines = [f'{{"user_id": {i % 9}, "click": {i % 2}}}\n' for i in range(ROWS)]
+    (folder / "1.jsonl").write_text("".join(lines))
+    (folder / "2.jsonl").touch()
+    sample = sample_joined([str(folder / "*.jsonl")])
+    assert sample.rows.num_rows == ROWS and sample.logs == [str(folder / "*.jsonl")]
+
+
 @pytest.mark.parametrize("change", ["again", "others"])
 def test_files_that_are_no_tables_are_one_log(change, folder):
     users = pa.table({"user_id": np.arange(USERS), "age": AGE})

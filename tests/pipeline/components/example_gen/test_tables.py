@@ -151,6 +151,19 @@ def test_parts_of_a_file_join_alike(tmp_path):
     assert chunk.rows["t.v"].to_pylist() == [1, 2, None]
 
 
+def test_the_times_are_read_for_a_table_that_has_some(tmp_path):
+    rows = pa.table({"k": ["a", "a"], "t.v": [1, 2]})
+    path = static_tables.write(rows, ["k"], tmp_path, "t", np.array([5.0, 7.0]))
+    key = (casting.column("k", "string", pa.null(), ()),)
+    valid = static_tables.ValidTime("ctx.at", (), 1.0)
+    table = static_tables.StaticTable(path, key, (("t.v", pa.int64()),), valid)
+    seen = [{"k": "a", "ctx": {"at": at}} for at in (4, 5, 9)]
+    log = _write(tmp_path / "log.parquet", seen)
+    (source,) = files.find([("", log, None)], make_config().data, ["t.v"], (table,))
+    (chunk,) = files.read(source, ["t.v"])
+    assert chunk.rows["t.v"].to_pylist() == [None, 1, 2]
+
+
 def _timed(folder, format, impressions, versions, unit="s"):
     """The column users.v of the impressions, in their order."""
     log = [{"user": u, "at": t, "click": i % 2} for i, (u, t) in enumerate(impressions)]
