@@ -70,10 +70,11 @@ def options_of(model: Model, architecture: str) -> dict[str, Any]:
         model: The section `model`. A key of its options that is the name of an
             architecture holds that one's options. `epnet` and `ppnet` are options of
             those that take them.
-        architecture: One of `tfmtl.models.names()`.
+        architecture: Its name, as for `tfmtl.models.get`.
 
     Raises:
-        ConfigError: Below the name of an architecture is what it does not take.
+        ConfigError: Below the name of an architecture is what it does not take, or
+            there is none of such a name.
 
     Example:
     >>> model = Model(options={"dropout": 0.1, "ple": {"shared_experts": 2}})
@@ -83,7 +84,8 @@ def options_of(model: Model, architecture: str) -> dict[str, Any]:
     takes, names = tfmtl.models.options(architecture), tfmtl.models.names()
     found, own = {}, {}
     for key, value in model.options.items():
-        if key not in names or key in takes:
+        is_architecture = key in names or ":" in key  # one's own: module:Class
+        if key in takes or not is_architecture:
             found[key] = value
             continue
         if not isinstance(value, dict):
@@ -91,7 +93,8 @@ def options_of(model: Model, architecture: str) -> dict[str, Any]:
                 f"model.options.{key}: it is an architecture, and takes a mapping of "
                 f"its options. Received: {value!r}"
             )
-        known = tfmtl.models.options(key)
+        with faults_of("model.options"):
+            known = tfmtl.models.options(key)
         for option in value:
             if option not in known:
                 raise ConfigError(

@@ -49,6 +49,11 @@ def test_options_that_an_architecture_does_not_take_are_refused(architecture):
         _options(architecture, mmoe=3)
 
 
+def test_an_architecture_that_is_not_there_has_no_options():
+    with pytest.raises(ConfigError, match="model.options: .*nowhere"):
+        _options("ple", **{"nowhere:Model": {"units": [8]}})
+
+
 def test_a_misspelt_architecture_is_no_option():
     options = {"plee": {"shared_experts": 2}}
     config = make_config(model={"architecture": "ple", "options": options})
