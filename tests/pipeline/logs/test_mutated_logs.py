@@ -8,7 +8,7 @@ import first_stages
 import mutated_logs
 import pytest
 from conftest import raw_config
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 FEATURES = [
@@ -84,8 +84,10 @@ def test_a_column_without_a_name(format_):
 
 
 @pytest.mark.slow
-def test_any_log_is_checked_and_transformed_or_gets_a_message():
-    @settings(max_examples=2000, derandomize=True, suppress_health_check=ANY_SPEED)
+@pytest.mark.parametrize("part", range(8))
+def test_any_log_is_checked_and_transformed_or_gets_a_message(part):
+    @seed(part)
+    @settings(max_examples=250, database=None, suppress_health_check=ANY_SPEED)
     @ANY_LOG
     def check(log, rate, joined):
         format_, content = log
