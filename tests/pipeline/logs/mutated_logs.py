@@ -228,7 +228,8 @@ def _tfrecord(columns, _):
         if values and all(isinstance(v, float) for v in values):
             return train.Feature(float_list=train.FloatList(value=values))
         if values and all(isinstance(v, int) and abs(v) < 2**63 for v in values):
-            return train.Feature(int64_list=train.Int64List(value=values))
+            whole = list(map(int, values))  # protobuf warns of booleans
+            return train.Feature(int64_list=train.Int64List(value=whole))
         texts = [str(v).encode("utf-8", "surrogatepass") for v in values]
         return train.Feature(bytes_list=train.BytesList(value=texts))
 
