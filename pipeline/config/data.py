@@ -90,7 +90,7 @@ _Logs = Patterns | dict[Literal["train", "valid", "test"], Patterns]
 class Data(Reading):
     """Where the logs come from, and how they become examples; see docs/data.md."""
 
-    source: Literal["feed", "census"] | None = None
+    source: Literal["feed", "census", "epinions"] | None = None
     """A bundled dataset, in place of `logs`."""
     options: dict[str, Any] = {}
     """What the bundled dataset is made or read by, such as {seed: 7}."""

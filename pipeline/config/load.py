@@ -13,6 +13,7 @@ from typing import Any
 import pydantic
 import yaml
 
+from pipeline.config import environment
 from pipeline.config.schema import Config
 from pipeline.config.values import Section
 from pipeline.errors import ConfigError, nearest
@@ -57,7 +58,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Reads and checks a pipeline's YAML file.
 
     Args:
-        path: The YAML file.
+        path: The YAML file; `${NAME}` in a text is the environment variable NAME.
         overrides: "path.to.key=value" strings; a value is read as YAML, and items of
             a list are named by position or by their `name`.
 
@@ -69,6 +70,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path}: a mapping is expected. Received: {raw!r}")
     for change in overrides:
         override(raw, change)
+    raw = environment.expand(raw, path)
     try:
         config = Config.model_validate(raw)
         # A wildcard's columns may be named elsewhere, and are not known yet.

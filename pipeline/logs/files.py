@@ -15,6 +15,8 @@ import glob
 import io
 import os
 import re
+import zipfile
+import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -42,10 +44,11 @@ _EXTENSIONS = {
 _CANNOT_LIST = (BeamIOError, OSError, ValueError, ImportError)
 _CANNOT_READ = (
     OSError, EOFError, ValueError, OverflowError, pa.ArrowException, BeamIOError,
+    zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-_COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+_COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".zip": "zip"}
 _HEADS = 50  # sources of which `heads` takes rows
-_NOT_READ = r"\.(xz|lzma|zip|7z|lz4|br|snappy|deflate|Z)$"
+_NOT_READ = r"\.(xz|lzma|7z|lz4|br|snappy|deflate|Z)$"
 
 
 @dataclass(frozen=True)
@@ -357,9 +360,15 @@ def _opened(
 ) -> Iterator[tuple[Any, Callable[[], int]]]:
     """The same, with what tells the place in the file to which it is read."""
     try:
-        stream, position = _open(source)
-        with stream:
-            yield stream, position
+        # Arrow's decompressors are used, not Beam's, as those take a file that was cut
+        # off for a whole one.
+        with (
+            FileSystems.open(
+                source.path, compression_type=CompressionTypes.UNCOMPRESSED
+            ) as plain,
+            _decoded(source, plain) as stream,
+        ):
+            yield stream, plain.tell
     except but:
         raise
     except _CANNOT_READ as error:
@@ -422,24 +431,35 @@ def _dialect(path: str, reading: Reading) -> Reading:
     return Reading.model_construct(**options)
 
 
-def _open(source: Source) -> tuple[Any, Callable[[], int]]:
-    # Arrow's decompressors are used, not Beam's, as those take a file that was cut off
-    # for a whole one.
-    plain = FileSystems.open(
-        source.path, compression_type=CompressionTypes.UNCOMPRESSED
-    )
-    position = plain.tell
+def _decoded(source: Source, plain: Any) -> Any:
+    """What is read of an open file: decompressed, or a part of it."""
+    if source.compression == "zip":
+        return _unzipped(plain)
     if source.compression:
         file = pa.PythonFile(plain, mode="r")
         plain = pa.CompressedInputStream(file, source.compression)
     elif source.format == "parquet":
-        return plain, position
+        return plain
     elif source.start or source.stop is not None:
         plain.seek(source.start)
         plain = _Range(plain, source.stop)
-    if not hasattr(plain, "peek"):
-        plain = io.BufferedReader(plain, 1 << 20)
-    return plain, position
+    return plain if hasattr(plain, "peek") else io.BufferedReader(plain, 1 << 20)
+
+
+def _unzipped(plain: Any) -> Any:
+    """Opens the only file in a zip archive."""
+    archive = zipfile.ZipFile(plain)
+    # Besides it macOS packs files whose names start with "._".
+    files = [i for i in archive.infolist() if not i.is_dir()]
+    files = [i for i in files if not _name(i.filename).startswith((".", "_"))]
+    if len(files) != 1:
+        raise ValueError(
+            f"a .zip must hold one file. Received: {len(files)} files. Unzip it"
+        )
+    try:
+        return archive.open(files[0])
+    except RuntimeError as error:  # a password, or a compression that Python lacks
+        raise ValueError(f"{error}. Unzip it") from error
 
 
 class _Range(io.RawIOBase):

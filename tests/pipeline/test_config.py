@@ -15,7 +15,8 @@ FEED = ROOT / "configs" / "feed.yaml"
 @pytest.mark.parametrize(
     "path", sorted(FEED.parent.glob("*.yaml")), ids=lambda p: p.name
 )
-def test_every_config_of_ours_is_valid(path):
+def test_every_config_of_ours_is_valid(path, monkeypatch):
+    monkeypatch.setenv("DATA", "data")
     loaded = config.load(path)
     # As it goes to other processes.
     dumped = loaded.model_dump_json()
