@@ -2,12 +2,16 @@
 
 import copy
 import sys
+import types
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from conftest import make_config
 
 import tfmtl
+from tfmtl.metrics import exact
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TASKS = ("income_50k", "never_married")
@@ -106,3 +110,52 @@ def test_trees_have_the_columns_and_the_rows_of_each_task(public_data, tmp_path)
         "spend": ("spend", ["buy", "clicked"]),
         "stay": ("stay", ["was_seen"]),
     }
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    """The worker, without LightGBM, which has an environment of its own."""
+    monkeypatch.syspath_prepend(BENCHMARKS / "public_data")
+    monkeypatch.setitem(sys.modules, "lightgbm", types.ModuleType("lightgbm"))
+    import lightgbm_worker
+
+    yield lightgbm_worker
+    sys.modules.pop("lightgbm_worker", None)
+
+
+def test_a_train_row_does_not_see_its_own_label(worker):
+    rows = 4000
+    train = pd.DataFrame({"user": np.arange(rows) // 2})  # two rows a user
+    label = pd.Series(np.random.default_rng(1).integers(0, 2, rows).astype(float))
+    numbers, (other,) = worker.with_means(train, label, [train.head(4)], ["user"])
+    assert abs(np.corrcoef(numbers["user.mean"], label)[0, 1]) < 0.1
+    # Those of other splits see all train rows: two, and the mean that counts as 20.
+    expected = (label[:2].sum() + 20 * label.mean()) / 22
+    assert other["user.mean"].tolist()[:2] == [pytest.approx(expected)] * 2
+    assert (other["user.count"] == 2).all()
+
+
+def test_an_unknown_value_has_the_mean_of_all(worker):
+    train = pd.DataFrame({"user": [0, 0, 1, 1]})
+    other = pd.DataFrame({"user": [7]})
+    label = pd.Series([1.0, 0.0, 0.0, 0.0])
+    _, (found,) = worker.with_means(train, label, [other], ["user"])
+    assert found.to_dict("records") == [
+        {"user": 7, "user.count": 0, "user.mean": pytest.approx(0.25)}
+    ]
+
+
+def test_what_trees_get_of_a_list(worker):
+    lists = [np.array(["a", "b", "a"], object), None]
+    found = worker._of_lists("seen", lists, ["a", "b"], pd.Index(["a", "b"]))
+    assert {name: list(values) for name, values in found.items()} == {
+        "seen.length": [3, 0],
+        "seen.last": [0, -1],
+        "seen.alike": [2, 0],
+    }
+
+
+def test_auc_of_trees_is_ours(worker):
+    random = np.random.default_rng(0)
+    label, score = random.integers(0, 2, 200), random.integers(0, 9, 200)  # ties
+    assert worker.auc(pd.Series(label), score) == pytest.approx(exact.auc(label, score))
