@@ -164,7 +164,7 @@ def main(argv: list[str] | None = None) -> int:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="of the config"
     )
     parser.add_argument("--workspace", type=Path, help="workspace/SET-benchmark")
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     of_set = options_of(args.name)
     options = of_set["architectures"]
     if unknown := set(args.names) - set(options):

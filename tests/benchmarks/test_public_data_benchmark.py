@@ -159,3 +159,18 @@ def test_auc_of_trees_is_ours(worker):
     random = np.random.default_rng(0)
     label, score = random.integers(0, 2, 200), random.integers(0, 9, 200)  # ties
     assert worker.auc(pd.Series(label), score) == pytest.approx(exact.auc(label, score))
+
+
+def test_architectures_may_stand_behind_options(public_data, monkeypatch, tmp_path):
+    seen = []
+
+    def sweep(config, jobs):
+        seen.extend(config.sweep.architectures)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(public_data, "sweep", sweep)
+    monkeypatch.setenv("DATA", "elsewhere")
+    command = ["hillstrom", "ple", "--data", str(tmp_path), "--seeds", "0", "1"]
+    with pytest.raises(KeyboardInterrupt):
+        public_data.main([*command, "--jobs", "1", "aitm"])
+    assert [architecture.name for architecture in seen] == ["ple", "aitm"]
