@@ -22,13 +22,17 @@ def log_source(
     Returns:
         The dataset's own summary, with `rows`.
     """
-    source = config.data.source
+    source, options = config.data.source, config.data.options
     generate = importlib.import_module(f"pipeline.datasets.{source}").generate
-    known = list(inspect.signature(generate).parameters)[1:]
-    for option in config.data.options:
+    _, *parameters = inspect.signature(generate).parameters.values()
+    known = [parameter.name for parameter in parameters]
+    for parameter in parameters:
+        if parameter.default is parameter.empty and parameter.name not in options:
+            raise PipelineError(f"data.options.{parameter.name}: {source} needs it")
+    for option in options:
         if option not in known:
             raise PipelineError(
                 f"data.options.{option}: unknown option of {source}."
                 f"{nearest(option, known)} Known: {', '.join(known)}"
             )
-    return generate(outputs["logs"], **config.data.options)
+    return generate(outputs["logs"], **options)

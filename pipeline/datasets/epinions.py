@@ -56,15 +56,15 @@ def generate(folder: Path, *, data: str) -> dict:
     trust = _read(Path(data) / TRUST, "trust", 3)
     columns = dict(zip(COLUMNS, ratings.T, strict=True))
     user, item, time = columns["user"], columns["item"], columns["time"]
-    one = np.ones(len(time))
-    for name, key in (("user", user), ("item", item)):
-        count = _before(key, time, key, time, one)
+    for name, key, of in (
+        ("user", user, "rating"),
+        ("user", user, "helpfulness"),
+        ("item", item, "rating"),
+    ):
+        count = _before(key, time, key, time, np.ones(len(time)))
         columns[f"{name}_ratings"] = count.astype(np.int64)
-        total = _before(key, time, key, time, columns["rating"])
-        columns[f"{name}_mean_rating"] = _mean(total, count)
-        if name == "user":
-            total = _before(key, time, key, time, columns["helpfulness"])
-            columns["user_mean_helpfulness"] = _mean(total, count)
+        total = _before(key, time, key, time, columns[of])
+        columns[f"{name}_mean_{of}"] = _mean(total, count)
     trustor, trustee, since = trust.T
     for name, key in (("trusts", trustor), ("trusted_by", trustee)):
         count = _before(user, time, key, since, np.ones(len(key)))

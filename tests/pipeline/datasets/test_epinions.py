@@ -3,12 +3,16 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from conftest import make_config
+from paths import SHARED
 
+from pipeline.components.log_source import log_source
 from pipeline.datasets import epinions
 from pipeline.errors import PipelineError
 
 io = pytest.importorskip("scipy.io")
 SPLITS = ("train", "valid", "test")
+DATA = SHARED / "data" / "epinions"
 
 
 def _matrices(rows=400):
@@ -62,6 +66,19 @@ def test_it_equals_a_loop_over_strictly_earlier_buckets(tmp_path):
         assert row["item_mean_rating"] == mean(of_item[:, 3])
         assert row["trusts"] == (known[:, 0] == row["user"]).sum()
         assert row["trusted_by"] == (known[:, 1] == row["user"]).sum()
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"the files are not at {DATA}")
+def test_the_publishers_files(tmp_path):
+    assert epinions.generate(tmp_path, data=str(DATA)) == {"rows": 922_267}
+    rows = {s: pq.read_table(tmp_path / s, columns=[]).num_rows for s in SPLITS}
+    assert rows == {"train": 848_924, "valid": 37_448, "test": 35_895}
+
+
+def test_without_a_folder(tmp_path):
+    config = make_config({"source": "epinions", "logs": None})
+    with pytest.raises(PipelineError, match=r"data\.options\.data: epinions needs it"):
+        log_source(config, {}, {"logs": tmp_path})
 
 
 def test_files_that_are_missing_or_others(tmp_path):
