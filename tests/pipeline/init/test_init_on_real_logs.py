@@ -1,7 +1,6 @@
 """`init` on public data: the labels are those of the papers, and no leak is left in."""
 
 import json
-import zipfile
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +15,6 @@ DATA = SHARED / "data"
 pytestmark = pytest.mark.skipif(
     not DATA.is_dir(), reason=f"needs the real logs of {DATA}"
 )
-
-
-def _deskdrop(folder):
-    with zipfile.ZipFile(DATA / "deskdrop" / "users_interactions.csv.zip") as archive:
-        return [archive.extract("users_interactions.csv", folder)]
 
 
 def _epinions(folder):
@@ -54,7 +48,7 @@ SETS = {
         set(),
     ),
     "deskdrop": (
-        _deskdrop,
+        _files("deskdrop/*"),
         dict.fromkeys(["like", "bookmark", "comment_created", "follow"]),
         None,
         {"timestamp", "eventType", "sessionId", "userAgent"},
