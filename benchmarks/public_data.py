@@ -1,6 +1,6 @@
 """Public data: architectures of ours, and boosted trees, by a fixed protocol.
 
-    python benchmarks/public_data.py SET --data DIR [--seeds 0 1 2] [NAME ...]
+    python benchmarks/public_data.py SET [NAME ...] --data DIR [--seeds 0 1 2]
 
 SET is one of public_data/*.yaml, and the data, features, tasks, splits and settings of
 the training are those of configs/SET.yaml. Each of the set's `architectures` is trained
