@@ -79,8 +79,22 @@ class PartialDense(Layer):
                     )
                 self.parts.append((kernel, bias))
 
+    def whole(self):
+        """Returns kernel (copies, width, units) and bias (copies, 1, units) or None."""
+        kernels = [spread(kernel, self.copies) for kernel, _ in self.parts]
+        kernel = ops.concatenate(kernels, axis=-1)
+        if not self.use_bias:
+            return kernel, None
+        biases = [spread(bias, self.copies) for _, bias in self.parts]
+        return kernel, ops.concatenate(biases, axis=-1)
+
     def call(self, inputs):
         """Maps (copies or 1, batch, width) to (copies, batch, units)."""
+        if inputs.shape[-3] == self.copies:
+            # The kernels are put together rather than the outputs, which are larger.
+            kernel, bias = self.whole()
+            x = product(inputs, kernel)
+            return self.activation(x if bias is None else x + bias)
         outputs = []
         for kernel, bias in self.parts:
             x = ops.matmul(inputs, kernel)
@@ -95,8 +109,24 @@ class PartialDense(Layer):
         return (*input_shape[:-3], self.copies, input_shape[-2], self.units)
 
 
+def product(x, kernels):
+    """Returns x_k W_k of each copy k.
+
+    Args:
+        x: Tensor of shape (..., copies or 1, batch, width).
+        kernels: Tensor of shape (copies, width, units).
+    """
+    if kernels.shape[0] == 1:
+        # One product of two matrices. TensorFlow 2.21's batched one, with oneDNN, would
+        # besides read behind the end of such kernels if x has more than three axes.
+        return ops.matmul(x, kernels[0])
+    return ops.matmul(x, kernels)
+
+
 def spread(x, copies):
-    """Repeats (1, batch, width) to (copies, batch, width), if it is not that yet."""
+    """Repeats (batch, width), or (1, batch, width), to (copies, batch, width)."""
+    if len(x.shape) == 2:
+        x = ops.expand_dims(x, 0)
     return ops.repeat(x, copies, axis=-3) if x.shape[-3] < copies else x
 
 

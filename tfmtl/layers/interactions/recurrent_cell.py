@@ -5,17 +5,13 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.blocks.layer import Layer
-from tfmtl.layers.blocks.partial_sharing import PartialDense
+from tfmtl.layers.blocks.partial_sharing import PartialDense, product
 
+# The gates, of which the candidate has a tanh and the others a sigmoid.
 CELLS = {
-    "gru": {"update": "sigmoid", "reset": "sigmoid", "candidate": "tanh"},
-    "lstm": {
-        "input": "sigmoid",
-        "forget": "sigmoid",
-        "output": "sigmoid",
-        "candidate": "tanh",
-    },
-    "simple": {"candidate": "tanh"},
+    "gru": ("update", "reset", "candidate"),
+    "lstm": ("input", "forget", "output", "candidate"),
+    "simple": ("candidate",),
 }
 
 
@@ -60,14 +56,9 @@ class RecurrentCell(Layer):
         self.shared_ratio = shared_ratio
         self.gates = {
             name: PartialDense(
-                units,
-                copies,
-                shared_ratio,
-                activation,
-                dtype=self.dtype_policy,
-                name=name,
+                units, copies, shared_ratio, dtype=self.dtype_policy, name=name
             )
-            for name, activation in CELLS[cell].items()
+            for name in CELLS[cell]
         }
 
     def build(self, inputs_shape, states_shape=None):
@@ -81,20 +72,41 @@ class RecurrentCell(Layer):
 
     def call(self, inputs, states):
         """Takes one step; see the class."""
+        return self.step(self.read(inputs), states)
+
+    def read(self, inputs):
+        """Returns the inputs' part of what all gates sum up, W [c; 0] + b.
+
+        Where all inputs are known before the first step, one product serves all steps.
+
+        Args:
+            inputs: Tensor of shape (..., copies, batch, width).
+
+        Returns:
+            A tensor of shape (..., copies, batch, gates * units), for `step`.
+        """
+        kernels, biases = zip(*(g.whole() for g in self.gates.values()), strict=True)
+        kernel = ops.concatenate([k[..., : -self.units, :] for k in kernels], axis=-1)
+        return product(inputs, kernel) + ops.concatenate(biases, axis=-1)
+
+    def step(self, read, states):
+        """Takes one step, as a call does, from what `read` made of the input."""
         h = states[0]
-        both = ops.concatenate([inputs, h], axis=-1)
-        if self.cell == "simple":
-            return [h + self.gates["candidate"](both)]
+        # (copies, units, units) a gate, which read the state.
+        kernels = [g.whole()[0][..., -self.units :, :] for g in self.gates.values()]
         if self.cell == "gru":
-            update = self.gates["update"](both)
-            h_reset = self.gates["reset"](both) * h
-            candidate = self.gates["candidate"](
-                ops.concatenate([inputs, h_reset], axis=-1)
-            )
+            read, of_input = ops.split(read, [2 * self.units], axis=-1)
+            both = product(h, ops.concatenate(kernels[:2], axis=-1))
+            update, reset = ops.split(ops.sigmoid(read + both), 2, axis=-1)
+            candidate = ops.tanh(of_input + product(reset * h, kernels[2]))
             return [update * h + (1 - update) * candidate]
-        gate = {name: layer(both) for name, layer in self.gates.items()}
-        memory = gate["forget"] * states[1] + gate["input"] * gate["candidate"]
-        return [gate["output"] * ops.tanh(memory), memory]
+        x = read + product(h, ops.concatenate(kernels, axis=-1))
+        if self.cell == "simple":
+            return [h + ops.tanh(x)]
+        gates, candidate = ops.split(x, [3 * self.units], axis=-1)
+        enter, forget, leave = ops.split(ops.sigmoid(gates), 3, axis=-1)
+        memory = forget * states[1] + enter * ops.tanh(candidate)
+        return [leave * ops.tanh(memory), memory]
 
     def compute_output_shape(self, inputs_shape, states_shape):
         """Returns the shapes of the states."""

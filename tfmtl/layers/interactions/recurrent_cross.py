@@ -201,13 +201,13 @@ class FieldRecurrentCross(Layer):
     def call(self, inputs):
         """Maps (batch, fields, dim) to the same, or (batch, copies, fields * dim)."""
         x = ops.expand_dims(ops.swapaxes(inputs, 0, 1), 1)  # (F, 1, B, D)
-        x = spread(x, self.copies or 1)  # (F, K, B, D)
         start = ops.repeat(ops.zeros_like(x[0, ..., :1]), self.units, axis=-1)
+        start = spread(start, self.copies or 1)  # (K, B, U)
         contexts = []
         for cell, order in zip(self.cells, (1, -1), strict=False):
             states, seen = cell.start(start), []
-            for f in range(x.shape[0])[::order]:
-                states = cell(x[f], states)
+            for read in ops.unstack(cell.read(x))[::order]:  # F of (K, B, gates * U)
+                states = cell.step(read, states)
                 seen.append(states[0])
             contexts.append(ops.stack(seen[::order]))  # (F, K, B, U)
         x = x * self.cross(ops.concatenate(contexts, axis=-1))

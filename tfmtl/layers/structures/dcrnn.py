@@ -147,11 +147,13 @@ class DCRNN(Layer):
             z = layer(z)
         z = spread(z, len(self.tasks))  # (K, B, units)
         if not self.recurrent:
-            return {task: z[k] for k, task in enumerate(self.tasks)}
+            # Apart at once: the gradient of z[k] would be as large as z, for every k.
+            return dict(zip(self.tasks, ops.unstack(z), strict=True))
+        read = self.recurrent.read(ops.expand_dims(z, 1))  # (K, 1, B, gates * units)
         outputs = {}
         states = self.recurrent.start(ops.zeros_like(z[:1]))
-        for k, task in enumerate(self.tasks):
-            states = self.recurrent(z[k : k + 1], states)
+        for task, of_task in zip(self.tasks, ops.unstack(read), strict=True):
+            states = self.recurrent.step(of_task, states)
             outputs[task] = ops.squeeze(states[0], 0)
         return outputs
 
