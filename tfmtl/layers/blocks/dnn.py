@@ -3,6 +3,7 @@
 import keras
 
 from tfmtl import _errors
+from tfmtl.layers.blocks.dropout import Dropout
 from tfmtl.layers.blocks.layer import Layer
 from tfmtl.layers.blocks.recording import hidden_units
 
@@ -47,7 +48,7 @@ class DNN(Layer):
             self.layers.append(dense)
             input_shape = (*input_shape[:-1], width)
         if self.dropout:
-            self.drop = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+            self.drop = Dropout(self.dropout, dtype=self.dtype_policy)
 
     def call(self, inputs, training=None):
         """Maps (batch, width) to (batch, units[-1])."""
