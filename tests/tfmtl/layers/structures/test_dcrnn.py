@@ -49,6 +49,15 @@ def test_partial_dense_is_common_units_beside_own_ones(ratio, common):
         _close(out_each[k], np.tanh(each[k] @ kernel + bias))
 
 
+def test_a_single_copy_under_further_axes():
+    layer = _randomised(PartialDense(7, 1, 0.5), (3, 1, ROWS, WIDTH))
+    x = RNG.normal(size=(3, 1, ROWS, WIDTH)).astype("float32")
+    (shared, shared_bias), (own, own_bias) = layer.parts
+    kernel = np.concatenate([shared.numpy(), own.numpy()[0]], axis=1)
+    bias = np.concatenate([shared_bias.numpy()[0], own_bias.numpy()[0, 0]])
+    _close(layer(x), x @ kernel + bias)
+
+
 def test_partial_dense_starts_at_the_scale_of_one_dense():
     layer = PartialDense(200, 4, 0.5)
     layer.build((1, ROWS, 100))
@@ -259,6 +268,19 @@ def test_a_task_hears_of_those_before_it_alone():
             if weight.name == "own_kernel":
                 moved = np.abs(gradient.numpy()).reshape(3, -1).max(axis=1) > 0
                 assert moved.tolist() == [bool(x) for x in heard], weight.path
+
+
+def test_a_further_task_adds_two_products():
+    """With the state; what does not wait for it is one product for all tasks."""
+
+    def count(tasks):
+        layer = layers.DCRNN([f"t{k}" for k in range(tasks)], steps=1, units=(4,))
+        layer.build((ROWS, WIDTH))
+        graph = tf.function(layer).get_concrete_function(X).graph
+        kinds = [op.type for op in graph.get_operations()]
+        return kinds.count("MatMul") + kinds.count("BatchMatMulV2")
+
+    assert count(3) - count(2) == 2
 
 
 def test_task_cell_has_the_same_weights_for_any_number_of_tasks():
