@@ -126,7 +126,10 @@ def _range(x, axis=0):
 
 def _each(experts):
     """The experts of a gate as a list of (batch, units)."""
-    return experts if isinstance(experts, list) else tf.unstack(experts, axis=1)
+    each = []
+    for x in experts if isinstance(experts, list) else [experts]:
+        each += tf.unstack(x, axis=1) if x.shape.rank == 3 else [x]
+    return each
 
 
 def _dead_experts(gates, experts):

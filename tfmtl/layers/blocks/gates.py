@@ -1,6 +1,7 @@
 """Gates that mix experts, and how their weights are read."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfmtl import _errors
@@ -46,7 +47,8 @@ class SoftmaxGate(Layer):
 
     Call arguments:
         selector: Tensor of shape (batch, width), what the weights depend on.
-        experts: Tensor of shape (batch, experts, units).
+        experts: Tensor of shape (batch, experts, units), or a list of such with as many
+            experts together, of which no joint tensor is made.
 
     Output shape: (batch, units).
 
@@ -84,8 +86,22 @@ class SoftmaxGate(Layer):
         weights = ops.softmax(ops.matmul(selector, self.kernel))  # (B, E)
         note_gate(self.path, weights, self.labels)
         gated_experts.note(self.path, experts)
-        return ops.squeeze(ops.matmul(ops.expand_dims(weights, 1), experts), 1)
+        banks = experts if isinstance(experts, list) else [experts]
+        if len(banks) == 1:
+            return _mix(weights, banks[0])
+        ends = np.cumsum([bank.shape[1] for bank in banks])
+        parts = ops.split(weights, ends[:-1].tolist(), axis=1)
+        return sum(_mix(w, bank) for w, bank in zip(parts, banks, strict=True))
 
     def compute_output_shape(self, selector_shape, experts_shape):
         """Returns (batch, units)."""
+        if isinstance(experts_shape, list):
+            experts_shape = experts_shape[0]
         return (selector_shape[0], experts_shape[-1])
+
+
+def _mix(weights, experts):
+    """Returns the sum of experts (B, E, U), each times its weight of (B, E)."""
+    if experts.shape[1] == 1:
+        return weights * ops.squeeze(experts, 1)
+    return ops.squeeze(ops.matmul(ops.expand_dims(weights, 1), experts), 1)

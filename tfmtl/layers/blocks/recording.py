@@ -38,5 +38,6 @@ class Recording:
 
 # {path of a layer: (its output behind the activation, which axis of it is the rows)}
 hidden_units = Recording()
-# {path of a gate: what it mixes, (batch, experts, units) or a list of (batch, units)}
+# {path of a gate: what it mixes: (batch, experts, units), or a list of such or of
+# (batch, units)}
 gated_experts = Recording()

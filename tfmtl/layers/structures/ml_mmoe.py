@@ -1,7 +1,6 @@
 """MMoE of several levels."""
 
 import keras
-from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.blocks.gates import SoftmaxGate
@@ -121,13 +120,10 @@ class MLMMoE(Layer):
         experts = self.first(inputs)  # (B, E, U)
         x = flat(inputs)  # (B, width)
         for level in range(2, len(self.expert_units) + 1):
-            experts = ops.concatenate(
-                [
-                    self.upper[name](self.gates[name](x, experts))
-                    for name in self._names(level)
-                ],
-                axis=1,
-            )
+            experts = [
+                self.upper[name](self.gates[name](x, experts))
+                for name in self._names(level)
+            ]  # E of (B, 1, U)
         return {task: self.gates[f"task_{task}"](x, experts) for task in self.tasks}
 
     def compute_output_shape(self, input_shape):

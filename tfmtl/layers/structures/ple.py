@@ -1,7 +1,6 @@
 """Progressive Layered Extraction: task experts, shared experts and their gates."""
 
 import keras
-from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.blocks.gates import SoftmaxGate
@@ -141,7 +140,7 @@ class CGC(Layer):
                 seen = [experts[n] for n in (*self.tasks, SHARED)]
             else:
                 seen = [experts[name], experts[SHARED]]
-            outputs[name] = gate(selectors[name], ops.concatenate(seen, axis=1))
+            outputs[name] = gate(selectors[name], seen)
         return outputs
 
     def compute_output_shape(self, input_shape):
