@@ -81,27 +81,25 @@ def tile(
     Returns:
         {feature: (N, ...)}. The graph fails on any other number of values.
     """
+    # Few ops a feature: there may be hundreds, and a server prepares each op.
     sizes = tf.stack([tf.shape(tensor)[0] for tensor in inputs.values()])
     others = tf.boolean_mask(sizes, tf.not_equal(sizes, 1))
     rows = tf.cond(tf.size(others) > 0, lambda: tf.reduce_max(others), lambda: 1)
-    tiled = {}
-    for name, tensor in inputs.items():
-        given = tf.shape(tensor)[0]
-        may_be_once = once is None or name in once
-        allowed = (given == rows) | (given == 1) if may_be_once else given == rows
-        check = tf.debugging.Assert(
-            allowed,
-            [
-                f"rank: {name} must have one value a candidate"
-                + (", or one for all" if may_be_once else "")
-                + ". Received values and candidates:",
-                given,
-                rows,
-            ],
-        )
-        with tf.control_dependencies([check]):
-            shape = tf.concat([[rows], tf.shape(tensor)[1:]], axis=0)
-            tiled[name] = tf.ensure_shape(
-                tf.broadcast_to(tensor, shape), [None, *tensor.shape[1:]]
-            )
-    return tiled
+    may_be_once = [once is None or name in once for name in inputs]
+    wrong = (sizes != rows) & ((sizes != 1) | tf.logical_not(may_be_once))
+    rules = [
+        f"{name} must have one value a candidate" + ", or one for all" * may
+        for name, may in zip(inputs, may_be_once, strict=True)
+    ]
+    broken = tf.strings.reduce_join(tf.boolean_mask(rules, wrong), separator="; ")
+    message = tf.strings.join(["rank: ", broken, ". Received values and candidates:"])
+    check = tf.debugging.Assert(
+        tf.logical_not(tf.reduce_any(wrong)),
+        [message, tf.boolean_mask(sizes, wrong), rows],
+    )
+    with tf.control_dependencies([check]):
+        rows = tf.identity(rows)
+    return {
+        name: tf.broadcast_to(tensor, tf.stack([rows, *tensor.shape[1:]]))
+        for name, tensor in inputs.items()
+    }

@@ -86,15 +86,18 @@ class TransformGraph:
     def _transform(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         texts = {name: raw[name] for name in self._read}
         raw = {**raw, **text_graph.canonical(texts, self._missing)}
-        outputs = {}
+        scaled = [f for f in self._features.values() if _is_scaled(f)]
+        outputs = _scaled(scaled, raw, self._moments)
         for name, feature in self._features.items():
+            if name in outputs:
+                continue
             if feature.kind == "numeric":
-                outputs[name] = _number(feature, raw[name], self._moments.get(name, {}))
+                outputs[name] = _bucket(feature, raw[name], self._moments[name])
             elif feature.kind == "sequence":
                 outputs[name] = self._ids(self._features[feature.of], raw[name])
             else:
                 outputs[name] = self._ids(feature, raw[name])
-        return outputs
+        return {name: outputs[name] for name in self._features}
 
     def _ids(self, feature: CategoricalFeature, values: tf.Tensor) -> tf.Tensor:
         if feature.by_vocabulary:
@@ -218,36 +221,63 @@ def build(
     return TransformGraph(features, vocabularies, moments, missing, verbatim)
 
 
-def _number(feature: NumericFeature, values: tf.Tensor, moments: Mapping) -> tf.Tensor:
-    """Standardises a numeric feature (batch,) or cuts it into buckets."""
+def _is_scaled(feature: Feature) -> bool:
+    return feature.kind == "numeric" and not feature.buckets
+
+
+def _bucket(feature: NumericFeature, values: tf.Tensor, moments: Mapping) -> tf.Tensor:
+    """Cuts a numeric feature (batch,) into buckets; 0 where it is not known."""
     known = tf.math.is_finite(values)
     values = tf.where(known, values, tf.zeros_like(values))
-    if feature.buckets:
-        # Of the 1001 quantiles, those nearest to 1/buckets, 2/buckets, ...
-        parts = np.arange(1, feature.buckets) / feature.buckets
-        edges = np.float32(moments["quantiles"])[np.rint(parts * 1000).astype(int)]
-        ids = 1 + tf.searchsorted(edges, values, side="right", out_type=tf.int64)
-        return tf.where(known, ids, tf.zeros_like(ids))
-    scaled = _scale(feature, values, moments)
-    return tf.where(known, scaled, np.nan if feature.piecewise_linear else 0.0)
+    # Of the 1001 quantiles, those nearest to 1/buckets, 2/buckets, ...
+    parts = np.arange(1, feature.buckets) / feature.buckets
+    edges = np.float32(moments["quantiles"])[np.rint(parts * 1000).astype(int)]
+    ids = 1 + tf.searchsorted(edges, values, side="right", out_type=tf.int64)
+    return tf.where(known, ids, tf.zeros_like(ids))
 
 
-def _scale(feature: NumericFeature, values: tf.Tensor, moments: Mapping) -> tf.Tensor:
-    """Standardises finite numbers."""
+def _scaled(
+    features: Sequence[NumericFeature],
+    raw: Mapping[str, tf.Tensor],
+    moments: Mapping[str, Mapping],
+) -> dict[str, tf.Tensor]:
+    """Standardises numeric features, each of any batch: {name: (batch,)}.
+
+    One behind the other, by a few ops for all: a server prepares each op of a graph.
+    """
+    if not features:
+        return {}
+    sizes = [tf.size(raw[feature.name]) for feature in features]
+    values = tf.concat([raw[feature.name] for feature in features], axis=0)
+    found = [_moments(feature, moments.get(feature.name, {})) for feature in features]
+    logarithmic, means, stds = (np.array(part) for part in zip(*found, strict=True))
+    missing = [np.nan if feature.piecewise_linear else 0.0 for feature in features]
+    known = tf.math.is_finite(values)
+    values = tf.where(known, values, tf.zeros_like(values))
+    if logarithmic.any():
+        logarithms = tf.math.log1p(tf.maximum(values, 0.0))
+        values = tf.where(tf.repeat(logarithmic, sizes), logarithms, values)
+    means, stds, missing = (
+        tf.repeat(np.float32(numbers), sizes) for numbers in (means, stds, missing)
+    )
+    scaled = tf.where(known, (values - means) / stds, missing)
+    parts = tf.split(scaled, sizes)
+    return {f.name: part for f, part in zip(features, parts, strict=True)}
+
+
+def _moments(feature: NumericFeature, moments: Mapping) -> tuple[bool, float, float]:
+    """Whether logarithms are scaled, and by which mean and deviation."""
     if feature.scaling == "zscore":
-        mean, std = moments["mean"], moments["std"]
-    elif feature.scaling == "log1p_zscore":
-        values = tf.math.log1p(tf.maximum(values, 0.0))
-        mean, std = moments["log1p_mean"], moments["log1p_std"]
-    else:
-        mean, std = 0.0, 1.0
-    return (values - mean) / (std or 1.0)
+        return False, moments["mean"], moments["std"] or 1.0
+    if feature.scaling == "log1p_zscore":
+        return True, moments["log1p_mean"], moments["log1p_std"] or 1.0
+    return False, 0.0, 1.0
 
 
 def _boundaries(feature: NumericFeature, moments: Mapping) -> list[float]:
     """The boundaries of a number's bins, scaled as the number is."""
-    levels = _scale(
-        feature, tf.constant(moments["levels"], tf.float32), moments
-    ).numpy()
+    name = feature.name
+    levels = {name: tf.constant(moments["levels"], tf.float32)}
+    levels = _scaled([feature], levels, {name: moments})[name].numpy()
     bins, counts = feature.piecewise_linear, moments["level_counts"]
     return list(tfmtl.quantile_boundaries(levels, bins, counts))
