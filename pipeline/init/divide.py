@@ -35,7 +35,11 @@ class Divided(NamedTuple):
 
 def user(profiles: Mapping[str, Profile]) -> str | None:
     """The column of the user's id."""
-    found = [p for p in profiles.values() if names.is_user(p) and p.distinct > 1]
+    found = [
+        p
+        for p in profiles.values()
+        if names.is_user(p) and p.distinct > 1 and not p.misfit
+    ]
     return found[0].name if found else None
 
 
@@ -106,7 +110,22 @@ def _ways(
     requests = [p for p in profiles.values() if names.is_request(p) and p.known.all()]
     for p in requests[:1]:
         yield "hash", p.name, "all rows of one value stay together"
-    yield "random", None, "no time and no user: each row by itself"
+    yield "random", None, f"each row by itself: {_why_by_chance(profiles, of_user)}"
+
+
+def _why_by_chance(profiles: Mapping[str, Profile], of_user: str | None) -> str:
+    """Why neither a time nor a user can split the rows."""
+    found = []
+    for p in profiles.values():
+        if not names.is_time(p) or p.distinct < 2:
+            continue
+        if p.kind == "text":
+            found.append(f"{p.name} is no ISO 8601 time, such as {p.values[0][:30]!r}")
+        elif p.numbers is not None and (missing := 1 - np.isfinite(p.numbers).mean()):
+            found.append(f"{p.name} is missing in {missing:.1%} of the rows")
+    if of_user and (missing := 1 - profiles[of_user].known.mean()):
+        found.append(f"{of_user} is missing in {missing:.1%} of the rows")
+    return "; ".join(found) or "no time and no user"
 
 
 def _assign(

@@ -89,6 +89,8 @@ def is_categorical(choice: Choice) -> bool:
 def _unusable(p: Profile) -> str:
     if not p.name:
         return "a column without a name"
+    if p.misfit and not _is_number(p):
+        return p.misfit
     if p.kind == "empty":
         return "no value in the rows that were read"
     if p.kind == "nested":

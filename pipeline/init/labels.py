@@ -67,8 +67,15 @@ def find(profiles: Mapping[str, Profile], asked: Sequence[str]) -> list[Label]:
         for label in _guess(p, profiles)
     ]
     found = found or list(_last_or_first(profiles))
-    found += [_number(p) for p in _worths(profiles, found)]
+    found += [_number(p) for p in (*_worths(profiles, found), *_spent(profiles, found))]
     if not found:
+        one = [p.name for p in profiles.values() if _never_or_always(p)]
+        if one:
+            raise PipelineError(
+                f"a label needs both 0 and 1. Called like one, but "
+                f"{profiles[one[0]].values[0]} in all rows that were read: "
+                f"{', '.join(one[:10])}. Give more rows, or name others by --label"
+            )
         two = [p.name for p in profiles.values() if p.distinct == 2]
         hint = f" Columns of two values: {', '.join(two[:10])}." if two else ""
         raise PipelineError(
@@ -88,6 +95,7 @@ def outcomes(
         labels: The labels.
     """
     sources = {label.source for label in labels}
+    spaces = {label.space for label in labels}
     found = {}
     for p in profiles.values():
         if p.name in sources:
@@ -96,11 +104,25 @@ def outcomes(
         if predicted:
             found[p.name] = f"called like a prediction of {predicted[0]}"
             continue
-        if _is_action(p) or _is_dwell(p, profiles) or _is_rating(p):
+        if _is_dwell(p, profiles):
+            found[p.name] = f"known only later; a task by --label {p.name}"
+        elif _is_action(p) or _is_rating(p):
             found[p.name] = "called like something that is known only later"
-        elif p.distinct == 1 and p.values[0] in ("0", "1", "false") and _acts(p):
+        elif p.name not in spaces and (label := _exposed(p, labels)):
+            found[p.name] = (
+                f"known only later: {label.task} needs it; a task by --label {p.name}"
+            )
+        elif _never_or_always(p):
             found[p.name] = f"an action, but {p.values[0]} in all rows that were read"
     return found
+
+
+def _exposed(p: Profile, labels: Sequence[Label]) -> Label | None:
+    """The label that is never 1 without a column called like a play or a view."""
+    if not (p.is_flag and names.is_exposure(p)):
+        return None
+    after = (a for a in labels if follows(a.values, p.numbers))
+    return next(after, None)
 
 
 def _guess(p: Profile, profiles: Mapping[str, Profile]) -> Iterator[Label]:
@@ -127,6 +149,23 @@ def _worths(profiles: Mapping[str, Profile], found: Sequence[Label]) -> list[Pro
     ]
 
 
+def _spent(profiles: Mapping[str, Profile], found: Sequence[Label]) -> list[Profile]:
+    """Times that were spent after an action, and mostly so where it was done."""
+    binary = [label for label in found if label.kind == "binary"]
+    return [
+        p
+        for p in profiles.values()
+        if _is_dwell(p, profiles)
+        and p.distinct >= _DISTINCT
+        and p.name not in {label.source for label in found}
+        and any(
+            follows(p.numbers, label.values)
+            and np.mean(p.numbers[label.values == 1] > 0) > _MOSTLY
+            for label in binary
+        )
+    ]
+
+
 def follows(values: np.ndarray, action: np.ndarray, rows: int = 10) -> bool:
     """Whether numbers are 0 or missing without an action, and not by chance.
 
@@ -144,6 +183,10 @@ def follows(values: np.ndarray, action: np.ndarray, rows: int = 10) -> bool:
 
 def _acts(p: Profile) -> bool:
     return names.is_action(p) and not names.is_exposure(p)
+
+
+def _never_or_always(p: Profile) -> bool:
+    return p.distinct == 1 and p.values[0] in ("0", "1", "false", "true") and _acts(p)
 
 
 def _is_action(p: Profile) -> bool:
@@ -253,6 +296,11 @@ def _asked(profiles: Mapping[str, Profile], name: str) -> Label:
         return _rating(p)
     if p.distinct == 2:
         return _two_values(p)
+    if p.distinct == 1:
+        raise PipelineError(
+            f"--label: a label needs two values or more. Column {name!r} is "
+            f"{p.values[0][:30]!r} in all rows that were read"
+        )
     if p.kind != "number" or p.distinct < 2:
         raise PipelineError(
             f"--label: a label is 0 or 1, one of two texts, or a number. Column "

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.data import MISSING_WORDS
-from pipeline.logs.values import casting, column_types, times
+from pipeline.logs.values import casting, column_types, times, written_lists
+from pipeline.logs.values.casting import Misfits
 
 Kind = Literal["empty", "number", "text", "time", "list", "vector", "nested"]
 _FRACTIONS = r"-?\d*\.\d+(e[+-]?\d+)?([\s,;|]+-?\d*\.?\d+(e[+-]?\d+)?)+"
@@ -32,6 +33,7 @@ class Profile(NamedTuple):
         numbers: float64 (rows,). The numbers or the times in seconds, NaN where there
             is none; None where the column has no such.
         length: Items of the longest list.
+        misfit: Why a value is none of a category, if too many are not.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Profile(NamedTuple):
     values: list[str]
     numbers: np.ndarray | None = None
     length: int = 0
+    misfit: str = ""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -99,28 +102,48 @@ def _profile(name: str, column: pa.ChunkedArray) -> Profile:
         counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
         if counts.max(initial=0) > 1:
             return _list(name, array, counts)
-        array = _cast(name, array, "any")
+        array = _cast(name, array, "any")[0]
     if pa.types.is_nested(array.type) or pa.types.is_interval(array.type):
         return Profile(name, "nested", np.full(len(array), -1), [])
-    codes, values = _encoded(_cast(name, array, "string"))
+    strings, misfits = _cast(name, array, "string")
+    misfit = ""
+    if len(misfits) > _FEW * len(array):
+        misfit = f"{len(misfits):,} rows do not fit: {next(iter(misfits.values()))}"
+    codes, values = _encoded(strings)
     if not values:
-        return Profile(name, "empty", codes, values)
+        return Profile(name, "empty", codes, values, misfit=misfit)
     if pa.types.is_temporal(array.type) and not pa.types.is_duration(array.type):
         return Profile(name, "time", codes, values, times.seconds(array))
     if (numbers := _numbers(name, array)) is not None:
-        return Profile(name, "number", codes, values, numbers)
+        return Profile(name, "number", codes, values, numbers, misfit=misfit)
     found = np.append(times.seconds(pa.array(values)), np.nan)
     if np.mean(np.isfinite(found[:-1])) > 1 - _FEW:
         return Profile(name, "time", codes, values, found[codes])
-    kind = "vector" if _are_vectors(values) else "text"
-    return Profile(name, kind, codes, values)
+    if _are_vectors(values):
+        return Profile(name, "vector", codes, values)
+    if (lists := _written_lists(values)) is not None:
+        array = lists.take(pa.array(codes, mask=codes < 0))
+        counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+        return _list(name, array, counts)
+    return Profile(name, "text", codes, values, misfit=misfit)
 
 
-def _cast(name: str, array: pa.Array, kind: str) -> pa.Array:
+def _written_lists(values: list[str]) -> pa.Array | None:
+    """What texts in brackets list, if all of them are such."""
+    if len(written_lists.rows(pa.array(values, pa.string()))) < len(values):
+        return None
+    try:
+        return pa.array(map(written_lists.parse, values), pa.list_(pa.string()))
+    except ValueError:
+        return None
+
+
+def _cast(name: str, array: pa.Array, kind: str) -> tuple[pa.Array, Misfits]:
     batch = pa.RecordBatch.from_arrays([array], [name])
     type_ = casting.own_type(array, kind)
     column = casting.column(name, kind, type_, MISSING_WORDS)
-    return casting.cast(batch, [column])[0].column(0)
+    rows, misfits = casting.cast(batch, [column])
+    return rows.column(0), misfits
 
 
 def _encoded(strings: pa.Array) -> tuple[np.ndarray, list[str]]:
@@ -147,7 +170,7 @@ def _list(name: str, array: pa.Array, counts: np.ndarray) -> Profile:
         return Profile(name, "vector", codes, [], length=longest)
     if pa.types.is_nested(items.type):
         return Profile(name, "nested", codes, [])
-    _, values = _encoded(_cast(name, items, "string"))
+    _, values = _encoded(_cast(name, items, "string")[0])
     return Profile(name, "list", codes, values, length=longest)
 
 

@@ -10,6 +10,7 @@ from pipeline.config.reading import Reading
 from pipeline.errors import PipelineError
 from pipeline.init import dialect
 from pipeline.logs import files
+from pipeline.logs.formats import Unparsed
 from pipeline.logs.values import casting, column_types
 
 READ_ROWS = 1_000_000  # at most, of all files together
@@ -79,11 +80,13 @@ def sample(patterns: Sequence[str]) -> Sample:
     reading = dialect.sniff(max(found, key=lambda file: file.size > 0).path)
     found = files.find(where, reading)
     chunks, every, kept, read, whole = [], 1, 0, 0, True
+    unparsed: Unparsed | None = None
     for source in files.heads(found, READ_ROWS):
         rows_of = 0
         for chunk in files.read(source):
             # Every n-th row of all that were read, whatever the chunks are.
             rows = chunk.rows
+            unparsed = unparsed or next(iter(chunk.unparsed), None)
             first = -read % every
             chunks.append(rows.take(pa.array(range(first, rows.num_rows, every))))
             read += rows.num_rows
@@ -94,9 +97,14 @@ def sample(patterns: Sequence[str]) -> Sample:
                 kept = sum(chunk.num_rows for chunk in chunks)
         whole &= rows_of < source.rows
     if not kept:
+        path, hint = found[0].path, ""
+        if unparsed is None:
+            raise PipelineError(f"{path}: there is no row in it. Give a log with rows")
+        if found[0].format == "jsonl":
+            hint = ". JSON Lines have an object in each line"
         raise PipelineError(
-            f"no row can be read in any of {len(found)} files, such as "
-            f"{found[0].path}. JSON Lines have an object in each line"
+            f"no row can be read in any of {len(found)} files, such as {path}, line "
+            f"{unparsed.position}: {unparsed.reason}{hint}"
         )
     rows = _table(chunks)
     logs = _by_split([source.path for source in found], patterns)

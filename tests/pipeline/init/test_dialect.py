@@ -98,3 +98,40 @@ def test_lines_of_different_lengths_are_no_table(tmp_path):
     (tmp_path / "log.txt").write_text("1,0,x:1\n2,1,x:1,y:2,z:3\n3,0,x:1,x:2\n")
     with pytest.raises(PipelineError, match="same number of fields.*3, 4, 5 fields"):
         sniff(str(tmp_path / "log.txt"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "marks"),
+    [
+        (["2,34", "13,2", "7"], {"decimal": ","}),
+        (["1.234,5", "-13,25", "7,0"], {"decimal": ",", "thousands": "."}),
+        (["3,4", "5,6,7", "8"], {}),  # lists
+        (["a,b", "c", "d,e"], {}),
+    ],
+)
+def test_a_decimal_comma_is_told_from_a_list(tmp_path, fields, marks):
+    text = "price;n\n" + "".join(f"{field};1\n" for field in fields)
+    found = _sniff(tmp_path / "log.csv", text)
+    assert found == {"delimiter": ";", **marks}
+
+
+def test_numbers_with_a_point_make_a_comma_no_decimal_one(tmp_path):
+    found = _sniff(tmp_path / "log.csv", "seen;n\n3,4;1.5\n5,6;2.5\n")
+    assert found == {"delimiter": ";"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b"a,b\n1,2\n"), r"starts as a \.csv\.gz file"),
+        (b"PAR1" + bytes(50), r"starts as a \.parquet file"),
+        (
+            "a,b\né,1\né,2\n".encode("latin-1"),
+            r"2 of its first .* such as line 2.*iconv",
+        ),
+    ],
+)
+def test_what_is_no_csv_is_told_with_what_to_do(tmp_path, content, message):
+    (tmp_path / "log.csv").write_bytes(content)
+    with pytest.raises(PipelineError, match=message):
+        sniff(str(tmp_path / "log.csv"))

@@ -142,3 +142,19 @@ def test_milliseconds_are_told_by_their_size():
     found = drafted(click=None, **{**log, "timestamp": log["timestamp"] * 1000})
     assert found.data["time_unit"] == "ms"
     assert found.data["actions"][0]["window"] == "10m"
+
+
+def test_why_rows_are_drawn_is_said():
+    days = [f"{1 + i % 28}/11/2026" for i in range(ROWS)]
+    users = [u if i % 9 else None for i, u in enumerate(RNG.integers(0, 90, ROWS))]
+    found = drafted(timestamp=days, user_id=users)
+    assert _split(found) == ("random", None)
+    note = found.notes["split"]
+    assert "timestamp is no ISO 8601 time, such as '1/11/2026'" in note
+    assert "user_id is missing in 11.2% of the rows" in note
+
+
+def test_a_time_with_gaps_is_named_as_why_rows_are_drawn():
+    times = [i if i % 9 else None for i in range(ROWS)]
+    found = drafted(timestamp=times, user_id=None)
+    assert "timestamp is missing in 11.2% of the rows" in found.notes["split"]

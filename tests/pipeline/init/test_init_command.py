@@ -188,3 +188,16 @@ def test_the_feed_runs_to_a_pushed_model_without_an_edit(of_feed):
     output = of_feed(6000)
     assert main(["run", str(output)]) == 0
     assert _version(output).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("user,click\n", "there is no row in it"),
+        ("user,click\n" + "a,1,\n" * 20, "line 2: 3 fields where 2 are named"),
+    ],
+)
+def test_a_log_without_a_row_says_why(tmp_path, capsys, text, message):
+    (tmp_path / "log.csv").write_text(text)
+    assert _init(str(tmp_path / "log.csv"), tmp_path / "shop.yaml") == 2
+    assert message in capsys.readouterr().err

@@ -163,3 +163,17 @@ def test_any_type_under_any_name_is_a_feature_a_label_or_has_a_reason(name, valu
     text = write(found, sample, Path("shop.yaml"), None)
     config = Config.model_validate(yaml.safe_load(text))
     assert not list(config.problems())
+
+
+def test_lists_that_pandas_wrote_into_a_csv():
+    lists = [f"['i{i % 40}', 'i3']" for i in range(ROWS)]
+    found = features(drafted(seen=lists))["seen"]
+    assert found == {"name": "seen", "kind": "sequence", "of": "item_id"} | {
+        "max_length": 2
+    }
+
+
+def test_ids_that_have_lost_digits_are_neither_feature_nor_group():
+    found = drafted(user_id=1e18 + 1e4 * RNG.integers(0, 90, ROWS))
+    assert "has lost digits" in reasons(found)["user_id"]
+    assert found.user is None

@@ -82,7 +82,7 @@ def test_a_time_of_which_most_are_0_is_neither_a_label_nor_a_feature():
     found = drafted(comment_stay_time=stayed, watching_times=RATING)
     assert tasks(found) == {"click": None}
     assert "only later" in reasons(found)["comment_stay_time"]
-    assert "only later" in reasons(found)["watching_times"]
+    assert "task by --label watching_times" in reasons(found)["watching_times"]
 
 
 def test_a_rating_becomes_a_label_by_a_threshold():
@@ -137,3 +137,27 @@ def test_a_label_that_is_not_there_is_refused_with_what_is(name):
 def test_texts_cannot_be_a_label():
     with pytest.raises(PipelineError, match="'item_id' has 40 values of kind text"):
         drafted(Asked(labels=["item_id"]))
+
+
+def test_a_play_that_a_label_needs_is_no_feature():
+    play = SOME.astype(int)
+    found = drafted(play=play, like=play * (RNG.random(ROWS) < 0.5))
+    assert "like needs it" in reasons(found)["play"]
+    assert "play" in features(drafted(play=play))  # nothing comes after it
+
+
+def test_a_time_that_is_spent_after_clicks_only_is_learnt_from_them():
+    found = drafted(dwell=CLICK * RNG.exponential(9, ROWS))
+    assert tasks(found) == {"click": None, "dwell": "click"}
+
+
+def test_a_time_that_is_mostly_0_says_how_it_becomes_a_task():
+    found = drafted(dwell=SOME * RNG.exponential(9, ROWS))
+    assert "--label dwell" in reasons(found)["dwell"]
+
+
+def test_a_label_of_one_value_is_named():
+    with pytest.raises(PipelineError, match="0 in all rows that were read: click"):
+        drafted(click=[0] * ROWS)
+    with pytest.raises(PipelineError, match="Column 'click' is '1' in all rows"):
+        drafted(Asked(["click"]), click=[1] * ROWS)
