@@ -72,6 +72,9 @@ def from_dataframe(
             "from_dataframe takes a DataFrame or a dict {name: column}. Received: "
             f"{type(table).__name__}."
         )
+    if len(names := [*map(str, getattr(table, "columns", ()))]) > len({*names}):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"Columns must have names of their own. Twice: {twice}.")
     if isinstance(labels, str) or not labels:
         raise ValueError(f"labels must be a list of columns. Received: {labels!r}.")
     for name in (*labels, *categorical, *numeric, *ignore):

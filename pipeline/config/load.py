@@ -67,7 +67,10 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """
     raw = read_yaml(path)
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: a mapping is expected. Received: {raw!r}")
+        raise ConfigError(
+            f"{path}: a config is a YAML file of keys and values. Received: "
+            f"{type(raw).__name__}. Of logs, `python -m pipeline init` writes one"
+        )
     for change in overrides:
         override(raw, change)
     raw = environment.expand(raw, path)

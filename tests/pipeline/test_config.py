@@ -237,6 +237,14 @@ def test_a_file_that_is_no_mapping(tmp_path, text):
         config.load(path)
 
 
+def test_a_log_in_place_of_a_config_is_not_shown(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("user,click\n" + "secret,1\n" * 500)
+    with pytest.raises(config.ConfigError, match="pipeline init` writes") as raised:
+        config.load(path)
+    assert "secret" not in str(raised.value)
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(config.ConfigError, match="No such file"):
         config.load(tmp_path / "none.yaml")

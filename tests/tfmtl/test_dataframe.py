@@ -181,6 +181,12 @@ def test_what_cannot_be_declared_is_told(change, given, message):
         tfmtl.from_dataframe([1, 2], labels=["click"])
 
 
+def test_columns_of_one_name_are_refused(table):
+    twice = pd.concat([table, table[["user"]]], axis=1)
+    with pytest.raises(ValueError, match="Twice: .*user"):
+        tfmtl.from_dataframe(twice, labels=["click"])
+
+
 @pytest.mark.filterwarnings("ignore:No features")
 def test_a_table_is_learnt_from_and_served(table, tmp_path):
     train, test = table[:300], table[300:].reset_index(drop=True)
