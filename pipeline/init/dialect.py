@@ -61,8 +61,10 @@ def sniff(path: str) -> Reading:
         fields = [[field.strip() for field in row] for row in fields]
     usual = "\t" if re.search(r"\.tsv(?=[.-]|$)", path.lower()) else ","
     points = _points(fields)
-    columns = None
-    if not _has_header([[_plain(v, **points) for v in row] for row in fields]):
+    columns = _before_trailing(lines, before, fields, delimiter, escape)
+    if columns is None and not _has_header(
+        [[_plain(v, **points) for v in row] for row in fields]
+    ):
         columns = [f"column_{i + 1}" for i in range(len(fields[0]))]
     return Reading(
         format=given,
@@ -171,6 +173,23 @@ def _before(lines: Sequence[str], delimiter: str, escape: str | None) -> int:
     kept = [i for i, line in enumerate(lines) if line.strip()]
     # A field with a line break makes one row of several lines.
     return kept[min(counts.index(usual), len(kept) - 1)]
+
+
+def _before_trailing(
+    lines: Sequence[str],
+    before: int,
+    fields: Sequence[Sequence[str]],
+    delimiter: str,
+    escape: str | None,
+) -> list[str] | None:
+    """The names of a header above rows that all end with one more delimiter."""
+    above = _split(lines[:before], delimiter, escape)
+    usual = len(fields[0])
+    if not above or len(above[-1]) != usual - 1:
+        return None
+    if any(row[-1] for row in fields if len(row) == usual):
+        return None
+    return [*above[-1], f"column_{usual}"]
 
 
 def _points(fields: Sequence[Sequence[str]]) -> dict[str, str]:
