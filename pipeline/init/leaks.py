@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from pipeline.init.labels import Label, follows
+from pipeline.init import names
+from pipeline.init.labels import Label, follows, is_function_of
 from pipeline.init.profiles import Profile
 from pipeline.init.spaces import in_space
 
@@ -31,10 +32,15 @@ def suspects(
         {column: the reason}.
     """
     found: dict[str, str] = {}
+    items = [q for q in profiles.values() if names.is_item(q)]
     for p in features:
         for label in labels:
             reason = _reason if label.kind == "binary" else _reason_of_number
-            if why := reason(p, label, in_space(label, labels, profiles)):
+            why = reason(p, label, in_space(label, labels, profiles))
+            # What an item always has, as its price, is known before it is bought.
+            if why and label.kind != "binary" and p.name != label.source:
+                why = None if any(is_function_of(p, q) for q in items) else why
+            if why:
                 found.setdefault(p.name, why)
     return found
 

@@ -45,6 +45,16 @@ def test_a_column_that_tells_a_number_alone():
     assert {"near", "price"} <= features(found).keys()
 
 
+def test_the_price_of_an_item_may_tell_the_revenue():
+    log = columns()
+    item = RNG.integers(0, 40, ROWS)
+    price = RNG.exponential(5, 40)[item]
+    shop = {"item_id": item, "price": price, "revenue": price * log["click"]}
+    assert "price" in features(drafted(**shop))
+    one_each = {**shop, "item_id": np.arange(ROWS) % 7}
+    assert "explains" in reasons(drafted(**one_each))["price"]
+
+
 def test_ids_that_come_once_tell_nothing():
     found = drafted(item_id=[f"i{i // 2}" for i in range(ROWS)])
     assert "item_id" in features(found)
