@@ -72,7 +72,7 @@ def read_labels(y, tasks: list):
         tasks: List of `Task`.
 
     Raises:
-        ValueError: If a column holds no numbers.
+        ValueError: If a column holds no numbers, or what is no label of its task.
     """
     if y is None:
         return None
@@ -84,7 +84,26 @@ def read_labels(y, tasks: list):
         n: numbers_of(f"Label {n!r}", c) for n, c in columns.items() if n in wanted
     }
     _check_rows(found)
+    for task in tasks:
+        if isinstance(label := found.get(task.label), np.ndarray):
+            _check_label(task, label)
     return found
+
+
+def _check_label(task, label):
+    """Raises a ValueError for labels that a step would refuse, without its traceback.
+
+    Of tasks with a space or a duration, the step knows which rows count.
+    """
+    if task.kind == "regression" or task.space or task.duration:
+        return
+    most, rule = (1, "0 or 1") if task.kind == "binary" else (np.inf, ">= 0")
+    wrong = np.flatnonzero((label < 0) | (label > most))
+    if len(wrong):
+        raise ValueError(
+            f"A label of {task.kind} task {task.name!r} must be {rule}. Received: "
+            f"{np.ravel(label)[wrong[0]]} in row {wrong[0]}; such rows: {len(wrong)}."
+        )
 
 
 def read_weights(sample_weight, class_weight, y, tasks: list):

@@ -375,7 +375,10 @@ def test_a_label_out_of_range_is_refused():
     model = _model("shared_bottom")
     inputs, labels = _data()
     labels["click"][3] = 2
+    with pytest.raises(ValueError, match="'click' must be 0 or 1. Received: 2.* row 3"):
+        model.fit(inputs, labels, verbose=0)
+    batches = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(8)
     with pytest.raises(
         tf.errors.InvalidArgumentError, match="task click must be 0 or 1"
     ):
-        model.fit(inputs, labels, verbose=0)
+        model.fit(batches, verbose=0)
