@@ -82,8 +82,12 @@ def _data(draft: Draft, sample: Sample) -> Iterator[str]:
     else:
         yield f"  logs: {_flow(sample.logs)}"
     for key, value in _reading(sample.reading).items():
-        note = "the files have no header; names of your own are better"
-        yield "  " + _line(key, value, note if key == "columns" else "")
+        note = ""
+        if key == "columns":
+            note = "the files have no header; names of your own are better"
+            if value[0] != "column_1":  # the header lacks the last one alone
+                note = f"{value[-1]} is behind a delimiter that ends the rows"
+        yield "  " + _line(key, value, note)
     if sample.tables:
         yield "  tables:  # one row for each value of the key; `time` where rows change"
     for table in sample.tables:

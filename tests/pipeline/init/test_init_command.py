@@ -212,4 +212,5 @@ def test_rows_that_end_with_a_delimiter_below_a_header_that_does_not(tmp_path):
     config = configs.load(tmp_path / "shop.yaml")
     assert config.data.columns == [*table.column_names, "column_6"]
     assert config.data.skip_lines == 1
+    assert "no header" not in (tmp_path / "shop.yaml").read_text()
     assert [task.name for task in config.tasks] == ["click"]
