@@ -9,7 +9,9 @@ from tfmtl import _errors
 from tfmtl.tasks import Task
 
 
-def labels_and_masks(tasks: list[Task], labels: dict, features: dict) -> dict:
+def labels_and_masks(
+    tasks: list[Task], labels: dict, features: dict, soft: bool = False
+) -> dict:
     """Returns each task's label, NaN filled with 0, and the mask of its sample space.
 
     Args:
@@ -17,6 +19,8 @@ def labels_and_masks(tasks: list[Task], labels: dict, features: dict) -> dict:
         labels: Dict of tensors of shape (batch,) or (batch, 1).
         features: Dict of tensors, in which the columns of spaces, row weights and
             durations are looked up too.
+        soft: Boolean. Whether rows outside of a task's space weigh `Task.outside`, as
+            in its loss. Defaults to False.
 
     Returns:
         {task: (label, mask)}, float32 tensors of shape (batch,). The mask is 1, or the
@@ -42,12 +46,14 @@ def labels_and_masks(tasks: list[Task], labels: dict, features: dict) -> dict:
     result = {}
     for task in tasks:
         label = label_of(task)
-        inside = ops.logical_and(ops.logical_not(ops.isnan(label)), space_of(task))
+        known = ops.logical_not(ops.isnan(label))
         if task.duration is not None:
-            _, known = _duration(task, labels, features)
-            inside = ops.logical_and(inside, known)
+            known = ops.logical_and(known, _duration(task, labels, features)[1])
+        outside = task.outside if soft else 0.0
+        mask = ops.where(space_of(task), 1.0, outside)
+        mask = ops.where(known, mask, 0.0)
         # A NaN label times weight 0 is still NaN, so it is filled first.
-        label = ops.where(inside, label, ops.zeros_like(label))
+        label = ops.where(mask > 0, label, ops.zeros_like(label))
         if task.kind != "regression":
             most, rule = (1, "0 or 1") if task.kind == "binary" else (math.inf, ">= 0")
             _assert_all(
@@ -55,7 +61,6 @@ def labels_and_masks(tasks: list[Task], labels: dict, features: dict) -> dict:
                 f"A label of {task.kind} task {task.name} must be {rule}. Received:",
                 label,
             )
-        mask = ops.cast(inside, "float32")
         if task.row_weight is not None:
             what = f"The row weight of task {task.name!r},"
             weight = _column(task.row_weight, (labels, features), what)

@@ -1,23 +1,18 @@
 """The task: everything that is particular to one predicted action."""
 
 import dataclasses
-import math
+from collections.abc import Mapping
 
 import keras
 from keras import ops
 
-from tfmtl import _errors
+from tfmtl import _errors, losses
 from tfmtl._declaration import Declaration
 from tfmtl.calibration import OF_KIND as CALIBRATIONS
+from tfmtl.features import Categorical
 from tfmtl.metrics.metric_spec import OF_KIND, MetricSpec
 
-_LOSSES = {
-    "binary": ("bce",),
-    "regression": ("mse", "huber", "log_mse", "weighted_logistic"),
-    "count": ("poisson",),
-}
-_EPSILON = 1e-7
-_LARGEST_LOGIT = 80.0  # whose exponential is still a float32
+_KINDS = ("binary", "regression", "count")
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -47,7 +42,12 @@ class Task(Declaration):
             ("given click") in a row of its own space: purchase given cart, cart given
             click is about clicked rows only. Defaults to every row.
         weight: Float. The weight of the task's loss in the sum. Defaults to 1.
-        loss: See below. Defaults to "bce", "mse" and "poisson".
+        loss: What it learns by, see `tfmtl.losses`: a name ("focal"), a dict of name
+            and arguments ({"name": "huber", "delta": 2}), a `tfmtl.losses.Loss`, or a
+            list of such, whose weighted sum is the task's loss. The first says what
+            the prediction is; those behind it are of the order of rows, as in
+            ["bce", {"name": "pairwise", "group": "user_id", "weight": 0.2}]. Afterwards
+            a tuple of `Loss`. Defaults to "bce", "mse" and "poisson".
         tower: Tuple of integers. Hidden layers between the shared part and the task's
             logit. Defaults to (64,).
         row_weight: String. A column (among the labels, else the features) of weights,
@@ -60,7 +60,9 @@ class Task(Declaration):
             regressions and counts, "deviance" for counts. "auc/tab" is the AUC for each
             id of the categorical feature tab, "click_auc/tab=1" in the logs. Defaults
             to ("auc",) or ("mae",).
-        delta: Float. Where "huber" goes from squared to linear. Defaults to 1.
+        outside: Float. The weight, in the loss alone, of rows outside of the space
+            whose label is not missing: a soft sample space, by which a task of few
+            rows sees the others a little. Defaults to 0.
         duration: String. A column of lengths > 0, such as the video's in seconds
             (found like `row_weight`), for regressions of watch time. The loss then
             compares completion ratios, y / duration with p / duration, so that long
@@ -70,37 +72,19 @@ class Task(Declaration):
             the pipeline's Trainer does on the valid split: "scale" (one factor, for
             regressions and counts), "platt" (a line over the logit, for binary tasks),
             "isotonic" (any rising function) or "none". See `tfmtl.calibration`.
-            Defaults to "scale" for the loss "log_mse", else "none".
+            Defaults to what suits the loss: "scale" for "log_mse", "platt" for "focal",
+            else "none".
         calibration_by: String. A categorical feature of at most 1000 ids, such as the
             domain, for each of whose ids it is fitted apart where there are rows
             enough. Defaults to one for all rows.
 
-    Losses of a row, with label y, prediction p and the tower's logit z:
-
-    - "bce", p = sigmoid(z): -y log p - (1 - y) log(1 - p)
-    - "mse", p = z: (y - p)^2
-    - "huber", p = z: e^2 / 2 for e = |y - p| <= delta, else delta (e - delta / 2)
-    - "log_mse", p = softplus(z): (log(1 + y) - log(1 + p))^2, as is usual for watch
-      time; p is nearer to the median than to the mean, which is why its `calibration`
-      is "scale" by default
-    - "weighted_logistic", p = exp(z): -y log s - log(1 - s), s = p / (1 + p) = sigmoid.
-      YouTube's weighted logistic regression, in which the odds p are the expected watch
-      time. There unwatched rows alone count as negatives, so that the odds are
-      E[y] / P(not watched); here every row does, so that they are E[y] however many
-      rows are watched, `space="click"` included.
-    - "poisson", p = softplus(z): y log(y / p) - y + p, half the deviance. Its minimum
-      is the mean whatever the distribution, so counts may spread more than Poisson's;
-      softplus, as one odd row moves it less than an exponential.
-
     Example:
-    >>> Task("watch_seconds", kind="regression", space="click", loss="log_mse").label
-    'watch_seconds'
+    >>> Task("watch_seconds", kind="regression", space="click", loss="log_mse").loss
+    (LogMSE(weight=1.0),)
 
     References:
         - [Progressive Layered Extraction](https://doi.org/10.1145/3383313.3412236),
           eq. 8 and 9.
-        - [Deep Neural Networks for YouTube Recommendations](
-          https://doi.org/10.1145/2959100.2959190), section 4.2.
         - [D2Q](https://arxiv.org/abs/2206.06003) and
           [WTG](https://arxiv.org/abs/2208.05190) on durations and completion ratios.
     """
@@ -110,22 +94,22 @@ class Task(Declaration):
     kind: str = "binary"
     space: str | None = None
     weight: float | None = None
-    loss: str | None = None
+    loss: str | Mapping | losses.Loss | list | tuple | None = None
     tower: tuple[int, ...] = (64,)
     row_weight: str | None = None
     metrics: tuple[str, ...] | None = None
-    delta: float | None = None
+    outside: float = 0.0
     duration: str | None = None
     calibration: str | None = None
     calibration_by: str | None = None
 
     def __post_init__(self):
         _errors.check_name("a task", self.name)
-        _errors.check_choice(f"kind of task {self.name!r}", self.kind, _LOSSES)
+        _errors.check_choice(f"kind of task {self.name!r}", self.kind, _KINDS)
         defaults = {
             "label": self.name,
             "weight": 1.0,
-            "loss": _LOSSES[self.kind][0],
+            "loss": losses.names(self.kind)[0],
             "metrics": OF_KIND[self.kind][:1],
         }
         for key, value in defaults.items():
@@ -134,12 +118,9 @@ class Task(Declaration):
         object.__setattr__(
             self, "tower", _errors.check_units(f"tower of {self.name!r}", self.tower)
         )
-        _errors.check_choice(
-            f"loss of {self.kind} task {self.name!r}", self.loss, _LOSSES[self.kind]
-        )
+        object.__setattr__(self, "loss", self._losses())
         if self.calibration is None:
-            default = "scale" if self.loss == "log_mse" else "none"
-            object.__setattr__(self, "calibration", default)
+            object.__setattr__(self, "calibration", self.loss[0].calibration)
         _errors.check_choice(
             f"calibration of {self.kind} task {self.name!r}",
             self.calibration,
@@ -159,16 +140,10 @@ class Task(Declaration):
                 )
         if self.space == self.name:
             raise ValueError(f"Task {self.name!r} cannot be its own sample space.")
-        if self.loss == "huber" and self.delta is None:
-            object.__setattr__(self, "delta", 1.0)
-        if self.delta is not None and (
-            self.loss != "huber"
-            or not _errors.is_number(self.delta)
-            or not self.delta > 0
-        ):
+        _errors.check_ratio(f"outside of task {self.name!r}", self.outside)
+        if self.outside and self.space is None:
             raise ValueError(
-                f"delta of task {self.name!r} must be a number > 0, of the loss "
-                f"'huber'. Received: {self.delta!r} with loss {self.loss!r}."
+                f"outside of task {self.name!r} needs a space. Received: space=None."
             )
         if self.duration is not None and self.kind != "regression":
             raise ValueError(
@@ -184,14 +159,35 @@ class Task(Declaration):
         keys = [spec.key for spec in self.metric_specs]
         _errors.check_unique(f"Metrics of task {self.name!r}", keys)
 
+    def _losses(self):
+        given = self.loss if isinstance(self.loss, list | tuple) else [self.loss]
+        what = f"loss of {self.kind} task {self.name!r}"
+        found = tuple(losses.get(each, self.kind, what) for each in given)
+        ranks = [isinstance(loss, losses.RowLoss) for loss in found]
+        if not found or not ranks[0] or any(ranks[1:]):
+            raise ValueError(
+                f"The first {what} must be one of rows, which says what the prediction "
+                "is, and any behind it ones of their order, 'pairwise' or 'listwise'. "
+                f"Received: {[loss.name for loss in found]}."
+            )
+        _errors.check_unique(f"Losses of task {self.name!r}", [x.name for x in found])
+        return found
+
+    def get_config(self) -> dict:
+        """Returns every argument; losses as dicts of their names and arguments."""
+        return super().get_config() | {"loss": [x.get_config() for x in self.loss]}
+
     @classmethod
     def from_config(cls, config: dict) -> "Task":
         """Builds the task from `get_config`'s dict.
 
-        One without the key was written before there were calibrations, by a model that
-        has none.
+        One without a calibration was written before there were any, by a model that has
+        none; one with a delta when it was no argument of the loss "huber".
         """
-        return cls(**{"calibration": "none", **config})
+        config = {"calibration": "none", **config}
+        if delta := config.pop("delta", None):
+            config["loss"] = {"name": "huber", "delta": delta}
+        return cls(**config)
 
     @property
     def metric_specs(self) -> list[MetricSpec]:
@@ -207,66 +203,50 @@ class Task(Declaration):
         Returns:
             Float32 tensor of shape (batch, 1).
         """
-        logits = ops.cast(logits, "float32")
-        if self.loss == "bce":
-            return ops.sigmoid(logits)
-        if self.loss in ("log_mse", "poisson"):
-            return ops.softplus(logits)
-        if self.loss == "weighted_logistic":
-            return ops.exp(ops.minimum(logits, _LARGEST_LOGIT))
-        return logits
+        return self.loss[0].link.forward(ops.cast(logits, "float32"))
 
-    def logit_of(self, prediction: float) -> float:
-        """Returns the logit that `activate` maps to a prediction.
+    def logit_at(self, mean: float) -> float:
+        """Returns the logit of the best constant prediction for a mean label.
 
         Raises:
             ValueError: If the task cannot predict it, as a probability of 0.
         """
-        linear = self.loss in ("mse", "huber")
-        least = -math.inf if linear else 0
-        if not least < prediction < (1 if self.kind == "binary" else math.inf):
+        loss = self.loss[0]
+        prediction = loss.prediction_at(mean)
+        if not loss.link.least < prediction < loss.link.most:
             raise ValueError(
-                f"Task {self.name!r} cannot predict {prediction!r}: a probability must "
-                f"lie between 0 and 1, a value of log_mse, weighted_logistic or "
-                "poisson above 0, any other be finite."
+                f"Task {self.name!r} cannot predict {prediction!r} by its loss "
+                f"{loss.name!r}: it must lie between {loss.link.least} and "
+                f"{loss.link.most}."
             )
-        if linear:
-            return prediction
-        if self.loss == "bce":
-            return math.log(prediction) - math.log1p(-prediction)
-        if self.loss == "weighted_logistic":
-            return math.log(prediction)
-        return prediction + math.log(-math.expm1(-prediction))  # of softplus
+        return loss.link.of_number(prediction)
 
-    def row_loss(self, label, prediction):
-        """Returns the loss of each row.
+    def loss_value(self, label, prediction, weight, groups=None):
+        """Returns the task's loss in a batch, a scalar: the weighted sum of its losses.
 
         Args:
             label: Tensor of shape (batch,), without NaN.
             prediction: Tensor of shape (batch,), as from `activate`.
-
-        Returns:
-            Tensor of shape (batch,).
+            weight: Tensor of shape (batch,). Rows of weight 0 do not count.
+            groups: Dict {feature: integer tensor of shape (batch,)} of `loss_groups`.
         """
-        if self.loss == "bce":
-            p = ops.clip(prediction, _EPSILON, 1 - _EPSILON)
-            return -(label * ops.log(p) + (1 - label) * ops.log(1 - p))
-        if self.loss == "weighted_logistic":
-            label = ops.maximum(label, 0.0)
-            p = ops.maximum(prediction, _EPSILON)
-            return (label + 1) * ops.log1p(p) - label * ops.log(p)
-        if self.loss == "poisson":
-            p = ops.maximum(prediction, _EPSILON)
-            y = ops.maximum(label, _EPSILON)  # 0 log 0 = 0
-            return label * ops.log(y / p) - label + p
-        if self.loss == "log_mse":
-            label = ops.log1p(ops.maximum(label, 0.0))
-            prediction = ops.log1p(ops.maximum(prediction, 0.0))
-        error = ops.abs(prediction - label)
-        if self.loss == "huber":
-            beyond = self.delta * (error - 0.5 * self.delta)
-            return ops.where(error <= self.delta, 0.5 * error * error, beyond)
-        return error * error
+        first, *others = self.loss
+        total = first.weight * first.value(label, prediction, weight)
+        score = first.link.inverse(prediction) if others else None
+        for loss in others:
+            ids, known = None, weight
+            if loss.group is not None:
+                ids = groups[loss.group]
+                # Id 0, missing or unknown, is many and not one.
+                known = ops.where(ids != 0, weight, 0.0)
+            total += loss.weight * loss.value(label, score, known, ids)
+        return total
+
+    @property
+    def loss_groups(self) -> list[str]:
+        """The features by whose ids losses of the order compare rows."""
+        found = [getattr(loss, "group", None) for loss in self.loss]
+        return [group for group in found if group is not None]
 
 
 def columns_beside(tasks: list[Task]) -> list[str]:
@@ -299,6 +279,19 @@ def check_tasks(tasks: list) -> None:
                 raise ValueError(
                     "Sample spaces must lead back to a task without one, or in a "
                     f"column. Received: {' -> '.join(lineage)}."
+                )
+
+
+def check_loss_groups(tasks: list[Task], features: list) -> None:
+    """Raises a ValueError unless losses group rows by a `Categorical` of `features`."""
+    ids = [feature.name for feature in features if isinstance(feature, Categorical)]
+    for task in tasks:
+        for group in task.loss_groups:
+            if group not in ids:
+                raise ValueError(
+                    f"A loss of task {task.name!r} must group rows by a Categorical "
+                    f"among the features. Received: {group!r}."
+                    f"{_errors.nearest(group, ids)}"
                 )
 
 

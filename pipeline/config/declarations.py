@@ -10,7 +10,7 @@ from pipeline.config.schema import Config
 from pipeline.config.sections import Model
 from pipeline.errors import ConfigError, nearest
 from tfmtl.features import check_domain, check_features
-from tfmtl.tasks import check_tasks
+from tfmtl.tasks import check_loss_groups, check_tasks
 
 # What is not known before Transform.
 _PLACEHOLDERS = {"size": 2, "boundaries": (0.0, 1.0)}
@@ -28,6 +28,7 @@ def check(config: Config) -> None:
         check_domain(features, config.domain)
     with faults_of("tasks"):
         check_tasks(tasks)
+        check_loss_groups(tasks, features)
 
 
 @contextlib.contextmanager

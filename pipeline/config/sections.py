@@ -9,6 +9,15 @@ from pydantic import Field, model_validator
 from pipeline.config.values import Column, Name, Section, or_text
 
 
+class TaskLoss(Section):
+    """One of a task's losses; the arguments are those of `tfmtl.losses`."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+
+    name: str
+    """The loss."""
+
+
 class Task(Section):
     """One predicted action; `tfmtl.Task` has the rules and formulas."""
 
@@ -24,9 +33,11 @@ class Task(Section):
     """
     weight: Annotated[float, Field(ge=0)] = 1.0
     """The weight of its loss in the sum."""
-    loss: str | None = None
-    """bce; mse, huber, log_mse or weighted_logistic for regressions; poisson for
-    counts. Without, the first of its kind.
+    loss: str | TaskLoss | list[str | TaskLoss] | None = None
+    """What it learns by, of `tfmtl.losses`: bce, focal, fake_negative_weighted; mse,
+    huber, log_mse, weighted_logistic, quantile, tweedie for regressions; poisson,
+    tweedie for counts; a list adds pairwise or listwise. `{name: huber, delta: 2}` gives
+    arguments. Without, bce, mse or poisson.
     """
     tower: list[Annotated[int, Field(ge=1)]] = [64]
     """Widths of the hidden layers between the shared part and its output."""
@@ -36,8 +47,8 @@ class Task(Section):
     """Metrics of the training, such as auc, gauc:user_id, auc/tab or mae; without, auc
     or mae.
     """
-    delta: Annotated[float, Field(gt=0)] | None = None
-    """Where the loss huber goes from squared to linear; without, 1."""
+    outside: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The weight, in the loss alone, of rows outside of its space."""
     duration: Column | None = None
     """A column of lengths > 0, such as a video's, by which a regression's loss divides
     label and prediction.

@@ -155,11 +155,17 @@ class TaskLoss(tf_keras.losses.Loss):
 
     def __init__(self, task: Task):
         super().__init__(name=f"{task.name}_loss")
+        if len(task.loss) > 1 or task.outside:
+            raise ValueError(
+                f"A TaskLoss knows losses of rows in their space alone. Received: task "
+                f"{task.name!r} with the losses {[loss.name for loss in task.loss]} "
+                f"and outside={task.outside}."
+            )
         self.task = task
 
     def call(self, y_true, y_pred):
         """Returns the loss of each row."""
-        return self.task.row_loss(y_true, y_pred)
+        return self.task.loss[0].of_rows(y_true, y_pred)
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         """Returns the mean over rows by weight, a scalar."""

@@ -264,7 +264,7 @@ class MultiTaskModel(MultiTaskTrainer):
         for task in self.tasks:
             if task.name in means:
                 bias = self.towers[task.name].output_bias
-                bias.assign(ops.full(bias.shape, task.logit_of(means[task.name])))
+                bias.assign(ops.full(bias.shape, task.logit_at(means[task.name])))
 
     def calibrate(self, data):
         """Fits the tasks' calibrations, anew, on rows that were not learnt from.

@@ -14,6 +14,7 @@ from tfmtl.ids import as_integers
 from tfmtl.layers.embedding.table_rows import rows_of_table
 from tfmtl.optimizers.row_sparse import FEW_ROWS, RowSparse, optimizer_of
 from tfmtl.sample_space import completion, labels_and_masks, weigh
+from tfmtl.tasks import check_loss_groups
 from tfmtl.training import (
     Fixed,
     GradientBalancing,
@@ -49,6 +50,7 @@ class MultiTaskTrainer(keras.Model):
         super().__init__(name=name, autocast=False)
         self.features = list(features)
         self.tasks = list(tasks)
+        check_loss_groups(self.tasks, self.features)
         self.task_losses = {
             task.name: keras.metrics.Mean(name=f"{task.name}_loss") for task in tasks
         }
@@ -267,12 +269,11 @@ class MultiTaskTrainer(keras.Model):
         rows = self.loss_rows(x, y, y_pred, sample_weight)
         for task in self.tasks:
             label, prediction, weight = rows[task.name]
-            # Selected, not multiplied: a loss outside that overflows, times 0, is NaN.
-            loss = ops.where(weight > 0, task.row_loss(label, prediction), 0.0)
+            groups = {name: self._ids(name, x) for name in task.loss_groups}
+            loss = task.loss_value(label, prediction, weight, groups)
             total = ops.sum(weight)
-            mean = ops.sum(loss * weight) / ops.maximum(total, 1e-9)
-            self.task_losses[task.name].update_state(mean, total)
-            losses[task.name], weights[task.name] = mean, total
+            self.task_losses[task.name].update_state(loss, total)
+            losses[task.name], weights[task.name] = loss, total
         return losses, weights
 
     def compute_other_loss(self, x, y, y_pred, sample_weight=None):
@@ -322,7 +323,7 @@ class MultiTaskTrainer(keras.Model):
         """Returns {task: (label, prediction, weight)}, each (batch,), for the loss."""
         rows = {
             name: (label, ops.squeeze(y_pred[name], -1), weight)
-            for name, (label, weight) in self._rows(x, y, sample_weight).items()
+            for name, (label, weight) in self._rows(x, y, sample_weight, True).items()
         }
         for task in self.tasks:
             if task.duration is not None:
@@ -335,32 +336,38 @@ class MultiTaskTrainer(keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Updates each task's metrics with the rows in its sample space."""
         rows = self._rows(x, y, sample_weight)
-        by_name = {feature.name: feature for feature in self.features}
         for task in self.tasks:
             metrics = self.task_metrics[task.name]
             for spec, metric in zip(task.metric_specs, metrics, strict=True):
                 label, weight = rows[task.name]
                 ids = {}
                 if spec.domain:
-                    domain = by_name[spec.domain]
+                    domain = self._feature(spec.domain)
                     ids["domain"] = rows_of_table(x[spec.domain], domain)
                 if spec.group:
                     # Id 0, missing or unknown, is many users and not one.
-                    ids["group"] = self._group(by_name[spec.group], x)
+                    ids["group"] = self._ids(spec.group, x)
                     weight = ops.where(ids["group"] != 0, weight, 0.0)
                 metric.update_state(label, y_pred[task.name], weight, **ids)
         return self.get_metrics_result()
 
-    def _group(self, feature, x):
+    def _feature(self, name):
+        return next(feature for feature in self.features if feature.name == name)
+
+    def _ids(self, name, x):
         """Returns a feature's ids, (batch,), by which rows are grouped."""
+        feature = self._feature(name)
         ids = tf.convert_to_tensor(x[feature.name])
         if feature.vocabulary is not None:
             ids = rows_of_table(ids, feature)
         return ops.reshape(as_integers(ids, feature.name), (-1,))
 
-    def _rows(self, x, y, sample_weight):
-        """Returns {task: (label, weight)}; rows outside the sample space weigh 0."""
-        rows = labels_and_masks(self.tasks, self._labels(y), x)
+    def _rows(self, x, y, sample_weight, soft=False):
+        """Returns {task: (label, weight)}; rows outside the sample space weigh 0.
+
+        If `soft`, they weigh `Task.outside`.
+        """
+        rows = labels_and_masks(self.tasks, self._labels(y), x, soft)
         if sample_weight is not None:
             for task in self.tasks:
                 label, mask = rows[task.name]

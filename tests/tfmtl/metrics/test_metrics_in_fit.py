@@ -32,7 +32,9 @@ TASKS = [
     ),
     tfmtl.Task("like", space="click", metrics=("gauc:user/tab",)),
     _regression("mse", ("mae", "rmse", "xauc", "calibration/tab"), space="played"),
-    _regression("huber", space="click", loss="huber", delta=5.0, row_weight="w"),
+    _regression(
+        "huber", space="click", loss={"name": "huber", "delta": 5.0}, row_weight="w"
+    ),
     _regression("log_mse", loss="log_mse", space="played"),
     _regression("odds", loss="weighted_logistic", space="click"),
     _regression("ratio", ("rmse",), duration="length"),

@@ -1,0 +1,301 @@
+"""Losses against numbers worked out by hand, loops, and what they are for."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+import tfmtl
+from tfmtl import Task, losses
+
+KINDS = {"binary": 1.0, "regression": 3.0, "count": 2.0}
+
+
+def _of_row(loss, label, prediction, kind=None):
+    name = loss["name"] if isinstance(loss, dict) else loss
+    kind = kind or next(kind for kind in KINDS if name in losses.names(kind))
+    value = losses.get(loss, kind).of_rows(
+        np.float32([label]), np.float32([prediction])
+    )
+    return float(value[0])
+
+
+@pytest.mark.parametrize(
+    ("loss", "label", "prediction", "expected"),
+    [
+        ("bce", 1, 0.25, math.log(4)),
+        ("bce", 0, 0.25, -math.log(0.75)),
+        # the label is 0.9
+        (
+            {"name": "bce", "label_smoothing": 0.2},
+            1,
+            0.25,
+            0.9 * math.log(4) - 0.1 * math.log(0.75),
+        ),
+        # of 0.2 and a tenth of 0.8 kept
+        ({"name": "bce", "negative_rate": 0.1}, 1, 0.2, math.log(0.28 / 0.2)),
+        ({"name": "bce", "negative_rate": 0.1}, 0, 0.2, math.log(0.28 / 0.08)),
+        ("focal", 1, 0.25, 0.75**2 * math.log(4)),
+        ("focal", 0, 0.25, -(0.25**2) * math.log(0.75)),
+        ({"name": "focal", "gamma": 0}, 0, 0.25, -math.log(0.75)),
+        ({"name": "focal", "gamma": 1, "alpha": 0.3}, 1, 0.25, 0.225 * math.log(4)),
+        ({"name": "focal", "gamma": 1, "alpha": 0.3}, 0, 0.5, 0.35 * math.log(2)),
+        ("fake_negative_weighted", 1, 0.25, 1.25 * math.log(4)),
+        ("fake_negative_weighted", 0, 0.25, -0.75 * 1.25 * math.log(0.75)),
+        ("mse", 3, 1, 4),
+        ("huber", 3, 2.5, 0.125),
+        ("huber", 3, 1, 1.5),
+        ({"name": "huber", "delta": 2}, 0, 2, 2),
+        ({"name": "huber", "delta": 2}, 0, -5, 2 * (5 - 1)),
+        ("log_mse", math.e**2 - 1, math.e - 1, 1),
+        ("log_mse", -5, 0, 0),  # a negative time counts as none
+        # -3 log(2 / 3) - log(1 / 3)
+        ("weighted_logistic", 3, 2, 3 * math.log(3 / 2) + math.log(3)),
+        ("weighted_logistic", 0, 2, math.log(3)),
+        ({"name": "quantile", "quantile": 0.9}, 5, 3, 1.8),
+        ({"name": "quantile", "quantile": 0.9}, 3, 5, 0.2),
+        ("tweedie", 0, 4, 2 * 2),
+        ({"name": "tweedie", "power": 1.2}, 3, 1, 3 / 0.2 + 1 / 0.8),
+        ("poisson", 2, 1, 2 * math.log(2) - 1),
+        ("poisson", 2, 2, 0),
+        ("poisson", 0, 0.5, 0.5),
+    ],
+)
+def test_row_losses(loss, label, prediction, expected):
+    assert _of_row(loss, label, prediction) == pytest.approx(
+        expected, rel=1e-5, abs=1e-7
+    )
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind", "labels", "best"),
+    [
+        # Of watch times most of which are not 0, too, where YouTube's odds are not.
+        ("weighted_logistic", "regression", [0, 2, 7, 40, 1], 10),
+        ("poisson", "count", [0, 2, 7, 40, 1], 10),
+        ("mse", "regression", [0, 2, 7, 40, 1], 10),
+        ("tweedie", "regression", [0, 2, 7, 40, 1], 10),
+        ("quantile", "regression", [0, 2, 7, 40, 1], 2),
+        ({"name": "quantile", "quantile": 0.7}, "regression", [0, 2, 7, 40, 1], 7),
+        ("bce", "binary", [0, 0, 0, 1], 0.25),
+        # A third of the negatives is kept: of 10 rows 1 is positive.
+        ({"name": "bce", "negative_rate": 1 / 3}, "binary", [1, 0, 0, 0], 0.1),
+        # Two of six shown rows turn out positive and are logged again.
+        ("fake_negative_weighted", "binary", [0] * 6 + [1] * 2, 1 / 3),
+    ],
+)
+def test_the_best_constant_prediction(loss, kind, labels, best):
+    task = Task("t", kind=kind, loss=loss)
+    labels = np.float32(labels)
+    at = np.linspace(0.2, 1.8, 801) * best
+    if kind == "binary":  # weights are constants to the gradient alone
+        at = np.float32([best])
+    else:
+        values = [
+            float(np.mean(task.loss[0].of_rows(labels, np.float32(p)))) for p in at
+        ]
+        assert at[np.argmin(values)] == pytest.approx(best, rel=0.01)
+    if "quantile" in str(loss):
+        return
+    start = task.logit_at(float(np.mean(labels)))
+    assert float(task.activate(np.float32(start))) == pytest.approx(best, rel=1e-4)
+    z = tf.Variable([[start]])
+    with tf.GradientTape() as tape:
+        p = tf.reshape(task.activate(z), (-1,)) * tf.ones(len(labels))
+        loss = task.loss_value(labels, p, tf.ones(len(labels)))
+    assert abs(float(tape.gradient(loss, z)[0, 0])) < 1e-4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_certain_but_wrong_prediction_has_a_finite_loss_and_gradient(kind):
+    for name in losses.names(kind):
+        loss = losses.get(name, kind)
+        given = (
+            name
+            if isinstance(loss, losses.RowLoss)
+            else [Task("t", kind=kind).loss[0], name]
+        )
+        task = Task("t", kind=kind, loss=given)
+        z = tf.Variable([[60.0], [-60.0]])
+        with tf.GradientTape() as tape:
+            p = ops.squeeze(task.activate(z), -1)
+            value = task.loss_value(np.float32([0, 1]), p, np.ones(2, "float32"))
+        assert np.isfinite(float(value)), name
+        assert np.isfinite(tape.gradient(value, z)).all(), name
+
+
+def _batch(seed=0, rows=40):
+    rng = np.random.default_rng(seed)
+    label = (rng.random(rows) < 0.3).astype("float32")
+    score = rng.normal(size=rows).astype("float32") * 3
+    weight = rng.choice([0.0, 1.0, 2.5], rows).astype("float32")
+    return label, score, weight, rng.integers(0, 6, rows)
+
+
+def _pairwise(label, score, weight, groups):
+    total, pairs = 0.0, 0.0
+    for i in range(len(label)):
+        for j in range(len(label)):
+            if groups[i] == groups[j] and label[i] > label[j]:
+                pair = weight[i] * weight[j]
+                total += pair * math.log1p(math.exp(score[j] - score[i]))
+                pairs += pair
+    return total / pairs
+
+
+def _listwise(label, score, weight, groups):
+    total, positives = 0.0, 0.0
+    for i in range(len(label)):
+        rivals = sum(
+            weight[j] * math.exp(score[j])
+            for j in range(len(label))
+            if groups[j] == groups[i]
+        )
+        if weight[i]:
+            total += weight[i] * label[i] * (math.log(rivals) - score[i])
+            positives += weight[i] * label[i]
+    return total / positives
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize(
+    ("loss", "reference"),
+    [(losses.Pairwise(), _pairwise), (losses.Listwise(), _listwise)],
+)
+def test_order_losses_equal_loops(loss, reference, grouped):
+    label, score, weight, groups = _batch()
+    value = loss.value(label, score, weight, groups if grouped else None)
+    expected = reference(label, score, weight, groups * grouped)
+    assert float(value) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [losses.Pairwise(), losses.Listwise()])
+def test_order_losses_in_an_xla_step_with_gradients_like_differences(loss):
+    label, score, weight, groups = (tf.constant(x) for x in _batch(1, 12))
+
+    @tf.function(jit_compile=True)
+    def step(score):
+        with tf.GradientTape() as tape:
+            tape.watch(score)
+            value = loss.value(label, score, weight, groups)
+        return value, tape.gradient(value, score)
+
+    _, gradient = step(score)
+    for i in range(12):
+        moved = [
+            float(loss.value(label, score + step, weight, groups))
+            for step in (1e-2 * np.eye(12)[i], -1e-2 * np.eye(12)[i])
+        ]
+        assert float(gradient[i]) == pytest.approx(
+            (moved[0] - moved[1]) / 2e-2, abs=2e-4
+        )
+
+
+@pytest.mark.parametrize("loss", [losses.Pairwise(), losses.Listwise()])
+def test_a_batch_with_nothing_to_order_has_loss_0(loss):
+    ones = np.ones(4, "float32")
+    for label, weight in ((0 * ones, ones), (np.float32([1, 0, 0, 0]), 0 * ones)):
+        assert float(loss.value(label, ones, weight)) == 0
+
+
+def test_scores_far_apart_do_not_overflow():
+    score = np.float32([1e4, -1e4, 0])
+    for loss in (losses.Pairwise(), losses.Listwise()):
+        value = loss.value(np.float32([0, 1, 0]), score, np.ones(3, "float32"))
+        assert 1e4 < float(value) <= 2e4
+
+
+def _fit(task, x, labels, epochs=1, **options):
+    keras.utils.set_random_seed(0)
+    features = [
+        tfmtl.Categorical("user", vocabulary_size=6, embedding_dim=2),
+        tfmtl.Numeric("x"),
+    ]
+    model = tfmtl.models.get("shared_bottom")(features, [task], units=(8,))
+    model.compile(**options)
+    history = model.fit(x, labels, batch_size=64, epochs=epochs, verbose=0)
+    return model, history
+
+
+def _users(rows=256):
+    rng = np.random.default_rng(3)
+    user = rng.integers(0, 6, rows)
+    x = rng.normal(size=rows).astype("float32")
+    label = (x + rng.normal(size=rows) > user - 3).astype("float32")
+    return {"user": user, "x": x}, {"click": label}
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_models_loss_is_the_weighted_sum_and_leaves_unknown_users_out(jit_compile):
+    parts = ["bce", {"name": "pairwise", "group": "user", "weight": 0.5}]
+    task = Task("click", loss=parts, tower=(4,))
+    x, y = _users()
+    model, _ = _fit(task, x, y, jit_compile=jit_compile)
+    found = model.evaluate(x, y, batch_size=256, verbose=0, return_dict=True)["loss"]
+    p = model.predict(x, verbose=0)["click"].ravel().astype("float64")
+    score = np.log(p) - np.log1p(-p)
+    bce = -np.mean(np.where(y["click"] == 1, np.log(p), np.log1p(-p)))
+    known = (x["user"] != 0).astype(float)
+    expected = bce + 0.5 * _pairwise(y["click"], score, known, x["user"])
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_saved_model_keeps_its_losses(tmp_path):
+    parts = [{"name": "focal", "gamma": 1.5}, {"name": "listwise", "weight": 0.1}]
+    x, y = _users(64)
+    model, _ = _fit(Task("click", loss=parts), x, y)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.tasks == model.tasks
+    assert loaded.tasks[0].loss == (
+        losses.Focal(gamma=1.5),
+        losses.Listwise(weight=0.1),
+    )
+    assert loaded.tasks[0].calibration == "platt"
+
+
+def test_a_chain_learns_its_order_from_its_product():
+    """ESMM's second task has no logit of its own."""
+    x, y = _users()
+    y["buy"] = y["click"] * (x["x"] > 0)
+    tasks = [Task("click"), Task("buy", loss=["bce", "pairwise"], space=None)]
+    features = [tfmtl.Categorical("user", vocabulary_size=6), tfmtl.Numeric("x")]
+    model = tfmtl.models.get("esmm")(features, [tasks[0], tasks[1]])
+    model.compile()
+    assert np.isfinite(model.fit(x, y, verbose=0).history["loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "message"),
+    [
+        ("mse", "binary", "loss must be one of 'bce', 'focal'"),
+        ("focl", "binary", "Did you mean 'focal'"),
+        ({"gamma": 1}, "binary", "Received: None"),
+        (
+            {"name": "focal", "gama": 1},
+            "binary",
+            "An argument of the loss 'focal' must",
+        ),
+        ({"name": "focal", "gamma": -1}, "binary", "gamma of the loss 'focal' must be"),
+        ({"name": "focal", "alpha": 1}, "binary", "alpha of the loss 'focal' must be"),
+        ({"name": "bce", "label_smoothing": 1}, "binary", "a number in .0, 1"),
+        ({"name": "bce", "negative_rate": 0}, "binary", "negative_rate of the loss"),
+        ({"name": "bce", "weight": -1}, "binary", "weight of the loss 'bce' must be"),
+        ({"name": "huber", "delta": 0}, "regression", "must be a number > 0"),
+        ({"name": "quantile", "quantile": 1}, "regression", "between 0 and 1"),
+        ({"name": "tweedie", "power": 2}, "regression", "between 1 and 2"),
+        ({"name": "pairwise", "group": 3}, "binary", "name of a categorical feature"),
+    ],
+)
+def test_bad_losses(given, kind, message):
+    with pytest.raises(ValueError, match=message):
+        losses.get(given, kind)
+
+
+def test_a_loss_groups_by_a_categorical_feature():
+    task = Task("click", loss=["bce", {"name": "pairwise", "group": "x"}])
+    with pytest.raises(ValueError, match="by a Categorical .* Received: 'x'"):
+        tfmtl.models.get("shared_bottom")([tfmtl.Numeric("x")], [task])
