@@ -150,6 +150,12 @@ class Task(Declaration):
                 "A duration belongs to a regression of watch time. Received: "
                 f"{self.duration!r} for the {self.kind} task {self.name!r}."
             )
+        if self.duration is not None and self.logits > 1:
+            raise ValueError(
+                "A duration divides predictions, which the loss "
+                f"{self.loss[0].name!r} of task {self.name!r} does not read alone. "
+                "Give another loss, or no duration."
+            )
         if isinstance(self.metrics, str):
             raise ValueError(
                 f"metrics of task {self.name!r} must be a tuple of names. Received: "
@@ -198,55 +204,48 @@ class Task(Declaration):
         """Maps logits to predictions: probabilities, or values of a regression.
 
         Args:
-            logits: Tensor of shape (batch, 1).
+            logits: Tensor of shape (batch, n), n as `logits` says.
 
         Returns:
-            Float32 tensor of shape (batch, 1).
+            Float32 tensor of shape (batch, 1); if n > 1, of shape (batch, 1 + n), the
+            logits behind the prediction, for the loss to read.
         """
-        return self.loss[0].link.forward(ops.cast(logits, "float32"))
+        logits = ops.cast(logits, "float32")
+        prediction = self.loss[0].activate(logits)
+        if self.logits == 1:
+            return prediction
+        return ops.concatenate([prediction, logits], axis=-1)
 
-    def logit_at(self, mean: float) -> float:
-        """Returns the logit of the best constant prediction for a mean label.
+    @property
+    def logits(self) -> int:
+        """How many logits the task's tower gives."""
+        return self.loss[0].logits
 
-        Raises:
-            ValueError: If the task cannot predict it, as a probability of 0.
-        """
-        loss = self.loss[0]
-        prediction = loss.prediction_at(mean)
-        if not loss.link.least < prediction < loss.link.most:
-            raise ValueError(
-                f"Task {self.name!r} cannot predict {prediction!r} by its loss "
-                f"{loss.name!r}: it must lie between {loss.link.least} and "
-                f"{loss.link.most}."
-            )
-        return loss.link.of_number(prediction)
-
-    def loss_value(self, label, prediction, weight, groups=None):
+    def loss_value(self, label, prediction, weight, groups=None, logits=None):
         """Returns the task's loss in a batch, a scalar: the weighted sum of its losses.
 
         Args:
             label: Tensor of shape (batch,), without NaN.
-            prediction: Tensor of shape (batch,), as from `activate`.
+            prediction: Tensor of shape (batch,).
             weight: Tensor of shape (batch,). Rows of weight 0 do not count.
             groups: Dict {feature: integer tensor of shape (batch,)} of `loss_groups`.
+            logits: Tensor of shape (batch, n), if the tower gives several.
         """
         first, *others = self.loss
-        total = first.weight * first.value(label, prediction, weight)
-        score = first.link.inverse(prediction) if others else None
+        ids = groups or {}
+        value = first.value(label, prediction, weight, ids.get(first.group), logits)
+        total = first.weight * value
+        if others:
+            score = first.link.inverse(prediction)
         for loss in others:
-            ids, known = None, weight
-            if loss.group is not None:
-                ids = groups[loss.group]
-                # Id 0, missing or unknown, is many and not one.
-                known = ops.where(ids != 0, weight, 0.0)
-            total += loss.weight * loss.value(label, score, known, ids)
+            value = loss.value(label, score, weight, ids.get(loss.group))
+            total += loss.weight * value
         return total
 
     @property
     def loss_groups(self) -> list[str]:
-        """The features by whose ids losses of the order compare rows."""
-        found = [getattr(loss, "group", None) for loss in self.loss]
-        return [group for group in found if group is not None]
+        """The features by whose ids losses compare rows."""
+        return [loss.group for loss in self.loss if loss.group is not None]
 
 
 def columns_beside(tasks: list[Task]) -> list[str]:
@@ -293,6 +292,17 @@ def check_loss_groups(tasks: list[Task], features: list) -> None:
                     f"among the features. Received: {group!r}."
                     f"{_errors.nearest(group, ids)}"
                 )
+
+
+def check_products(what: str, tasks: list[Task]) -> None:
+    """Raises a ValueError unless tasks have one logit, whose probability multiplies."""
+    for task in tasks:
+        if task.logits > 1:
+            raise ValueError(
+                f"{what} multiplies probabilities of one logit. Received: the loss "
+                f"{task.loss[0].name!r} of task {task.name!r}; 'bce' with 'listwise' "
+                "beside it ranks too."
+            )
 
 
 def check_funnel_order(tasks: list[Task]) -> None:

@@ -34,10 +34,9 @@ class Task(Section):
     weight: Annotated[float, Field(ge=0)] = 1.0
     """The weight of its loss in the sum."""
     loss: str | TaskLoss | list[str | TaskLoss] | None = None
-    """What it learns by, of `tfmtl.losses`: bce, focal, fake_negative_weighted; mse,
-    huber, log_mse, weighted_logistic, quantile, tweedie for regressions; poisson,
-    tweedie for counts; a list adds pairwise or listwise. `{name: huber, delta: 2}` gives
-    arguments. Without, bce, mse or poisson.
+    """What it learns by, of `tfmtl.losses`: a name, `{name: huber, delta: 2}` with
+    arguments, or a list whose others, pairwise and listwise, come beside the first.
+    Without, bce, mse or poisson.
     """
     tower: list[Annotated[int, Field(ge=1)]] = [64]
     """Widths of the hidden layers between the shared part and its output."""

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import ops
 
 import tfmtl
 from tfmtl import Task, losses
@@ -100,9 +99,9 @@ def test_the_best_constant_prediction(loss, kind, labels, best):
         assert at[np.argmin(values)] == pytest.approx(best, rel=0.01)
     if "quantile" in str(loss):
         return
-    start = task.logit_at(float(np.mean(labels)))
-    assert float(task.activate(np.float32(start))) == pytest.approx(best, rel=1e-4)
-    z = tf.Variable([[start]])
+    start = task.loss[0].logits_at(float(np.mean(labels)))
+    z = tf.Variable([start])
+    assert float(task.activate(z)[0, 0]) == pytest.approx(best, rel=1e-4)
     with tf.GradientTape() as tape:
         p = tf.reshape(task.activate(z), (-1,)) * tf.ones(len(labels))
         loss = task.loss_value(labels, p, tf.ones(len(labels)))
@@ -113,16 +112,13 @@ def test_the_best_constant_prediction(loss, kind, labels, best):
 def test_a_certain_but_wrong_prediction_has_a_finite_loss_and_gradient(kind):
     for name in losses.names(kind):
         loss = losses.get(name, kind)
-        given = (
-            name
-            if isinstance(loss, losses.RowLoss)
-            else [Task("t", kind=kind).loss[0], name]
-        )
-        task = Task("t", kind=kind, loss=given)
-        z = tf.Variable([[60.0], [-60.0]])
+        first = [] if isinstance(loss, losses.RowLoss) else [losses.names(kind)[0]]
+        task = Task("t", kind=kind, loss=[*first, name])
+        z = tf.Variable(np.outer([60, -60], np.ones(task.logits)).astype("float32"))
         with tf.GradientTape() as tape:
-            p = ops.squeeze(task.activate(z), -1)
-            value = task.loss_value(np.float32([0, 1]), p, np.ones(2, "float32"))
+            found = task.activate(z)
+            rows = np.float32([0, 1]), found[:, 0], np.ones(2, "float32")
+            value = task.loss_value(*rows, logits=found[:, 1:])
         assert np.isfinite(float(value)), name
         assert np.isfinite(tape.gradient(value, z)).all(), name
 
@@ -208,6 +204,132 @@ def test_scores_far_apart_do_not_overflow():
         assert 1e4 < float(value) <= 2e4
 
 
+def _numbers(*rows):
+    return np.float32(rows)
+
+
+def test_ziln_by_hand():
+    task = Task("t", kind="regression", loss="ziln")
+    z = _numbers([0.5, 1.0, 2.0], [-1.0, 0.3, 0.0])
+    sigma = math.log1p(math.exp(2.0)), math.log(2)
+    p = 1 / (1 + math.exp(-0.5)), 1 / (1 + math.exp(1.0))
+    found = task.activate(z).numpy()
+    means = [
+        p[0] * math.exp(1 + sigma[0] ** 2 / 2),
+        p[1] * math.exp(0.3 + sigma[1] ** 2 / 2),
+    ]
+    np.testing.assert_allclose(found[:, 0], means, rtol=1e-5)
+    np.testing.assert_array_equal(found[:, 1:], z)
+    value = task.loss[0].of_rows(_numbers(7.0, 0.0), found[:, 0], z)
+    density = math.exp(-((math.log(7) - 1) ** 2) / (2 * sigma[0] ** 2)) / (
+        7 * sigma[0] * math.sqrt(2 * math.pi)
+    )
+    np.testing.assert_allclose(
+        value, [-math.log(p[0] * density), -math.log(1 - p[1])], rtol=1e-5
+    )
+
+
+def test_ordinal_by_hand():
+    task = Task("t", kind="regression", loss={"name": "ordinal", "highest": 4})
+    p = np.float32([[0.9, 0.5, 0.2], [0.9, 0.5, 0.2]])
+    z = np.log(p / (1 - p))
+    found = task.activate(z).numpy()
+    np.testing.assert_allclose(found[:, 0], 1 + 1.6, rtol=1e-6)
+    value = task.loss[0].of_rows(_numbers(3.0, 1.0), found[:, 0], z)
+    expected = [
+        -math.log(0.9) - math.log(0.5) - math.log(0.8),
+        -math.log(0.1) - math.log(0.5) - math.log(0.8),
+    ]
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+def test_jrc_equals_a_loop():
+    label, _, weight, groups = _batch(2)
+    z = np.random.default_rng(5).normal(size=(len(label), 2)).astype("float32")
+    task = Task("t", loss={"name": "jrc", "alpha": 0.3, "group": "user"})
+    found = task.activate(z).numpy()
+    p = 1 / (1 + np.exp(z[:, 0] - z[:, 1]))
+    np.testing.assert_allclose(found[:, 0], p, rtol=1e-5)
+    value = task.loss_value(label, found[:, 0], weight, {"user": groups}, z)
+    rank, known = 0.0, weight * (groups != 0)
+    for i in range(len(label)):
+        own = int(label[i])
+        rivals = sum(
+            known[j] * math.exp(z[j, own])
+            for j in range(len(label))
+            if groups[j] == groups[i]
+        )
+        if known[i]:
+            rank += known[i] * (math.log(rivals) - z[i, own]) / known.sum()
+    entropy = -np.where(label == 1, np.log(p), np.log1p(-p))
+    entropy = np.sum(entropy * weight) / np.sum(weight)
+    assert float(value) == pytest.approx(0.3 * entropy + 0.7 * rank, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind", "mean"),
+    [("ziln", "regression", 12.0), ("ordinal", "count", 3.5), ("jrc", "binary", 0.02)],
+)
+def test_several_logits_start_at_the_mean(loss, kind, mean):
+    task = Task("t", kind=kind, loss=loss)
+    z = np.float32([task.loss[0].logits_at(mean)])
+    assert z.shape == (1, task.logits)
+    assert float(task.activate(z)[0, 0]) == pytest.approx(mean, rel=1e-5)
+    with pytest.raises(ValueError, match="cannot predict"):
+        task.loss[0].logits_at(0.0 if kind != "count" else 5.0)
+
+
+SEVERAL = [
+    Task("click", loss="jrc", calibration="platt", tower=(4,)),
+    Task("spend", kind="regression", loss="ziln", space="click", tower=(4,)),
+    Task("stars", kind="count", loss=["ordinal", "pairwise"], tower=(4,)),
+]
+OPTIONS = {
+    "shared_bottom": {"units": (8,)},
+    "specific_top": {"domain": "user", "units": (8,)},
+    "pepnet": {"domain_features": ["user"], "prior_features": ["user"]},
+    "aitm": {},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_several_logits_in_a_model(name, tmp_path):
+    """A call, `predict` and an export give predictions alone."""
+    x, y = _users(96)
+    rng = np.random.default_rng(0)
+    y["spend"] = y["click"] * rng.lognormal(size=96).astype("float32")
+    y["stars"] = rng.integers(1, 6, 96).astype("float32")
+    features = [tfmtl.Categorical("user", vocabulary_size=6), tfmtl.Numeric("x")]
+    model = tfmtl.models.get(name)(features, SEVERAL, **OPTIONS[name])
+    model.start_at({"spend": 1.0, "stars": 3.0, "click": 0.4})
+    model.compile(run_eagerly=name != "shared_bottom")
+    history = model.fit(x, y, batch_size=96, verbose=0, validation_data=(x, y)).history
+    assert np.isfinite([history["loss"], history["val_loss"]]).all()
+    if name != "shared_bottom":
+        return
+    found = model.predict(x, verbose=0)
+    assert {task: p.shape for task, p in found.items()} == dict.fromkeys(found, (96, 1))
+    assert ((1 < found["stars"]) & (found["stars"] < 5)).all()
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras").predict(x, verbose=0)
+    np.testing.assert_allclose(again["spend"], found["spend"], rtol=1e-5)
+    tfmtl.export(model, tmp_path / "1")
+    served = tf.saved_model.load(tmp_path / "1").signatures["serving_default"]
+    answer = served(**{name: tf.constant(value) for name, value in x.items()})
+    np.testing.assert_allclose(answer["spend"], found["spend"], rtol=1e-5)
+
+
+def test_what_several_logits_do_not_go_with():
+    features = [tfmtl.Numeric("x")]
+    chain = [Task("click", loss="jrc"), Task("buy")]
+    with pytest.raises(ValueError, match="'jrc' of task 'click'; 'bce' with"):
+        tfmtl.models.get("esmm")(features, chain)
+    with pytest.raises(ValueError, match="A product head multiplies"):
+        tfmtl.models.get("dcrnn")(features, chain, product_head=True)
+    with pytest.raises(ValueError, match="'ziln' of task 's' does not read alone"):
+        Task("s", kind="regression", loss="ziln", duration="length")
+
+
 def _fit(task, x, labels, epochs=1, **options):
     keras.utils.set_random_seed(0)
     features = [
@@ -273,6 +395,9 @@ def test_a_chain_learns_its_order_from_its_product():
     [
         ("mse", "binary", "loss must be one of 'bce', 'focal'"),
         ("focl", "binary", "Did you mean 'focal'"),
+        ({"name": "jrc", "alpha": 2}, "binary", "alpha of the loss 'jrc' must be in"),
+        ({"name": "jrc", "group": 1}, "binary", "name of a categorical feature"),
+        ({"name": "ordinal", "highest": 1}, "count", "above the integer `lowest`"),
         ({"gamma": 1}, "binary", "Received: None"),
         (
             {"name": "focal", "gama": 1},

@@ -221,7 +221,7 @@ def test_a_prediction_and_its_logit():
         (Task("t", kind="regression", loss="weighted_logistic"), 40.0),
         (Task("t", kind="count"), 0.2),
     ):
-        logit = np.float32([[task.logit_at(prediction)]])
+        logit = np.float32([task.loss[0].logits_at(prediction)])
         assert float(task.activate(logit)[0, 0]) == pytest.approx(prediction, rel=1e-5)
     for task, prediction in (
         (Task("t"), 0.0),
@@ -230,4 +230,4 @@ def test_a_prediction_and_its_logit():
         (Task("t", kind="regression"), NAN),
     ):
         with pytest.raises(ValueError, match="cannot predict"):
-            task.logit_at(prediction)
+            task.loss[0].logits_at(prediction)

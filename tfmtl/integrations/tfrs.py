@@ -155,9 +155,10 @@ class TaskLoss(tf_keras.losses.Loss):
 
     def __init__(self, task: Task):
         super().__init__(name=f"{task.name}_loss")
-        if len(task.loss) > 1 or task.outside:
+        if len(task.loss) > 1 or task.logits > 1 or task.outside:
             raise ValueError(
-                f"A TaskLoss knows losses of rows in their space alone. Received: task "
+                "A TaskLoss compares labels with predictions of rows in their space, "
+                "one by one. Received: task "
                 f"{task.name!r} with the losses {[loss.name for loss in task.loss]} "
                 f"and outside={task.outside}."
             )

@@ -1,15 +1,16 @@
 """What tasks learn by: `tfmtl.Task(loss=...)` takes one, several, or names of them.
 
-Losses of rows say what the prediction is, a probability or a value; those of the order
-of rows come beside them.
+A task's first loss says what is predicted, a probability or a value; a `RankingLoss`,
+of the order of rows, comes beside it.
 """
 
 from collections.abc import Mapping
 
 from tfmtl import _errors
 from tfmtl.losses.binary import BCE, FakeNegativeWeighted, Focal
+from tfmtl.losses.distributions import ZILN, Ordinal
 from tfmtl.losses.loss import Loss, RowLoss
-from tfmtl.losses.ranking import Listwise, Pairwise, RankingLoss
+from tfmtl.losses.ranking import JRC, Listwise, Pairwise, RankingLoss
 from tfmtl.losses.values import (
     MSE,
     Huber,
@@ -22,13 +23,16 @@ from tfmtl.losses.values import (
 
 __all__ = [
     "BCE",
+    "JRC",
     "MSE",
+    "ZILN",
     "FakeNegativeWeighted",
     "Focal",
     "Huber",
     "Listwise",
     "LogMSE",
     "Loss",
+    "Ordinal",
     "Pairwise",
     "Poisson",
     "Quantile",
@@ -46,6 +50,7 @@ _CLASSES = {
         BCE,
         Focal,
         FakeNegativeWeighted,
+        JRC,
         MSE,
         Huber,
         LogMSE,
@@ -53,6 +58,8 @@ _CLASSES = {
         Quantile,
         Poisson,
         Tweedie,
+        ZILN,
+        Ordinal,
         Pairwise,
         Listwise,
     )
@@ -64,7 +71,7 @@ def names(kind: str) -> list[str]:
 
     Example:
     >>> names("count")
-    ['poisson', 'tweedie', 'pairwise', 'listwise']
+    ['poisson', 'tweedie', 'ordinal', 'pairwise', 'listwise']
     """
     return [name for name, loss in _CLASSES.items() if kind in loss.kinds]
 

@@ -62,7 +62,7 @@ class BCE(RowLoss):
         """The calibration that a task has by default."""
         return "platt" if self.label_smoothing else "none"
 
-    def of_rows(self, label, prediction):
+    def of_rows(self, label, prediction, logits=None):
         """Returns the loss of each row."""
         if self.label_smoothing:
             label = label * (1 - self.label_smoothing) + self.label_smoothing / 2
@@ -116,7 +116,7 @@ class Focal(RowLoss):
         ok = self.alpha is None or self.is_between("alpha", 0, 1)
         self.check("alpha", ok, "a number between 0 and 1")
 
-    def of_rows(self, label, prediction):
+    def of_rows(self, label, prediction, logits=None):
         """Returns the loss of each row."""
         p = ops.clip(prediction, _EPSILON, 1 - _EPSILON)
         positive = ops.power(1 - p, self.gamma) * label
@@ -157,7 +157,7 @@ class FakeNegativeWeighted(RowLoss):
     kinds = ("binary",)
     link = SIGMOID
 
-    def of_rows(self, label, prediction):
+    def of_rows(self, label, prediction, logits=None):
         """Returns the loss of each row."""
         p = ops.clip(prediction, _EPSILON, 1 - _EPSILON)
         fixed = ops.stop_gradient(p)

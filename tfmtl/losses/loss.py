@@ -20,6 +20,8 @@ class Loss(Declaration):
 
     weight: float = 1.0
 
+    group: ClassVar[str | None] = None  # the feature by whose ids it compares rows
+
     name: ClassVar[str]
     kinds: ClassVar[tuple[str, ...]]
     # What a task's calibration is by default: some predict no probability, or no mean.
@@ -47,19 +49,26 @@ class Loss(Declaration):
 
 
 class RowLoss(Loss):
-    """A loss of each row by itself, which says what the logit predicts.
+    """A loss of each row by itself, which says what the logits predict.
 
-    Of a task it is the mean over the rows, by their weights.
+    Of a task it is the mean over the rows, by their weights. `logits` is how many
+    logits its tower gives; `link` takes a prediction to a score to rank by.
     """
 
     link: ClassVar[Link]
+    logits: ClassVar[int] = 1
 
-    def of_rows(self, label, prediction):
+    def activate(self, logits):
+        """Maps float32 logits (batch, logits) to predictions (batch, 1)."""
+        return self.link.forward(logits)
+
+    def of_rows(self, label, prediction, logits=None):
         """Returns the loss of each row.
 
         Args:
             label: Tensor of shape (batch,), without NaN.
             prediction: Tensor of shape (batch,).
+            logits: Tensor of shape (batch, logits), if there are several.
 
         Returns:
             Tensor of shape (batch,).
@@ -70,8 +79,31 @@ class RowLoss(Loss):
         """Returns the best constant prediction for a mean label."""
         return mean
 
-    def value(self, label, prediction, weight, groups=None):
-        """Returns the mean over the rows by weight, a scalar; 0 if all weigh 0."""
+    def logits_at(self, mean: float) -> list[float]:
+        """Returns the logits of the best constant prediction for a mean label.
+
+        Raises:
+            ValueError: If the loss cannot predict it, as a probability of 0.
+        """
+        prediction = self.prediction_at(mean)
+        if not self.link.least < prediction < self.link.most:
+            raise ValueError(
+                f"The loss {self.name!r} cannot predict {prediction!r}: it must lie "
+                f"between {self.link.least} and {self.link.most}."
+            )
+        return [self.link.of_number(prediction)]
+
+    def value(self, label, prediction, weight, groups=None, logits=None):
+        """Returns the loss of a batch, a scalar; 0 if all rows weigh 0.
+
+        Args:
+            label: Tensor of shape (batch,), without NaN.
+            prediction: Tensor of shape (batch,).
+            weight: Tensor of shape (batch,).
+            groups: Integer tensor of shape (batch,), if the loss has a group.
+            logits: Tensor of shape (batch, logits), if there are several.
+        """
         # Selected, not multiplied: a loss outside that overflows, times 0, is NaN.
-        loss = ops.where(weight > 0, self.of_rows(label, prediction), 0.0)
+        loss = self.of_rows(label, prediction, logits)
+        loss = ops.where(weight > 0, loss, 0.0)
         return ops.sum(loss * weight) / ops.maximum(ops.sum(weight), 1e-9)

@@ -1,20 +1,24 @@
-"""Losses of the order within a batch; they come beside a loss of rows."""
+"""Losses of the order of rows within a batch, or of a group in it."""
 
 import dataclasses
 
 from keras import ops
 
-from tfmtl.losses.loss import Loss
+from tfmtl import _errors
+from tfmtl.losses.binary import BCE
+from tfmtl.losses.links import SIGMOID
+from tfmtl.losses.loss import Loss, RowLoss
 
 _KINDS = ("binary", "regression", "count")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RankingLoss(Loss):
-    """A loss of the order of a batch's rows, or of those with the same id.
+    """A loss of the order of rows, which comes beside one that says what is predicted.
 
-    Scores z are the tower's logits, or what the task's link makes of a prediction that
-    a chain of tasks multiplies. Rows of weight 0 are left out.
+    Scores z are what the link of the task's first loss makes of predictions: logits,
+    also of a probability that a chain of tasks has multiplied. Rows of weight 0 are
+    left out.
 
     Args:
         group: String. A categorical feature, such as the user or the request: only rows
@@ -29,8 +33,7 @@ class RankingLoss(Loss):
 
     def __post_init__(self):
         super().__post_init__()
-        ok = self.group is None or isinstance(self.group, str)
-        self.check("group", ok, "the name of a categorical feature")
+        _check_group(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,6 +72,7 @@ class Pairwise(RankingLoss):
             weight: Tensor of shape (batch,).
             groups: Integer tensor of shape (batch,). Defaults to one group.
         """
+        weight = _known(weight, groups)
         above = ops.expand_dims(label, 1) > ops.expand_dims(label, 0)
         if groups is not None:
             same = ops.equal(ops.expand_dims(groups, 1), ops.expand_dims(groups, 0))
@@ -82,11 +86,10 @@ class Pairwise(RankingLoss):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Listwise(RankingLoss):
-    """Softmax over the rows of a group: the mean over positives of
+    """Softmax over the rows of a group, of which positives shall have the most.
 
-        log(sum_j d_j exp(z_j)) - z_i,    j over the rows of i's group
-
-    by d_i y_i, so that counts and values are graded relevances (those below 0 are 0).
+    The mean over rows, by d_i y_i, of log(sum_j d_j exp(z_j)) - z_i, j over the rows of
+    i's group. So counts and values are graded relevances; those below 0 are 0.
 
     Args:
         group: String. See `RankingLoss`. Defaults to the whole batch.
@@ -114,21 +117,92 @@ class Listwise(RankingLoss):
             weight: Tensor of shape (batch,).
             groups: Integer tensor of shape (batch,). Defaults to one group.
         """
-        rows = ops.shape(score)[0]
-        if groups is None:
-            places = ops.zeros_like(score, dtype="int32")
-        else:
-            places = _places(groups)
-        known = weight > 0
-        score = ops.where(known, score, 0.0)
-        most = ops.segment_max(ops.where(known, score, -1e30), places, rows)
-        shifted = score - ops.stop_gradient(ops.take(most, places))
-        terms = ops.where(known, weight * ops.exp(ops.minimum(shifted, 0.0)), 0.0)
-        sums = ops.take(ops.segment_sum(terms, places, rows), places)
-        loss = ops.log(ops.maximum(sums, 1e-30)) - shifted
+        weight = _known(weight, groups)
         relevance = weight * ops.maximum(label, 0.0)
+        loss = _log_share(score, weight, groups)
         loss = ops.sum(ops.where(relevance > 0, relevance * loss, 0.0))
         return loss / ops.maximum(ops.sum(relevance), 1e-9)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JRC(RowLoss):
+    """Joint ranking and calibration: two logits, z_1 if the label is 1 and z_0 if 0.
+
+        L = alpha L_ce + (1 - alpha) L_rank,    p = exp(z_1) / (exp(z_0) + exp(z_1))
+        L_rank = mean_i log(sum_j d_j exp(z_{y_i, j})) - z_{y_i, i}
+
+    over the rows j of i's group. L_ce is cross-entropy: p stays a probability, for
+    which L_rank has a degree of freedom of its own.
+
+    Args:
+        group: String. A categorical feature, such as the user or the request: only rows
+            with the same id are compared. Rows whose id is missing or unknown are in
+            L_ce alone. Defaults to the whole batch.
+        alpha: Float in [0, 1]. Defaults to 0.5.
+        weight: Float. The weight among the losses of its task. Defaults to 1.
+
+    References:
+        - [Joint Optimization of Ranking and Calibration with Contextualized Hybrid
+          Model](https://arxiv.org/abs/2208.06164), eq. 4 to 8.
+    """
+
+    group: str | None = None
+    alpha: float = 0.5
+
+    name = "jrc"
+    kinds = ("binary",)
+    link = SIGMOID
+    logits = 2
+
+    def __post_init__(self):
+        super().__post_init__()
+        _errors.check_ratio("alpha of the loss 'jrc'", self.alpha)
+        _check_group(self)
+
+    def activate(self, logits):
+        """Maps logits (batch, 2) to probabilities (batch, 1)."""
+        return ops.sigmoid(logits[:, 1:] - logits[:, :1])
+
+    def logits_at(self, mean: float) -> list[float]:
+        """Returns logits of 0 and 1 whose probability is the mean label."""
+        return [0.0, *super().logits_at(mean)]
+
+    def value(self, label, prediction, weight, groups=None, logits=None):
+        """Returns the loss of a batch, a scalar."""
+        cross_entropy = BCE().value(label, prediction, weight)
+        known = _known(weight, groups)
+        total = 0.0
+        for of_class, rows in ((0, 1 - label), (1, label)):
+            loss = _log_share(logits[:, of_class], known, groups)
+            total += ops.sum(ops.where(known * rows > 0, known * rows * loss, 0.0))
+        rank = total / ops.maximum(ops.sum(known), 1e-9)
+        return self.alpha * cross_entropy + (1 - self.alpha) * rank
+
+
+def _known(weight, groups):
+    """Returns the weights, 0 for rows of id 0: missing or unknown is many, not one."""
+    return weight if groups is None else ops.where(groups != 0, weight, 0.0)
+
+
+def _check_group(loss):
+    ok = loss.group is None or isinstance(loss.group, str)
+    loss.check("group", ok, "the name of a categorical feature")
+
+
+def _log_share(score, weight, groups):
+    """Returns log(sum_j d_j exp(z_j)) - z_i, j over the rows of i's group, (batch,)."""
+    rows = ops.shape(score)[0]
+    if groups is None:
+        places = ops.zeros_like(score, dtype="int32")
+    else:
+        places = _places(groups)
+    counts = weight > 0
+    score = ops.where(counts, score, 0.0)
+    most = ops.segment_max(ops.where(counts, score, -1e30), places, rows)
+    shifted = score - ops.stop_gradient(ops.take(most, places))
+    terms = ops.where(counts, weight * ops.exp(ops.minimum(shifted, 0.0)), 0.0)
+    sums = ops.take(ops.segment_sum(terms, places, rows), places)
+    return ops.log(ops.maximum(sums, 1e-30)) - shifted
 
 
 def _places(groups):

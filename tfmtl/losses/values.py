@@ -22,7 +22,7 @@ class MSE(RowLoss):
     kinds = ("regression",)
     link = IDENTITY
 
-    def of_rows(self, label, prediction):
+    def of_rows(self, label, prediction, logits=None):
         """Returns the loss of each row."""
         return ops.square(prediction - label)
 
@@ -49,7 +49,7 @@ class Huber(RowLoss):
         super().__post_init__()
         self.check("delta", self.is_between("delta", 0, float("inf")), "a number > 0")
 
-    def of_rows(self, label, prediction):
+    def of_rows(self, label, prediction, logits=None):
         """Returns the loss of each row."""
         error = ops.abs(prediction - label)
         beyond = self.delta * (error - 0.5 * self.delta)
@@ -72,7 +72,7 @@ class LogMSE(RowLoss):
     link = SOFTPLUS
     calibration = "scale"
 
-    def of_rows(self, label, prediction):
+    def of_rows(self, label, prediction, logits=None):
         """Returns the loss of each row."""
         label = ops.log1p(ops.maximum(label, 0.0))
         return ops.square(ops.log1p(ops.maximum(prediction, 0.0)) - label)
@@ -99,7 +99,7 @@ class WeightedLogistic(RowLoss):
     kinds = ("regression",)
     link = EXP
 
-    def of_rows(self, label, prediction):
+    def of_rows(self, label, prediction, logits=None):
         """Returns the loss of each row."""
         label = ops.maximum(label, 0.0)
         p = ops.maximum(prediction, _EPSILON)
@@ -137,7 +137,7 @@ class Quantile(RowLoss):
         ok = self.is_between("quantile", 0, 1)
         self.check("quantile", ok, "a number between 0 and 1")
 
-    def of_rows(self, label, prediction):
+    def of_rows(self, label, prediction, logits=None):
         """Returns the loss of each row."""
         error = label - prediction
         return ops.maximum(self.quantile * error, (self.quantile - 1) * error)
@@ -176,7 +176,7 @@ class Tweedie(RowLoss):
         super().__post_init__()
         self.check("power", self.is_between("power", 1, 2), "a number between 1 and 2")
 
-    def of_rows(self, label, prediction):
+    def of_rows(self, label, prediction, logits=None):
         """Returns the loss of each row."""
         log_p = ops.log(ops.maximum(prediction, _EPSILON))
         to_one = ops.exp((1 - self.power) * log_p) / (1 - self.power)
@@ -199,7 +199,7 @@ class Poisson(RowLoss):
     kinds = ("count",)
     link = SOFTPLUS
 
-    def of_rows(self, label, prediction):
+    def of_rows(self, label, prediction, logits=None):
         """Returns the loss of each row."""
         p = ops.maximum(prediction, _EPSILON)
         y = ops.maximum(label, _EPSILON)  # 0 log 0 = 0

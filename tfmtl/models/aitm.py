@@ -58,7 +58,7 @@ class AITM(MultiTaskModel):
         shares = replica_shares(sums)
         for before, task in self.ordered:
             pair = before, task
-            excess = ops.squeeze(ops.relu(y_pred[task] - y_pred[before]), -1)
+            excess = ops.relu(y_pred[task][:, 0] - y_pred[before][:, 0])
             mean = ops.sum(excess * weights[pair]) / ops.maximum(sums[pair], 1e-9)
             loss = loss + self.calibrator * mean * shares[pair]
         return loss

@@ -143,7 +143,9 @@ class MultiTaskModel(MultiTaskTrainer):
         self.ppnet = make_ppnet(ppnet, self.features, self.tasks)
         self.towers = {
             # PPNet has taken over the hidden layers.
-            task.name: self.make_tower(task.name, () if self.ppnet else task.tower)
+            task.name: self.make_tower(
+                task.name, () if self.ppnet else task.tower, task.logits
+            )
             for task in tasks
         }
         made = {task.name: calibration.make(task, self.features) for task in tasks}
@@ -192,9 +194,9 @@ class MultiTaskModel(MultiTaskTrainer):
             return None
         return InteractionBottom(interactions, name="interactions")
 
-    def make_tower(self, task, units):
-        """Returns the layer that maps (batch, units) of a task to (batch, 1)."""
-        return Tower(units, name=f"{task}_tower")
+    def make_tower(self, task, units, logits=1):
+        """Returns the layer that maps (batch, units) of a task to (batch, logits)."""
+        return Tower(units, logits=logits, name=f"{task}_tower")
 
     def build(self, input_shape=None):
         """Does nothing: calling the model once, in `__init__`, has built it."""
@@ -221,9 +223,13 @@ class MultiTaskModel(MultiTaskTrainer):
         if training:  # What is learnt does not depend on a calibration.
             return predictions
         for task in self.tasks:
+            found = predictions[task.name]
+            prediction, logits = found[:, :1], found[:, 1:]
             if layer := self.calibrations.get(task.name):
-                domain = self.calibration_domain(task, inputs)
-                predictions[task.name] = layer(predictions[task.name], domain)
+                prediction = layer(prediction, self.calibration_domain(task, inputs))
+            if self._with_logits:
+                prediction = ops.concatenate([prediction, logits], axis=-1)
+            predictions[task.name] = prediction
         return predictions
 
     def calibration_domain(self, task, inputs):
@@ -245,11 +251,11 @@ class MultiTaskModel(MultiTaskTrainer):
         return self.sharing(x, training=training)
 
     def score(self, shared, inputs):
-        """Maps {task: (batch, units)} to {task: (batch, 1)} logits."""
+        """Maps {task: (batch, units)} to {task: (batch, logits)}."""
         return {name: tower(shared[name]) for name, tower in self.towers.items()}
 
     def predict_tasks(self, logits):
-        """Maps {task: (batch, 1)} logits to predictions; a chain of them goes here."""
+        """Maps {task: (batch, logits)} to predictions; a chain of them goes here."""
         return {task.name: task.activate(logits[task.name]) for task in self.tasks}
 
     def start_at(self, means):
@@ -264,7 +270,8 @@ class MultiTaskModel(MultiTaskTrainer):
         for task in self.tasks:
             if task.name in means:
                 bias = self.towers[task.name].output_bias
-                bias.assign(ops.full(bias.shape, task.logit_at(means[task.name])))
+                logits = task.loss[0].logits_at(means[task.name])
+                bias.assign(ops.broadcast_to(logits, bias.shape))
 
     def calibrate(self, data):
         """Fits the tasks' calibrations, anew, on rows that were not learnt from.

@@ -5,7 +5,7 @@ from keras import ops
 
 from tfmtl import layers
 from tfmtl.models.base import MultiTaskModel
-from tfmtl.tasks import check_funnel_order
+from tfmtl.tasks import check_funnel_order, check_products
 
 
 @keras.saving.register_keras_serializable("tfmtl.models")
@@ -48,6 +48,8 @@ class DCRNN(MultiTaskModel):
                     f"must have no space. Received: task {task.name!r} with space "
                     f"{task.space!r}; leave it out, or set product_head=False."
                 )
+        if product_head:
+            check_products("A product head", [t for t in tasks if t.kind == "binary"])
         self.product_head = product_head
         super().__init__(features, tasks, task_recurrence=task_recurrence, **options)
 

@@ -5,6 +5,7 @@ from keras import ops
 
 from tfmtl import _errors, layers
 from tfmtl.models.base import MultiTaskModel
+from tfmtl.tasks import check_products
 
 
 @keras.saving.register_keras_serializable("tfmtl.models")
@@ -57,6 +58,9 @@ class ESMM(MultiTaskModel):
         for task in chain or ():
             _errors.check_choice("Each task of `chain`", task, free)
         self.chain = tuple(free if chain is None else chain)
+        names = [task.name for task in tasks]
+        given = [t for t in tasks if t.kind == "binary" and t.space in names]
+        check_products("ESMM", [t for t in tasks if t.name in self.chain] + given)
         super().__init__(features, tasks, **options)
 
     @property

@@ -60,11 +60,13 @@ class SpecificTop(MultiTaskModel):
         sharing = SharedBottom(names, units=(), name="sharing")
         super().__init__(features, tasks, sharing, **options)
 
-    def make_tower(self, task, units):
+    def make_tower(self, task, units, logits=1):
         """Returns the towers of a task, one a domain."""
         domains = self.domain.table_size if self.domain else 1
         units = (*self.units, *units)
-        return DomainTower(domains, units, self.activation, name=f"{task}_tower")
+        return DomainTower(
+            domains, units, self.activation, logits, name=f"{task}_tower"
+        )
 
     def score(self, shared, inputs):
         """Maps {task: (batch, units)} to logits, each row by its domain's towers."""

@@ -44,6 +44,8 @@ class MultiTaskTrainer(keras.Model):
     """
 
     loss_weighting = _FIXED  # until `compile` says otherwise
+    # Whether a call returns what `Task.activate` does: in training, and in evaluation.
+    _with_logits = False
 
     def __init__(self, features, tasks, name=None):
         # Autocasting would make a float16 of an id or a number before it is read.
@@ -270,7 +272,8 @@ class MultiTaskTrainer(keras.Model):
         for task in self.tasks:
             label, prediction, weight = rows[task.name]
             groups = {name: self._ids(name, x) for name in task.loss_groups}
-            loss = task.loss_value(label, prediction, weight, groups)
+            logits = y_pred[task.name][:, 1:]
+            loss = task.loss_value(label, prediction, weight, groups, logits)
             total = ops.sum(weight)
             self.task_losses[task.name].update_state(loss, total)
             losses[task.name], weights[task.name] = loss, total
@@ -319,10 +322,18 @@ class MultiTaskTrainer(keras.Model):
         self.optimizer.apply(gradients, others + tables)
         return self.get_metrics_result()
 
+    def test_step(self, data):
+        """Runs an evaluation step of the model."""
+        self._with_logits = True
+        try:
+            return super().test_step(data)
+        finally:
+            self._with_logits = False
+
     def loss_rows(self, x, y, y_pred, sample_weight=None):
         """Returns {task: (label, prediction, weight)}, each (batch,), for the loss."""
         rows = {
-            name: (label, ops.squeeze(y_pred[name], -1), weight)
+            name: (label, y_pred[name][:, 0], weight)
             for name, (label, weight) in self._rows(x, y, sample_weight, True).items()
         }
         for task in self.tasks:
@@ -348,7 +359,8 @@ class MultiTaskTrainer(keras.Model):
                     # Id 0, missing or unknown, is many users and not one.
                     ids["group"] = self._ids(spec.group, x)
                     weight = ops.where(ids["group"] != 0, weight, 0.0)
-                metric.update_state(label, y_pred[task.name], weight, **ids)
+                predictions = y_pred[task.name][:, :1]
+                metric.update_state(label, predictions, weight, **ids)
         return self.get_metrics_result()
 
     def _feature(self, name):

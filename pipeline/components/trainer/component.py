@@ -187,7 +187,7 @@ def _model(config: Config, inputs: Mapping[str, Path]) -> tfmtl.MultiTaskModel:
     means = {task: rate["mean"] for task, rate in rates["train"]["all"].items()}
     for task in model.tasks:
         try:
-            task.logit_at(means[task.name])
+            task.loss[0].logits_at(means[task.name])
         except ValueError:  # labels of one class only
             del means[task.name]
     model.start_at(means)

@@ -337,8 +337,8 @@ def test_sample_weights_count_like_repeated_rows():
 def test_starts_at_the_means_of_the_labels(name, fitted):
     started = fitted(name).started
     for task in _tasks():
-        start = task.logit_at(MEANS[task.name])
-        found = task.logit_at(float(np.mean(started[task.name])))
+        (start,) = task.loss[0].logits_at(MEANS[task.name])
+        (found,) = task.loss[0].logits_at(float(np.mean(started[task.name])))
         assert abs(found - start) < 1.5, task.name
 
 
