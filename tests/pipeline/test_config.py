@@ -76,7 +76,7 @@ def test_every_config_of_ours_is_valid(path, monkeypatch):
         ("tasks.like.name=click", "tasks.2.name: 'click' is already taken"),
         ("tasks.click.row_weight=duration", "tasks.0.row_weight: 'duration' is a feat"),
         ("tasks.click.calibration=plat", "tasks.0.calibration: Input should be 'scale"),
-        ("tasks.click.delta=0", "tasks.0.delta: Input should be greater than 0"),
+        ("tasks.click.outside=2", "tasks.0.outside: Input should be less than or equal"),
         ("tasks.click.label=duration", "'duration' is the label or the sample space"),
         ("features.tab.num_hashes=2", "`num_hashes` needs a table by `hash_buckets`"),
         ("features.tab.min_score=3", "`min_score` needs a table by `capacity`"),
@@ -152,6 +152,11 @@ def test_faults_are_explained(override, expected):
     [
         (["tasks.click.loss=mse"], "tasks.0: loss of binary task 'click' must be one"),
         (["tasks.click.loss=bcd"], "'bcd'. Did you mean 'bce'?"),
+        (["tasks.click.loss={name: focal, gama: 1}"], "argument of the loss 'focal'"),
+        (
+            ["tasks.click.loss=[bce, {name: pairwise, group: duration}]"],
+            "tasks: A loss of task 'click' must group rows by a Categorical among",
+        ),
         (["tasks.long_view.space=long_view"], "tasks.1: Task 'long_view' cannot be it"),
         (
             ["tasks.click.space=watch_seconds"],
