@@ -76,7 +76,10 @@ def test_every_config_of_ours_is_valid(path, monkeypatch):
         ("tasks.like.name=click", "tasks.2.name: 'click' is already taken"),
         ("tasks.click.row_weight=duration", "tasks.0.row_weight: 'duration' is a feat"),
         ("tasks.click.calibration=plat", "tasks.0.calibration: Input should be 'scale"),
-        ("tasks.click.outside=2", "tasks.0.outside: Input should be less than or equal"),
+        (
+            "tasks.click.outside=2",
+            "tasks.0.outside: Input should be less than or",
+        ),
         ("tasks.click.label=duration", "'duration' is the label or the sample space"),
         ("features.tab.num_hashes=2", "`num_hashes` needs a table by `hash_buckets`"),
         ("features.tab.min_score=3", "`min_score` needs a table by `capacity`"),

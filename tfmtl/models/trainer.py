@@ -17,7 +17,6 @@ from tfmtl.sample_space import completion, labels_and_masks, weigh
 from tfmtl.tasks import check_loss_groups
 from tfmtl.training import (
     Fixed,
-    GradientBalancing,
     LossWeighting,
     WeightingEpochs,
     weighting,
@@ -266,6 +265,13 @@ class MultiTaskTrainer(keras.Model):
         return total + self.compute_other_loss(x, y, y_pred, sample_weight)
 
     def compute_task_losses(self, x, y, y_pred, sample_weight=None):
+        """Returns what `task_loss_values` does, and adds it to the epoch's losses."""
+        losses, weights = self.task_loss_values(x, y, y_pred, sample_weight)
+        for name, loss in losses.items():
+            self.task_losses[name].update_state(loss, weights[name])
+        return losses, weights
+
+    def task_loss_values(self, x, y, y_pred, sample_weight=None):
         """Returns {task: L_k} and {task: the sum of its rows' weights}, scalars."""
         losses, weights = {}, {}
         rows = self.loss_rows(x, y, y_pred, sample_weight)
@@ -274,9 +280,7 @@ class MultiTaskTrainer(keras.Model):
             groups = {name: self._ids(name, x) for name in task.loss_groups}
             logits = y_pred[task.name][:, 1:]
             loss = task.loss_value(label, prediction, weight, groups, logits)
-            total = ops.sum(weight)
-            self.task_losses[task.name].update_state(loss, total)
-            losses[task.name], weights[task.name] = loss, total
+            losses[task.name], weights[task.name] = loss, ops.sum(weight)
         return losses, weights
 
     def compute_other_loss(self, x, y, y_pred, sample_weight=None):
@@ -289,8 +293,12 @@ class MultiTaskTrainer(keras.Model):
         Before the first one it warns of numbers that are not scaled.
         """
         warn_if_unscaled(data[0], self.features, self.optimizer.iterations.value)
-        if isinstance(self.loss_weighting, GradientBalancing):
+        if hasattr(self.loss_weighting, "train_step"):
             return self.loss_weighting.train_step(self, data)
+        return self.learn(data)
+
+    def learn(self, data):
+        """Runs a training step on the loss as the loss weighting has it."""
         if not self._jit or replica_share() < 1:
             return super().train_step(data)
         tables = self.embedding.trainable_weights

@@ -3,16 +3,26 @@
 import inspect
 
 from tfmtl import _errors
+from tfmtl.training.balancing.aligned_mtl import AlignedMTL
+from tfmtl.training.balancing.cagrad import CAGrad
+from tfmtl.training.balancing.decay import Decay
+from tfmtl.training.balancing.dwa import DWA
+from tfmtl.training.balancing.famo import FAMO
+from tfmtl.training.balancing.gradient_balancing import GradientBalancing
+from tfmtl.training.balancing.gradnorm import GradNorm
+from tfmtl.training.balancing.imtl_g import IMTLG
+from tfmtl.training.balancing.loss_weighting import (
+    Fixed,
+    LossWeighting,
+    WeightingEpochs,
+)
+from tfmtl.training.balancing.metabalance import MetaBalance
+from tfmtl.training.balancing.mgda import MGDA
+from tfmtl.training.balancing.nash_mtl import NashMTL
+from tfmtl.training.balancing.pcgrad import PCGrad
+from tfmtl.training.balancing.uncertainty import Uncertainty
 from tfmtl.training.checkpoints import Checkpoints, better
-from tfmtl.training.decay import Decay
-from tfmtl.training.dwa import DWA
-from tfmtl.training.gradient_balancing import GradientBalancing
-from tfmtl.training.gradnorm import GradNorm
-from tfmtl.training.loss_weighting import Fixed, LossWeighting, WeightingEpochs
-from tfmtl.training.metabalance import MetaBalance
-from tfmtl.training.pcgrad import PCGrad
 from tfmtl.training.stop_on_nan import StopOnNaN
-from tfmtl.training.uncertainty import Uncertainty
 from tfmtl.training.warm_start import warm_start
 
 _WEIGHTINGS = {
@@ -23,10 +33,21 @@ _WEIGHTINGS = {
     "gradnorm": GradNorm,
     "pcgrad": PCGrad,
     "metabalance": MetaBalance,
+    "mgda": MGDA,
+    "cagrad": CAGrad,
+    "nash_mtl": NashMTL,
+    "imtl_g": IMTLG,
+    "aligned_mtl": AlignedMTL,
+    "famo": FAMO,
 }
 
 __all__ = [
     "DWA",
+    "FAMO",
+    "IMTLG",
+    "MGDA",
+    "AlignedMTL",
+    "CAGrad",
     "Checkpoints",
     "Decay",
     "Fixed",
@@ -34,6 +55,7 @@ __all__ = [
     "GradientBalancing",
     "LossWeighting",
     "MetaBalance",
+    "NashMTL",
     "PCGrad",
     "StopOnNaN",
     "Uncertainty",

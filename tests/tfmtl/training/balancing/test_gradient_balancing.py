@@ -11,9 +11,18 @@ from quick_model import quick_model
 
 import tfmtl
 from tfmtl.training import GradNorm, MetaBalance, PCGrad, weighting
-from tfmtl.training.gradient_balancing import add, stack, unstack
+from tfmtl.training.balancing.gradient_balancing import add, stack, unstack
 
-BALANCING = ("gradnorm", "pcgrad", "metabalance")
+BALANCING = (
+    "gradnorm",
+    "pcgrad",
+    "metabalance",
+    "mgda",
+    "cagrad",
+    "nash_mtl",
+    "imtl_g",
+    "aligned_mtl",
+)
 
 
 def _close(found, expected, **tolerance):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfmtl.training.loss_weighting import LossWeighting
+from tfmtl.training.balancing.loss_weighting import LossWeighting
 from tfmtl.training.workers import replica_share
 
 

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfmtl import _errors
-from tfmtl.training.gradient_balancing import GradientBalancing
+from tfmtl.training.balancing.gradient_balancing import GradientBalancing
 
 _CHANGES = ("both", "reduce", "enlarge")
 

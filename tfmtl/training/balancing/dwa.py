@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfmtl import _errors
-from tfmtl.training.loss_weighting import LossWeighting
+from tfmtl.training.balancing.loss_weighting import LossWeighting
 
 
 @keras.saving.register_keras_serializable("tfmtl.training")

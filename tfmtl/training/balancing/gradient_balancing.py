@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tfmtl.training.loss_weighting import LossWeighting
+from tfmtl.training.balancing.loss_weighting import LossWeighting
 
 
 class GradientBalancing(LossWeighting):

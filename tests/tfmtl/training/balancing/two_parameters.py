@@ -34,7 +34,7 @@ class TwoParameters(tfmtl.MultiTaskModel):
     def __init__(self, features, tasks, name="two_parameters"):
         super().__init__(features, tasks, Plane(name="sharing"), name=name)
 
-    def make_tower(self, task, units):
+    def make_tower(self, task, units, logits=1):
         return keras.layers.Identity(name=f"{task}_tower")
 
     @property

@@ -1,0 +1,1 @@
+"""Strategies by which the tasks' losses, or their gradients, are weighed."""
