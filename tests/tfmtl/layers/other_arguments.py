@@ -14,6 +14,7 @@ ANY_LAYER = {
     "experts": 2,
     "depth": 1,
     "heads": 1,
+    "logits": 2,
     "rank": 1,
     "labels": ["a", "b", "c"],
     "expert_units": (6,),
