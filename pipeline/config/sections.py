@@ -9,13 +9,28 @@ from pydantic import Field, model_validator
 from pipeline.config.values import Column, Name, Section, or_text
 
 
-class TaskLoss(Section):
-    """One of a task's losses; the arguments are those of `tfmtl.losses`."""
+class Named(pydantic.BaseModel):
+    """One of several ways by its name, with options of its own beside it."""
 
-    model_config = pydantic.ConfigDict(extra="allow")
+    model_config = pydantic.ConfigDict(
+        extra="allow",
+        frozen=True,
+        use_attribute_docstrings=True,
+        json_schema_extra=or_text,
+    )
 
     name: str
-    """The loss."""
+    """The name; a text is the name alone."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value):
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All but the name."""
+        return dict(self.model_extra or {})
 
 
 class Task(Section):
@@ -33,7 +48,7 @@ class Task(Section):
     """
     weight: Annotated[float, Field(ge=0)] = 1.0
     """The weight of its loss in the sum."""
-    loss: str | TaskLoss | list[str | TaskLoss] | None = None
+    loss: Named | list[Named] | None = None
     """What it learns by, of `tfmtl.losses`: a name, `{name: huber, delta: 2}` with
     arguments, or a list whose others, pairwise and listwise, come beside the first.
     Without, bce, mse or poisson.
@@ -89,30 +104,6 @@ class Model(Section):
     """The arguments it is built with, such as {shared_experts: 2}; those below the name
     of an architecture, {ple: {shared_experts: 2}, mmoe: {experts: 4}}, are of it alone.
     """
-
-
-class Named(pydantic.BaseModel):
-    """One of several ways by its name, with options of its own beside it."""
-
-    model_config = pydantic.ConfigDict(
-        extra="allow",
-        frozen=True,
-        use_attribute_docstrings=True,
-        json_schema_extra=or_text,
-    )
-
-    name: str
-    """The name; a text is the name alone."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value):
-        return {"name": value} if isinstance(value, str) else value
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """All but the name."""
-        return dict(self.model_extra or {})
 
 
 class Validation(Section):
