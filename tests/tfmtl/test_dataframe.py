@@ -128,13 +128,13 @@ def test_a_column_that_says_where_a_label_is_known_is_its_space():
     features, tasks = tfmtl.from_dataframe(_outcomes(), given, ignore=["paid", "page"])
     assert [feature.name for feature in features] == ["tab"]
     click, seconds, change = tasks
-    assert (seconds.space, seconds.loss, seconds.kind) == (
+    assert (seconds.space, seconds.loss[0].name, seconds.kind) == (
         "played",
         "log_mse",
         "regression",
     )
     assert seconds.weight < 0.5 and change.weight < 0.001 and click.weight == 1
-    assert (change.space, change.loss) == (None, "mse")
+    assert (change.space, change.loss[0].name) == (None, "mse")
 
 
 def test_columns_that_tell_a_label_are_left_out_unless_they_are_asked_for():
