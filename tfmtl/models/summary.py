@@ -7,7 +7,10 @@ def summary(model) -> str:
     """Returns tables of a model's features, tasks and parts."""
     shapes = model.embedding.compute_output_shape({"any": (None,)})
     features = [(f.name, _takes(f), shapes[f.name][-1]) for f in model.features]
-    tasks = [(t.name, t.kind, t.loss, t.space or "", t.weight) for t in model.tasks]
+    tasks = [
+        (t.name, t.kind, "+".join(x.name for x in t.loss), t.space or "", t.weight)
+        for t in model.tasks
+    ]
     parts = [
         (layer.name, type(layer).__name__, f"{layer.count_params():,}")
         for layer in model.layers
