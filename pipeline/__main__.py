@@ -51,11 +51,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status or 0
 
 
+def _is_no_missing_extra(record: logging.LogRecord) -> bool:
+    """Beam warns of Google's client at every import where the extra is not there."""
+    return not str(record.msg).startswith("apitools not found")
+
+
 def _quiet() -> None:
     """Keeps the libraries' notes to developers away from the stages' own lines."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is loaded
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    logging.getLogger().addFilter(_is_no_missing_extra)  # which Beam tells the root
     # What a worker logs as an error it raises, too.
     for name in ("common", "portability.local_job_service"):
         logging.getLogger(f"apache_beam.runners.{name}").setLevel(logging.CRITICAL)
