@@ -51,7 +51,7 @@ SETS = {
         _files("deskdrop/*"),
         dict.fromkeys(["like", "bookmark", "comment_created", "follow"]),
         None,
-        {"timestamp", "eventType", "sessionId", "userAgent"},
+        {"timestamp", "eventType", "sessionId"},
     ),
     "epinions": (
         _epinions,
