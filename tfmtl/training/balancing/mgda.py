@@ -39,7 +39,8 @@ class MGDA(GradientBalancing):
     >>> mgda = MGDA()
     >>> mgda.start([tfmtl.Task("click"), tfmtl.Task("like")], [])
     >>> gradients = [[tf.constant([1.0, 0.0]), tf.constant([0.0, 2.0])]]
-    >>> mgda.combine(gradients, tf.ones(2), tf.ones(2))[0].numpy().round(3).tolist()
+    >>> step = mgda.combine(gradients, tf.ones(2), tf.ones(2))[0]
+    >>> [round(float(x), 3) for x in step]
     [1.6, 0.8]
 
     See Also: `tfmtl.training.GradientBalancing` for what counts as shared.
