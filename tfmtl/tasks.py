@@ -126,6 +126,12 @@ class Task(Declaration):
             self.calibration,
             CALIBRATIONS[self.kind],
         )
+        if self.calibration != "none" and self.loss[0].name == "fake_negative_weighted":
+            raise ValueError(
+                f"calibration of task {self.name!r} must be 'none', as its loss learns "
+                "from rows of which some negatives are fake. Received: "
+                f"{self.calibration!r}."
+            )
         _errors.check_number(f"weight of task {self.name!r}", self.weight)
         if self.calibration_by is not None and self.calibration == "none":
             raise ValueError(

@@ -218,6 +218,18 @@ def in_space(
     return inside
 
 
+def weights(labels: Mapping[str, np.ndarray], task: Task) -> np.ndarray | None:
+    """How much rows count in a task's metrics; None if all alike.
+
+    By its row weight, and kept negatives for those that the logs have not kept.
+    """
+    if not task.is_weighted:
+        return None
+    weight = labels[task.row_weight] if task.row_weight else np.float32(1)
+    kept = np.where(labels[task.label_column] > 0, 1.0, task.negative_rate)
+    return (weight / kept).astype(np.float32)
+
+
 def floats(column: pa.Array) -> np.ndarray:
     """A numeric column as float32 (rows,); NaN where missing."""
     return column.cast(pa.float32()).to_numpy(zero_copy_only=False)

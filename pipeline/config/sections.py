@@ -69,7 +69,7 @@ class Task(Section):
     """
     calibration: Literal["scale", "platt", "isotonic", "none"] | None = None
     """What is fitted to the predictions on the valid split; without, scale for the loss
-    log_mse, else none.
+    log_mse, platt for focal and label_smoothing, else none.
     """
     calibration_by: Name | None = None
     """A categorical feature for each of whose ids calibration is fitted apart."""
@@ -78,6 +78,17 @@ class Task(Section):
     def label_column(self) -> str:
         """The label's column; the task's name where none is given."""
         return self.label or self.name
+
+    @property
+    def negative_rate(self) -> float:
+        """Which share of the negatives the logs have kept, as the loss says."""
+        losses = self.loss if isinstance(self.loss, list) else [self.loss]
+        return losses[0].options.get("negative_rate", 1.0) if losses[0] else 1.0
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether some rows count more than others in metrics."""
+        return self.row_weight is not None or self.negative_rate < 1
 
 
 def label_columns(tasks: Sequence[Task]) -> Iterator[tuple[str, str]]:

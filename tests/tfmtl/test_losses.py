@@ -57,6 +57,7 @@ def _of_row(loss, label, prediction, kind=None):
         ({"name": "quantile", "quantile": 0.9}, 5, 3, 1.8),
         ({"name": "quantile", "quantile": 0.9}, 3, 5, 0.2),
         ("tweedie", 0, 4, 2 * 2),
+        ("tweedie", -3, 4, 2 * 2),
         ({"name": "tweedie", "power": 1.2}, 3, 1, 3 / 0.2 + 1 / 0.8),
         ("poisson", 2, 1, 2 * math.log(2) - 1),
         ("poisson", 2, 2, 0),
@@ -121,6 +122,11 @@ def test_a_certain_but_wrong_prediction_has_a_finite_loss_and_gradient(kind):
             value = task.loss_value(*rows, logits=found[:, 1:])
         assert np.isfinite(float(value)), name
         assert np.isfinite(tape.gradient(value, z)).all(), name
+
+
+def test_a_row_outside_whose_loss_overflows_does_not_count():
+    rows = np.float32([0, 1]), np.float32([1e30, 3]), np.float32([0, 1])
+    assert float(losses.MSE().value(*rows)) == 4
 
 
 def _batch(seed=0, rows=40):
@@ -204,6 +210,46 @@ def test_scores_far_apart_do_not_overflow():
         assert 1e4 < float(value) <= 2e4
 
 
+def _of_order(loss, label, score, weight, groups):
+    """JRC's value where the scores are both of its logits."""
+    if isinstance(loss, losses.JRC):
+        p, logits = np.full(len(label), 0.5, "float32"), np.stack([-score, score], 1)
+        return float(loss.value(label, p, weight, groups, logits))
+    return float(loss.value(label, score, weight, groups))
+
+
+ORDER = [losses.Pairwise(), losses.Listwise(), losses.JRC(group="user")]
+
+
+@pytest.mark.parametrize("loss", ORDER, ids=lambda loss: loss.name)
+def test_groups_far_apart_and_rows_of_no_weight_do_not_count(loss):
+    label, score, weight, groups = _batch()
+    found = _of_order(loss, label, score, weight, groups)
+    moved = score + 500.0 * groups.astype("float32")
+    assert _of_order(loss, label, moved, weight, groups) == pytest.approx(
+        found, rel=1e-3
+    )
+    wild = np.where(weight > 0, score, np.float32(1e6))
+    assert _of_order(loss, label, wild, weight, groups) == pytest.approx(found)
+
+
+@pytest.mark.parametrize("loss", ORDER, ids=lambda loss: loss.name)
+def test_a_batch_of_one_row(loss):
+    """As the last of a dataset may be."""
+    one = np.ones(1, "float32")
+    value = _of_order(loss, one, one, one, np.int32([3]))
+    assert value == pytest.approx(math.log(2) / 2 if loss.name == "jrc" else 0)
+
+
+def test_a_relevance_below_0_counts_as_0():
+    label, score, weight, groups = _batch()
+    below = np.where(label > 0, label, np.float32(-2))
+    loss = losses.Listwise()
+    assert float(loss.value(below, score, weight, groups)) == pytest.approx(
+        float(loss.value(label, score, weight, groups))
+    )
+
+
 def _numbers(*rows):
     return np.float32(rows)
 
@@ -230,15 +276,16 @@ def test_ziln_by_hand():
 
 
 def test_ordinal_by_hand():
-    task = Task("t", kind="regression", loss={"name": "ordinal", "highest": 4})
-    p = np.float32([[0.9, 0.5, 0.2], [0.9, 0.5, 0.2]])
+    loss = {"name": "ordinal", "lowest": 2, "highest": 5}
+    task = Task("t", kind="regression", loss=loss)
+    p = np.float32([[0.9, 0.6, 0.2], [0.9, 0.6, 0.2]])
     z = np.log(p / (1 - p))
     found = task.activate(z).numpy()
-    np.testing.assert_allclose(found[:, 0], 1 + 1.6, rtol=1e-6)
-    value = task.loss[0].of_rows(_numbers(3.0, 1.0), found[:, 0], z)
+    np.testing.assert_allclose(found[:, 0], 2 + 1.7, rtol=1e-6)
+    value = task.loss[0].of_rows(_numbers(4.0, 2.9), found[:, 0], z)
     expected = [
-        -math.log(0.9) - math.log(0.5) - math.log(0.8),
-        -math.log(0.1) - math.log(0.5) - math.log(0.8),
+        -math.log(0.9) - math.log(0.6) - math.log(0.8),
+        -math.log(0.1) - math.log(0.4) - math.log(0.8),
     ]
     np.testing.assert_allclose(value, expected, rtol=1e-5)
 
@@ -340,6 +387,24 @@ def _fit(task, x, labels, epochs=1, **options):
     model.compile(**options)
     history = model.fit(x, labels, batch_size=64, epochs=epochs, verbose=0)
     return model, history
+
+
+def test_a_calibration_is_for_all_rows_where_the_logs_kept_some_negatives():
+    loss = {"name": "bce", "negative_rate": 0.1}
+    task = Task("click", loss=loss, calibration="platt", tower=())
+    model = tfmtl.models.get("shared_bottom")([tfmtl.Numeric("x")], [task], units=())
+    x = {"x": np.random.default_rng(0).normal(size=1100).astype("float32")}
+    label = np.float32([1] * 100 + [0] * 1000)  # of 10,100 rows
+    model.start_at({"click": 100 / 1100})
+    report = model.calibrate((x, {"click": label}))
+    assert report["click"]["after"] == pytest.approx(1, rel=0.01)
+    p = model.predict(x, verbose=0)["click"]
+    assert p.mean() == pytest.approx(100 / 10_100, rel=0.1)
+
+
+def test_no_calibration_by_fake_negatives():
+    with pytest.raises(ValueError, match="calibration of task 't' must be 'none'"):
+        Task("t", loss="fake_negative_weighted", calibration="platt")
 
 
 def _users(rows=256):

@@ -24,7 +24,9 @@ def calibrate(model, data) -> dict[str, dict]:
             domain = model.calibration_domain(task, x)
             domain = tf.zeros_like(score) if domain is None else domain
             domain = tf.cast(domain, score.dtype)
-            found[task.name] = tf.stack([score, *rows[task.name], domain])
+            label, weight = rows[task.name]
+            weight = weight / task.loss[0].share_kept(label)
+            found[task.name] = tf.stack([score, label, weight, domain])
         return found
 
     rows: dict[str, dict[int, Rows]] = {task.name: {} for task in tasks}

@@ -166,7 +166,8 @@ class TaskLoss(tf_keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """Returns the loss of each row."""
-        return self.task.loss[0].of_rows(y_true, y_pred)
+        (loss,) = self.task.loss
+        return loss.weight * loss.of_rows(y_true, y_pred)
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         """Returns the mean over rows by weight, a scalar."""

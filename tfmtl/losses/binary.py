@@ -28,8 +28,9 @@ class BCE(RowLoss):
         negative_rate: Float r in (0, 1]. Which share of the negatives the logs have
             kept. The loss is that of p' = p / (p + r (1 - p)), the probability among
             the kept rows, so that p is the probability among all: what is served needs
-            no correction. (Metrics of kept rows are of kept rows: their calibration is
-            about r.) Defaults to 1.
+            no correction. A calibration weighs kept negatives by 1 / r, and so does the
+            pipeline's Evaluator; metrics in `fit` are of the kept rows, where
+            "calibration" is about r. Defaults to 1.
         weight: Float. The weight among the losses of its task. Defaults to 1.
 
     Example:
@@ -70,6 +71,10 @@ class BCE(RowLoss):
             kept = self.negative_rate * (1 - prediction)
             prediction = prediction / (prediction + kept)
         return _cross_entropy(label, prediction)
+
+    def share_kept(self, label):
+        """Returns which share of the rows with its label the logs have kept."""
+        return self.negative_rate + (1 - self.negative_rate) * label
 
     def prediction_at(self, mean: float) -> float:
         """Returns the probability among all rows for a mean label of the kept ones."""
@@ -137,7 +142,8 @@ class FakeNegativeWeighted(RowLoss):
         -y (1 + p) log p - (1 - y) (1 - p) (1 + p) log(1 - p),  p = sigmoid(z)
 
     where the weights' p are constants to the gradient. Metrics of such rows take the
-    fake negatives for true ones; judge the model by rows that are old enough.
+    fake negatives for true ones; judge the model by rows that are old enough. For the
+    same reason a task has no calibration.
 
     Args:
         weight: Float. The weight among the losses of its task. Defaults to 1.

@@ -34,6 +34,7 @@ class ZILN(RowLoss):
     kinds = ("regression",)
     link = EXP
     logits = 3
+    can_be_negative = True
 
     def activate(self, logits):
         """Maps logits (batch, 3) to means (batch, 1)."""

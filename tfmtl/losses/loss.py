@@ -26,6 +26,7 @@ class Loss(Declaration):
     kinds: ClassVar[tuple[str, ...]]
     # What a task's calibration is by default: some predict no probability, or no mean.
     calibration: ClassVar[str] = "none"
+    can_be_negative: ClassVar[bool] = False
 
     def __post_init__(self):
         _errors.check_number(f"weight of the loss {self.name!r}", self.weight)
@@ -74,6 +75,13 @@ class RowLoss(Loss):
             Tensor of shape (batch,).
         """
         raise NotImplementedError
+
+    def share_kept(self, label):
+        """Returns which share of the rows with its label the logs have kept, (batch,).
+
+        What is measured or calibrated on kept rows weighs each by its inverse.
+        """
+        return ops.ones_like(label)
 
     def prediction_at(self, mean: float) -> float:
         """Returns the best constant prediction for a mean label."""

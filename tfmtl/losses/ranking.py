@@ -210,5 +210,6 @@ def _places(groups):
     order = ops.argsort(groups)
     ids = ops.take(groups, order)
     changes = ops.cast(ops.not_equal(ids[1:], ids[:-1]), "int32")
-    numbers = ops.concatenate([ops.zeros_like(changes[:1]), ops.cumsum(changes)])
+    first = ops.zeros_like(ids[:1], dtype="int32")
+    numbers = ops.concatenate([first, ops.cumsum(changes)])
     return ops.take(numbers, ops.argsort(order))

@@ -188,7 +188,7 @@ class _Measure(beam.DoFn):
         score = permuted.pop(_NOTHING)
         labels = examples.labels(sample, config.tasks)
         label = labels[task.label_column]
-        weight = labels[task.row_weight] if task.row_weight else None
+        weight = examples.weights(labels, task)
         group = None
         if config.evaluate.group:
             group = examples.codes([sample.column(config.evaluate.group)])

@@ -191,7 +191,7 @@ class _Score(beam.DoFn):
             ]
         for task in self._config.tasks:
             best = self._config.evaluate.best_reachable.get(task.name)
-            weight = [labels[task.row_weight]] if task.row_weight else []
+            weight = [examples.weights(labels, task)] if task.is_weighted else []
             stacked = np.stack(
                 [labels[task.label_column], *weight]
                 + [
@@ -224,7 +224,7 @@ class _Measure(beam.DoFn):
         task, column, value = key
         _, arrays, groups = zip(*sorted(pieces, key=lambda p: p[0]), strict=True)
         label, *scores = np.concatenate(arrays, axis=1)
-        weight = scores.pop(0) if self._tasks[task].row_weight else None
+        weight = scores.pop(0) if self._tasks[task].is_weighted else None
         group = None if groups[0] is None else examples.codes(groups)
         del arrays, groups
         record = {

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tfmtl import _errors
 from tfmtl.training.balancing.gradient_balancing import GradientBalancing
+from tfmtl.training.balancing.loss_weighting import refuse_negative
 
 
 @keras.saving.register_keras_serializable("tfmtl.training")
@@ -30,7 +31,8 @@ class GradNorm(GradientBalancing):
         rate: Float, above 0. Step size of the m_k. Defaults to 0.025, the paper's.
 
     Raises:
-        ValueError: If alpha is negative, or the rate not above 0.
+        ValueError: If alpha is negative, or the rate not above 0; in `compile`, if a
+            loss can be below 0, as "ziln".
 
     Example:
     >>> GradNorm(alpha=0.12).get_config()["alpha"]
@@ -57,6 +59,7 @@ class GradNorm(GradientBalancing):
 
     def start(self, tasks, variables):
         """Creates the weights, and the place of the first losses."""
+        refuse_negative(self, tasks)
         super().start(tasks, variables)
         self.learnt = self.add_state("learnt", (len(tasks),), "ones")
         self.first = self.add_state("first", (len(tasks),))  # 0: not known yet
@@ -77,7 +80,9 @@ class GradNorm(GradientBalancing):
             return tf.reduce_sum(tf.where(seen, values, 0.0)) / tf.maximum(count, 1.0)
 
         n = tf.sqrt(tf.linalg.diag_part(tf.reduce_sum(products, axis=0)))  # (K,)
-        pace = tf.where(first > 0, losses / tf.where(first > 0, first, 1.0), 1.0)
+        # Order within groups, of rows that weigh less than 1, may be below 0.
+        pace = tf.maximum(losses, 0.0) / tf.where(first > 0, first, 1.0)
+        pace = tf.where(first > 0, pace, 1.0)
         r = pace / tf.maximum(mean(pace), 1e-9)
         target = mean(m * n) * r**self.alpha
         moved = tf.maximum(m - self.rate * n * tf.sign(m * n - target), 0.01)

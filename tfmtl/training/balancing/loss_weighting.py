@@ -148,6 +148,23 @@ class Fixed(LossWeighting):
         return sum(task.weight * losses[task.name] for task in tasks)
 
 
+def refuse_negative(strategy, tasks):
+    """Raises a ValueError if a task's loss can be below 0.
+
+    Args:
+        strategy: The `LossWeighting` that needs losses of 0 or above.
+        tasks: List of `Task`.
+    """
+    for task in tasks:
+        for loss in task.loss:
+            if loss.can_be_negative:
+                raise ValueError(
+                    f"{type(strategy).__name__} needs losses of 0 or above. Received: "
+                    f"the loss {loss.name!r} of task {task.name!r}, a density's "
+                    "logarithm. Take another loss or strategy."
+                )
+
+
 class WeightingEpochs(keras.callbacks.Callback):
     """Tells the model's loss weighting which epoch it is, and logs the weights.
 

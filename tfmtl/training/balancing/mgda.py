@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tfmtl import _errors
 from tfmtl.training.balancing.gradient_balancing import GradientBalancing
+from tfmtl.training.balancing.loss_weighting import refuse_negative
 from tfmtl.training.balancing.simplex import minimise_on_simplex
 
 _NORMALIZATIONS = ("none", "l2", "loss")
@@ -32,7 +33,7 @@ class MGDA(GradientBalancing):
 
     Raises:
         ValueError: If an argument is out of range; in `compile`, if the tasks are too
-            many for `least`.
+            many for `least`, or with "loss" if one can be below 0, as "ziln".
 
     Example:
     >>> import tfmtl
@@ -61,6 +62,8 @@ class MGDA(GradientBalancing):
 
     def start(self, tasks, variables):
         """Checks that every task can have its least share."""
+        if self.normalization == "loss":
+            refuse_negative(self, tasks)
         super().start(tasks, variables)
         if self.least * len(tasks) > 1:
             raise ValueError(

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfmtl.training.balancing.loss_weighting import LossWeighting
+from tfmtl.training.balancing.loss_weighting import LossWeighting, refuse_negative
 from tfmtl.training.workers import replica_share
 
 
@@ -24,6 +24,9 @@ class Uncertainty(LossWeighting):
     Gaussian's square, which it is close to 0. In a batch without a row of a task, its
     s_k has no gradient.
 
+    Raises:
+        ValueError: In `compile`, if a loss can be below 0, as "ziln".
+
     Example:
     >>> import tfmtl
     >>> tasks = [tfmtl.Task("click"), tfmtl.Task("seconds", kind="regression")]
@@ -39,6 +42,7 @@ class Uncertainty(LossWeighting):
 
     def start(self, tasks, variables):
         """Creates the log-variances."""
+        refuse_negative(self, tasks)  # s_k would fall without end
         super().start(tasks, variables)
         self.factors = np.array(
             [1.0 if task.kind == "binary" else 0.5 for task in tasks], "float32"

@@ -215,10 +215,46 @@ def test_famo_by_hand():
 
 
 def test_famo_leaves_a_task_without_rows_as_it_was():
-    strategy = weighting("famo")
+    """And the only one that has rows, as there is none to compare it with."""
+    strategy = weighting("famo", decay=0)
     model = two.model(strategy)
     inputs, labels = two.batch()
     model.train_on_batch(inputs, {**labels, "v": np.float32([np.nan, np.nan])})
-    assert strategy.learnt.numpy()[1] == 0
+    np.testing.assert_array_equal(strategy.learnt, [0, 0])
     assert strategy.last.numpy()[1] == 1
     np.testing.assert_array_equal(model.theta[1], 0)
+
+
+def test_famo_learns_nothing_of_a_loss_that_overflows():
+    strategy = weighting("famo")
+    model = two.model(strategy)
+    model.train_on_batch(*two.batch(labels=(1e30, -0.5)))
+    np.testing.assert_array_equal(strategy.learnt, [0, 0])
+
+
+def test_famo_admits_an_id_once_a_step():
+    features = [tfmtl.Categorical("user", capacity=4, embedding_dim=2)]
+    scores = {}
+    for name in ("fixed", "famo"):
+        model = tfmtl.models.get("shared_bottom")(features, [tfmtl.Task("click")])
+        model.compile(loss_weighting=name)
+        data = {"user": np.int32([7, 7, 8])}, {"click": np.float32([1, 0, 1])}
+        model.train_on_batch(*data)
+        scores[name] = [w.numpy() for w in model.embedding.non_trainable_weights]
+    for fixed, famo in zip(scores["fixed"], scores["famo"], strict=True):
+        np.testing.assert_array_equal(fixed, famo)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("famo", {}),
+        ("gradnorm", {}),
+        ("uncertainty", {}),
+        ("mgda", {"normalization": "loss"}),
+    ],
+)
+def test_losses_below_0_are_refused_where_strategies_divide_by_them(name, options):
+    tasks = [tfmtl.Task("click"), tfmtl.Task("v", kind="regression", loss="ziln")]
+    with pytest.raises(ValueError, match="0 or above. Received: the loss 'ziln'"):
+        weighting(name, **options).start(tasks, [])
