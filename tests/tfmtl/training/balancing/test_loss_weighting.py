@@ -169,7 +169,10 @@ def test_a_task_without_rows_disturbs_nothing(name):
 
 
 def _check_states_of_v(strategy, before):
+    of_a_step = ("before", "after", "rows") if type(strategy).__name__ == "FAMO" else ()
     for old, variable in zip(before, strategy.weights, strict=True):
+        if variable.name in of_a_step:
+            continue
         if old.shape[-1:] == (2,):  # one column a task
             _close(variable.numpy()[..., 1], old[..., 1])
 
