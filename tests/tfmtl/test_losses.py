@@ -402,6 +402,12 @@ def test_a_calibration_is_for_all_rows_where_the_logs_kept_some_negatives():
     assert p.mean() == pytest.approx(100 / 10_100, rel=0.1)
 
 
+def test_the_weight_of_a_first_loss():
+    rows = np.float32([1]), np.float32([0.25]), np.float32([1])
+    value = Task("t", loss={"name": "bce", "weight": 3}).loss_value(*rows)
+    assert float(value) == pytest.approx(3 * math.log(4))
+
+
 def test_no_calibration_by_fake_negatives():
     with pytest.raises(ValueError, match="calibration of task 't' must be 'none'"):
         Task("t", loss="fake_negative_weighted", calibration="platt")
