@@ -308,6 +308,11 @@ def test_metrics_forget_between_epochs():
     assert metric.result() == 1
 
 
+def test_a_loss_counts_by_its_weight():
+    task = tfmtl.Task("t", kind="regression", loss={"name": "mse", "weight": 0.5})
+    assert float(bridge.TaskLoss(task)([4.0], [2.0])) == 2
+
+
 def test_what_is_refused():
     with pytest.raises(ValueError, match="rankings.*Did you mean 'click'"):
         bridge.RankingModel(_model(), rankings={"clik": tfrs.tasks.Ranking()})
