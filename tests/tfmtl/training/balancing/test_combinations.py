@@ -258,3 +258,9 @@ def test_losses_below_0_are_refused_where_strategies_divide_by_them(name, option
     tasks = [tfmtl.Task("click"), tfmtl.Task("v", kind="regression", loss="ziln")]
     with pytest.raises(ValueError, match="0 or above. Received: the loss 'ziln'"):
         weighting(name, **options).start(tasks, [])
+
+
+def test_normalised_mgda_of_a_task_without_a_gradient():
+    gradients = _gradients(3, 6, 4) * [[1], [1], [0]]
+    _, total = _weights("mgda", gradients, normalization="l2")
+    assert np.isfinite(total).all()
