@@ -61,6 +61,11 @@ class ESMM(MultiTaskModel):
         names = [task.name for task in tasks]
         given = [t for t in tasks if t.kind == "binary" and t.space in names]
         check_products("ESMM", [t for t in tasks if t.name in self.chain] + given)
+        if soft := [task.name for task in given if task.outside]:
+            raise ValueError(
+                "ESMM learns a task that is given another one from every row, so that "
+                f"none is outside. Received: outside of {soft}; leave it out."
+            )
         super().__init__(features, tasks, **options)
 
     @property

@@ -132,3 +132,9 @@ def test_bad_chains_are_refused():
     circle = [tfmtl.Task("a", space="b"), tfmtl.Task("b", space="a")]
     with pytest.raises(ValueError, match="a -> b -> a"):
         _model(circle)
+
+
+def test_no_row_is_outside_of_a_task_that_is_given_another():
+    tasks = [tfmtl.Task("click"), tfmtl.Task("buy", space="click", outside=0.1)]
+    with pytest.raises(ValueError, match=r"every row.*Received: outside of \['buy'\]"):
+        tfmtl.models.get("esmm")([tfmtl.Numeric("x")], tasks)
