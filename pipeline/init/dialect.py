@@ -21,11 +21,11 @@ _COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?", re.ASCII)
 # What a file starts with that is no text, and how its name would tell it.
 _STARTS = {
-    b"PAR1": ".parquet",
-    b"\x1f\x8b": ".csv.gz",
-    b"BZh": ".csv.bz2",
-    b"\x28\xb5\x2f\xfd": ".csv.zst",
-    b"PK\x03\x04": ".csv.zip",
+    b"PAR1": "parquet",
+    b"\x1f\x8b": "csv.gz",
+    b"BZh": "csv.bz2",
+    b"\x28\xb5\x2f\xfd": "csv.zst",
+    b"PK\x03\x04": "csv.zip",
 }
 # So few lines that do not fit become dead letters.
 _FEW = 1e-3
@@ -92,7 +92,7 @@ def _check_bytes(path: str, head: bytes) -> None:
     for start, extension in _STARTS.items():
         if head.startswith(start):
             raise PipelineError(
-                f"{path}: it starts as a {extension} file does, and is no plain CSV. "
+                f"{path}: it starts as a .{extension} file does, and is no plain CSV. "
                 "Give it a name that ends so"
             )
     lines = head.split(b"\n")

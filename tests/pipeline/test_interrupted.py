@@ -90,7 +90,7 @@ def test_every_stage_is_interrupted_in_one_line_and_goes_on(config, tmp_path):
         ("demo", "pipeline.demo.demo", "the same command goes on from here"),
         ("sweep", "pipeline.cli.sweep.sweep", "the same command goes on from here"),
         ("check", "pipeline.check.check", "run it again"),
-        ("init", "pipeline.init.sample.sample", "run it again"),
+        ("init", "pipeline.init.tables.sample_joined", "run it again"),
         (
             "predict",
             "pipeline.components.bulk_inferrer.component.bulk_inferrer",
