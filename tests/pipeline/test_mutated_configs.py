@@ -8,6 +8,7 @@ from pathlib import Path
 import first_stages
 import mutated_configs
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
@@ -117,8 +118,6 @@ ANY_SPEED = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
 def test_the_config_that_is_changed_is_valid():
-    import yaml
-
     assert _run(yaml.safe_dump(CONFIG), (), whole=False)["rows"] == 40
 
 
@@ -142,3 +141,12 @@ def test_any_config_is_checked_and_transforms_or_gets_a_message(part):
         _assert_run_or_explained(_run(text, overrides, whole))
 
     check()
+
+
+def test_a_feature_of_another_column_has_no_name_that_is_made():
+    features = [
+        {**feature, "column": "sum"} if feature["name"] == "seen" else feature
+        for feature in CONFIG["features"]
+    ]
+    text = yaml.safe_dump({**CONFIG, "features": features})
+    assert "cannot be the column 'sum', too" in _run(text, (), whole=False)

@@ -40,6 +40,13 @@ class Spec:
         self.labels = {n: self.expression(t) for n, t in self.data.labels.items()}
         made = self.data.made()
         self.renamed = {f.name: f.column for f in config.features if f.column}
+        for i, feature in enumerate(config.features):
+            if feature.column and feature.name in made:
+                raise PipelineError(
+                    f"features.{i}.name: {feature.name!r} is a column that `data` "
+                    f"makes, so that it cannot be the column {feature.column!r}, too. "
+                    "Give the feature another name, or leave `column` out"
+                )
         named = [column for column in config.columns() if column[1] not in made]
         self.named = [
             (path, self.renamed.get(name, name), kind) for path, name, kind in named
