@@ -97,7 +97,7 @@ def _check_label(task, label):
     """
     if task.kind == "regression" or task.space or task.duration:
         return
-    most, rule = (1, "0 or 1") if task.kind == "binary" else (np.inf, ">= 0")
+    most, rule = task.largest_label
     wrong = np.flatnonzero((label < 0) | (label > most))
     if len(wrong):
         raise ValueError(

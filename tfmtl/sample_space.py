@@ -55,7 +55,7 @@ def labels_and_masks(
         # A NaN label times weight 0 is still NaN, so it is filled first.
         label = ops.where(mask > 0, label, ops.zeros_like(label))
         if task.kind != "regression":
-            most, rule = (1, "0 or 1") if task.kind == "binary" else (math.inf, ">= 0")
+            most, rule = task.largest_label
             _assert_all(
                 ops.logical_and(label >= 0, label <= most),
                 f"A label of {task.kind} task {task.name} must be {rule}. Received:",

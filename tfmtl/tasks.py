@@ -1,6 +1,7 @@
 """The task: everything that is particular to one predicted action."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import keras
@@ -126,7 +127,7 @@ class Task(Declaration):
             self.calibration,
             CALIBRATIONS[self.kind],
         )
-        if self.calibration != "none" and self.loss[0].name == "fake_negative_weighted":
+        if self.calibration != "none" and not self.loss[0].can_be_calibrated:
             raise ValueError(
                 f"calibration of task {self.name!r} must be 'none', as its loss learns "
                 "from rows of which some negatives are fake. Received: "
@@ -221,6 +222,11 @@ class Task(Declaration):
         if self.logits == 1:
             return prediction
         return ops.concatenate([prediction, logits], axis=-1)
+
+    @property
+    def largest_label(self) -> tuple[float, str]:
+        """The largest label of a binary task or a count, and the rule in words."""
+        return (1, "0 or 1") if self.kind == "binary" else (math.inf, ">= 0")
 
     @property
     def logits(self) -> int:

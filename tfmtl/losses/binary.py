@@ -160,6 +160,7 @@ class FakeNegativeWeighted(RowLoss):
     """
 
     name = "fake_negative_weighted"
+    can_be_calibrated = False
     kinds = ("binary",)
     link = SIGMOID
 

@@ -27,6 +27,7 @@ class Loss(Declaration):
     # What a task's calibration is by default: some predict no probability, or no mean.
     calibration: ClassVar[str] = "none"
     can_be_negative: ClassVar[bool] = False
+    can_be_calibrated: ClassVar[bool] = True  # False: some of its labels are fake
 
     def __post_init__(self):
         _errors.check_number(f"weight of the loss {self.name!r}", self.weight)
@@ -111,7 +112,11 @@ class RowLoss(Loss):
             groups: Integer tensor of shape (batch,), if the loss has a group.
             logits: Tensor of shape (batch, logits), if there are several.
         """
-        # Selected, not multiplied: a loss outside that overflows, times 0, is NaN.
-        loss = self.of_rows(label, prediction, logits)
-        loss = ops.where(weight > 0, loss, 0.0)
-        return ops.sum(loss * weight) / ops.maximum(ops.sum(weight), 1e-9)
+        return weighted_mean(self.of_rows(label, prediction, logits), weight)
+
+
+def weighted_mean(values, weight):
+    """Returns the mean of values by weights of the same shape; 0 if all weigh 0."""
+    # Selected, not multiplied: a loss outside that overflows, times 0, is NaN.
+    values = ops.where(weight > 0, values, 0.0)
+    return ops.sum(values * weight) / ops.maximum(ops.sum(weight), 1e-9)

@@ -7,7 +7,7 @@ from keras import ops
 from tfmtl import _errors
 from tfmtl.losses.binary import BCE
 from tfmtl.losses.links import SIGMOID
-from tfmtl.losses.loss import Loss, RowLoss
+from tfmtl.losses.loss import Loss, RowLoss, weighted_mean
 
 _KINDS = ("binary", "regression", "count")
 
@@ -34,6 +34,21 @@ class RankingLoss(Loss):
     def __post_init__(self):
         super().__post_init__()
         _check_group(self)
+
+    def value(self, label, score, weight, groups=None):
+        """Returns the loss of a batch, a scalar; 0 where there is nothing to order.
+
+        Args:
+            label: Tensor of shape (batch,), without NaN.
+            score: Tensor of shape (batch,).
+            weight: Tensor of shape (batch,).
+            groups: Integer tensor of shape (batch,). Defaults to one group.
+        """
+        return self.of_order(label, score, _known(weight, groups), groups)
+
+    def of_order(self, label, score, weight, groups):
+        """Returns what `value` does, of rows that weigh 0 where their id is unknown."""
+        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,16 +78,8 @@ class Pairwise(RankingLoss):
 
     name = "pairwise"
 
-    def value(self, label, score, weight, groups=None):
-        """Returns the mean over pairs, a scalar; 0 without any.
-
-        Args:
-            label: Tensor of shape (batch,), without NaN.
-            score: Tensor of shape (batch,).
-            weight: Tensor of shape (batch,).
-            groups: Integer tensor of shape (batch,). Defaults to one group.
-        """
-        weight = _known(weight, groups)
+    def of_order(self, label, score, weight, groups):
+        """Returns the mean over pairs."""
         above = ops.expand_dims(label, 1) > ops.expand_dims(label, 0)
         if groups is not None:
             same = ops.equal(ops.expand_dims(groups, 1), ops.expand_dims(groups, 0))
@@ -80,8 +87,7 @@ class Pairwise(RankingLoss):
         pair = ops.expand_dims(weight, 1) * ops.expand_dims(weight, 0)
         pair = ops.where(above, pair, 0.0)
         loss = ops.softplus(ops.expand_dims(score, 0) - ops.expand_dims(score, 1))
-        loss = ops.sum(ops.where(pair > 0, pair * loss, 0.0))
-        return loss / ops.maximum(ops.sum(pair), 1e-9)
+        return weighted_mean(loss, pair)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,20 +114,10 @@ class Listwise(RankingLoss):
 
     name = "listwise"
 
-    def value(self, label, score, weight, groups=None):
-        """Returns the mean over positives, a scalar; 0 without any.
-
-        Args:
-            label: Tensor of shape (batch,), without NaN.
-            score: Tensor of shape (batch,).
-            weight: Tensor of shape (batch,).
-            groups: Integer tensor of shape (batch,). Defaults to one group.
-        """
-        weight = _known(weight, groups)
+    def of_order(self, label, score, weight, groups):
+        """Returns the mean over positives."""
         relevance = weight * ops.maximum(label, 0.0)
-        loss = _log_share(score, weight, groups)
-        loss = ops.sum(ops.where(relevance > 0, relevance * loss, 0.0))
-        return loss / ops.maximum(ops.sum(relevance), 1e-9)
+        return weighted_mean(_log_share(score, weight, groups), relevance)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -63,8 +63,7 @@ class DWA(LossWeighting):
 
     def update(self, losses, rows):
         """Adds the losses of a step to those of the epoch."""
-        rows = ops.stack([rows[task.name] for task in self.tasks])
-        losses = ops.stack([losses[task.name] for task in self.tasks])
+        rows, losses = self.stack(rows), self.stack(losses)
         self.sums.assign_add(ops.stop_gradient(losses) * rows)
         self.rows.assign_add(rows)
 

@@ -66,9 +66,9 @@ class FAMO(LossWeighting):
 
     def total(self, tasks, losses, rows):
         """Returns sum_k weight_k m_k L_k, of the tasks with rows in the batch."""
-        values = self._stack(losses)
+        values = self.stack(losses)
         self.before.assign(ops.stop_gradient(values))
-        self.rows.assign(self._stack(rows))
+        self.rows.assign(self.stack(rows))
         seen = self.rows > 0
         shares = self._softmax() / ops.maximum(self.before, _LEAST)
         shares = ops.where(seen, shares, 0.0)
@@ -84,7 +84,7 @@ class FAMO(LossWeighting):
         # The lookup is no step of training: it admits no ids a second time.
         y_pred = model.above(model.embedding(x), x, training=True)
         losses, rows = map(
-            self._stack, model.task_loss_values(x, y, y_pred, sample_weight)
+            self.stack, model.task_loss_values(x, y, y_pred, sample_weight)
         )
         self.after.assign(losses * rows / ops.maximum(self.rows, 1e-9))
         before, after = (ops.maximum(v, _LEAST) for v in (self.before, self.after))
@@ -96,9 +96,6 @@ class FAMO(LossWeighting):
         known = ops.logical_and(self.rows > 0, ops.all(ops.isfinite(moved)))
         self.learnt.assign(ops.where(known, moved, self.learnt))
         return logs
-
-    def _stack(self, of_tasks):
-        return ops.stack([of_tasks[task.name] for task in self.tasks])
 
     def _softmax(self):
         """Returns z, of the tasks with rows alone: only they can be compared."""

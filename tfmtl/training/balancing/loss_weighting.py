@@ -72,6 +72,10 @@ class LossWeighting(Layer):
         """Returns m_k of every task, as they stand. Tensor of shape (tasks,)."""
         raise NotImplementedError
 
+    def stack(self, of_tasks):
+        """Returns a dict {task: scalar} as a tensor of shape (tasks,)."""
+        return ops.stack([of_tasks[task.name] for task in self.tasks])
+
     def total(self, tasks, losses, rows):
         """Returns the loss that is minimised.
 
@@ -82,7 +86,7 @@ class LossWeighting(Layer):
                 row in the batch, whose loss is 0.
         """
         weights = self.multipliers() * self.task_weights
-        return ops.sum(weights * ops.stack([losses[task.name] for task in tasks]))
+        return ops.sum(weights * self.stack(losses))
 
     def update(self, losses, rows):
         """Takes note of a training step's losses; arguments as in `total`."""
