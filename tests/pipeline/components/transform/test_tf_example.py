@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -88,6 +88,7 @@ FEATURES = [
 
 @settings(max_examples=40)
 @given(st.lists(ROWS, min_size=1, max_size=20))
+@example([{"word": None, "number": 1e-45, "words": None, "label": None}] * 3)
 def test_rows_come_back_through_the_transform_graph(rows):
     """Ids are looked up backwards; None and "" are one, a value that is missing."""
     known = {row["word"] for row in rows} | {w for r in rows for w in r["words"] or []}
@@ -117,6 +118,10 @@ def test_rows_come_back_through_the_transform_graph(rows):
         assert got == latest + [""] * (LENGTH - len(latest))
         (number,) = found["number"].float_list.value
         expected = np.float32(0 if row["number"] is None else row["number"])
-        assert number == (expected if np.isfinite(expected) else 0)
+        if abs(expected) < np.finfo(np.float32).tiny:
+            # TensorFlow's kernels take subnormal numbers for 0, its copies don't.
+            assert number in (0, expected)
+        else:
+            assert number == (expected if np.isfinite(expected) else 0)
         (label,) = found["label"].float_list.value
         assert label == row["label"] or (math.isnan(label) and row["label"] is None)
