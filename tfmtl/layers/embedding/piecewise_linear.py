@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from tfmtl import _errors
-from tfmtl.boundaries import check_boundaries
+from tfmtl.features.boundaries import check_boundaries
 from tfmtl.layers.blocks.layer import Layer
 
 # The lower end of a bin that is not there: no number reaches it, so its share is 0.

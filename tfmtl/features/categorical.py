@@ -14,7 +14,7 @@ import keras
 
 from tfmtl import _errors
 from tfmtl._declaration import Declaration
-from tfmtl.boundaries import check_boundaries
+from tfmtl.features.boundaries import check_boundaries
 
 Feature = "Categorical | Numeric | Sequence"
 
