@@ -7,9 +7,8 @@ feeds it; `export` serves it; `fusion` makes one score to rank by of the tasks'.
 
 from tfmtl import data, fusion, layers, losses, metrics, models, optimizers, training
 from tfmtl._version import __version__ as __version__
-from tfmtl.features.boundaries import quantile_boundaries
 from tfmtl.dataframe import from_dataframe
-from tfmtl.features import Categorical, Numeric, Sequence
+from tfmtl.features import Categorical, Numeric, Sequence, quantile_boundaries
 from tfmtl.models import MultiTaskModel
 from tfmtl.saved_model.export import export
 from tfmtl.tasks import Task

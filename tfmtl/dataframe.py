@@ -6,8 +6,7 @@ from collections.abc import Sequence as Items
 import numpy as np
 
 from tfmtl import _errors, inputs
-from tfmtl.features.boundaries import quantile_boundaries
-from tfmtl.features import Categorical, Feature, Numeric, Sequence
+from tfmtl.features import Categorical, Feature, Numeric, Sequence, quantile_boundaries
 from tfmtl.label_leaks import leak, says_where_known
 from tfmtl.tasks import Task
 

@@ -1,14 +1,16 @@
-"""What a model takes in: one declaration a feature."""
+"""What a model takes in: one declaration a feature.
 
-from tfmtl.features.categorical import (
-    Categorical,
-    Feature,
-    Numeric,
-    Sequence,
-    check_domain,
-    check_features,
-    column_of,
-)
+Ids are integers, ready for a table: id 0 stands for "missing or unknown" and
+pads sequences. The pipeline's transform writes them so; with other ids, start the
+vocabulary at 1. Every integer type will do, uint64 by its 64 bits; of floats, whole
+numbers that their type holds exactly, NaN being missing (`tfmtl.ids.as_integers`).
+"""
+
+from tfmtl.features.boundaries import quantile_boundaries
+from tfmtl.features.categorical import Categorical
+from tfmtl.features.checks import Feature, check_domain, check_features, column_of
+from tfmtl.features.numeric import Numeric
+from tfmtl.features.sequence import Sequence
 
 __all__ = [
     "Categorical",
@@ -18,4 +20,5 @@ __all__ = [
     "check_domain",
     "check_features",
     "column_of",
+    "quantile_boundaries",
 ]
