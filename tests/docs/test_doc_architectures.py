@@ -16,6 +16,7 @@ OPTIONS = {
     "pepnet": {"domain": "tab", "prior_features": NAMES[:3]},
     "shared_top": {"domain": "tab"},
     "specific_top": {"domain": "tab"},
+    "star": {"domain": "tab"},
 }
 
 

@@ -4,6 +4,7 @@ from tfmtl.layers.blocks.dnn import DNN
 from tfmtl.layers.blocks.experts import Experts
 from tfmtl.layers.blocks.gate_nu import GateNU
 from tfmtl.layers.blocks.gates import SoftmaxGate
+from tfmtl.layers.blocks.partitioned_normalization import PartitionedNormalization
 from tfmtl.layers.blocks.soft_selection import SoftSelection
 from tfmtl.layers.blocks.task_gates import GlobalGates, InputGates
 from tfmtl.layers.blocks.tower import Tower
@@ -37,6 +38,7 @@ from tfmtl.layers.structures.ppnet import PPNet
 from tfmtl.layers.structures.shared_bottom import SeparateBottoms, SharedBottom
 from tfmtl.layers.structures.sluice import Sluice
 from tfmtl.layers.structures.snr import SNR, SubNetworkRouting
+from tfmtl.layers.structures.star import STAR, StarTower
 
 __all__ = [
     "AITM",
@@ -47,6 +49,7 @@ __all__ = [
     "PHN",
     "PLE",
     "SNR",
+    "STAR",
     "Asymmetric",
     "Cross",
     "CrossMix",
@@ -73,6 +76,7 @@ __all__ = [
     "OMoE",
     "PPNet",
     "ParallelCross",
+    "PartitionedNormalization",
     "PiecewiseLinear",
     "RecurrentCross",
     "SeparateBottoms",
@@ -80,6 +84,7 @@ __all__ = [
     "Sluice",
     "SoftSelection",
     "SoftmaxGate",
+    "StarTower",
     "SubNetworkRouting",
     "TargetAttention",
     "Tower",

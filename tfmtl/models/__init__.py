@@ -27,6 +27,7 @@ from tfmtl.models.ppnet import PPNet
 from tfmtl.models.shared_top import SharedTop
 from tfmtl.models.single_task import SingleTask
 from tfmtl.models.specific_top import SpecificTop
+from tfmtl.models.star import STAR
 
 _REGISTRY = {
     model.architecture: model
@@ -53,6 +54,7 @@ _REGISTRY = {
         PEPNet,
         SharedTop,
         SpecificTop,
+        STAR,
     )
 }
 
@@ -65,6 +67,7 @@ __all__ = [
     "MTPHN",
     "PLE",
     "SNR",
+    "STAR",
     "Asymmetric",
     "CrossStitch",
     "Customized",

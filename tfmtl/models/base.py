@@ -209,7 +209,7 @@ class MultiTaskModel(MultiTaskTrainer):
     def above(self, vectors, inputs, training=None):
         """Maps {feature: (batch, dim)} to {task: (batch, 1)}: all but the lookups."""
         scaled = self.epnet(vectors) if self.epnet else vectors
-        shared = self.share(scaled, training)  # {task: (B, units)}
+        shared = self.share(scaled, inputs, training)  # {task: (B, units)}
         for task in self.tasks:
             if task.name not in shared:
                 raise ValueError(
@@ -218,7 +218,8 @@ class MultiTaskModel(MultiTaskTrainer):
                     f"tasks {[*shared]}."
                 )
         if self.ppnet:
-            shared = self.ppnet(shared, vectors, scaled)
+            # A structure may hand more to `score` than what its tasks read.
+            shared = {**shared, **self.ppnet(shared, vectors, scaled)}
         predictions = self.predict_tasks(self.score(shared, inputs))
         if training:  # What is learnt does not depend on a calibration.
             return predictions
@@ -242,13 +243,15 @@ class MultiTaskModel(MultiTaskTrainer):
         by = check_domain(self.features, task.calibration_by)
         return by and rows_of_table(ops.reshape(inputs[by.name], (-1,)), by)
 
-    def share(self, vectors, training=None):
+    def share(self, vectors, inputs, training=None):
         """Maps {feature: (batch, dim)} to {task: (batch, units)}."""
+        return self.sharing(self.joined(vectors), training=training)
+
+    def joined(self, vectors):
+        """Maps {feature: (batch, dim)} to (batch, width), or (batch, fields, dim)."""
         if self.bottom:
-            x = self.bottom(vectors)  # (B, width), or (B, fields, dim)
-        else:
-            x = ops.concatenate(list(vectors.values()), axis=-1)  # (B, width)
-        return self.sharing(x, training=training)
+            return self.bottom(vectors)
+        return ops.concatenate(list(vectors.values()), axis=-1)
 
     def score(self, shared, inputs):
         """Maps {task: (batch, units)} to {task: (batch, logits)}."""

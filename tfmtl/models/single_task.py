@@ -55,7 +55,7 @@ class SingleTask(MultiTaskModel):
             for task in self.tasks
         }
 
-    def share(self, vectors, training=None):
+    def share(self, vectors, inputs, training=None):
         """Gives each task's network the columns of that task."""
         tasks = len(self.tasks)
         parts = [

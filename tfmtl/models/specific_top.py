@@ -1,14 +1,13 @@
 """Specific top: domains share the embedding, and have towers of their own."""
 
 import keras
-from keras import ops
 
 from tfmtl import _errors
 from tfmtl.features import check_domain
-from tfmtl.layers.embedding.table_rows import rows_of_table
 from tfmtl.layers.structures.domain_tower import DomainTower
 from tfmtl.layers.structures.shared_bottom import SharedBottom
 from tfmtl.models.base import MultiTaskModel
+from tfmtl.models.domain_model import domain_rows
 
 
 @keras.saving.register_keras_serializable("tfmtl.models")
@@ -70,10 +69,5 @@ class SpecificTop(MultiTaskModel):
 
     def score(self, shared, inputs):
         """Maps {task: (batch, units)} to logits, each row by its domain's towers."""
-        if self.domain:
-            ids = ops.reshape(inputs[self.domain.name], (-1,))
-            rows = rows_of_table(ids, self.domain)  # (B,)
-        else:
-            first = next(iter(shared.values()))
-            rows = ops.zeros_like(first[:, 0], dtype="int32")
+        rows = domain_rows(self.domain, inputs)  # (B,)
         return {name: tower(shared[name], rows) for name, tower in self.towers.items()}

@@ -15,7 +15,10 @@ X = _random(6, 5)
 VECTORS = {"user": _random(6, 4), "tab": _random(6, 3), "x": _random(6, 1)}
 CROSS_AND_FIELD = ("parallel_cross", "field_interaction")
 WEIGHTLESS = ["FactorizationMachine"]
-NOISY = ["SNR", "SubNetworkRouting"]  # in training, without any dropout
+NORMALISED_BY_BATCH = ["PartitionedNormalization", "STAR"]
+# Training differs without any dropout.
+NOISY = ["SNR", "SubNetworkRouting", *NORMALISED_BY_BATCH]
+DOMAIN = np.array([0, 1, 2, 2, 1, 0])
 
 # name -> (function that makes the layer, positional inputs of 6 rows)
 CASES = {
@@ -164,6 +167,12 @@ CASES = {
     ),
     "DomainTower": (
         lambda **kw: layers.DomainTower(3, (8, 4), **kw),
-        [X, np.array([0, 1, 2, 2, 1, 0])],
+        [X, DOMAIN],
     ),
+    "PartitionedNormalization": (
+        lambda **kw: layers.PartitionedNormalization(3, **kw),
+        [X, DOMAIN],
+    ),
+    "StarTower": (lambda **kw: layers.StarTower(3, (8,), **kw), [X, DOMAIN]),
+    "STAR": (lambda **kw: layers.STAR(TASKS, 3, (8, 4), (), **kw), [X, DOMAIN]),
 }

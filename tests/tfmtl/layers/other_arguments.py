@@ -15,6 +15,7 @@ ANY_LAYER = {
     "depth": 1,
     "heads": 1,
     "logits": 2,
+    "domains": 4,
     "rank": 1,
     "labels": ["a", "b", "c"],
     "expert_units": (6,),
@@ -91,7 +92,11 @@ LAYERS = {
         "units": {"click": (8, 5), "like": (6,)},
         "prior_features": ["tab"],
     },
-    "DomainTower": {"domains": 4},
+    "PartitionedNormalization": {
+        "momentum": None,  # counts from the second batch on
+        "epsilon": 0.1,
+    },
+    "STAR": {"auxiliary_units": (3,), "normalise": False},
 }
 
 

@@ -33,7 +33,7 @@ LABELS = {
     "click": np.float32([1, 1, 1, 0, 1, 0]),
     "like": np.float32([1, 0, 1, 0, 0, np.nan]),
 }
-NOISY = ["snr"]  # in training, without any dropout
+NOISY = ["snr", "star"]  # by noise, or by what normalises; not by dropout
 
 # {option: another value}, and {architecture: {option: another value}} where it is not
 # fit.
@@ -93,6 +93,7 @@ ARCHITECTURES = {
         "mappings": ["raw", "cos"],
         "interactions": None,
     },
+    "star": {"auxiliary_units": (), "normalise": False},
     "shared_top": {"domain": None},  # an input like any other
 }
 # What an option needs beside it.

@@ -24,7 +24,7 @@ def _values(outputs):
 def test_two_tasks_are_the_papers_loss_and_product():
     model = _model([tfmtl.Task("click"), tfmtl.Task("buy")])
     vectors = model.embedding(X)
-    logits = _values(model.score(model.share(vectors), X))
+    logits = _values(model.score(model.share(vectors, X), X))
     ctr, cvr = (1 / (1 + np.exp(-logits[t])) for t in ("click", "buy"))
     outputs = model(X)
     p = _values(outputs)
@@ -107,7 +107,7 @@ def test_tasks_outside_the_chain_are_those_of_any_model():
         tfmtl.Task("buy"),
     ]
     model = _model(tasks, chain=["click"])
-    logits = _values(model.score(model.share(model.embedding(X)), X))
+    logits = _values(model.score(model.share(model.embedding(X), X), X))
     p = _values(model(X))
     np.testing.assert_allclose(p["watch"], logits["watch"], rtol=1e-6)
     np.testing.assert_allclose(p["buy"], 1 / (1 + np.exp(-logits["buy"])), rtol=1e-5)
