@@ -11,7 +11,6 @@ from tfmtl.layers.blocks.tower import Tower
 from tfmtl.layers.embedding.feature_embedding import FeatureEmbedding
 from tfmtl.layers.embedding.field_stack import FieldStack
 from tfmtl.layers.embedding.piecewise_linear import PiecewiseLinear
-from tfmtl.layers.embedding.target_attention import TargetAttention
 from tfmtl.layers.interactions.cross import Cross, CrossMix, CrossV2
 from tfmtl.layers.interactions.field_attention import FieldAttention
 from tfmtl.layers.interactions.field_interaction import FieldInteraction
@@ -24,6 +23,12 @@ from tfmtl.layers.interactions.recurrent_cross import (
 )
 from tfmtl.layers.interactions.registry import HeterogeneousExperts
 from tfmtl.layers.interactions.registry import interaction as interaction
+from tfmtl.layers.sequences.dien import DIEN
+from tfmtl.layers.sequences.eta import ETA
+from tfmtl.layers.sequences.pooling import SequencePooling
+from tfmtl.layers.sequences.registry import sequence_encoder as sequence_encoder
+from tfmtl.layers.sequences.target_attention import TargetAttention
+from tfmtl.layers.sequences.transformer import BST, SASRec
 from tfmtl.layers.structures.aitm import AITM, InformationTransfer
 from tfmtl.layers.structures.asymmetric import Asymmetric, Customized
 from tfmtl.layers.structures.cross_stitch import CrossStitch
@@ -42,14 +47,18 @@ from tfmtl.layers.structures.star import STAR, StarTower
 
 __all__ = [
     "AITM",
+    "BST",
     "CGC",
     "CIN",
     "DCRNN",
+    "DIEN",
     "DNN",
+    "ETA",
     "PHN",
     "PLE",
     "SNR",
     "STAR",
+    "SASRec",
     "Asymmetric",
     "Cross",
     "CrossMix",
@@ -80,6 +89,7 @@ __all__ = [
     "PiecewiseLinear",
     "RecurrentCross",
     "SeparateBottoms",
+    "SequencePooling",
     "SharedBottom",
     "Sluice",
     "SoftSelection",

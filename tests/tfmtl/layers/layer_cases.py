@@ -14,11 +14,17 @@ def _random(*shape):
 X = _random(6, 5)
 VECTORS = {"user": _random(6, 4), "tab": _random(6, 3), "x": _random(6, 1)}
 CROSS_AND_FIELD = ("parallel_cross", "field_interaction")
-WEIGHTLESS = ["FactorizationMachine"]
+WEIGHTLESS = ["FactorizationMachine", "SequencePooling"]
 NORMALISED_BY_BATCH = ["PartitionedNormalization", "STAR"]
 # Training differs without any dropout.
 NOISY = ["SNR", "SubNetworkRouting", *NORMALISED_BY_BATCH]
 DOMAIN = np.array([0, 1, 2, 2, 1, 0])
+SEQUENCE = [
+    _random(6, 5, 4),
+    np.array(
+        [[1, 1, 1, 1, 0], [1, 0, 0, 0, 0], [0] * 5, [1] * 5, [0, 1, 1, 0, 1], [1] * 5]
+    ),
+]
 
 # name -> (function that makes the layer, positional inputs of 6 rows)
 CASES = {
@@ -75,6 +81,14 @@ CASES = {
             _random(6, 3, 4),
             np.array([[1, 1, 0], [1, 0, 0], [0] * 3, [1] * 3, [0, 1, 1], [1] * 3]),
         ],
+    ),
+    "SequencePooling": (lambda **kw: layers.SequencePooling("max", **kw), SEQUENCE),
+    "DIEN": (lambda **kw: layers.DIEN(3, **kw), [_random(6, 2), *SEQUENCE]),
+    "BST": (lambda **kw: layers.BST(2, 2, 6, **kw), [_random(6, 4), *SEQUENCE]),
+    "SASRec": (lambda **kw: layers.SASRec(1, 2, 6, **kw), SEQUENCE),
+    "ETA": (
+        lambda **kw: layers.ETA(2, 8, 5, "tanh", **kw),
+        [_random(6, 4), *SEQUENCE],
     ),
     "Experts": (lambda **kw: layers.Experts(3, (8, 4), **kw), [X]),
     "SoftmaxGate": (lambda **kw: layers.SoftmaxGate(3, **kw), [X, _random(6, 3, 4)]),

@@ -38,6 +38,11 @@ LAYERS = {
     },
     "PiecewiseLinear": {"boundaries": [(-1, 0, 1), (0, 2)], "dim": 3},
     "TargetAttention": {"units": 4},
+    "SequencePooling": {"pooling": "sum"},
+    "DIEN": {"units": 4},
+    "BST": {"blocks": 1},
+    "SASRec": {"blocks": 2},
+    "ETA": {"items": 1, "bits": 5, "units": 4},
     "SoftmaxGate": {"experts": None},  # must be as many as the input has
     "CGC": {
         "tasks": None,  # task_experts names them too

@@ -11,7 +11,7 @@ from tfmtl.ids import as_integers
 from tfmtl.layers.embedding.piecewise_linear import PiecewiseLinear
 from tfmtl.layers.embedding.scored_rows import ScoredRows
 from tfmtl.layers.embedding.table_rows import rows_of_table
-from tfmtl.layers.embedding.target_attention import TargetAttention
+from tfmtl.layers.sequences.target_attention import TargetAttention
 
 MAX_ROWS = 2**31 - 1
 

@@ -43,6 +43,8 @@ class TargetAttention(Layer):
         - [DIN](https://arxiv.org/abs/1706.06978), section 4.3.
     """
 
+    takes_target = True
+
     def __init__(self, units=36, activation="relu", **kwargs):
         super().__init__(**kwargs)
         _errors.check_positive("units", units)

@@ -1,0 +1,44 @@
+"""Encoders of sequences by name."""
+
+import functools
+
+import keras
+
+from tfmtl import _errors
+from tfmtl.layers.sequences.dien import DIEN
+from tfmtl.layers.sequences.eta import ETA
+from tfmtl.layers.sequences.pooling import POOLINGS, SequencePooling
+from tfmtl.layers.sequences.target_attention import TargetAttention
+from tfmtl.layers.sequences.transformer import BST, SASRec
+
+ENCODERS = {
+    **{name: functools.partial(SequencePooling, name) for name in POOLINGS},
+    "target_attention": TargetAttention,
+    "dien": DIEN,
+    "bst": BST,
+    "sasrec": SASRec,
+    "eta": ETA,
+}
+
+
+def sequence_encoder(name: str, **options) -> keras.layers.Layer:
+    """Returns an encoder of a sequence by its name.
+
+    "mean", "sum" and "max" have no weights of their own. "target_attention" (DIN),
+    "dien", "bst" and "eta" compare the items with a target, and are called with
+    (target, sequence, present); "sasrec" and the poolings with (sequence, present). The
+    attribute `takes_target` tells.
+
+    Args:
+        name: String. One of the above.
+        **options: Arguments of the layer.
+
+    Raises:
+        ValueError: If there is no such encoder; the message gives the nearest.
+
+    Example:
+    >>> sequence_encoder("bst", heads=4).heads
+    4
+    """
+    _errors.check_choice("encoder", name, ENCODERS)
+    return ENCODERS[name](**options)
