@@ -11,11 +11,10 @@ def masked_softmax(scores, present):
         present: Tensor that broadcasts to it. 1 or True where there is an item.
 
     Example:
-    >>> import numpy as np
-    >>> masked_softmax(np.array([[1.0, 1.0, 9.0], [0, 0, 0]]), [[1, 1, 0], [0] * 3])
-    <tf.Tensor: shape=(2, 3), dtype=float32, numpy=
+    >>> scores = ops.array([[1.0, 1.0, 9.0], [0.0, 0.0, 0.0]])
+    >>> masked_softmax(scores, [[1, 1, 0], [0, 0, 0]]).numpy()
     array([[0.5, 0.5, 0. ],
-           [0. , 0. , 0. ]], dtype=float32)>
+           [0. , 0. , 0. ]], dtype=float32)
     """
     scores = ops.convert_to_tensor(scores)
     # Finite, so that a row without items has no NaN; below what half precision holds.
