@@ -20,7 +20,7 @@ import yaml
 ROOT = Path(__file__).parent.parent.parent
 MOST_GROWTH = 2.2  # of the time, from 1 to 2 million rows
 MOST_MEMORY = 4.0  # GB
-_FILE_ROWS = 500_000
+FILE_ROWS = 500_000
 _VIDEOS = 100_000
 
 
@@ -64,9 +64,9 @@ def _prepare(folder: Path, rows: int) -> Path:
     """Writes logs and a config; returns the config's path."""
     config = yaml.safe_load((ROOT / "configs" / "feed.yaml").read_text())
     (folder / "logs").mkdir(parents=True)
-    for start in range(0, rows, _FILE_ROWS):
-        count = min(_FILE_ROWS, rows - start)
-        table = _rows(config, start, count, users=rows // 2)
+    for start in range(0, rows, FILE_ROWS):
+        count = min(FILE_ROWS, rows - start)
+        table = feed_rows(config, start, count, users=rows // 2)
         pq.write_table(table, folder / "logs" / f"{start:09d}.parquet")
     config["data"] = {
         "logs": [str(folder / "logs" / "*.parquet")],
@@ -78,7 +78,8 @@ def _prepare(folder: Path, rows: int) -> Path:
     return path
 
 
-def _rows(config: dict, start: int, count: int, users: int) -> pa.Table:
+def feed_rows(config: dict, start: int, count: int, users: int) -> pa.Table:
+    """Rows with the columns of the feed, filled with random numbers."""
     rng = np.random.default_rng(start)
     sizes = {"user_id": users, "video_id": _VIDEOS, "author_id": 20_000}
     columns = {"timestamp": pa.array(np.arange(start, start + count))}

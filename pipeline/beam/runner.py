@@ -14,8 +14,9 @@ from pipeline.config.sections import Beam
 # (--direct_running_mode=multi_threading --direct_num_workers=2) read 1.2 million rows
 # 25 % faster, but took 60 % more memory, 0.5 s more for each job, and 55 % more time
 # for the shuffle of the statistics, which then goes through gRPC.
+LOCAL = "local"  # the runner in this process
 _PATHS = {
-    "local": "apache_beam.runners.portability.fn_api_runner.FnApiRunner",
+    LOCAL: "apache_beam.runners.portability.fn_api_runner.FnApiRunner",
     "DaskRunner": "pipeline.beam.dask.DaskRunner",
 }
 # Beam puts 128 elements into a partition, which one worker gets; ours are large.

@@ -42,6 +42,10 @@ class Log(NamedTuple):
     partition_by: str
     unit: float
 
+    def travelling(self) -> list[str]:
+        """The columns that are read to match rows alone: examples do not have them."""
+        return [name for name in self.names if name.startswith("\0")]
+
 
 def joined_logs(
     spec: Spec,

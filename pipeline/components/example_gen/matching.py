@@ -103,7 +103,7 @@ def earlier(
     action_times: np.ndarray,
     max_length: int,
     min_delay: float,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The actions with an impression's key before it, the oldest first.
 
     Args:
@@ -115,8 +115,8 @@ def earlier(
         min_delay: An action counts if its time < the impression's - min_delay.
 
     Returns:
-        offsets, int64 (impressions + 1,), and positions among the actions, int64 (n,):
-        the i-th impression has the actions positions[offsets[i] : offsets[i + 1]].
+        order, int64 (actions,), start and stop, int64 (impressions,): the i-th
+        impression has the actions order[start[i] : stop[i]]. See `spread`.
     """
     order = np.lexsort([action_times, action_keys])
     distinct, rank = np.unique(action_times, return_inverse=True)
@@ -125,7 +125,23 @@ def earlier(
     before = np.searchsorted(distinct, times - min_delay, side="left")
     start = np.searchsorted(place, keys * steps)
     stop = np.searchsorted(place, keys * steps + before)
-    start = np.maximum(start, stop - max_length)
+    return order, np.maximum(start, stop - max_length), stop
+
+
+def spread(
+    order: np.ndarray, start: np.ndarray, stop: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lists one after the other, of ranges.
+
+    Args:
+        order: int64 (actions,).
+        start: int64 (impressions,).
+        stop: int64 (impressions,).
+
+    Returns:
+        offsets, int64 (impressions + 1,), and positions, int64 (n,): of the i-th range
+        they are positions[offsets[i] : offsets[i + 1]].
+    """
     offsets = np.concatenate([[0], np.cumsum(stop - start)])
     step = np.arange(offsets[-1]) - np.repeat(offsets[:-1], stop - start)
     return offsets, order[np.repeat(start, stop - start) + step]

@@ -1,12 +1,13 @@
-"""The side of the join that reads: logs -> Arrow batches by partition.
+"""The side of the join that reads: logs -> packed rows by partition.
 
 A partition is a hash of the key column that all `data.actions` and `data.history`
-share. A batch is some thousand rows in Arrow's IPC format.
+share.
 """
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -14,8 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.beam import spill
 from pipeline.beam.atomic import writing
 from pipeline.components.example_gen.joined_logs import KEY, PART, POSITION, TIME, Log
+from pipeline.components.example_gen.packed import Packed, pack
 from pipeline.components.example_gen.plan import Plan, Report
 from pipeline.errors import PipelineError
 from pipeline.logs import evaluation, files
@@ -29,12 +32,15 @@ from pipeline.logs.values.scalars import readable
 # outputs would say it better, but Beam's Dask runner does not keep them apart.
 REPORT = -1
 
+# The bytes of rows that are divided at a time. More make larger pieces, and so fewer.
+_DIVIDED = 64 << 20
+
 # Which log, the number of the element, [(number of the part, part), ...].
 Element = tuple[int, int, list[tuple[int, Source]]]
 
 
 class Read(beam.DoFn):
-    """`Element` -> (partition, (which log, rows)), and an element's report at its end.
+    """`Element` -> (partition, (which log, `Packed`)), and a report at its end.
 
     That is (`REPORT`, ((which log, number), report, last time)). What a user can mend
     is reported too.
@@ -43,11 +49,14 @@ class Read(beam.DoFn):
         plan: Where dead letters go.
         logs: What is read.
         partitions: How many there are.
+        spilled: Where rows wait to be matched; see `spill.spilling`.
     """
 
-    def __init__(self, plan: Plan, logs: Sequence[Log], partitions: int):
+    def __init__(
+        self, plan: Plan, logs: Sequence[Log], partitions: int, spilled: Path | None
+    ):
         self.folder, self.work, self.done = plan.folder, plan.work, plan.done
-        self.logs, self.partitions = logs, partitions
+        self.logs, self.partitions, self.spilled = logs, partitions, spilled
 
     def process(self, element: Element) -> Iterator[tuple[int, Any]]:
         """Reads the parts of an element."""
@@ -63,7 +72,8 @@ class Read(beam.DoFn):
         log = self.logs[which]
         rows_in, filtered, end, forms = 0, 0, -np.inf, Counter()
         letters = DeadLetters(self.folder, f"{log.name}-{index:08d}", self.work)
-        with writing(self.folder), letters:
+        with writing(self.folder), letters, spill.spilling(self.spilled) as keep:
+            waiting: list[pa.RecordBatch] = []
             for number, source in group:
                 for chunk in files.read(source, done=self.done):
                     letters.add_unparsed(source, chunk.unparsed)
@@ -82,8 +92,11 @@ class Read(beam.DoFn):
                     fits[list(misfits)] = False
                     kept = pa.RecordBatch.from_pydict(arrays).filter(pa.array(fits))
                     end = max(end, _latest(log, chunk.rows))
-                    for partition, rows in self.partition(log, kept):
-                        yield partition, (which, _packed(rows))
+                    waiting.append(kept)
+                    if sum(rows.nbytes for rows in waiting) >= _DIVIDED:
+                        yield from self.divide(which, waiting, keep)
+                        waiting = []
+            yield from self.divide(which, waiting, keep)
         report = Report(
             rows_in,
             dead=letters.count,
@@ -93,16 +106,28 @@ class Read(beam.DoFn):
         )
         return report, end
 
-    def partition(
-        self, log: Log, batch: pa.RecordBatch
-    ) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yields the rows of each partition."""
-        encoded = batch.column(log.partition_by).dictionary_encode()
-        hashes = [zlib.crc32(v.encode()) for v in encoded.dictionary.to_pylist()]
+    def divide(
+        self,
+        which: int,
+        batches: Sequence[pa.RecordBatch],
+        keep: Callable[[bytes], bytes | spill.Place],
+    ) -> Iterator[tuple[int, tuple[int, Packed]]]:
+        """Yields the rows of each partition that has any."""
+        if not batches:
+            return
+        table = pa.Table.from_batches(batches).combine_chunks()
+        key = table[self.logs[which].partition_by].combine_chunks().dictionary_encode()
+        hashes = [zlib.crc32(v.encode()) for v in key.dictionary.to_pylist()]
         number = np.append(np.array(hashes, np.int64) % self.partitions, 0)
-        number = number[encoded.indices.fill_null(len(hashes)).to_numpy()]
-        for partition in np.unique(number):
-            yield int(partition), batch.filter(pa.array(number == partition))
+        number = number[key.indices.fill_null(len(hashes)).to_numpy()]
+        order = np.argsort(number, kind="stable")  # the rows of one stay in order
+        ends = np.cumsum(np.bincount(number, minlength=self.partitions))
+        for partition, (start, stop) in enumerate(
+            zip([0, *ends[:-1]], ends, strict=True)
+        ):
+            if start < stop:
+                of = table.take(pa.array(order[start:stop])).combine_chunks()
+                yield partition, (which, pack(of.to_batches()[0], keep))
 
 
 def _latest(log: Log, raw: pa.RecordBatch) -> float:
@@ -134,25 +159,3 @@ def _cast(log: Log, raw: pa.RecordBatch) -> tuple[dict[str, pa.Array], Misfits]:
         counts = pa.array(np.nan_to_num(holds) != 0)
         arrays[name] = pc.if_else(counts, arrays[name], pa.scalar(None, pa.string()))
     return arrays, misfits
-
-
-def unpacked(log: Log, batches: Iterable[bytes]) -> pa.RecordBatch:
-    """The rows of a partition, in the order of the logs."""
-    types = dict(zip(log.names, (column.type for column in log.columns), strict=True))
-    types |= {TIME: pa.float64(), PART: pa.int32(), POSITION: pa.int64()}
-    tables = [pa.schema(types).empty_table()]
-    tables += [pa.ipc.open_stream(batch).read_all() for batch in batches]
-    table = pa.concat_tables(tables)
-    order = np.lexsort([table[POSITION].to_numpy(), table[PART].to_numpy()])
-    table = table.take(pa.array(order)).combine_chunks()
-    return pa.RecordBatch.from_arrays(
-        [column.combine_chunks() for column in table.columns], schema=table.schema
-    )
-
-
-def _packed(batch: pa.RecordBatch) -> bytes:
-    sink = pa.BufferOutputStream()
-    options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with pa.ipc.new_stream(sink, batch.schema, options=options) as writer:
-        writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()

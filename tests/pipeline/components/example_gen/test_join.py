@@ -1,5 +1,6 @@
 """Joins and histories: against loops over rows, and on a real event log."""
 
+import hashlib
 import json
 import zipfile
 from pathlib import Path
@@ -13,9 +14,12 @@ from paths import SHARED
 
 from pipeline.artifacts import examples
 from pipeline.artifacts.layout import SPLITS
-from pipeline.components.example_gen import join, matching
+from pipeline.beam import spill
+from pipeline.components.example_gen import join, matching, partitions
+from pipeline.components.example_gen import packed as packing
 from pipeline.components.example_gen.component import example_gen
 from pipeline.errors import PipelineError
+from pipeline.logs import formats
 
 DESKDROP = SHARED / "data/deskdrop/users_interactions.csv.zip"
 
@@ -168,6 +172,56 @@ def test_join_equals_a_loop(tmp_path, monkeypatch, partition_bytes, format):
         assert row["any"] == float(bool(of))
 
 
+def _hashes(folder):
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+def test_rows_wait_on_disk_or_in_the_shuffle_and_are_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(join, "_PARTITION_BYTES", 1 << 12)
+    monkeypatch.setattr(join, "CHUNK_ROWS", 16)
+    monkeypatch.setattr(formats, "CHUNK_ROWS", 32)
+    monkeypatch.setattr(partitions, "_DIVIDED", 1 << 10)
+    shown, clicks = _logs(2)
+    for i in range(3):
+        _write(tmp_path / f"shown-{i}.jsonl", shown[i * 100 : (i + 1) * 100])
+    key = {"key": "user", "time": "time"}
+    clicked = {"actions": "click", "column": "item", "key": "user"}
+    config = _config(
+        {
+            "logs": f"{tmp_path}/shown-*.jsonl",
+            "time": "time",
+            "actions": [
+                {
+                    "name": "click",
+                    "logs": _write(tmp_path / "clicks.jsonl", clicks),
+                    "window": 7,
+                    **key,
+                }
+            ],
+            "history": [{"name": "clicked", **clicked}],
+        },
+        features=["item", {"name": "clicked", "kind": "sequence", "of": "item"}],
+    )
+    packed, found = packing.pack, []
+
+    def watched(batch, keep):
+        found.append(packed(batch, keep))
+        return found[-1]
+
+    monkeypatch.setattr(partitions, "pack", watched)
+    summary, rows = _run(config, tmp_path / "spilled")
+    assert all(isinstance(some.rows, spill.Place) for some in found)
+    assert len(found) > 4 * 6  # users: a partition has several pieces
+    monkeypatch.setattr(spill, "folder", lambda workers: None)
+    assert _run(config, tmp_path / "shuffled") == (summary, rows)
+    assert all(isinstance(some.rows, bytes) for some in found[len(found) // 2 :])
+    assert _hashes(tmp_path / "spilled") == _hashes(tmp_path / "shuffled")
+
+
 @pytest.mark.parametrize("delay", [0, 3])
 def test_history_equals_a_loop(tmp_path, monkeypatch, delay):
     monkeypatch.setattr(join, "_PARTITION_BYTES", 1 << 12)
@@ -264,7 +318,8 @@ def test_matching_equals_a_loop(shown, actions, number, length, delay):
         last = max(before, default=None)
         wanted = last[1] if last and action[1] - last[0] <= number else -1
         assert found == wanted
-    offsets, where = matching.earlier(keys, times, of, at, length, min_delay=number)
+    ranges = matching.earlier(keys, times, of, at, length, min_delay=number)
+    offsets, where = matching.spread(*ranges)
     for i, (key, time) in enumerate(shown):
         wanted = sorted(
             (then, j)
