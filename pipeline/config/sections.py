@@ -148,9 +148,10 @@ class Train(Section):
     """Rows in a batch."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     """The optimizer's; without, its default."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Whether the learning rate stays, or falls to 0 over all `epochs` along half a
-    cosine.
+    schedule: Named = Named(name="constant")
+    """How the learning rate goes on, as `tfmtl.optimizers.scheduled` has it: constant,
+    cosine, linear, exponential, step or piecewise, such as
+    {name: cosine, warmup: 0.5} with options in epochs.
     """
     optimizer: Named = Named(name="lazy_adam")
     """One of `tfmtl.optimizers.names()`, such as {name: sparse_adagrad, l2: 1.0e-6}."""

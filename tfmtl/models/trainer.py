@@ -12,12 +12,14 @@ from keras import ops
 from tfmtl import _errors, inputs, optimizers
 from tfmtl.ids import as_integers
 from tfmtl.layers.embedding.table_rows import rows_of_table
+from tfmtl.optimizers.dense_part import averages
 from tfmtl.optimizers.row_sparse import FEW_ROWS, RowSparse, optimizer_of
 from tfmtl.sample_space import completion, labels_and_masks, weigh
 from tfmtl.tasks import check_loss_groups
 from tfmtl.training import (
     Fixed,
     LossWeighting,
+    ValidateAverages,
     WeightingEpochs,
     weighting,
 )
@@ -152,6 +154,9 @@ class MultiTaskTrainer(keras.Model):
     def fit(self, *args, **kwargs):
         """Trains, as `keras.Model.fit`; a loss weighting is told of every epoch.
 
+        If the optimizer averages weights (`use_ema`), it is the averages that are
+        validated, and that the model has in the end.
+
         Features are a dict {name: column} or a table (pandas', polars', an Arrow
         table), or a dataset of dicts. A column is an array, list or tensor; what is
         masked, None or NaN is missing; a sequence's lists may differ in length, of
@@ -174,15 +179,16 @@ class MultiTaskTrainer(keras.Model):
             given["validation_data"] = self._arrays(validation)
         callbacks = given.get("callbacks")
         self._set_modes(callbacks)
-        if isinstance(self.loss_weighting, Fixed):
-            return super().fit(**given)
-        epochs = WeightingEpochs()
+        own = [] if isinstance(self.loss_weighting, Fixed) else [WeightingEpochs()]
+        if averages(self.optimizer):
+            own.append(ValidateAverages())
         if isinstance(callbacks, keras.callbacks.CallbackList):
-            epochs.set_model(self)
-            callbacks.callbacks.insert(0, epochs)
-        else:
-            callbacks = [epochs, *keras.tree.flatten(callbacks or [])]
-        return super().fit(**{**given, "callbacks": callbacks})
+            for callback in own:
+                callback.set_model(self)
+            callbacks.callbacks[:0] = own
+        elif own:
+            given["callbacks"] = [*own, *keras.tree.flatten(callbacks or [])]
+        return super().fit(**given)
 
     def _set_modes(self, callbacks):
         """Tells callbacks with mode="auto" whether more of what they monitor is better.
@@ -292,7 +298,8 @@ class MultiTaskTrainer(keras.Model):
 
         Before the first one it warns of numbers that are not scaled.
         """
-        warn_if_unscaled(data[0], self.features, self.optimizer.iterations.value)
+        steps = ops.convert_to_tensor(self.optimizer.iterations)
+        warn_if_unscaled(data[0], self.features, steps)
         if hasattr(self.loss_weighting, "train_step"):
             return self.loss_weighting.train_step(self, data)
         return self.learn(data)

@@ -1,6 +1,7 @@
 """Row-sparse optimizers: a step costs what the batch touches, not what tables hold."""
 
 import inspect
+from collections.abc import Mapping
 
 import keras
 
@@ -9,6 +10,7 @@ from tfmtl.optimizers.adagrad import RowwiseAdagrad, SparseAdagrad
 from tfmtl.optimizers.adam import LazyAdam
 from tfmtl.optimizers.loss_scale import LossScale
 from tfmtl.optimizers.presets import pepnet_offline, pepnet_online, split
+from tfmtl.optimizers.schedules import WarmUp, scheduled
 from tfmtl.optimizers.sgd import SparseSGD
 
 _REGISTRY = {
@@ -16,6 +18,7 @@ _REGISTRY = {
     "sparse_adagrad": SparseAdagrad,
     "rowwise_adagrad": RowwiseAdagrad,
     "sparse_sgd": SparseSGD,
+    "split": split,
     "pepnet_online": pepnet_online,
     "pepnet_offline": pepnet_offline,
     "adam": keras.optimizers.Adam,
@@ -30,10 +33,12 @@ __all__ = [
     "RowwiseAdagrad",
     "SparseAdagrad",
     "SparseSGD",
+    "WarmUp",
     "get",
     "names",
     "pepnet_offline",
     "pepnet_online",
+    "scheduled",
     "split",
 ]
 
@@ -48,7 +53,8 @@ def get(name: str, **options) -> keras.optimizers.Optimizer:
 
     Args:
         name: String. One of `names()`.
-        **options: Its arguments, such as `learning_rate`.
+        **options: Its arguments, such as `learning_rate`. The parts of "split" may be
+            names too, or {"name": ..., options}.
 
     Raises:
         ValueError: If there is no such optimizer, or it has no such option.
@@ -63,4 +69,19 @@ def get(name: str, **options) -> keras.optimizers.Optimizer:
         raise ValueError(
             f"The optimizer {name} has no options. Received: {', '.join(options)}."
         )
+    if name == "split":
+        if set(options) != set(known):
+            raise ValueError(
+                "split needs an optimizer for `tables` and one for `dense`, each with "
+                "its own learning_rate, and nothing else. Received: "
+                f"{', '.join(options) or 'nothing'}."
+            )
+        options = {part: _part(given) for part, given in options.items()}
     return _REGISTRY[name](**options)
+
+
+def _part(given):
+    """Returns an optimizer that may be given by its name, or with options beside it."""
+    if isinstance(given, str):
+        return get(given)
+    return get(**given) if isinstance(given, Mapping) else given

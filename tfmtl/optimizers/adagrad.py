@@ -1,13 +1,10 @@
 """Adagrad for tables: a number an entry, or a number a row."""
 
-import re
-
 import keras
 import tensorflow as tf
 
+from tfmtl.optimizers.dense_part import is_table
 from tfmtl.optimizers.row_sparse import RowSparse
-
-TABLE = r"(.*/)?(table_\d+|embeddings)"
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -86,7 +83,7 @@ class RowwiseAdagrad(SparseAdagrad):
         self, reference_variable, name=None, initializer="zeros"
     ):
         """Creates a slot of a variable; Keras calls this."""
-        if not is_table(reference_variable):
+        if name != "accumulator" or not is_table(reference_variable):
             return super().add_variable_from_reference(
                 reference_variable, name, initializer
             )
@@ -109,8 +106,3 @@ class RowwiseAdagrad(SparseAdagrad):
         w, a = self.step(gradient, rate, variable, slot)
         variable.assign(w)
         slot.assign(a)
-
-
-def is_table(variable) -> bool:
-    """Returns whether a Keras variable is the table of an embedding."""
-    return len(variable.shape) == 2 and bool(re.fullmatch(TABLE, variable.path))

@@ -49,7 +49,7 @@ class LazyAdam(RowSparse, keras.optimizers.Adam):
             super().update_step(gradient, variable, learning_rate)
             return
         # What Keras does by fifteen operations.
-        steps = tf.cast(self.iterations + 1, variable.dtype)
+        steps = tf.cast(self.updates(variable) + 1, variable.dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self.slot(self._momentums, variable).handle,
@@ -70,7 +70,7 @@ class LazyAdam(RowSparse, keras.optimizers.Adam):
 
     def step(self, gradient, rate, w, m, v):
         """Maps rows (n, width), their momentum and velocity to new ones."""
-        steps = tf.cast(self.iterations + 1, w.dtype)
+        steps = tf.cast(self._iterations + 1, w.dtype)  # tables wait for no gradients
         rate *= tf.sqrt(1 - self.beta_2**steps) / (1 - self.beta_1**steps)
         m = m + (1 - self.beta_1) * (gradient - m)
         v = v + (1 - self.beta_2) * (tf.square(gradient) - v)

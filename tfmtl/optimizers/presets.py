@@ -2,8 +2,9 @@
 
 import keras
 
-from tfmtl.optimizers.adagrad import TABLE, SparseAdagrad
+from tfmtl.optimizers.adagrad import SparseAdagrad
 from tfmtl.optimizers.adam import LazyAdam
+from tfmtl.optimizers.dense_part import TABLE
 
 
 def split(tables, dense) -> keras.optimizers.Optimizer:

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfmtl import _errors
+from tfmtl.optimizers import dense_part
 
 FEW_ROWS = 16_384
 
@@ -18,22 +19,23 @@ class RowSparse:
     whole, to the same effect. Where a gradient is dense, the Keras optimizer's own
     update is used.
 
-    What would touch every row in every step is refused: decay of weights, moving
-    averages of weights, accumulation of gradients. `l2` stands in for the first: l2 / 2
-    times the square of each row that the batch has looked up is added to the loss.
+    What would touch every row in every step is for the other variables alone: with
+    `use_ema` they have averages, which `fit` validates and leaves in the model beside
+    the tables' rows as they are; with `gradient_accumulation_steps` they are updated by
+    the mean gradient of so many batches, the tables by each batch's. Decay of weights
+    is refused; `l2` stands in for it: l2 / 2 times the square of each row that the
+    batch has looked up is added to the loss.
 
     Stands before the Keras optimizer among the bases of a class.
     """
 
     def __init__(self, learning_rate, l2=0.0, **kwargs):
-        for name in ("weight_decay", "use_ema", "gradient_accumulation_steps"):
-            if kwargs.get(name):
-                instead = "; use l2 instead" if name == "weight_decay" else ""
-                raise ValueError(
-                    f"{type(self).__name__} updates only the rows that a batch looks "
-                    f"up, but {name} would change every row{instead}. Received: "
-                    f"{name}={kwargs[name]!r}."
-                )
+        if kwargs.get("weight_decay"):
+            raise ValueError(
+                f"{type(self).__name__} updates only the rows that a batch looks up, "
+                "but weight_decay would change every row; use l2 instead. Received: "
+                f"weight_decay={kwargs['weight_decay']!r}."
+            )
         if kwargs.get("loss_scale_factor") is not None:
             raise ValueError(
                 f"{type(self).__name__} has no loss_scale_factor, by which Keras "
@@ -47,6 +49,40 @@ class RowSparse:
                 raise ValueError(f"{name} must be a number. Received: {value!r}.")
         super().__init__(learning_rate, **kwargs)
         self.l2 = l2
+
+    def add_variable_from_reference(
+        self, reference_variable, name=None, initializer="zeros"
+    ):
+        """Creates a slot of a variable, or none for a table; Keras calls this."""
+        if name in dense_part.SLOTS and dense_part.is_table(reference_variable):
+            return None
+        return super().add_variable_from_reference(
+            reference_variable, name, initializer
+        )
+
+    def _backend_apply_gradients(self, grads, trainable_variables):
+        # As Keras does, but for tables.
+        if not (self.use_ema or self.gradient_accumulation_steps):
+            super()._backend_apply_gradients(grads, trainable_variables)
+            return
+        at_once, later = [], []
+        for pair in zip(grads, trainable_variables, strict=True):
+            waits = self.gradient_accumulation_steps
+            waits = waits and not dense_part.is_table(pair[1])
+            (later if waits else at_once).append(pair)
+        if at_once:
+            grads, variables = zip(*at_once, strict=True)
+            grads = self._clip_gradients(list(grads))
+            self._backend_update_step(grads, variables, self.learning_rate)
+        if later:
+            dense_part.accumulate(self, *zip(*later, strict=True))
+        if self.use_ema:
+            dense_part.update_averages(self)
+
+    def finalize_variable_values(self, var_list):
+        """Gives the weights their averages, if there are any; Keras calls this."""
+        if self.use_ema:
+            dense_part.take_averages(self, var_list)
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable; Keras calls this."""
@@ -71,6 +107,14 @@ class RowSparse:
                 each.assign(tf.where(touched, after, before))
             else:
                 set_rows(each, rows, after)
+
+    def updates(self, variable):
+        """Returns the number of updates that a variable has had."""
+        if self.gradient_accumulation_steps:
+            place = self._get_variable_index(variable)
+            if self._accumulated_gradients[place] is None:
+                return self._iterations
+        return self.iterations
 
     def slot(self, slots, variable):
         """Returns the slot, such as a momentum, that belongs to a variable."""

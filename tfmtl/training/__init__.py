@@ -23,6 +23,7 @@ from tfmtl.training.balancing.pcgrad import PCGrad
 from tfmtl.training.balancing.uncertainty import Uncertainty
 from tfmtl.training.checkpoints import Checkpoints, better
 from tfmtl.training.stop_on_nan import StopOnNaN
+from tfmtl.training.validate_averages import ValidateAverages
 from tfmtl.training.warm_start import warm_start
 
 _WEIGHTINGS = {
@@ -59,6 +60,7 @@ __all__ = [
     "PCGrad",
     "StopOnNaN",
     "Uncertainty",
+    "ValidateAverages",
     "WeightingEpochs",
     "better",
     "warm_start",

@@ -124,11 +124,15 @@ class Checkpoints(keras.callbacks.Callback):
         return len(self.history) - self.best_epoch >= self.patience
 
     def restore_best(self, model: keras.Model) -> None:
-        """Gives the model, as `fit` has left it, the weights of the best epoch."""
+        """Gives the model, as `fit` has left it, the weights of the best epoch.
+
+        Of an optimizer with `use_ema` their averages, which were validated.
+        """
         # The last epoch is what the model has, and its file may not be there yet for
         # other workers than the one that writes.
         if self.best_epoch < len(self.history):
             self._load(model, self.best_epoch)
+        model.optimizer.finalize_variable_values(model.trainable_weights)
 
     def on_epoch_end(self, epoch, logs=None):
         """Saves the epoch; stops `fit` when the patience is used up."""

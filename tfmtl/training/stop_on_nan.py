@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from tfmtl.optimizers.adagrad import is_table
+from tfmtl.optimizers.dense_part import is_table
 
 _TABLE = 10_000  # rows; a weight of more is looked at once an epoch
 _LISTED = 5  # weights that a message names

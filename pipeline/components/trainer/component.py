@@ -181,7 +181,7 @@ def fit(
 def _model(config: Config, inputs: Mapping[str, Path]) -> tfmtl.MultiTaskModel:
     """Returns the compiled model; untrained, it predicts the mean of every task."""
     sizes = json.loads((inputs["transform_graph"] / layout.FEATURES).read_text())
-    steps = config.train.epochs * _steps_of_epoch(config, inputs)
+    steps = _steps_of_epoch(config, inputs)
     model = build(config, *declare(config, sizes), steps)
     rates = json.loads((inputs["statistics"] / layout.LABEL_RATES).read_text())
     means = {task: rate["mean"] for task, rate in rates["train"]["all"].items()}
@@ -258,7 +258,7 @@ def build(
         config: Its `model` and `train` sections.
         features: As `declare` returns them.
         tasks: As `declare` returns them.
-        steps: Of the whole training, over which a schedule goes.
+        steps: Of an epoch, by which a schedule counts.
     """
     name = config.model.architecture
     with faults_of("model.architecture"):
@@ -284,13 +284,13 @@ def build(
                 "train.learning_rate: it is given in train.optimizer too; leave one out"
             )
         options["learning_rate"] = train.learning_rate
-    if train.schedule == "cosine":
-        if train.learning_rate is None:
-            raise ConfigError("train.schedule: a cosine needs train.learning_rate")
-        cosine = keras.optimizers.schedules.CosineDecay(train.learning_rate, steps)
-        options["learning_rate"] = cosine
     with faults_of("train.optimizer"):
         optimizer = tfmtl.optimizers.get(train.optimizer.name, **options)
+    with faults_of("train.schedule"):
+        schedule = train.schedule
+        tfmtl.optimizers.scheduled(
+            optimizer, schedule.name, train.epochs, steps, **schedule.options
+        )
     with faults_of("train.loss_weighting"):
         weighting = tfmtl.training.weighting(
             train.loss_weighting.name, **train.loss_weighting.options

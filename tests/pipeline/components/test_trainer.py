@@ -332,15 +332,22 @@ def test_tables_are_declared_as_the_config_has_them(road):
     component.check(config)
 
 
-def test_a_cosine_goes_over_the_whole_training(road):
-    steps = {"epochs": 2, "steps_per_epoch": 2}
-    config = road.config(**steps, learning_rate=0.01, schedule="cosine")
-    optimizer = component._model(config, road.inputs).optimizer
-    for iterations, rate in {0: 0.01, 2: 0.005, 4: 0.0}.items():
-        optimizer.iterations.assign(iterations)
-        np.testing.assert_allclose(optimizer.learning_rate, rate, rtol=1e-6, atol=1e-9)
-    with pytest.raises(ConfigError, match="a cosine needs train.learning_rate"):
-        component.check(road.config(schedule="cosine"))
+def test_a_schedule_goes_over_the_whole_training(road):
+    steps = {"epochs": 2, "steps_per_epoch": 2, "learning_rate": 0.01}
+    warm = {"name": "cosine", "warmup": 1}
+    for schedule, rates in [
+        ("cosine", {0: 0.01, 2: 0.005, 4: 0.0}),
+        (warm, {0: 0.0, 1: 0.005, 2: 0.01, 3: 0.005, 4: 0.0}),
+    ]:
+        config = road.config(**steps, schedule=schedule)
+        optimizer = component._model(config, road.inputs).optimizer
+        found = []
+        for iterations in rates:
+            optimizer.iterations.assign(iterations)
+            found.append(float(optimizer.learning_rate))
+        np.testing.assert_allclose(found, [*rates.values()], rtol=1e-6, atol=1e-9)
+    with pytest.raises(ConfigError, match="train.schedule: .*mean 'cosine'"):
+        component.check(road.config(schedule="cosin"))
 
 
 def test_a_nan_names_task_and_step(road, tmp_path, monkeypatch):

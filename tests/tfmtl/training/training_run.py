@@ -72,7 +72,9 @@ class Noisy(keras.layers.Layer):
 def noisy_model(seed):
     keras.utils.set_random_seed(seed)
     model = tfmtl.MultiTaskModel(FEATURES, TASKS, Noisy())
-    model.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+    # The gradients of a few steps wait when an epoch ends, and so are saved.
+    options = {"use_ema": True, "gradient_accumulation_steps": 2}
+    model.compile(tfmtl.optimizers.LazyAdam(0.01, **options))
     return model
 
 
@@ -109,7 +111,8 @@ def train_on_workers(folder, name):
     keras.utils.set_random_seed(1)
     model = tfmtl.models.get("snr")(FEATURES, TASKS, subnetworks=2, units=((8,), (4,)))
     # XLA would take longer to compile than this to run.
-    model.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+    options = {"use_ema": True, "gradient_accumulation_steps": 2}
+    model.compile(tfmtl.optimizers.LazyAdam(0.01, **options), jit_compile=False)
     data = records(folder)
     checkpoints = Checkpoints(folder / name, "val_click_auc")
     options = {"epochs": 2, "callbacks": [checkpoints], "verbose": 0, "shuffle": False}
