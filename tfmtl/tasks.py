@@ -327,3 +327,14 @@ def check_funnel_order(tasks: list[Task]) -> None:
                 f"one to the next. Received: {task.name!r} before {task.space!r}, its "
                 "sample space."
             )
+
+
+def pairs_in_order(tasks: list[Task]) -> list[tuple[str, str]]:
+    """Returns the pairs (binary task, the next one of the same sample space)."""
+    last, pairs = {}, []
+    for task in tasks:
+        if task.kind == "binary":
+            if task.space in last:
+                pairs.append((last[task.space], task.name))
+            last[task.space] = task.name
+    return pairs

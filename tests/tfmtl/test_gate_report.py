@@ -139,6 +139,8 @@ GATES = {
     "ml_mmoe": 4 + 2,
     "cgc": 2,
     "ple": 3 + 2,
+    "adatt": 3 + 2,
+    "stem": 2,
     "aitm": 1,
     "dephn": 3 + 2,  # selections and gates
     "mt_phn": 3 + 2,

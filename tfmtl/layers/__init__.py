@@ -29,9 +29,11 @@ from tfmtl.layers.sequences.pooling import SequencePooling
 from tfmtl.layers.sequences.registry import sequence_encoder as sequence_encoder
 from tfmtl.layers.sequences.target_attention import TargetAttention
 from tfmtl.layers.sequences.transformer import BST, SASRec
+from tfmtl.layers.structures.adatt import AdaTT
 from tfmtl.layers.structures.aitm import AITM, InformationTransfer
 from tfmtl.layers.structures.asymmetric import Asymmetric, Customized
 from tfmtl.layers.structures.cross_stitch import CrossStitch
+from tfmtl.layers.structures.dbmtl import DBMTL
 from tfmtl.layers.structures.dcrnn import DCRNN
 from tfmtl.layers.structures.domain_tower import DomainTower
 from tfmtl.layers.structures.epnet import EPNet
@@ -40,16 +42,19 @@ from tfmtl.layers.structures.mmoe import MMoE, OMoE
 from tfmtl.layers.structures.phn import PHN
 from tfmtl.layers.structures.ple import CGC, PLE
 from tfmtl.layers.structures.ppnet import PPNet
+from tfmtl.layers.structures.resflow import ResFlow
 from tfmtl.layers.structures.shared_bottom import SeparateBottoms, SharedBottom
 from tfmtl.layers.structures.sluice import Sluice
 from tfmtl.layers.structures.snr import SNR, SubNetworkRouting
 from tfmtl.layers.structures.star import STAR, StarTower
+from tfmtl.layers.structures.stem import STEM
 
 __all__ = [
     "AITM",
     "BST",
     "CGC",
     "CIN",
+    "DBMTL",
     "DCRNN",
     "DIEN",
     "DNN",
@@ -59,6 +64,8 @@ __all__ = [
     "SNR",
     "STAR",
     "SASRec",
+    "STEM",
+    "AdaTT",
     "Asymmetric",
     "Cross",
     "CrossMix",
@@ -88,6 +95,7 @@ __all__ = [
     "PartitionedNormalization",
     "PiecewiseLinear",
     "RecurrentCross",
+    "ResFlow",
     "SeparateBottoms",
     "SequencePooling",
     "SharedBottom",

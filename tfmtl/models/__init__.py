@@ -5,8 +5,10 @@ from tfmtl.models import own
 from tfmtl.models.aitm import AITM
 from tfmtl.models.architectures import (
     CGC,
+    DBMTL,
     PLE,
     SNR,
+    AdaTT,
     Asymmetric,
     CrossStitch,
     Customized,
@@ -20,14 +22,17 @@ from tfmtl.models.base import MultiTaskModel
 from tfmtl.models.dcrnn import DCRNN
 from tfmtl.models.dephn import DEPHN
 from tfmtl.models.epnet import EPNet
+from tfmtl.models.escm2 import ESCM2
 from tfmtl.models.esmm import ESMM
 from tfmtl.models.mt_phn import MTPHN
 from tfmtl.models.pepnet import PEPNet
 from tfmtl.models.ppnet import PPNet
+from tfmtl.models.resflow import ResFlow
 from tfmtl.models.shared_top import SharedTop
 from tfmtl.models.single_task import SingleTask
 from tfmtl.models.specific_top import SpecificTop
 from tfmtl.models.star import STAR
+from tfmtl.models.stem import STEM
 
 _REGISTRY = {
     model.architecture: model
@@ -44,8 +49,13 @@ _REGISTRY = {
         MLMMoE,
         CGC,
         PLE,
+        AdaTT,
+        STEM,
         ESMM,
+        ESCM2,
         AITM,
+        DBMTL,
+        ResFlow,
         DCRNN,
         DEPHN,
         MTPHN,
@@ -61,13 +71,17 @@ _REGISTRY = {
 __all__ = [
     "AITM",
     "CGC",
+    "DBMTL",
     "DCRNN",
     "DEPHN",
+    "ESCM2",
     "ESMM",
     "MTPHN",
     "PLE",
     "SNR",
     "STAR",
+    "STEM",
+    "AdaTT",
     "Asymmetric",
     "CrossStitch",
     "Customized",
@@ -78,6 +92,7 @@ __all__ = [
     "OMoE",
     "PEPNet",
     "PPNet",
+    "ResFlow",
     "SharedBottom",
     "SharedTop",
     "SingleTask",

@@ -5,7 +5,7 @@ from keras import ops
 
 from tfmtl import layers
 from tfmtl.models.base import MultiTaskModel
-from tfmtl.tasks import check_funnel_order
+from tfmtl.tasks import check_funnel_order, pairs_in_order
 from tfmtl.training.workers import replica_shares
 
 
@@ -44,7 +44,7 @@ class AITM(MultiTaskModel):
         check_funnel_order(tasks)
         super().__init__(features, tasks, **options)
         self.calibrator = calibrator
-        self.ordered = _ordered_pairs(self.tasks)
+        self.ordered = pairs_in_order(self.tasks)
 
     def compute_other_loss(self, x, y, y_pred, sample_weight=None):
         """Adds the calibrator to the losses of layers."""
@@ -62,14 +62,3 @@ class AITM(MultiTaskModel):
             mean = ops.sum(excess * weights[pair]) / ops.maximum(sums[pair], 1e-9)
             loss = loss + self.calibrator * mean * shares[pair]
         return loss
-
-
-def _ordered_pairs(tasks):
-    """Returns the pairs (task, next task) whose probabilities must not rise."""
-    last, pairs = {}, []
-    for task in tasks:
-        if task.kind == "binary":
-            if task.space in last:
-                pairs.append((last[task.space], task.name))
-            last[task.space] = task.name
-    return pairs

@@ -183,3 +183,37 @@ class PLE(MultiTaskModel):
 
     architecture = "ple"
     structure = layers.PLE
+
+
+@keras.saving.register_keras_serializable("tfmtl.models")
+class AdaTT(MultiTaskModel):
+    """Adaptive Task-to-Task fusion: gates over all experts, own ones as a residual.
+
+    Deviations from the paper: number and width of experts are those of PLE here; it
+    searched them.
+
+    See Also: `tfmtl.layers.AdaTT` for the equations.
+
+    References:
+        - [AdaTT](https://doi.org/10.1145/3580305.3599769)
+    """
+
+    architecture = "adatt"
+    structure = layers.AdaTT
+
+
+@keras.saving.register_keras_serializable("tfmtl.models")
+class DBMTL(MultiTaskModel):
+    """Deep Bayesian Multi-Target Learning: each task's network reads those before it.
+
+    Deviations from the paper: sizes are not given there. It ends each task in one
+    layer, `Task(..., tower=())`.
+
+    See Also: `tfmtl.layers.DBMTL` for the equations.
+
+    References:
+        - [DBMTL](https://arxiv.org/abs/1902.09154)
+    """
+
+    architecture = "dbmtl"
+    structure = layers.DBMTL

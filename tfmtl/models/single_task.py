@@ -1,15 +1,13 @@
 """Single task: the baseline that shares nothing."""
 
-import dataclasses
-
 import keras
 from keras import ops
 
-from tfmtl.features import Numeric
 from tfmtl.layers.embedding.feature_embedding import FeatureEmbedding
 from tfmtl.layers.interactions.interaction_bottom import InteractionBottom
 from tfmtl.layers.structures.shared_bottom import SeparateBottoms
 from tfmtl.models.base import MultiTaskModel
+from tfmtl.models.columns import of_readers, widened
 
 
 @keras.saving.register_keras_serializable("tfmtl.models")
@@ -31,19 +29,7 @@ class SingleTask(MultiTaskModel):
 
     def make_embedding(self):
         """Returns an embedding with room for every task's rows."""
-        for feature in self.features:
-            if getattr(feature, "target", None):
-                raise ValueError(
-                    "single_task shares nothing, and so no attention. Received: "
-                    f"pooling='target_attention' of {feature.name!r}; use 'mean' or "
-                    "'sum', or one model a task."
-                )
-        wide = [
-            dataclasses.replace(f, embedding_dim=f.embedding_dim * len(self.tasks))
-            if getattr(f, "embedding_dim", None)
-            else f
-            for f in self.features
-        ]
+        wide = widened(self.features, len(self.tasks), self.architecture)
         return FeatureEmbedding(wide, name="embedding")
 
     def make_bottom(self, interactions):
@@ -57,18 +43,11 @@ class SingleTask(MultiTaskModel):
 
     def share(self, vectors, inputs, training=None):
         """Gives each task's network the columns of that task."""
-        tasks = len(self.tasks)
-        parts = [
-            [vectors[f.name]] * tasks
-            if isinstance(f, Numeric) and not f.boundaries
-            else ops.split(vectors[f.name], tasks, axis=-1)
-            for f in self.features
-        ]  # [features][tasks] of (B, dim)
         inputs = {}
-        for task, own in zip(self.tasks, zip(*parts, strict=True), strict=True):
+        seen = of_readers(self.features, vectors, len(self.tasks))
+        for task, own in zip(self.tasks, seen, strict=True):
             if self.bottom:
-                mine = dict(zip(vectors, own, strict=True))  # {feature: (B, dim)}
-                inputs[task.name] = self.bottom[task.name](mine)
+                inputs[task.name] = self.bottom[task.name](own)
             else:
-                inputs[task.name] = ops.concatenate(own, axis=-1)
+                inputs[task.name] = ops.concatenate(list(own.values()), axis=-1)
         return self.sharing(inputs, training=training)

@@ -97,6 +97,13 @@ CASES = {
         [X],
     ),
     "PLE": (lambda **kw: layers.PLE(TASKS, 2, 1, ((8,), (8, 6)), **kw), [X]),
+    "AdaTT": (lambda **kw: layers.AdaTT(TASKS, 1, 2, ((8,), (6,)), **kw), [X]),
+    "STEM": (
+        lambda **kw: layers.STEM(TASKS, 1, {"click": 1, "like": 2}, ((8,), (6,)), **kw),
+        [{"click": X, "like": _random(6, 5), "shared": X[::-1].copy()}],
+    ),
+    "DBMTL": (lambda **kw: layers.DBMTL(TASKS, None, (8,), (6,), (4,), **kw), [X]),
+    "ResFlow": (lambda **kw: layers.ResFlow(TASKS, (8, 4), **kw), [X]),
     "SharedBottom": (lambda **kw: layers.SharedBottom(TASKS, (8, 4), **kw), [X]),
     "Tower": (lambda **kw: layers.Tower((8,), **kw), [X]),
     "ParallelCross": (lambda **kw: layers.ParallelCross(2, **kw), [X]),

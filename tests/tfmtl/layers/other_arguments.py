@@ -56,6 +56,14 @@ LAYERS = {
         "tasks": ["click", "share"],
         "expert_units": ((8,),),
     },
+    "AdaTT": {"shared_experts": 0, "task_experts": 1, "expert_units": ((8,),)},
+    "STEM": {
+        "shared_experts": 2,
+        "task_experts": 1,
+        "tasks": None,  # the input names them too
+        "expert_units": ((8,),),
+    },
+    "DBMTL": {"parents": {}, "shared_units": (), "relation_units": (5,)},
     "GlobalGates": {"coefficient": "mul_abs", "experts": None, "labels": ["a", "b"]},
     "InputGates": {"experts": None, "labels": ["a", "b"]},
     "SoftSelection": {"labels": ["a", "b", "c"]},

@@ -68,6 +68,16 @@ ARCHITECTURES = {
     "snr": {"subnetworks": 2, "units": ((6,), (4,)), "connection": "aver"},
     "ml_mmoe": {"expert_units": ((6,), (4,))},
     "ple": {"expert_units": ((6,), (4,))},
+    "adatt": {"shared_experts": 0, "expert_units": ((6,), (4,))},
+    "stem": {"expert_units": ((6,), (4,))},
+    "dbmtl": {"parents": {}, "shared_units": (), "relation_units": (5,)},
+    "escm2": {
+        "chain": ["click"],
+        "risk": "ips",
+        "risk_weight": 0.1,
+        "clip": 1.1,
+        "imputation_units": (3,),
+    },
     "esmm": {"chain": ["click"]},
     "aitm": {"calibrator": 2.0},
     "dcrnn": {
@@ -99,6 +109,10 @@ ARCHITECTURES = {
 # What an option needs beside it.
 BESIDE = {
     ("dcrnn", "bidirectional"): {"cross": "fields"},
+    ("escm2", "chain"): {"units": (4,)},
+    # There are no imputations in inference, which the rule looks at.
+    ("escm2", "risk_weight"): {"risk": "ips", "units": (4,)},
+    ("escm2", "clip"): {"risk": "ips", "units": (4,)},
     ("esmm", "chain"): {"units": (4,)},  # else its products of probabilities vanish
 }
 

@@ -46,14 +46,15 @@ def test_every_option_matters_wherever_it_is_used(name, option):
     if option == "dropout":
         assert np.allclose(measured.inference, unchanged(name).inference)
         for one, again in zip(measured.inference, measured.training, strict=True):
-            assert not np.allclose(one, again), "one task has no dropout"
+            assert not np.allclose(one, again[:, :1]), "one task has no dropout"
 
 
 @every_architecture
 def test_training_differs_where_there_is_noise_and_only_there(name):
     measured = unchanged(name)
     for one, again in zip(measured.inference, measured.training, strict=True):
-        assert np.allclose(one, again) == (name not in NOISY)
+        # Behind a prediction may stand what its loss reads.
+        assert np.allclose(one, again[:, :1]) == (name not in NOISY)
 
 
 @every_architecture

@@ -191,13 +191,14 @@ def check_interactions(what, given) -> list:
     return items
 
 
-def check_experts(what, experts):
+def check_experts(what, experts, least=1):
     """Returns a number of DNN experts, or what `check_interactions` makes of a list."""
     if isinstance(experts, list | tuple) and experts:
         return check_interactions(what, experts)
-    if isinstance(experts, bool) or not isinstance(experts, int) or experts < 1:
+    if isinstance(experts, bool) or not isinstance(experts, int) or experts < least:
+        rule = "a positive integer" if least else "an integer >= 0"
         raise ValueError(
-            f"{what} must be a positive integer, or a list of interactions such as "
+            f"{what} must be {rule}, or a list of interactions such as "
             f"['dnn', 'cross_v2']. Received: {experts!r}."
         )
     return experts

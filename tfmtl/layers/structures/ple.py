@@ -57,6 +57,8 @@ class CGC(Layer):
           eq. 2 to 6.
     """
 
+    _least_shared = 1
+
     def __init__(
         self,
         tasks,
@@ -69,7 +71,9 @@ class CGC(Layer):
     ):
         super().__init__(**kwargs)
         self.tasks = _errors.check_task_names(tasks)
-        self.shared_experts = check_experts("shared_experts", shared_experts)
+        self.shared_experts = check_experts(
+            "shared_experts", shared_experts, self._least_shared
+        )
         if not isinstance(task_experts, dict):
             task_experts = dict.fromkeys(self.tasks, task_experts)
         if set(task_experts) != set(self.tasks):
@@ -103,16 +107,22 @@ class CGC(Layer):
                 len(labels), labels, dtype=self.dtype_policy, name=f"{name}_gate"
             )
 
+        given = {**self.task_experts, SHARED: self.shared_experts}
         self.experts = {
-            task: bank(self.task_experts[task], task) for task in self.tasks
+            name: bank(given[name], name)
+            for name in (*self.tasks, SHARED)
+            if given[name] != 0
         }
-        self.experts[SHARED] = bank(self.shared_experts, SHARED)
         self.takes_fields = any(map(takes_fields, self.experts.values()))
         self.gates = {
-            task: gate(names(task) + names(SHARED), task) for task in self.tasks
+            name: gate(sum(map(names, self._seen(name)), []), name)
+            for name in self.experts
+            if name != SHARED or shared_gate
         }
-        if shared_gate:
-            self.gates[SHARED] = gate(sum(map(names, self.experts), []), SHARED)
+
+    def _seen(self, name):
+        """Returns the names of the banks whose experts a gate mixes."""
+        return [*self.experts] if name == SHARED else [name, SHARED]
 
     def build(self, input_shape):
         """Builds the experts and gates."""
@@ -134,19 +144,18 @@ class CGC(Layer):
             name: bank((inputs if takes_fields(bank) else selectors)[name])
             for name, bank in self.experts.items()
         }  # {name: (B, E, U)}
-        outputs = {}
-        for name, gate in self.gates.items():
-            if name == SHARED:
-                seen = [experts[n] for n in (*self.tasks, SHARED)]
-            else:
-                seen = [experts[name], experts[SHARED]]
-            outputs[name] = gate(selectors[name], seen)
-        return outputs
+        return {name: self._mix(name, selectors, experts) for name in self.gates}
+
+    def _mix(self, name, selectors, experts):
+        """Returns what a gate makes, (B, U), of {name: (B, E, U)}."""
+        seen = [experts[bank] for bank in self._seen(name)]
+        return self.gates[name](selectors[name], seen)
 
     def compute_output_shape(self, input_shape):
         """Returns {task: (batch, expert_units[-1])}."""
-        first = input_shape[SHARED] if isinstance(input_shape, dict) else input_shape
-        return dict.fromkeys(self.gates, (first[0], self.expert_units[-1]))
+        if isinstance(input_shape, dict):
+            input_shape = next(iter(input_shape.values()))
+        return dict.fromkeys(self.gates, (input_shape[0], self.expert_units[-1]))
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -181,6 +190,8 @@ class PLE(Layer):
         - [Progressive Layered Extraction](https://doi.org/10.1145/3383313.3412236)
     """
 
+    _level = CGC
+
     def __init__(
         self,
         tasks,
@@ -197,7 +208,7 @@ class PLE(Layer):
         self.expert_units = _errors.check_levels("expert_units", expert_units)
         self.activation = keras.activations.get(activation)
         self.levels = [
-            CGC(
+            self._level(
                 self.tasks,
                 self.shared_experts,
                 self.task_experts,
