@@ -5,6 +5,7 @@ import dataclasses
 from keras import ops
 
 from tfmtl.features import Numeric
+from tfmtl.layers.sequences.pooling import POOLINGS
 
 
 def widened(features: list, readers: int, what: str) -> list:
@@ -16,13 +17,14 @@ def widened(features: list, readers: int, what: str) -> list:
         what: String. The architecture, for messages.
 
     Raises:
-        ValueError: If a sequence is pooled by attention, which readers would share.
+        ValueError: If a sequence is pooled by an encoder, which readers would share.
     """
     for feature in features:
-        if getattr(feature, "target", None):
+        pooling = getattr(feature, "pooling", "mean")
+        if pooling not in POOLINGS:
             raise ValueError(
-                f"{what} gives every task vectors of its own, which would share an "
-                "attention. Received: pooling='target_attention' of "
+                f"{what} gives every task vectors of its own, which would share the "
+                f"encoder of a sequence. Received: pooling={pooling!r} of "
                 f"{feature.name!r}; use 'mean' or 'sum', or one model a task."
             )
     return [

@@ -43,11 +43,11 @@ class SingleTask(MultiTaskModel):
 
     def share(self, vectors, inputs, training=None):
         """Gives each task's network the columns of that task."""
-        inputs = {}
+        x = {}
         seen = of_readers(self.features, vectors, len(self.tasks))
         for task, own in zip(self.tasks, seen, strict=True):
             if self.bottom:
-                inputs[task.name] = self.bottom[task.name](own)
+                x[task.name] = self.bottom[task.name](own)
             else:
-                inputs[task.name] = ops.concatenate(list(own.values()), axis=-1)
-        return self.sharing(inputs, training=training)
+                x[task.name] = ops.concatenate(list(own.values()), axis=-1)
+        return self.sharing(x, training=training)

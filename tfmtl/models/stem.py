@@ -40,5 +40,5 @@ class STEM(MultiTaskModel):
         """Gives each task's experts the vectors of that task."""
         names = [*(task.name for task in self.tasks), SHARED]
         seen = of_readers(self.features, vectors, len(names))
-        inputs = {n: self.joined(own) for n, own in zip(names, seen, strict=True)}
-        return self.sharing(inputs, training=training)
+        x = {n: self.joined(own) for n, own in zip(names, seen, strict=True)}
+        return self.sharing(x, training=training)

@@ -83,5 +83,5 @@ def test_a_sequence_is_pooled_as_the_target_sees_it():
 def test_tasks_that_share_nothing_share_no_attention():
     item = Categorical("item", vocabulary_size=9)
     seen = Sequence("seen", of=item, max_length=3, pooling="target_attention")
-    with pytest.raises(ValueError, match="single_task .* would share an attention"):
+    with pytest.raises(ValueError, match="single_task .* would share the encoder"):
         models.get("single_task")([item, seen], [Task("a"), Task("b")])
