@@ -28,7 +28,7 @@ def _risk(model, y, predictions=None):
 def _parts(model):
     """Returns P(click), P(buy given click), its loss, and what is imputed, of rows."""
     vectors = model.embedding(X)
-    logits = model.score(model.share(vectors), X)
+    logits = model.score(model.share(vectors, X), X)
     ctr, cvr = (1 / (1 + np.exp(-logits[t].numpy()[:, 0])) for t in ("click", "buy"))
     delta = -(BUY * np.log(cvr) + (1 - BUY) * np.log(1 - cvr))
     imputed = 0

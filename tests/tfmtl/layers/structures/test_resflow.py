@@ -51,7 +51,7 @@ def test_logits_flow_between_binary_tasks_of_one_sample_space():
     model = _model(tasks)
     assert model.before == {"cart": "click", "share": "like", "buy": "cart"}
     x = {"x": np.float32([-1, 0.5, 2])}
-    shared = model.share(model.embedding(x))
+    shared = model.share(model.embedding(x), x)
     own = {name: tower(shared[name]).numpy() for name, tower in model.towers.items()}
     outputs = {name: p.numpy() for name, p in model(x).items()}
     expected = {
