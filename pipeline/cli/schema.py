@@ -3,8 +3,7 @@
 import argparse
 import json
 
-from pipeline.config.json_schema import json_schema
-from pipeline.config.reference import markdown
+from pipeline.config.reference import json_schema, markdown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
