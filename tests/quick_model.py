@@ -1,5 +1,6 @@
 """Models of which a test asks no more than what they compute."""
 
+import inspect
 from unittest import mock
 
 import tfmtl
@@ -17,8 +18,42 @@ def quick_model(name, features, tasks, inputs, **options):
         inputs: {feature: array}.
         **options: Of the architecture.
     """
-    architecture = tfmtl.models.get(name)
-    with mock.patch.object(architecture, "symbolic_call", lambda *args, **kwargs: None):
-        model = architecture(features, tasks, **options)
+    with _no_symbolic_call():
+        model = tfmtl.models.get(name)(features, tasks, **options)
     model(inputs)
     return model
+
+
+def quick_again(model, inputs):
+    """Makes a model of another's config, as `quick_model`, with its weights."""
+    with _no_symbolic_call():
+        again = type(model).from_config(model.get_config())
+    again(inputs)
+    again.set_weights(model.get_weights())
+    return again
+
+
+def _no_symbolic_call():
+    return mock.patch.object(
+        tfmtl.MultiTaskModel, "symbolic_call", lambda *args, **kwargs: None
+    )
+
+
+def small(name):
+    """Returns options that leave an architecture one of each part, or two to mix.
+
+    Of what takes the most time: the number of layers, not their width.
+    """
+    few = {"experts": 2, "subnetworks": 2, "steps": 1, "depth": 1, "heads": 1}
+    options = {}
+    signature = inspect.signature(tfmtl.models.get(name))
+    for option, parameter in signature.parameters.items():
+        default = parameter.default
+        if option in few:
+            options[option] = few[option]
+        elif option.endswith("units") and isinstance(default, tuple) and default:
+            levels = isinstance(default[0], tuple)
+            options[option] = ((8,),) * len(default) if levels else (8,)
+        elif option == "public":
+            options[option] = default[:2]
+    return options

@@ -1,16 +1,19 @@
 """Writes fingerprints.json anew, when a formula was changed on purpose.
 
 PYTHONPATH=tests:tests/tfmtl/layers:tests/tfmtl/models \
-    python tests/tfmtl/record_fingerprints.py
+    python tests/tfmtl/record_fingerprints.py [NAME ...]
+
+Names are layers and architectures; without any, all are recorded.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import tensorflow as tf
 from effects import fingerprint
 from layer_cases import CASES
-from model_options import changed, measure, other
+from model_options import changed, groups, measure
 
 import tfmtl
 
@@ -25,11 +28,10 @@ def of_layer(name):
 
 
 def of_architecture(name):
-    """Returns {option: the numbers with another value}, "" for the defaults."""
+    """Returns {options with other values: the numbers}, "" for the defaults."""
     recorded = {"": _twice(lambda: measure(name).fingerprint(), name)}
-    for option in tfmtl.models.options(name):
-        if option != "name" and other(name, option) is not None:
-            recorded[option] = _rounded(changed(name, option).fingerprint())
+    for options in groups(name):
+        recorded["+".join(options)] = _rounded(changed(name, options).fingerprint())
     return recorded
 
 
@@ -54,9 +56,15 @@ def _text(recorded, indent="  "):
     return "{\n" + ",\n".join(entries) + f"\n{indent[2:]}}}"
 
 
+def _record(folder, names, measure):
+    """Writes what is measured of those that were asked for; the others stay."""
+    file = HERE / folder / "fingerprints.json"
+    recorded = json.loads(file.read_text())
+    asked = sys.argv[1:] or names
+    recorded = {n: measure(n) if n in asked else recorded[n] for n in names}
+    file.write_text(_text(recorded) + "\n")
+
+
 if __name__ == "__main__":
-    for folder, recorded in {
-        "layers": {name: of_layer(name) for name in CASES},
-        "models": {name: of_architecture(name) for name in tfmtl.models.names()},
-    }.items():
-        (HERE / folder / "fingerprints.json").write_text(_text(recorded) + "\n")
+    _record("layers", list(CASES), of_layer)
+    _record("models", tfmtl.models.names(), of_architecture)

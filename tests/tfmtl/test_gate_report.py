@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from quick_model import quick_model
+from quick_model import quick_model, small
 
 import tfmtl
 
@@ -129,14 +129,14 @@ def test_data_that_cannot_be_reported_on_are_named():
     assert gate["rows"] == 2
 
 
-# With two tasks; what is not here has no gates.
+# With two tasks and `small` options; what is not here has no gates.
 GATES = {
-    "cross_stitch": 2 * 2,  # layers x tasks
-    "sluice": 2 * 4 + 2,  # layers x halves, and what the towers read
-    "snr": 4 + 2,  # receivers of both levels
+    "cross_stitch": 2,  # tasks
+    "sluice": 4 + 2,  # halves, and what the towers read
+    "snr": 2 + 2,  # receivers of both levels
     "omoe": 1,
     "mmoe": 2,
-    "ml_mmoe": 4 + 2,
+    "ml_mmoe": 2 + 2,
     "cgc": 2,
     "ple": 3 + 2,
     "adatt": 3 + 2,
@@ -154,7 +154,7 @@ GATES = {
 def test_every_gate_of_every_architecture_whatever_the_tasks_are_called(name):
     tasks = [tfmtl.Task("public"), tfmtl.Task("level_2_expert_0")]
     inputs = {"tab": np.array([1, 2, 3]), "x": np.zeros(3, "float32")}
-    model = quick_model(name, FEATURES, tasks, inputs)
+    model = quick_model(name, FEATURES, tasks, inputs, **small(name))
     health = model.gate_health(inputs, domain="tab")
     assert health["units"]
     assert not {"dead_expert", "unused_expert", "one_task_expert"} & {

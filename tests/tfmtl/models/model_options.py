@@ -1,6 +1,8 @@
 """Another value of every option of every architecture, and what a model then computes.
 
-An option that is dropped on its way, be it in one of two places, moves a number.
+An option that is dropped on its way, be it in one of two places, moves a number. To
+measure options one by one would take minutes, so as many are changed together as leave
+each its effect; `groups` finds them when numbers are recorded.
 """
 
 import functools
@@ -115,6 +117,8 @@ BESIDE = {
     ("escm2", "clip"): {"risk": "ips", "units": (4,)},
     ("esmm", "chain"): {"units": (4,)},  # else its products of probabilities vanish
 }
+# What cannot be changed together with the others.
+APART = {"dcrnn": ("cross", "bidirectional")}
 
 
 def other(name, option):
@@ -143,7 +147,8 @@ class Measured(NamedTuple):
     def fingerprint(self):
         """Returns a few numbers that any change of what is computed moves."""
         parts = enumerate([*self.inference, *self.training])
-        return [*(float(weighed(x, i)) for i, x in parts), *self.learning]
+        start = sum(float(weighed(x, i)) for i, x in enumerate(self.start))
+        return [*(float(weighed(x, i)) for i, x in parts), *self.learning, start]
 
 
 def measure(name, **given):
@@ -161,17 +166,50 @@ def measure(name, **given):
     return Measured(start, inference, run(model, [INPUTS], True), learning)
 
 
-def unchanged(name, option=None):
-    """Measures a model with its defaults, but for what an option needs beside it."""
-    return _measure_once(name, *BESIDE.get((name, option), {}).items())
-
-
 @functools.cache
-def _measure_once(name, *given):
-    return measure(name, **dict(given))
+def unchanged(name):
+    """Measures a model with its defaults."""
+    return measure(name)
 
 
-def changed(name, option):
-    """Measures a model with another value of an option."""
-    value = {option: other(name, option)}
-    return measure(name, **BESIDE.get((name, option), {}), **value)
+def changed(name, options, but=None):
+    """Measures a model with other values of some options, but for one of them."""
+    given = {}
+    for option in options:
+        given |= BESIDE.get((name, option), {})
+    given |= {option: other(name, option) for option in options if option != but}
+    return measure(name, **given)
+
+
+def options_of(name):
+    """Returns the options of an architecture that have another value."""
+    options = [o for o in tfmtl.models.options(name) if o != "name"]
+    return [option for option in options if other(name, option) is not None]
+
+
+def without_effect(name, options):
+    """Returns the options that might as well be left out of those changed together."""
+    together = changed(name, options).fingerprint()
+    rest = {option: changed(name, options, option).fingerprint() for option in options}
+    return [option for option in options if same(rest[option], together)]
+
+
+def groups(name):
+    """Divides the options of an architecture: in a group each has its effect."""
+    found, apart = [], APART.get(name, ())
+    for is_apart in (False, True):
+        left = [o for o in options_of(name) if (o in apart) == is_apart]
+        while left:
+            hidden = without_effect(name, left)
+            if hidden == left:
+                raise ValueError(f"{name}: {left} change nothing")
+            found.append([option for option in left if option not in hidden])
+            left = hidden
+    return found
+
+
+def same(fingerprint, recorded):
+    """Tells whether a fingerprint is the one that was recorded."""
+    if len(fingerprint) != len(recorded):
+        return False
+    return np.allclose(fingerprint, recorded, rtol=1e-3, atol=1e-4)

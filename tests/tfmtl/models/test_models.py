@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from effects import redraw
-from quick_model import quick_model
+from quick_model import quick_model, small
 
 import tfmtl
 
@@ -56,9 +56,9 @@ def _data(rows=ROWS, seed=0):
     return inputs, labels
 
 
-def _model(name, seed=0):
-    keras.utils.set_random_seed(seed)
-    model = quick_model(name, _features(), _tasks(), _data()[0])
+def _model(name, **options):
+    keras.utils.set_random_seed(0)
+    model = quick_model(name, _features(), _tasks(), _data()[0], **options)
     model.compile()
     return model
 
@@ -94,21 +94,23 @@ class Fitted(NamedTuple):
 
 @pytest.fixture(scope="module")
 def fitted():
-    """Gives each architecture after a few epochs, calibrated by numbers of ours.
+    """Gives each architecture after a few steps, calibrated by numbers of ours.
 
-    No test may change its weights.
+    No test may change its weights. The steps are eager, as tracing one takes longer
+    than all of them; another test sees what only a graph refuses.
     """
 
     @functools.cache
     def get(name):
-        model = _model(name)
+        model = _model(name, **small(name))
+        model.compile(keras.optimizers.Adam(0.02), run_eagerly=True)
         inputs, labels = _data()
         weights = model.get_weights()
         model.start_at(MEANS)
         started = model(inputs)
         model.set_weights(weights)
-        history = model.fit(inputs, labels, epochs=8, batch_size=32, verbose=0).history
-        plain = model.predict(inputs, verbose=0)
+        history = model.fit(inputs, labels, epochs=3, batch_size=64, verbose=0).history
+        plain = {task: np.asarray(p) for task, p in model(inputs).items()}
         model.calibrations["click"].assign({"slope": 0.5, "offset": -1.0})
         model.calibrations["like"].assign({"own": 0.5, "offset": 0.25})
         model.calibrations["watch"].assign({"scale": 1.5})
@@ -178,15 +180,33 @@ def test_saves_and_loads(name, fitted, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+def _trace(call, *examples):
+    """Returns the graph of a function of batches such as these, of any size."""
+    specs = [
+        {key: tf.TensorSpec((None, *x.shape[1:]), x.dtype) for key, x in part.items()}
+        for part in examples
+    ]
+    return tf.function(call, autograph=False).get_concrete_function(*specs)
+
+
 @every_architecture
 def test_its_graph_holds_nothing_but_its_variables(name, fitted):
     """An export would lose what else it held."""
     model = fitted(name).model
-    specs = {f.name: tf.TensorSpec((None, *f.shape), f.dtype) for f in model.features}
-    call = tf.function(lambda x: model(x, training=False), autograph=False)
-    held = call.get_concrete_function(specs).captured_inputs
+    graph = _trace(lambda x: model(x, training=False), _data()[0])
     own = {id(variable.value.handle) for variable in model.variables}
-    assert {id(tensor) for tensor in held} <= own
+    assert {id(tensor) for tensor in graph.captured_inputs} <= own
+
+
+@every_architecture
+def test_its_loss_can_be_traced(name, fitted):
+    model = fitted(name).model
+
+    def loss(x, y):
+        with model.training_scope(x, y):
+            return model.compute_loss(x, y, model(x, training=True))
+
+    assert _trace(loss, *_data()).structured_outputs.shape == ()
 
 
 @pytest.mark.parametrize(
@@ -265,7 +285,7 @@ def test_ways_to_run_a_step_change_nothing():
     inputs, labels = _data(128)
     results = []
     for options in ({}, *WAYS):
-        model = _model("shared_bottom")
+        model = _model("shared_bottom", units=(8,))
         model.compile(**options)
         model.fit(inputs, labels, shuffle=False, batch_size=32, verbose=0)
         assert all(np.isfinite(weight).all() for weight in model.weights)
@@ -310,7 +330,8 @@ def test_missing_inputs_and_labels_are_named():
 
 
 def test_sample_weights_count_like_repeated_rows():
-    model = _model("shared_bottom")
+    model = _model("shared_bottom", units=(8,))
+    model.compile(run_eagerly=True)
     inputs, labels = _data()
     weights = np.ones(ROWS, "float32")
     weights[:8] = 2
@@ -375,7 +396,7 @@ def test_a_sharing_structure_without_a_task_is_refused():
 
 
 def test_a_label_out_of_range_is_refused():
-    model = _model("shared_bottom")
+    model = _model("shared_bottom", units=(8,))
     inputs, labels = _data()
     labels["click"][3] = 2
     with pytest.raises(ValueError, match="'click' must be 0 or 1. Received: 2.* row 3"):
