@@ -160,7 +160,7 @@ def _leaks(config: Config, table: pa.Table, columns: dict) -> Iterator[str]:
         inside = examples.in_space(values, task, config.tasks)
         label = np.where(inside, values[task.label_column], np.nan)
         labels.append(Label(task.name, task.label_column, label, task.kind))
-    features = [columns[feature.name] for feature in config.features]
+    features = [columns[feature.name] for feature in config.raw_features]
     for name, reason in leaks.suspects(features, labels, columns).items():
         yield f"feature {name!r} may tell a label: {reason}"
 
@@ -200,7 +200,7 @@ def _costs(
     parameters = sum(
         (f.hash_buckets or f.capacity or columns[f.name].distinct) * f.embedding_dim
         for f in {
-            f.table_name: f for f in config.features if f.kind == "categorical"
+            f.table_name: f for f in config.features if hasattr(f, "table_name")
         }.values()
     )
     yield (

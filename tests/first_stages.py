@@ -18,6 +18,8 @@ from pipeline.config import declarations
 from pipeline.errors import PipelineError
 from pipeline.logs import inspect, parts
 
+USERS = (example_gen_, inspect, parts, results)  # of workers
+
 
 def _parallel_map(workers, function, items):
     """Calls what workers would; that Beam does so is tested elsewhere."""
@@ -39,7 +41,7 @@ def run(path, overrides=(), whole=True):
     """
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")  # as the commands do
-        for user in (example_gen_, inspect, parts, results):
+        for user in USERS:
             patch.setattr(user, "parallel_map", _parallel_map)
         return _run(path, overrides, whole)
 

@@ -1,6 +1,6 @@
 """Multi-task and multi-domain ranking models for recommendation, on Keras 3.
 
-`Task`, `Categorical`, `Numeric` and `Sequence` declare what is predicted from what, or
+`Task` and features such as `Categorical` declare what is predicted from what, or
 `from_dataframe` does, of a table; `models.get(name)` gives an architecture; `data.read`
 feeds it; `export` serves it; `fusion` makes one score to rank by of the tasks'.
 """
@@ -8,7 +8,14 @@ feeds it; `export` serves it; `fusion` makes one score to rank by of the tasks'.
 from tfmtl import data, fusion, layers, losses, metrics, models, optimizers, training
 from tfmtl._version import __version__ as __version__
 from tfmtl.dataframe import from_dataframe
-from tfmtl.features import Categorical, Numeric, Sequence, quantile_boundaries
+from tfmtl.features import (
+    Categorical,
+    Multivalued,
+    Numeric,
+    Sequence,
+    Vector,
+    quantile_boundaries,
+)
 from tfmtl.models import MultiTaskModel
 from tfmtl.saved_model.export import export
 from tfmtl.tasks import Task
@@ -16,9 +23,11 @@ from tfmtl.tasks import Task
 __all__ = [
     "Categorical",
     "MultiTaskModel",
+    "Multivalued",
     "Numeric",
     "Sequence",
     "Task",
+    "Vector",
     "data",
     "export",
     "from_dataframe",

@@ -6,7 +6,13 @@ from collections.abc import Sequence as Items
 
 import tensorflow as tf
 
-from tfmtl.features import Categorical, Feature, Sequence, check_features
+from tfmtl.features import (
+    Categorical,
+    Feature,
+    Sequence,
+    check_features,
+    input_specs,
+)
 from tfmtl.tasks import Task, check_tasks, columns_beside
 
 _PARSED = 8192  # rows, about, that are parsed at a time
@@ -34,7 +40,7 @@ def read(
 
     Args:
         files: A glob pattern, or a list of paths. Names in ".gz" are gzip files.
-        features: List of `Categorical`, `Numeric` and `Sequence`.
+        features: List of features.
         tasks: List of `Task`.
         batch_size: Rows of a batch.
         shuffle: Rows that are read ahead and put in random order; 0 keeps the order of
@@ -79,7 +85,8 @@ def read(
         )
     names = [os.fspath(file) for file in files]
 
-    spec, is_label = _spec(features, tasks)
+    inputs = input_specs(features)
+    spec, is_label = _spec(inputs, tasks)
     vocabularies = _vocabularies(features)
     records_at_once = max(1, _PARSED // _rows_of_first(names[0], compression, spec))
 
@@ -91,7 +98,7 @@ def read(
             ids = tf.clip_by_value(columns[name], -1, size)
             columns[name] = tf.cast(ids, tf.int32)
         labels = {name: columns[name] for name in is_label}
-        return {f.name: columns[f.name] for f in features}, labels
+        return {name: columns[name] for name in inputs}, labels
 
     @_as_it_stands
     def permute(columns, seed):
@@ -183,9 +190,9 @@ def _columns(records, spec):
     return columns
 
 
-def _spec(features, tasks):
+def _spec(inputs, tasks):
     """Returns {column: (shape of a row, dtype)}, and the columns beside the labels."""
-    spec = {f.name: (f.shape, tf.as_dtype(f.dtype)) for f in features}
+    spec = {name: (shape, tf.as_dtype(of)) for name, (shape, of) in inputs.items()}
     columns = [*(task.label for task in tasks), *columns_beside(tasks)]
     is_label = [name for name in dict.fromkeys(columns) if name not in spec]
     spec |= {name: ((), tf.float32) for name in is_label}

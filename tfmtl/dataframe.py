@@ -6,7 +6,15 @@ from collections.abc import Sequence as Items
 import numpy as np
 
 from tfmtl import _errors, inputs
-from tfmtl.features import Categorical, Feature, Numeric, Sequence, quantile_boundaries
+from tfmtl.features import (
+    Categorical,
+    Feature,
+    Multivalued,
+    Numeric,
+    Sequence,
+    Vector,
+    quantile_boundaries,
+)
 from tfmtl.label_leaks import leak, says_where_known
 from tfmtl.tasks import Task
 
@@ -38,7 +46,8 @@ def from_dataframe(
     - Texts, booleans and whole numbers are `Categorical`, with the vocabulary that the
       table has; numbers of more than 100 values, most of them 0 or some negative, are
       amounts. These and fractions are `Numeric`, with boundaries at quantiles.
-    - Lists are a `Sequence` of the categorical column that has most of their items.
+    - Lists of equally many fractions are a `Vector`, other lists a `Sequence` of the
+      categorical column that has most of their items, or, without one, `Multivalued`.
     - Times, columns of one value, those of nearly as many values as rows, and those
       that tell a binary label (not 0 only where it is 1, or ranking it alone with an
       AUC above 0.99) are left out; a warning names them.
@@ -104,10 +113,11 @@ def from_dataframe(
         else:
             declared[name] = found
     for name, rows in lists.items():
-        if found := _sequence(name, rows, declared.values()):
-            declared[name] = found
+        found = _sequence(name, rows, declared.values()) or _multivalued(name, rows)
+        if isinstance(found, str):
+            left_out.append(f"{name!r} ({found})")
         else:
-            left_out.append(f"{name!r} (a list of what no other column has)")
+            declared[name] = found
     if not declared:
         raise ValueError(
             f"A model needs features. Received: none; left out: {', '.join(left_out)}."
@@ -156,7 +166,7 @@ def _feature(name, column, is_categorical, is_numeric):
     values = inputs.values_of(column)
     objects = values if values.dtype.kind == "O" else ()
     if values.ndim > 1 or any(map(_is_list, objects)):
-        return list(values)
+        return _vector(name, values) or list(values)
     if values.dtype.kind in "mM":
         return "a time"
     texts = values.dtype.kind == "O"
@@ -182,6 +192,17 @@ def _feature(name, column, is_categorical, is_numeric):
     if len(known) >= 100 and len(found) > 0.95 * len(known) and not is_categorical:
         return "nearly every row has a value of its own"
     return _categorical(name, found if texts else found.astype("int64"), counts)
+
+
+def _vector(name, rows) -> Vector | None:
+    """Returns the feature of lists of equally many fractions."""
+    known = [row for row in rows if _is_list(row) and len(row)]
+    dims = {len(row) for row in known}
+    numbers = inputs.values_of([value for row in known for value in row])
+    if len(dims) != 1 or dims == {1} or numbers.dtype.kind != "f":
+        return None
+    whole = numbers[np.isfinite(numbers)] % 1 == 0
+    return None if whole.all() else Vector(name, dim=dims.pop())
 
 
 def _is_list(value) -> bool:
@@ -217,3 +238,24 @@ def _sequence(name, rows, features) -> Sequence | None:
             if share > max(best, 0.5):
                 best, of = share, feature
     return of and Sequence(name, of=of, max_length=min(length, _ITEMS))
+
+
+def _multivalued(name, rows) -> Multivalued | str:
+    """Returns the feature of lists whose items no other column has; or why none."""
+    items = [item for row in rows if _is_list(row) for item in row]
+    values = inputs.values_of(items)
+    texts = values.dtype.kind == "O"
+    if not items or values.ndim > 1 or (texts and not all(map(_is_text, values))):
+        return "lists of neither texts nor numbers"
+    if not texts and (values.dtype.kind not in "biuf" or (values % 1 != 0).any()):
+        return "lists of fractions, not of one length"
+    if texts:
+        values = np.array([value for value in values if value], str)
+    values = values if texts else values.astype("int64")
+    single = _categorical(name, *np.unique(values, return_counts=True))
+    length = max(len(row) for row in rows if _is_list(row))
+    return Multivalued(**vars(single), max_length=min(length, _ITEMS))
+
+
+def _is_text(value) -> bool:
+    return isinstance(value, str | bytes)

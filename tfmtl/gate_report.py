@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.features import check_domain, column_of
+from tfmtl.features import check_domain, column_of, input_specs
 from tfmtl.inputs import columns_of, read_features
 from tfmtl.layers.blocks.gates import record_gates
 from tfmtl.layers.embedding.table_rows import rows_of_table
@@ -163,13 +163,12 @@ def batches(data, features):
                 f"Received: {type(batch).__name__}."
             )
         inputs = {}
-        for feature in features:
-            x = tf.convert_to_tensor(column_of(feature, batch))
-            inputs[feature.name] = x
-            if len(x.shape) <= len(feature.shape):
+        for name, (shape, _) in input_specs(features).items():
+            x = inputs[name] = tf.convert_to_tensor(column_of(name, batch))
+            if len(x.shape) <= len(shape):
                 raise ValueError(
                     "data must come in batches, so call `dataset.batch(...)`. "
-                    f"Received: {feature.name!r} of shape {tuple(x.shape)}."
+                    f"Received: {name!r} of shape {tuple(x.shape)}."
                 )
         if x.shape[0]:
             yield inputs

@@ -10,7 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfmtl import _errors
-from tfmtl.features import Categorical, Numeric, Sequence, column_of
+from tfmtl.features import (
+    Categorical,
+    Multivalued,
+    Numeric,
+    Sequence,
+    Vector,
+    column_of,
+)
 from tfmtl.ids import NO_ID, as_integers
 from tfmtl.tasks import columns_beside
 
@@ -20,6 +27,8 @@ _TAKES = {
     Categorical: "one id a row: integers, or texts with vocabulary=[...]",
     Numeric: "one number a row",
     Sequence: "a list of ids a row",
+    Multivalued: "a list of ids a row",
+    Vector: "a vector of numbers a row",
 }
 
 
@@ -55,7 +64,11 @@ def read_features(x, features: list, tasks: list):
     found = {}
     for feature in features:
         owner = owners.get(getattr(feature, "of", feature.name))
-        found[feature.name] = _read(feature, owner, column_of(feature, columns))
+        column = column_of(feature.name, columns)
+        found[feature.name] = _read(feature, owner, column)
+        if weights := getattr(feature, "weights", None):
+            beside = column_of(weights, columns)
+            found[weights] = _read_weights(feature, column, beside)
     for name in columns_beside(tasks):
         if name in columns and name not in found:
             found[name] = numbers_of(f"Column {name!r}", columns[name])
@@ -167,20 +180,47 @@ def _by_task(class_weight, tasks) -> dict:
 def _read(feature, owner, column):
     """Returns the column of a feature; `owner` is that whose table it looks up."""
     what = f"{type(feature).__name__} {feature.name!r}"
-    if isinstance(feature, Numeric):
+    if isinstance(feature, Vector) and not _has_shape(column):
+        column = _vectors(what, column, feature.dim)
+    elif isinstance(feature, Numeric | Vector):
         column = numbers_of(what, column)
     else:
         missing = _missing(owner)
-        if isinstance(feature, Sequence) and not _has_shape(column):
+        if feature.shape and not _has_shape(column):
             column = _padded(what, column, feature.max_length, missing)
         column = _ids(what, column, feature, missing)
-    wanted = (feature.max_length,) if isinstance(feature, Sequence) else ()
-    shape = tuple(column.shape)
+    wanted, shape = feature.shape, tuple(column.shape)
     if shape[1:] not in (wanted, wanted or (1,)):
         shapes = f"(rows, {wanted[0]})" if wanted else "(rows,) or (rows, 1)"
         raise ValueError(
             f"{what} takes {_TAKES[type(feature)]}, shape {shapes}. Received: shape "
             f"{shape}."
+        )
+    return column
+
+
+def _read_weights(feature, ids, column):
+    """Returns the weights of several ids a row, 0 where there is none."""
+    what = f"Weights {feature.weights!r} of {feature.name!r}"
+    if not _has_shape(column):
+        if not _has_shape(ids):
+            takes = "as many numbers as there are ids"
+            sizes = [
+                [len(row) for row in _lists(what, takes, lists)]
+                for lists in (ids, column)
+            ]
+            for i, (wanted, given) in enumerate(zip(*sizes, strict=False)):
+                if wanted != given:
+                    raise ValueError(
+                        f"{what} must be as many as the ids. Received: {given} of "
+                        f"{wanted} ids in row {i}."
+                    )
+        column = _padded(what, column, feature.max_length, 0.0)
+    column = numbers_of(what, column, 0.0)
+    if tuple(column.shape)[1:] != feature.shape:
+        raise ValueError(
+            f"{what} must have shape (rows, {feature.max_length}). Received: shape "
+            f"{tuple(column.shape)}."
         )
     return column
 
@@ -201,6 +241,29 @@ def _missing(owner):
 
 def _padded(what, column, length, missing) -> np.ndarray:
     """Returns lists as (rows, max_length): of longer ones the last values count."""
+    rows = [list(row)[-length:] for row in _lists(what, _TAKES[Sequence], column)]
+    filled = np.full((len(rows), length), missing, object)
+    for found, row in zip(filled, rows, strict=True):
+        found[: len(row)] = row
+    return filled
+
+
+def _vectors(what, column, dim) -> np.ndarray:
+    """Returns lists of numbers as (rows, dim); NaN of a row without a list."""
+    rows = _lists(what, _TAKES[Vector], column)
+    for i, row in enumerate(rows):
+        if len(row) not in (0, dim):
+            raise ValueError(
+                f"{what} takes vectors of {dim} numbers. Received: {len(row)} in row "
+                f"{i}."
+            )
+    missing = [np.nan] * dim
+    flat = [value for row in rows for value in (missing if not len(row) else row)]
+    return np.reshape(numbers_of(what, flat), (len(rows), dim))
+
+
+def _lists(what, takes, column) -> list:
+    """Returns the list of each row; an empty one where it is missing."""
     for to_list in ("to_pylist", "to_list"):  # Arrow; ragged tensors, pandas, polars
         if hasattr(column, to_list):
             column = getattr(column, to_list)()
@@ -211,14 +274,11 @@ def _padded(what, column, length, missing) -> np.ndarray:
             row = ()
         if isinstance(row, str | bytes) or not hasattr(row, "__len__"):
             raise ValueError(
-                f"{what} takes {_TAKES[Sequence]}. Received: {type(row).__name__} in "
-                f"row {len(rows)}."
+                f"{what} takes {takes}. Received: {type(row).__name__} in row "
+                f"{len(rows)}."
             )
-        rows.append(list(row)[-length:])
-    filled = np.full((len(rows), length), missing, object)
-    for found, row in zip(filled, rows, strict=True):
-        found[: len(row)] = row
-    return filled
+        rows.append(row)
+    return rows
 
 
 def _ids(what, column, feature, missing):

@@ -10,7 +10,7 @@ from keras import ops
 from tfmtl import _errors, losses
 from tfmtl._declaration import Declaration
 from tfmtl.calibration import OF_KIND as CALIBRATIONS
-from tfmtl.features import Categorical
+from tfmtl.features import of_one_id
 from tfmtl.metrics.metric_spec import OF_KIND, MetricSpec
 
 _KINDS = ("binary", "regression", "count")
@@ -295,7 +295,7 @@ def check_tasks(tasks: list) -> None:
 
 def check_loss_groups(tasks: list[Task], features: list) -> None:
     """Raises a ValueError unless losses group rows by a `Categorical` of `features`."""
-    ids = [feature.name for feature in features if isinstance(feature, Categorical)]
+    ids = of_one_id(features)
     for task in tasks:
         for group in task.loss_groups:
             if group not in ids:

@@ -7,6 +7,9 @@ The rules for missing values stand here once, for every component:
 | categorical | bytes  (rows,)             | b""                                 |
 | numeric     | float32 (rows,)            | NaN                                 |
 | sequence    | bytes  (rows, max_length)  | b"", at the end of a shorter list   |
+| multivalued | bytes  (rows, max_length)  | the same; "value:weight" if weighted|
+| lookup      | bytes  (rows, max_length)  | the same; "value:number"            |
+| vector      | float32 (rows, dim)        | NaN                                 |
 | label       | float32 (rows,)            | NaN                                 |
 """
 
@@ -20,7 +23,7 @@ import pyarrow.parquet as pq
 
 from pipeline.artifacts import layout
 from pipeline.config import Config, Task, sections
-from pipeline.config.features import Feature, SequenceFeature
+from pipeline.config.features import Feature
 from pipeline.errors import PipelineError, nearest
 
 BATCH_ROWS = 16_384
@@ -102,13 +105,16 @@ def raw_rows(
     """Makes examples of features alone; what a row lacks is missing.
 
     Args:
-        rows: {feature name: a text, a number or a list of texts}.
+        rows: {feature name: a text, a number, or a list of texts or numbers}.
         features: The `features` section of a config.
     """
     types = {
         "categorical": pa.string(),
         "numeric": pa.float32(),
         "sequence": pa.list_(pa.string()),
+        "vector": pa.list_(pa.float32()),
+        "multivalued": pa.list_(pa.string()),
+        "lookup": pa.list_(pa.string()),
     }
     schema = pa.schema([(f.name, types[f.kind]) for f in features])
     return pa.RecordBatch.from_pylist(list(rows), schema)
@@ -163,10 +169,12 @@ def distinct_inputs(
     arrays: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
     for feature in features:
         column = batch.column(feature.name)
-        if isinstance(feature, SequenceFeature):
+        if hasattr(feature, "max_length"):
             arrays[feature.name] = _latest(column, feature.max_length)
         elif feature.kind == "numeric":
             arrays[feature.name] = floats(column), None
+        elif feature.kind == "vector":
+            arrays[feature.name] = vectors(column, feature.dim), None
         else:
             arrays[feature.name] = _distinct(column)
     return arrays
@@ -233,6 +241,23 @@ def weights(labels: Mapping[str, np.ndarray], task: Task) -> np.ndarray | None:
 def floats(column: pa.Array) -> np.ndarray:
     """A numeric column as float32 (rows,); NaN where missing."""
     return column.cast(pa.float32()).to_numpy(zero_copy_only=False)
+
+
+def vectors(column: pa.ListArray, dim: int) -> np.ndarray:
+    """A column of vectors as float32 (rows, dim); NaN where missing.
+
+    Raises:
+        PipelineError: A vector has another width, as in examples of another config.
+    """
+    sizes = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    if not np.isin(sizes, (0, dim)).all():
+        raise PipelineError(
+            f"every vector must have {dim} numbers. Received: {sizes.max()}. Run "
+            "ExampleGen again, with the config that has this `dim`"
+        )
+    found = np.full((len(column), dim), np.nan, np.float32)
+    found[sizes > 0] = floats(column.flatten()).reshape(-1, dim)
+    return found
 
 
 def codes(pieces: Sequence[pa.Array]) -> np.ndarray:

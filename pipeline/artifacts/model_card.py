@@ -102,10 +102,10 @@ def example_rows(config: Config, statistics: Path) -> pa.RecordBatch:
     """Returns two rows of raw features: the most usual values, and no values at all."""
     _, stats = statistics_artifact.read(statistics, "train")
     usual: dict[str, Any] = {}
-    for feature in config.features:
+    for feature in config.raw_features:
         (usual[feature.name], *_) = [*_examples(feature, stats[feature.name]), None]
     nothing = dict.fromkeys(usual)
-    return examples.raw_rows([usual, nothing], config.features)
+    return examples.raw_rows([usual, nothing], config.raw_features)
 
 
 def _feature(feature: Feature, stats: Any) -> dict[str, Any]:
@@ -123,6 +123,15 @@ def _feature(feature: Feature, stats: Any) -> dict[str, Any]:
             described["range"] = [_finite(end) for end in ends]
     elif feature.kind == "sequence":
         described |= {"of": feature.of, "max_length": feature.max_length}
+    elif feature.kind == "multivalued":
+        described["max_length"] = feature.max_length
+        described["weighted"] = feature.is_weighted
+    elif feature.kind == "lookup":
+        described |= {"key": feature.key, "max_length": feature.max_length}
+    elif feature.kind == "vector":
+        described["dim"] = feature.dim
+        if common.num_non_missing:
+            described["norm"] = _finite(stats.num_stats.mean)  # of the lengths
     else:
         count = stats.string_stats.unique
         described["distinct"] = count
@@ -140,8 +149,11 @@ def _examples(feature: Feature, stats: Any) -> list[Any]:
             return []
         levels = stats.num_stats.histograms[1].buckets  # deciles
         return [stats.num_stats.median, levels[1].high_value, levels[8].high_value]
+    if feature.kind == "vector":
+        length = stats.num_stats.mean
+        return [[length / feature.dim**0.5] * feature.dim]
     top = _top(stats, max(_EXAMPLES, getattr(feature, "max_length", 0)))
-    if feature.kind == "sequence":
+    if hasattr(feature, "max_length"):
         return [top[: feature.max_length]] if top else []
     return top[:_EXAMPLES]
 

@@ -16,6 +16,7 @@ from pipeline.config.features import (
     Feature,
     NumericFeature,
     SequenceFeature,
+    VectorFeature,
 )
 from pipeline.errors import PipelineError
 from serving.release.publish import versions
@@ -101,7 +102,7 @@ def features(folder: Path) -> list[Feature]:
     """The raw features that a SavedModel takes, told by the types of its inputs.
 
     A string (batch,) is categorical, a string (batch, n) a sequence of n items, a
-    float (batch,) numeric.
+    float (batch,) numeric, a float (batch, n) a vector.
 
     Raises:
         PipelineError: An input is none of these, or there is no such model.
@@ -122,10 +123,12 @@ def features(folder: Path) -> list[Feature]:
             )
         elif dtype == tf.float32 and len(shape) == 1:
             found.append(NumericFeature(kind="numeric", name=name))
+        elif dtype == tf.float32 and len(shape) == 2 and shape[1] > 0:
+            found.append(VectorFeature(kind="vector", name=name, dim=shape[1]))
         else:
             raise PipelineError(
-                "a raw input is a string (batch,), a string (batch, length) or a "
-                f"float32 (batch,). Received: {name!r}, {dtype.name} {tuple(shape)}"
+                "a raw input is a string or a float32, (batch,) or (batch, length). "
+                f"Received: {name!r}, {dtype.name} {tuple(shape)}"
             )
     return found
 
@@ -136,6 +139,7 @@ def unreadable(folder: Path, schema: pa.Schema) -> list[str]:
         "categorical": _is_string,
         "numeric": lambda t: pa.types.is_integer(t) or pa.types.is_floating(t),
         "sequence": lambda t: pa.types.is_list(t) and _is_string(t.value_type),
+        "vector": lambda t: pa.types.is_list(t) and pa.types.is_floating(t.value_type),
     }
     problems = []
     for feature in features(folder):

@@ -37,8 +37,11 @@ def schema_gen(
     for feature in config.features:
         if feature.kind == "numeric":  # A model cannot take in what is infinite.
             features[feature.name].float_domain.disallow_inf = True
-        elif feature.kind == "sequence":
+        elif feature.kind in ("sequence", "multivalued", "lookup"):
             features[feature.name].value_count.CopyFrom(schema_pb2.ValueCount(min=0))
+        elif feature.kind == "vector":
+            width = schema_pb2.ValueCount(min=feature.dim, max=feature.dim)
+            features[feature.name].value_count.CopyFrom(width)
     for task in config.tasks:
         domain = features[task.label_column].float_domain
         domain.disallow_inf = True

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tfmtl
-from pipeline.config.features import Feature
+from pipeline.config.features import Feature, weights_name
 from pipeline.config.schema import Config
 from pipeline.config.sections import Model
 from pipeline.errors import ConfigError, nearest
@@ -112,18 +112,28 @@ def _feature(feature: Feature, made: Mapping):
         return tfmtl.Sequence(
             **feature.model_dump(exclude={"kind", "separator", "column"})
         )
+    if feature.kind == "lookup":
+        return tfmtl.Numeric(feature.name)
     dim = feature.embedding_dim
+    if feature.kind == "vector":
+        return tfmtl.Vector(feature.name, feature.dim, dim)
     if feature.kind == "numeric" and feature.piecewise_linear:
         return tfmtl.Numeric(feature.name, tuple(made["boundaries"]), dim)
+    if feature.kind == "numeric" and feature.autodis:
+        return tfmtl.Numeric(feature.name, embedding_dim=dim, autodis=feature.autodis)
     if feature.kind == "numeric" and not feature.buckets:
         return tfmtl.Numeric(feature.name)
     table = _table(feature, made["size"])
+    if feature.kind == "multivalued":
+        own = feature.model_dump(include={"max_length", "pooling"})
+        own["weights"] = weights_name(feature)
+        return tfmtl.Multivalued(feature.name, embedding_dim=dim, **table, **own)
     return tfmtl.Categorical(feature.name, embedding_dim=dim, **table)
 
 
 def _table(feature: Feature, size: int) -> dict:
     """Returns the arguments of `tfmtl.Categorical` that say what its table is."""
-    if feature.kind == "numeric":
+    if feature.kind in ("numeric", "crossed"):
         return {"vocabulary_size": size}
     if feature.capacity:
         own = ("min_score", "decay", "pass_steps", "table")

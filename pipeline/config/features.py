@@ -1,6 +1,7 @@
 """The `features` section of a config: which columns a model reads, and as what."""
 
 import keyword
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -23,8 +24,16 @@ _NameOrWildcard = Annotated[
     Field(pattern=r"^([A-Za-z][A-Za-z0-9_.-]*\*?[A-Za-z0-9_.-]*|\*[A-Za-z0-9_.-]*)$"),
 ]
 
-# Kind of a feature -> the type that its column is given.
-COLUMN_TYPES = {"categorical": "string", "numeric": "float", "sequence": "list"}
+# Kind of a feature -> the type that its column is given; a crossed one has no column.
+COLUMN_TYPES = {
+    "categorical": "string",
+    "numeric": "float",
+    "sequence": "list",
+    "vector": "vector",
+    "multivalued": "list",
+    "lookup": "map",
+}
+KINDS = (*COLUMN_TYPES, "crossed")
 
 
 class VocabularyConfig(Section):
@@ -144,6 +153,62 @@ class CategoricalFeature(_Feature):
         return self
 
 
+class MultivaluedFeature(CategoricalFeature):
+    """A column of several values a row, in no order, which have rows of a table.
+
+    The table is as that of a categorical feature.
+    """
+
+    kind: Literal["multivalued"]
+    """Several values a row, in no order."""
+    max_length: Annotated[int, Field(ge=1)] = 20
+    """The last so many values count."""
+    separator: str = "|"
+    """What stands between values in a field of a CSV."""
+    pooling: Literal["mean", "sum", "sqrtn", "max"] = "mean"
+    """How the values' embeddings become one."""
+    weighted: bool = False
+    """Whether values are written with their weights, as in `a:0.5|b:1`."""
+    weights: Column | None = None
+    """The column of the logs with the weights, as many as values; in requests they are
+    written as with `weighted`.
+    """
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether each value has a weight."""
+        return self.weighted or self.weights is not None
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> "MultivaluedFeature":
+        if self.weighted and self.weights:
+            raise ValueError("give one of `weighted` and `weights`, not both")
+        if self.is_weighted and self.pooling == "max":
+            raise ValueError("weights need a pooling by mean, sum or sqrtn, not max")
+        if self.weights and self.is_wildcard:
+            raise ValueError("a feature with a `*` in its name cannot have `weights`")
+        return self
+
+
+def column_type(feature: _Feature) -> str:
+    """The type that a feature's column is given: see `COLUMN_TYPES`."""
+    if getattr(feature, "is_weighted", False):
+        return "weighted"
+    return COLUMN_TYPES[feature.kind]
+
+
+def weights_name(feature: _Feature) -> str | None:
+    """What a model calls the weights of a feature's values; None without."""
+    weighted = getattr(feature, "is_weighted", False)
+    return f"{feature.name}_weights" if weighted else None
+
+
+def input_names(feature: _Feature) -> list[str]:
+    """What a model reads of a feature: itself, and the weights of its values."""
+    weights = weights_name(feature)
+    return [feature.name, weights] if weights else [feature.name]
+
+
 class NumericFeature(_Feature):
     """A column of one number a row: one input, or a vector of `embedding_dim`."""
 
@@ -152,17 +217,32 @@ class NumericFeature(_Feature):
     scaling: Literal["zscore", "log1p_zscore", "none"] = "zscore"
     """How it is standardised: as it is, after log(1 + x), or not at all."""
     buckets: Annotated[int, Field(ge=2, le=1000)] | None = None
-    """It is cut at so many quantiles, and each bucket has a row of a table."""
+    """It is cut into so many buckets, each of which has a row of a table."""
+    bucketing: Literal["quantile", "log"] = "quantile"
+    """Where it is cut: so that buckets have equally many rows, or equal widths of
+    log(1 + x), which is taken of 0 where it is below.
+    """
     piecewise_linear: Annotated[int, Field(ge=2, le=1000)] | None = None
     """Its vector is piecewise linear over at most so many bins."""
+    autodis: Annotated[int, Field(ge=2, le=1000)] | None = None
+    """Its vector is a mixture of so many that are learnt, by AutoDis."""
     embedding_dim: Annotated[int, Field(ge=1)] = 8
-    """Numbers in its vector, with `buckets` or `piecewise_linear`."""
+    """Numbers in its vector, with `buckets`, `piecewise_linear` or `autodis`."""
 
     @model_validator(mode="after")
     def _check(self) -> "NumericFeature":
-        if self.buckets and self.piecewise_linear:
-            raise ValueError("give one of `buckets` and `piecewise_linear`, not both")
+        kinds = ("buckets", "piecewise_linear", "autodis")
+        given = [f"`{kind}`" for kind in kinds if getattr(self, kind)]
+        if len(given) > 1:
+            raise ValueError(f"give one of {' and '.join(given)}, not both")
+        if self.bucketing != "quantile" and not self.buckets:
+            raise ValueError("`bucketing` needs `buckets`")
         return self
+
+    @property
+    def knows_missing(self) -> bool:
+        """Whether a missing number is none to the model, and not the mean."""
+        return bool(self.piecewise_linear or self.autodis)
 
 
 class SequenceFeature(_Feature):
@@ -184,6 +264,73 @@ class SequenceFeature(_Feature):
     """The feature that target attention compares with; without, `of`."""
 
 
+class VectorFeature(_Feature):
+    """A column of a vector a row, such as a pretrained embedding."""
+
+    kind: Literal["vector"]
+    """A vector of numbers a row."""
+    dim: Annotated[int, Field(ge=1)]
+    """How many numbers each vector has."""
+    separator: str = "|"
+    """What stands between numbers in a field of a CSV, unless they are in brackets."""
+    embedding_dim: Annotated[int, Field(ge=1)] | None = None
+    """Width of a trainable projection; without, the vector is taken as it is."""
+
+
+class CrossedFeature(_Feature):
+    """Values of other features together, such as a tab and an hour: no column."""
+
+    kind: Literal["crossed"]
+    """The values of other features together have a row of a table."""
+    of: Annotated[list[str], Field(min_length=2)]
+    """The features: categorical ones, or numeric ones with `buckets`."""
+    hash_buckets: Annotated[int, Field(ge=2)]
+    """Their values together are hashed into so many rows."""
+    embedding_dim: Annotated[int, Field(ge=1)] = 16
+    """Numbers in a row of the table."""
+
+    @property
+    def table_name(self) -> str:
+        """Name of the table."""
+        return self.name
+
+    @model_validator(mode="after")
+    def _has_no_column(self) -> "CrossedFeature":
+        if self.column or self.is_wildcard:
+            raise ValueError("a crossed feature has a name, and no column of its own")
+        return self
+
+
+class LookupFeature(_Feature):
+    """A number that a map in each row has for the value of another feature.
+
+    Such as the rate at which a user clicks on the category of the candidate.
+    """
+
+    kind: Literal["lookup"]
+    """A number that is looked up in a map of each row."""
+    key: str
+    """The categorical feature whose value is looked up."""
+    max_length: Annotated[int, Field(ge=1)] = 50
+    """The last so many entries of the map count."""
+    separator: str = "|"
+    """What stands between the entries in a field of a CSV, as in `a:0.5|b:1`."""
+    scaling: Literal["none", "log1p"] = "none"
+    """Whether the number's logarithm is taken, log(1 + x)."""
+
+
 Feature = Annotated[
-    CategoricalFeature | NumericFeature | SequenceFeature, Field(discriminator="kind")
+    CategoricalFeature
+    | CrossedFeature
+    | LookupFeature
+    | MultivaluedFeature
+    | NumericFeature
+    | SequenceFeature
+    | VectorFeature,
+    Field(discriminator="kind"),
 ]
+
+
+def each_alone(features: Iterable[_Feature]) -> bool:
+    """Whether each feature is made of its own column alone."""
+    return all(feature.kind not in ("crossed", "lookup") for feature in features)

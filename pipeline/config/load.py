@@ -14,11 +14,11 @@ import pydantic
 import yaml
 
 from pipeline.config import environment
+from pipeline.config.features import KINDS
 from pipeline.config.schema import Config
 from pipeline.config.values import Section
 from pipeline.errors import ConfigError, nearest
 
-_KINDS = ("categorical", "numeric", "sequence")
 _LONGEST = 200  # characters of what was received
 
 
@@ -143,8 +143,8 @@ def _explain(error: Any, raw: dict) -> str:
     if error["type"] == "missing":
         return f"{where}: this key is required"
     if error["type"].startswith("union_tag"):  # of a feature's kind
-        kind, kinds = error["input"].get("kind"), ", ".join(_KINDS)
-        hint = nearest(kind, _KINDS) if isinstance(kind, str) else ""
+        kind, kinds = error["input"].get("kind"), ", ".join(KINDS)
+        hint = nearest(kind, KINDS) if isinstance(kind, str) else ""
         return f"{where}.kind: must be one of {kinds}. Received: {kind!r}.{hint}"
     if error["type"] == "value_error":
         return f"{where}: {message}"
@@ -180,7 +180,7 @@ def _keys_at(loc: tuple) -> list[str]:
         if isinstance(section, type) and step in section.model_fields:
             section = section.model_fields[step].annotation
         models = list(_models(section))
-        if step in _KINDS:
+        if step in KINDS:
             models = [
                 m
                 for m in models

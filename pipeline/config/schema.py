@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.config import expressions
 from pipeline.config.data import Data
-from pipeline.config.features import COLUMN_TYPES, CategoricalFeature, Feature
+from pipeline.config.features import CategoricalFeature, Feature, column_type
 from pipeline.config.sections import (
     METRICS,
     Beam,
@@ -81,10 +81,12 @@ class Config(Section):
         In the logs, a feature's column may have another name, its `source`.
 
         Types: "string" (categorical), "float" (numeric, label, space), "list"
-        (sequence), "any" (split, slice and group columns, which keep their own type).
+        (sequence, several values), "weighted" (values with weights), "map" (lookup),
+        "vector", "any" (split, slice and group columns, which keep their own type).
         """
         for i, feature in enumerate(self.features):
-            yield f"features.{i}.name", feature.name, COLUMN_TYPES[feature.kind]
+            if feature.kind != "crossed":
+                yield f"features.{i}.name", feature.name, column_type(feature)
         for path, column in label_columns(self.tasks):
             yield path, column, "float"
         for name, column in self.evaluate.best_reachable.items():
@@ -96,12 +98,17 @@ class Config(Section):
         for column in self.data.split.columns:
             yield "data.split.column", column, "any"
 
+    @property
+    def raw_features(self) -> list[Feature]:
+        """The features that are columns of the logs, and inputs of what is served."""
+        return [feature for feature in self.features if feature.kind != "crossed"]
+
     def missing_words(self, column: str) -> tuple[str, ...] | None:
         """The texts of a column that stand for no value; None if it is verbatim.
 
         A sequence is read as the feature whose values it lists.
         """
-        names = {column, *(f.of for f in self.features if _is_sequence(f, column))}
+        names = {column, *(_values_of(f) for f in self.features if f.name == column)}
         return None if names & set(self.data.verbatim) else tuple(self.data.missing)
 
     def _verbatim_problems(self) -> Iterator[str]:
@@ -114,7 +121,8 @@ class Config(Section):
             if isinstance(feature, CategoricalFeature):
                 tables.setdefault(feature.table_name, set()).add(feature.name)
         for name in self.data.verbatim:
-            of = next((f.of for f in self.features if _is_sequence(f, name)), None)
+            own = (f for f in self.features if f.name == name)
+            of = next(filter(None, map(_values_of, own)), None)
             if of:
                 yield f"data.verbatim: {name!r} lists values of {of!r}; name that one"
             elif name not in named:
@@ -150,6 +158,7 @@ class Config(Section):
                     "feature so"
                 )
         yield from self._table_problems()
+        yield from self._problems_of_made()
         for path, column in label_columns(self.tasks):
             if path.endswith(("row_weight", "duration")) and column in features:
                 yield (
@@ -182,7 +191,7 @@ class Config(Section):
     def _table_problems(self) -> Iterator[str]:
         first: dict[str, CategoricalFeature] = {}
         for i, feature in enumerate(self.features):
-            if feature.kind != "categorical":
+            if not isinstance(feature, CategoricalFeature):
                 continue
             if feature.capacity and self.train.workers != 1:
                 yield (
@@ -190,13 +199,30 @@ class Config(Section):
                     "train.workers at 1, or take hash_buckets"
                 )
             other = first.setdefault(feature.table_name, feature)
-            same = {"name": other.name, "table": other.table, "column": other.column}
-            if feature.model_copy(update=same) != other:
+            if _table(feature) != _table(other):
                 yield (
-                    f"features.{i}.table: features of one table must be alike but for "
-                    f"their names and columns. Received: {feature.name!r} and "
+                    f"features.{i}.table: features of one table must be alike in what "
+                    f"makes the table. Received: {feature.name!r} and "
                     f"{other.name!r}, which differ"
                 )
+
+    def _problems_of_made(self) -> Iterator[str]:
+        """Tells of features that are made of others, of which there is no such."""
+        ids = [f.name for f in self.features if f.kind == "categorical"]
+        cut = [f.name for f in self.features if getattr(f, "buckets", None)]
+        for i, feature in enumerate(self.features):
+            if feature.kind == "crossed":
+                key, names, known = "of", feature.of, [*ids, *cut]
+                rule = "must name categorical features, or numeric ones with `buckets`"
+            elif feature.kind == "lookup":
+                key, names, known = "key", [feature.key], ids
+                rule = "must name a categorical feature"
+            else:
+                continue
+            for name in names:
+                if name not in known:
+                    hint = nearest(name, known)
+                    yield f"features.{i}.{key}: it {rule}. Received: {name!r}.{hint}"
 
     def _evaluate_problems(self) -> Iterator[str]:
         tasks = [task.name for task in self.tasks]
@@ -233,7 +259,7 @@ class Config(Section):
             yield f"{path}.metric: gauc is by group; give `evaluate.group`, too"
 
     def _export_problems(self) -> Iterator[str]:
-        features = [feature.name for feature in self.features]
+        features = [feature.name for feature in self.raw_features]
         tasks = [task.name for task in self.tasks]
         score = self.export.fused_score
         outputs = [*tasks, "score"] if score else tasks
@@ -252,5 +278,13 @@ class Config(Section):
             )
 
 
-def _is_sequence(feature: Feature, column: str) -> bool:
-    return feature.kind == "sequence" and feature.name == column
+def _table(feature: CategoricalFeature) -> dict[str, Any]:
+    """What features of one table have alike."""
+    keys = CategoricalFeature.model_fields.keys() - {"kind", "name", "table", "column"}
+    return feature.model_dump(include=keys)
+
+
+def _values_of(feature: Feature) -> str | None:
+    """The feature whose values a column lists, if it is of another's."""
+    key = {"sequence": "of", "lookup": "key"}.get(feature.kind)
+    return key and getattr(feature, key)

@@ -49,6 +49,10 @@ def choose(
             choices[p.name] = Choice(p.name, None, reason)
         elif p.kind == "list" or (p.kind == "text" and _separator(p)):
             lists[p.name] = p  # however long, and whether or not they come again
+        elif p.kind == "vector":
+            feature = {"name": p.name, "kind": "vector", "dim": p.length}
+            reason = "a list of fractions, such as an embedding"
+            choices[p.name] = Choice(p.name, feature, reason)
         elif reason := _not_again(p):
             choices[p.name] = Choice(p.name, None, reason)
         else:
@@ -95,9 +99,9 @@ def _unusable(p: Profile) -> str:
         return "no value in the rows that were read"
     if p.kind == "nested":
         return "nested: write what is of use into columns of its own"
-    if p.kind == "vector":
-        return "a list of fractions, such as an embedding: no kind of feature takes one"
-    if p.kind == "list":
+    if p.kind == "vector" and not p.length:
+        return "fractions, not as many in each row, or not as 0.5|0.2 or [0.5, 0.2]"
+    if p.kind in ("list", "vector"):
         return ""
     if p.distinct == 1 and p.known.all():
         return f"always {_short(p.values[0])}"
@@ -207,5 +211,9 @@ def _sequence(p: Profile, ids: Iterable[Profile], unseen: float) -> Choice:
         return Choice(p.name, feature, f"its items are values of {of}")
     if p.kind == "text" and p.distinct <= max(_CATEGORIES, 0.05 * p.known.sum()):
         return Choice(p.name, categorical(p, unseen))
+    if p.kind == "list" or separator == "|":
+        feature = categorical(p, unseen) | {"kind": "multivalued"}
+        feature["max_length"] = min(length, 50)
+        return Choice(p.name, feature, "a list; if it is in order, a sequence")
     what = "a list" if p.kind == "list" else f"a list, by {separator!r}, or a long text"
     return Choice(p.name, None, f"{what}, and no other column has its items as values")

@@ -32,7 +32,8 @@ class Profile(NamedTuple):
             list, those of its items.
         numbers: float64 (rows,). The numbers or the times in seconds, NaN where there
             is none; None where the column has no such.
-        length: Items of the longest list.
+        length: Items of the longest list; of vectors, 0 where they are not of one
+            length.
         misfit: Why a value is none of a category, if too many are not.
     """
 
@@ -120,7 +121,7 @@ def _profile(name: str, column: pa.ChunkedArray) -> Profile:
     if np.mean(np.isfinite(found[:-1])) > 1 - _FEW:
         return Profile(name, "time", codes, values, found[codes])
     if _are_vectors(values):
-        return Profile(name, "vector", codes, values)
+        return Profile(name, "vector", codes, values, length=_width(values))
     if (lists := _written_lists(values)) is not None:
         array = lists.take(pa.array(codes, mask=codes < 0))
         counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
@@ -167,7 +168,8 @@ def _list(name: str, array: pa.Array, counts: np.ndarray) -> Profile:
     longest = int(counts.max(initial=0))
     items = column_types.plain(array.flatten())[:_ITEMS]
     if pa.types.is_floating(items.type):
-        return Profile(name, "vector", codes, [], length=longest)
+        same = np.isin(counts, (0, longest)).all()
+        return Profile(name, "vector", codes, [], length=longest if same else 0)
     if pa.types.is_nested(items.type):
         return Profile(name, "nested", codes, [])
     _, values = _encoded(_cast(name, items, "string")[0])
@@ -178,3 +180,13 @@ def _are_vectors(values: list[str]) -> bool:
     """Whether texts are lists of fractions, as "[0.1, 0.2]"."""
     some = values[:: -(-len(values) // 1000)]
     return all(re.fullmatch(_FRACTIONS, value.strip("[]() ")) for value in some)
+
+
+def _width(values: list[str]) -> int:
+    """How many numbers each text has; 0 where ExampleGen cannot read them all alike.
+
+    It reads brackets and commas, or `|` between the numbers.
+    """
+    widths = {1 + v.count("," if v.strip().startswith("[") else "|") for v in values}
+    width = widths.pop() if len(widths) == 1 else 0
+    return width if width > 1 else 0

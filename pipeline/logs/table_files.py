@@ -69,7 +69,7 @@ def _prepare(
     if problems:
         raise PipelineError("\n".join(problems))
     key = [
-        casting.column(f"\0{ours}", "string", pa.null(), missing_words(ours), None, its)
+        casting.column(f"\0{ours}", "string", pa.null(), missing_words(ours), its)
         for ours, its in table.key.items()
     ]
     own = [

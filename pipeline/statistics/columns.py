@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.logs.values import weighted
 from pipeline.logs.values.column_types import is_list
 from pipeline.statistics.sketch import Sketch, sketch
 from pipeline.statistics.sketch import merge as merge_sketches
@@ -196,6 +197,22 @@ def summarize(column: pa.Array) -> NumericStatistics | StringStatistics | None:
             column = column.dictionary_decode()
         return NumericStatistics.of(column)
     return StringStatistics.of(column) if what == "STRING" else None
+
+
+def norms(column: pa.ListArray) -> pa.Array:
+    """The length of each vector; of a column whose lists have one width, or are null.
+
+    How far numbers of one vector lie apart says nothing of the vectors.
+    """
+    known = column.drop_null()
+    numbers = pc.list_flatten(known).to_numpy(zero_copy_only=False)
+    vectors = numbers.reshape(len(known), -1 if len(known) else 0)
+    return pa.array(np.linalg.norm(vectors.astype(np.float64), axis=1))
+
+
+def unweighted(column: pa.ListArray) -> pa.Array:
+    """The values of a column of values with weights."""
+    return weighted.apart(pc.list_flatten(column))[0]
 
 
 def kind(type_: pa.DataType) -> str:

@@ -25,7 +25,7 @@ from pipeline.artifacts import layout
 from pipeline.beam import results
 from pipeline.beam.atomic import atomic_write
 from pipeline.config import Config
-from pipeline.config.features import CategoricalFeature
+from pipeline.config.features import CategoricalFeature, column_type
 from pipeline.progress import NOWHERE, Done
 from pipeline.statistics import columns
 from pipeline.statistics.columns import NumericStatistics, StringStatistics
@@ -40,6 +40,7 @@ _BUCKET_ROWS = 250_000  # that call for one more bucket of each string column
 _MOST_BUCKETS = 32
 
 Key = tuple[str, str, int]  # split, column, bucket
+_WEIGHTED = ("weighted", "map")  # types of columns
 _OF_ROWS = ("", -1)  # instead of a column, which may have no name, and its bucket
 
 
@@ -127,6 +128,9 @@ class _Read(beam.DoFn):
 
     def __init__(self, config: Config, examples: Path, buckets: int, done: Done):
         self._config = config
+        kinds = {f.name: column_type(f) for f in config.raw_features}
+        self._vectors = {name for name, kind in kinds.items() if kind == "vector"}
+        self._weighted = {name for name, kind in kinds.items() if kind in _WEIGHTED}
         self._examples = examples
         self._buckets = buckets
         self._done = done
@@ -139,6 +143,10 @@ class _Read(beam.DoFn):
         ):
             yield (split, *_OF_ROWS), SplitStatistics.of(batch, self._config)
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                if name in self._vectors:
+                    column = columns.norms(column)
+                elif name in self._weighted:
+                    column = columns.unweighted(column)
                 part = columns.summarize(column)
                 if isinstance(part, NumericStatistics):
                     yield (split, name, 0), part

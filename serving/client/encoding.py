@@ -29,9 +29,9 @@ def input_columns(
 
     Values are made what the model was trained with: numbers and booleans become the
     strings that a string input wants (5 and 5.0 are "5", of any type), None and what
-    pandas has for it are a missing value ("" or NaN), and a list for an input of shape
-    (batch, n) keeps its last n items and is padded behind; a missing one is padding
-    alone.
+    pandas has for it are a missing value ("" or NaN), and a list for a string input of
+    shape (batch, n) keeps its last n items and is padded behind; a missing one is
+    padding alone. For a float input of this shape it is a vector of n numbers, or none.
 
     Args:
         data: list of dict (rows), dict of lists or arrays (columns), or DataFrame.
@@ -80,6 +80,11 @@ def _fixed(row: Any, length: int, padding: Any, name: str) -> list[Any]:
                 f"{length} of which count. Received: {row!r}"
             )
         row = []
+    if not isinstance(padding, str) and len(row) not in (0, length):
+        raise ValueError(
+            f"The input {name!r} takes {length} numbers for each row, or none. "
+            f"Received: {len(row)}"
+        )
     row = row[-length:]
     return row + [padding] * (length - len(row))
 

@@ -34,7 +34,8 @@ def serialized(raw: Mapping[str, np.ndarray]) -> Iterator[bytes]:
 
     Args:
         raw: {feature: array (rows,) or (rows, length)}: bytes as objects, "" missing
-            or, at the end of a row, padding; floats, NaN missing; or integers.
+            or, at the end of a row, padding; floats, all of them NaN missing; or
+            integers.
     """
     for row in range(len(next(iter(raw.values())))):
         example = tf.train.Example()
@@ -44,7 +45,8 @@ def serialized(raw: Mapping[str, np.ndarray]) -> Iterator[bytes]:
                 length = np.flatnonzero(values != b"").max(initial=-1) + 1
                 values, kind = values[:length], "bytes_list"
             elif array.dtype.kind == "f":
-                values, kind = values[~np.isnan(values)], "float_list"
+                values = values[:0] if np.isnan(values).all() else values
+                kind = "float_list"
             if len(values):
                 feature = example.features.feature[name]
                 getattr(feature, kind).value.extend(values.tolist())

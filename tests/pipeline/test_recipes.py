@@ -3,6 +3,8 @@
 import re
 import shutil
 
+import numpy as np
+import pandas as pd
 import pytest
 import recipe_data
 from paths import ROOT, SHARED
@@ -46,8 +48,10 @@ def test_files_of_the_layout_become_examples(name, tmp_path, monkeypatch):
     recipe_data.write(name, data)
     config = _load(name, data, tmp_path / "work", monkeypatch)
     lines = []
-    run(config, until="StatisticsGen", report=lines.append)
+    artifacts = run(config, until="StatisticsGen", report=lines.append)
     assert not [line for line in lines if "dead" in line]
+    if name == "ali_ccp":
+        _check_weights(artifacts["examples"] / "Split-train", data)
 
 
 @pytest.mark.parametrize("name", recipe_data.LAYOUTS)
@@ -71,8 +75,23 @@ def test_samples_of_the_publishers_files(name, tmp_path, monkeypatch):
     changes = {"wechat2021": ["data.split={by: random}"]}.get(name, [])
     config = _load(name, data, tmp_path / "work", monkeypatch, *changes)
     lines = []
-    run(config, until="ExampleGen", report=lines.append)
+    artifacts = run(config, until="ExampleGen", report=lines.append)
     assert not [line for line in lines if "dead" in line]
+    if name == "ali_ccp":
+        _check_weights(artifacts["examples"] / "Split-train", data)
+
+
+def _check_weights(examples, data):
+    """Ali-CCP's D508 is the weight of its 508, and so for each such pair."""
+    logs = pd.read_csv(data / "ali_ccp_train.csv")
+    found = pd.read_parquet(examples)
+    for name in ("508", "853", "109_14"):
+        texts = [text for (text,) in found[f"f{name}"]]
+        values, weights = zip(*(text.split(":") for text in texts), strict=True)
+        assert sorted(map(int, values)) == sorted(logs[name])
+        np.testing.assert_allclose(
+            sorted(map(float, weights)), sorted(logs[f"D{name}"]), rtol=1e-6
+        )
 
 
 def test_the_page_of_movielens_has_a_config(tmp_path, monkeypatch):

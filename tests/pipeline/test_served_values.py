@@ -11,7 +11,15 @@ import serving
 import tfmtl
 from pipeline.components.transform.graph import TransformGraph
 from pipeline.components.transform.vocabulary import Vocabulary
-from pipeline.config.features import CategoricalFeature, NumericFeature, SequenceFeature
+from pipeline.config.features import (
+    CategoricalFeature,
+    CrossedFeature,
+    LookupFeature,
+    MultivaluedFeature,
+    NumericFeature,
+    SequenceFeature,
+    VectorFeature,
+)
 from serving.client import Client
 
 RAW = [
@@ -24,6 +32,12 @@ RAW = [
     ),
     NumericFeature(kind="numeric", name="age", buckets=4),
     SequenceFeature(kind="sequence", name="seen", of="user", max_length=3),
+    VectorFeature(kind="vector", name="cover", dim=2),
+    MultivaluedFeature(
+        kind="multivalued", name="tags", hash_buckets=9, max_length=2, weighted=True
+    ),
+    LookupFeature(kind="lookup", name="rates", key="user", max_length=3),
+    CrossedFeature(kind="crossed", name="vip_age", of=["vip", "age"], hash_buckets=9),
 ]
 NUMBERS = ["price", "income", "age"]
 VALUES = ["5", "7", "0.2", "1.0", "1", "NA"]
@@ -39,6 +53,14 @@ ROWS = {
     "income": np.float32([0, 50_000, np.nan, 3]),
     "age": np.float32([np.nan, 20, 39, 1]),
     "seen": [["5", "7", ""], ["0.2", "", ""], ["", "", ""], ["7", "7", "5"]],
+    "cover": np.float32([[0.5, 1], [np.nan, np.nan], [-3, 2], [0, 0]]),
+    "tags": [["5:0.5", "7:2.0"], ["", ""], ["7:1.0", ""], ["0.2:0.0", "5:3.0"]],
+    "rates": [
+        ["5:0.5", "7:9.0", ""],
+        ["5:9.0", "", ""],
+        ["0.2:-1.5", "5:9.0", ""],
+        [""] * 3,
+    ],
 }
 
 
@@ -58,13 +80,18 @@ def exported(tmp_path_factory):
             features.append(tfmtl.Numeric(name, described.get("boundaries")))
         elif described["kind"] == "sequence":
             features.append(tfmtl.Sequence(name, of="user", max_length=3))
+        elif described["kind"] == "vector":
+            features.append(tfmtl.Vector(name, described["dim"]))
+        elif described["kind"] == "multivalued":
+            own = {"max_length": 2, "weights": "tags_weights"}
+            features.append(tfmtl.Multivalued(name, described["size"], **own))
         else:
             features.append(tfmtl.Categorical(name, described["size"]))
     keras.utils.set_random_seed(1)
     tasks = [tfmtl.Task("click"), tfmtl.Task("seconds", kind="regression")]
     model = tfmtl.models.get("shared_bottom")(features=features, tasks=tasks)
     for weight in model.trainable_weights:  # far from 0.5 everywhere
-        weight.assign(1.5 * weight)
+        weight.assign(1.5 * weight + 0.3 * (weight.name == "missing"))
     tfmtl.export(model, folder / "model" / "1", folder / "transform")
     return folder / "model" / "1"
 
@@ -99,10 +126,10 @@ def _records(rows):
     for i in range(4):
         record = tf.train.Example()
         for name, values in rows.items():
-            items = values[i] if isinstance(values[i], list) else [values[i]]
+            items = values[i] if np.ndim(values[i]) else [values[i]]
             items = [v for v in items if v is not None and v != "" and v == v]
             items = [v.encode() if isinstance(v, str) else v for v in items]
-            kind = {bytes: "bytes_list", float: "float_list"}
+            kind = {bytes: "bytes_list", float: "float_list", np.float32: "float_list"}
             for item in items:
                 of = kind.get(type(item), "int64_list")
                 getattr(record.features.feature[name], of).value.append(item)
@@ -118,6 +145,9 @@ _OTHER_FORMS = {
         "income": [0, 50_000, None, 3],
         "age": [None, 20, 39, 1],
         "seen": [[5, 7], [0.2], [], [7, 7, 5]],
+        "cover": [[0.5, 1.0], [], [-3, 2], [0, 0]],
+        "tags": [["5:.5", "7:2"], [], [7], ["0.2:0", "5:3"]],
+        "rates": [["5:9", "5:.5"], [], ["0.2:-1.5"], ["7:3"]],
     },
     "floats": {
         "user": [5.0, 7.0, 0.2, float("nan")],
@@ -130,6 +160,9 @@ _OTHER_FORMS = {
         "price": ["1.0", "-2", "N/A", "7"],
         "income": ["0", "50000", "?", "3.0"],
         "seen": [["5.0", "7"], ["0.2", "nan"], [], ["7.0", "7", "5"]],
+        "cover": [["0.5", "1"], [], ["-3", "2.0"], ["0", "0"]],
+        "tags": [["5.0:5e-1", "7:2"], ["NA:3"], ["5:x", "7.00"], ["5:-1", "5: 3.0"]],
+        "rates": [["5.0:5e-1"], ["7:x"], ["0.2:-1.50"], ["NA:9", "7:9"]],
     },
 }
 
@@ -172,6 +205,9 @@ def test_a_client_sends_what_the_logs_hold(exported, wanted):
             "income": ROWS["income"],
             "age": ROWS["age"],
             "seen": [[5, 7], [np.float32(0.2)], None, np.array([7.0, 7, 5])],
+            "cover": [[0.5, 1], None, np.float32([-3, 2]), (0, 0)],
+            "tags": [["5:0.5", "7:2"], None, [7], ["0.2:1", "0.2:0", "5:3"]],
+            "rates": [["5:0.5"], None, ["0.2:-1.5", "7:2"], []],
         }
     )
     with serving.start(exported.parent, "model") as server:

@@ -8,17 +8,30 @@ numbers that their type holds exactly, NaN being missing (`tfmtl.ids.as_integers
 
 from tfmtl.features.boundaries import quantile_boundaries
 from tfmtl.features.categorical import Categorical
-from tfmtl.features.checks import Feature, check_domain, check_features, column_of
+from tfmtl.features.checks import (
+    Feature,
+    check_domain,
+    check_features,
+    column_of,
+    input_specs,
+    of_one_id,
+)
+from tfmtl.features.multivalued import Multivalued
 from tfmtl.features.numeric import Numeric
 from tfmtl.features.sequence import Sequence
+from tfmtl.features.vector import Vector
 
 __all__ = [
     "Categorical",
     "Feature",
+    "Multivalued",
     "Numeric",
     "Sequence",
+    "Vector",
     "check_domain",
     "check_features",
     "column_of",
+    "input_specs",
+    "of_one_id",
     "quantile_boundaries",
 ]

@@ -155,7 +155,10 @@ class Categorical(Declaration):
             and not self.oov_buckets
         )
 
-    shape = ()  # of one row
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return ()
 
     @property
     def dtype(self) -> str:

@@ -5,20 +5,43 @@ import re
 
 from tfmtl import _errors
 from tfmtl.features.categorical import Categorical
+from tfmtl.features.multivalued import Multivalued
 from tfmtl.features.numeric import Numeric
 from tfmtl.features.sequence import Sequence, check_sequence
+from tfmtl.features.vector import Vector
 
-Feature = Categorical | Numeric | Sequence
+Feature = Categorical | Multivalued | Numeric | Sequence | Vector
 
 
-def column_of(feature: Feature, inputs):
-    """Returns a feature's column of {name: column}; raises if it is not there."""
-    if feature.name not in inputs:
+def column_of(name: str, inputs):
+    """Returns a column of {name: column} that a feature reads; raises without it."""
+    if name not in inputs:
         raise ValueError(
-            f"Feature {feature.name!r} is missing from the inputs."
-            f"{_errors.nearest(feature.name, inputs)}"
+            f"Feature {name!r} is missing from the inputs."
+            f"{_errors.nearest(name, inputs)}"
         )
-    return inputs[feature.name]
+    return inputs[name]
+
+
+def input_specs(features: list) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Returns {input: (shape of one row, dtype)} of all that features read.
+
+    Example:
+    >>> tags = Multivalued("tags", num_buckets=9, max_length=8, weights="tag_weights")
+    >>> input_specs([tags])
+    {'tags': ((8,), 'int64'), 'tag_weights': ((8,), 'float32')}
+    """
+    specs = {}
+    for feature in features:
+        specs[feature.name] = (feature.shape, feature.dtype)
+        if weights := getattr(feature, "weights", None):
+            specs[weights] = (feature.shape, "float32")
+    return specs
+
+
+def of_one_id(features: list) -> dict[str, Categorical]:
+    """Returns {name: feature} of those that are one id a row, as a domain is."""
+    return {f.name: f for f in features if isinstance(f, Categorical) and not f.shape}
 
 
 def check_features(features: list) -> None:
@@ -28,25 +51,25 @@ def check_features(features: list) -> None:
     for feature in features:
         if not isinstance(feature, Feature):
             raise ValueError(
-                "A feature must be a Categorical, Numeric or Sequence. Received: "
-                f"{feature!r}."
+                "A feature must be a Categorical, Multivalued, Numeric, Sequence or "
+                f"Vector. Received: {feature!r}."
             )
-    _errors.check_unique("Features", [feature.name for feature in features])
-    served = {}  # {name of an input for serving: the first feature with it}
-    for feature in features:
-        other = served.setdefault(re.sub(r"\W", "_", feature.name).lower(), feature)
-        if other is not feature:
+    inputs = [name for feature in features for name in input_specs([feature])]
+    _errors.check_unique("Features", inputs)
+    served = {}  # {name of an input for serving: the first one with it}
+    for name in inputs:
+        other = served.setdefault(re.sub(r"\W", "_", name).lower(), name)
+        if other != name:
             raise ValueError(
                 "Names of features must differ in more than case, '.', '-' and '_', "
-                f"for a server cannot tell them apart. Received: {other.name!r} and "
-                f"{feature.name!r}."
+                f"for a server cannot tell them apart. Received: {other!r} and "
+                f"{name!r}."
             )
     tables = {f.name: f for f in features if isinstance(f, Categorical)}
     first = {}  # {table: the first feature with it}
     for feature in tables.values():
         other = first.setdefault(feature.table_name, feature)
-        same = dataclasses.replace(feature, name=other.name, table=other.table)
-        if same != other:
+        if _table(feature) != _table(other):
             raise ValueError(
                 f"Features of one table must declare the same but for their names. "
                 f"Received: {other} and {feature}."
@@ -54,6 +77,12 @@ def check_features(features: list) -> None:
     for feature in features:
         if isinstance(feature, Sequence):
             check_sequence(feature, tables)
+
+
+def _table(feature: Categorical) -> list:
+    """What features of one table declare alike."""
+    own = (f.name for f in dataclasses.fields(Categorical))
+    return [getattr(feature, name) for name in own if name not in ("name", "table")]
 
 
 def check_domain(
@@ -68,7 +97,7 @@ def check_domain(
     """
     if domain is None:
         return None
-    found = {f.name: f for f in features if isinstance(f, Categorical)}
+    found = of_one_id(features)
     if domain not in found:
         raise ValueError(
             f"{what} must be the name of a Categorical among the features. Received: "

@@ -1,4 +1,4 @@
-"""One number a row: as it is, scaled, or embedded by where it lies."""
+"""One number a row: as it is, scaled, or embedded."""
 
 import dataclasses
 import math
@@ -23,16 +23,19 @@ class Numeric(Declaration):
 
     With `boundaries` its scale does not matter, and missing is a vector of its own: see
     `tfmtl.layers.PiecewiseLinear`. Worth it where single values or ranges mean
-    something, such as an amount that is mostly 0.
+    something, such as an amount that is mostly 0. With `autodis`, a scaled number is
+    embedded without boundaries: see `tfmtl.layers.AutoDis`.
 
     Args:
         name: String. The input's key.
         boundaries: Tuple of ascending floats, of the training split; see
             `tfmtl.quantile_boundaries`. Defaults to none: the number as it is.
-        embedding_dim: Integer. Width of the embedding, with `boundaries`. Defaults to
-            16 then.
+        embedding_dim: Integer. Width of the embedding, with `boundaries` or `autodis`.
+            Defaults to 16 then.
         normalization: Tuple (mean, std) of the training split: the number becomes
             (number - mean) / std, also when served. Defaults to none.
+        autodis: Integer. How many meta-embeddings AutoDis mixes the embedding of.
+            Defaults to none.
 
     Example:
     >>> Numeric("age", boundaries=(18, 30, 65), embedding_dim=8).embedding_dim
@@ -45,20 +48,29 @@ class Numeric(Declaration):
     boundaries: tuple[float, ...] | None = None
     embedding_dim: int | None = None
     normalization: tuple[float, float] | None = None
+    autodis: int | None = None
 
     def __post_init__(self):
         _errors.check_feature_name(self.name)
         if self.normalization is not None:
             self._check_normalization()
-        if self.boundaries is None:
+        if self.boundaries is None and self.autodis is None:
             if self.embedding_dim is not None:
                 raise ValueError(
-                    f"embedding_dim of {self.name!r} needs boundaries. Received: "
-                    f"{self.embedding_dim!r} without."
+                    f"embedding_dim of {self.name!r} needs boundaries or autodis. "
+                    f"Received: {self.embedding_dim!r} without."
                 )
             return
-        checked = check_boundaries(f"boundaries of {self.name!r}", self.boundaries)
-        object.__setattr__(self, "boundaries", checked)
+        if self.autodis is None:
+            checked = check_boundaries(f"boundaries of {self.name!r}", self.boundaries)
+            object.__setattr__(self, "boundaries", checked)
+        elif self.boundaries is not None:
+            raise ValueError(
+                f"Numeric({self.name!r}) takes boundaries or autodis, not both. Leave "
+                "one out."
+            )
+        else:
+            _errors.check_positive(f"autodis of {self.name!r}", self.autodis)
         if self.embedding_dim is None:
             object.__setattr__(self, "embedding_dim", 16)
         _errors.check_positive(f"embedding_dim of {self.name!r}", self.embedding_dim)

@@ -88,6 +88,11 @@ def check_sequence(feature: Sequence, tables: Mapping[str, Categorical]) -> None
             f"Received: {feature.target!r}."
             f"{_errors.nearest(feature.target, tables)}"
         )
+    if tables[feature.target].shape:
+        raise ValueError(
+            f"target of {feature.name!r} must be one id a row. Received: the "
+            f"{type(tables[feature.target]).__name__} {feature.target!r}."
+        )
     dims = [tables[name].embedding_dim for name in (feature.of, feature.target)]
     if dims[0] != dims[1]:
         raise ValueError(

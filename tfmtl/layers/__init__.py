@@ -8,9 +8,11 @@ from tfmtl.layers.blocks.partitioned_normalization import PartitionedNormalizati
 from tfmtl.layers.blocks.soft_selection import SoftSelection
 from tfmtl.layers.blocks.task_gates import GlobalGates, InputGates
 from tfmtl.layers.blocks.tower import Tower
+from tfmtl.layers.embedding.autodis import AutoDis
 from tfmtl.layers.embedding.feature_embedding import FeatureEmbedding
 from tfmtl.layers.embedding.field_stack import FieldStack
 from tfmtl.layers.embedding.piecewise_linear import PiecewiseLinear
+from tfmtl.layers.embedding.vector_embedding import VectorEmbedding
 from tfmtl.layers.interactions.cross import Cross, CrossMix, CrossV2
 from tfmtl.layers.interactions.field_attention import FieldAttention
 from tfmtl.layers.interactions.field_interaction import FieldInteraction
@@ -67,6 +69,7 @@ __all__ = [
     "STEM",
     "AdaTT",
     "Asymmetric",
+    "AutoDis",
     "Cross",
     "CrossMix",
     "CrossStitch",
@@ -105,5 +108,6 @@ __all__ = [
     "StarTower",
     "SubNetworkRouting",
     "TargetAttention",
+    "VectorEmbedding",
     "Tower",
 ]

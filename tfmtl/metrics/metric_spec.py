@@ -3,7 +3,7 @@
 import dataclasses
 
 from tfmtl import _errors
-from tfmtl.features import Categorical, check_domain
+from tfmtl.features import check_domain, of_one_id
 from tfmtl.metrics.auc import AUC
 from tfmtl.metrics.grouped_auc import GroupedAUC
 from tfmtl.metrics.streaming import StreamingMetric
@@ -89,7 +89,7 @@ class MetricSpec:
             task: String. The task's name.
             features: List of features.
         """
-        by_name = {f.name: f for f in features if isinstance(f, Categorical)}
+        by_name = of_one_id(features)
         for feature in filter(None, (self.group, self.domain)):
             if feature not in by_name:
                 raise ValueError(

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfmtl import _errors, calibration
-from tfmtl.features import check_domain, check_features
+from tfmtl.features import check_domain, check_features, input_specs
 from tfmtl.gate_health import gate_health
 from tfmtl.gate_report import gate_report
 from tfmtl.layers.blocks.layer import written
@@ -151,7 +151,12 @@ class MultiTaskModel(MultiTaskTrainer):
         made = {task.name: calibration.make(task, self.features) for task in tasks}
         self.calibrations = {name: layer for name, layer in made.items() if layer}
         # The features say all shapes, so the weights exist from the start.
-        self({f.name: keras.KerasTensor((None, *f.shape), f.dtype) for f in features})
+        self(
+            {
+                name: keras.KerasTensor((None, *shape), dtype)
+                for name, (shape, dtype) in input_specs(features).items()
+            }
+        )
 
     def __repr__(self):
         tasks = ", ".join(task.name for task in self.tasks)

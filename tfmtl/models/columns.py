@@ -4,7 +4,7 @@ import dataclasses
 
 from keras import ops
 
-from tfmtl.features import Numeric
+from tfmtl.features import Numeric, Sequence, Vector
 from tfmtl.layers.sequences.pooling import POOLINGS
 
 
@@ -17,10 +17,16 @@ def widened(features: list, readers: int, what: str) -> list:
         what: String. The architecture, for messages.
 
     Raises:
-        ValueError: If a sequence is pooled by an encoder, which readers would share.
+        ValueError: If a sequence is pooled by an encoder, or a number embedded by
+            AutoDis, which readers would share.
     """
     for feature in features:
-        pooling = getattr(feature, "pooling", "mean")
+        if getattr(feature, "autodis", None):
+            raise ValueError(
+                f"{what} gives every task vectors of its own, which would share what "
+                f"chooses them. Received: autodis of {feature.name!r}; use boundaries."
+            )
+        pooling = feature.pooling if isinstance(feature, Sequence) else "mean"
         if pooling not in POOLINGS:
             raise ValueError(
                 f"{what} gives every task vectors of its own, which would share the "
@@ -40,12 +46,13 @@ def of_readers(features: list, vectors: dict, readers: int) -> list[dict]:
 
     Args:
         features: List of features, as they were before `widened`.
-        vectors: Dict {feature: (batch, readers * dim)}; numbers are seen by all.
+        vectors: Dict {feature: (batch, readers * dim)}; numbers, and vectors without a
+            projection, are seen by all.
         readers: Integer.
     """
     parts = [
         [vectors[f.name]] * readers
-        if isinstance(f, Numeric) and not f.boundaries
+        if isinstance(f, Numeric | Vector) and f.embedding_dim is None
         else ops.split(vectors[f.name], readers, axis=-1)
         for f in features
     ]  # [features][readers] of (B, dim)

@@ -1,6 +1,6 @@
 """What a model is, as text: its features, tasks and parts."""
 
-from tfmtl.features import Categorical, Numeric
+from tfmtl.features import Categorical, Multivalued, Numeric, Vector
 
 
 def summary(model) -> str:
@@ -28,14 +28,21 @@ def summary(model) -> str:
 
 def _takes(feature) -> str:
     if isinstance(feature, Numeric):
+        if feature.autodis:
+            return f"a number, {feature.autodis} meta-embeddings"
         if feature.boundaries is None:
             return "a number"
         return f"a number, {len(feature.boundaries)} boundaries"
+    if isinstance(feature, Vector):
+        return f"a vector of {feature.dim}"
     if not isinstance(feature, Categorical):
         return f"up to {feature.max_length} of {feature.of}"
+    several = isinstance(feature, Multivalued)
     if feature.vocabulary is not None:
-        return f"one of {len(feature.vocabulary):,} values"
-    return f"an id, {feature.table_size:,} rows"
+        count = f"up to {feature.max_length}" if several else "one"
+        return f"{count} of {len(feature.vocabulary):,} values"
+    count = f"up to {feature.max_length} ids" if several else "an id"
+    return f"{count}, {feature.table_size:,} rows"
 
 
 def _table(head, rows) -> str:

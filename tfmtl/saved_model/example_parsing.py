@@ -9,7 +9,7 @@ times as long:
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -30,6 +30,7 @@ def parse(
     examples: tf.Tensor,
     specs: Mapping[str, tf.TensorSpec],
     missing: Mapping[tf.DType, Any],
+    vectors: Collection[str] = (),
 ) -> dict[str, tf.Tensor]:
     """Reads features; what an example leaves out is missing.
 
@@ -41,6 +42,8 @@ def parse(
         specs: {feature: spec}, (batch,) or (batch, length): of a longer list the last
             values count, a shorter one is padded behind.
         missing: {dtype: what stands for no value}; 0 of others.
+        vectors: Features of which an example has as many values as the spec says, or
+            none.
 
     Returns:
         {feature: tensor}.
@@ -48,8 +51,8 @@ def parse(
     other = tf.strings.regex_full_match(examples, _of_another_kind(specs))
     found = tf.cond(
         tf.reduce_any(other),
-        lambda: _decoded(examples, specs, missing),
-        lambda: _parsed(examples, specs, missing),
+        lambda: _decoded(examples, specs, missing, vectors),
+        lambda: _parsed(examples, specs, missing, vectors),
     )
     for name, spec in specs.items():
         found[name].set_shape(spec.shape)
@@ -85,7 +88,10 @@ def _of_another_kind(specs: Mapping[str, tf.TensorSpec]) -> str:
 
 
 def _parsed(
-    examples: tf.Tensor, specs: Mapping[str, tf.TensorSpec], missing: Mapping
+    examples: tf.Tensor,
+    specs: Mapping[str, tf.TensorSpec],
+    missing: Mapping,
+    vectors: Collection[str] = (),
 ) -> dict[str, tf.Tensor]:
     """Reads features of the types that the specs name."""
     parsing = {}
@@ -98,15 +104,21 @@ def _parsed(
     found = tf.io.parse_example(examples, parsing)
     for name, spec in specs.items():
         if spec.shape.rank == 2:  # the latest values, padded behind
-            length = spec.shape[1]
-            found[name] = found[name][:, -length:].to_tensor(
-                missing.get(spec.dtype, 0), shape=(None, length)
-            )
+            length, rows = spec.shape[1], found[name]
+            with tf.control_dependencies(
+                _checks(rows.row_lengths(), name, length, vectors)
+            ):
+                found[name] = rows[:, -length:].to_tensor(
+                    missing.get(spec.dtype, 0), shape=(None, length)
+                )
     return found
 
 
 def _decoded(
-    examples: tf.Tensor, specs: Mapping[str, tf.TensorSpec], missing: Mapping
+    examples: tf.Tensor,
+    specs: Mapping[str, tf.TensorSpec],
+    missing: Mapping,
+    vectors: Collection[str] = (),
 ) -> dict[str, tf.Tensor]:
     """Reads features, each in whichever of the three lists it is."""
     # Where it is no tf.Example, this fails with the caller's error, not a data loss. It
@@ -134,8 +146,22 @@ def _decoded(
         else:
             for i, name in enumerate(group):
                 length = specs[name].shape[1]
-                found[name] = _last(values[:, i], sizes[:, i], length, default)
+                with tf.control_dependencies(
+                    _checks(sizes[:, i], name, length, vectors)
+                ):
+                    found[name] = _last(values[:, i], sizes[:, i], length, default)
     return {name: found[name] for name in specs}
+
+
+def _checks(
+    sizes: tf.Tensor, name: str, dim: int, vectors: Collection[str]
+) -> list[tf.Operation]:
+    """What fails unless each example has a whole vector, or none."""
+    if name not in vectors:
+        return []
+    whole = tf.reduce_all((sizes == 0) | (tf.cast(sizes, tf.int64) == dim))
+    message = f"tf.Example: {name} takes {dim} numbers, or none. Numbers of each:"
+    return [tf.debugging.Assert(whole, [message, sizes])]
 
 
 def _features(examples: tf.Tensor, names: Sequence[str]) -> tf.Tensor:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfmtl import _errors, model_card
+from tfmtl.features import Vector, input_specs
 from tfmtl.models.base import MultiTaskModel
 from tfmtl.saved_model import example_parsing
 from tfmtl.saved_model.rank import check_score, fuse, tile
@@ -84,7 +85,8 @@ def export(
         variables=[v.value for v in model.variables], tables=_tables(model)
     )
     model_specs = {
-        f.name: tf.TensorSpec((None, *f.shape), f.dtype, f.name) for f in model.features
+        name: tf.TensorSpec((None, *shape), dtype, name)
+        for name, (shape, dtype) in input_specs(model.features).items()
     }
 
     # One function, so that the model is traced once and not for each signature.
@@ -97,9 +99,8 @@ def export(
     if transform is not None:
         graph = tf.saved_model.load(os.fspath(transform))
         raw_specs = _raw_specs(graph, model)
-        each_alone = hasattr(graph, "transform_each") and set(raw_specs) == set(
-            model_specs
-        )
+        names = {f.name for f in model.features}
+        each_alone = hasattr(graph, "transform_each") and set(raw_specs) == names
         saved.transform_tables = _tables(graph)
 
         @_traced(raw_specs)
@@ -114,24 +115,33 @@ def export(
     for name in user_features or ():
         _errors.check_choice("A name in user_features", name, raw_specs)
 
+    once = user_features and [  # and what the transform makes beside them
+        name
+        for feature in model.features
+        if feature.name in user_features
+        for name in input_specs([feature])
+    ]
+
     @_traced(raw_specs)
     def rank(inputs):
         if each_alone:  # A user's features are transformed once and not N times.
             transformed = graph.transform(inputs)
             inputs = {name: transformed[name] for name in model_specs}
-            found = predict(tile(inputs, user_features))
+            found = predict(tile(inputs, once))
         else:
-            found = predict_raw(tile(inputs, user_features))
+            given = once if transform is None else user_features
+            found = predict_raw(tile(inputs, given))
         if fused_score:
             found["score"] = fuse(found, fused_score, fused_form)
         return {name: found[name] for name in rank_outputs or outputs}
 
-    # A transform tells a missing number by NaN; the model takes 0.0, the mean.
-    missing = {tf.string: "", tf.float32: 0.0 if transform is None else float("nan")}
+    missing = {tf.string: "", tf.float32: float("nan")}
+    vectors = [f.name for f in model.features if isinstance(f, Vector)]
 
     @_traced(tf.TensorSpec([None], tf.string, "examples"))
     def predict_examples(examples):
-        return predict_raw(example_parsing.parse(examples, raw_specs, missing))
+        parsed = example_parsing.parse(examples, raw_specs, missing, vectors)
+        return predict_raw(parsed)
 
     binary = [task.name for task in model.tasks if task.kind == "binary"]
     others = [name for name in names if name not in binary]
@@ -199,7 +209,7 @@ def _raw_specs(graph, model) -> dict[str, tf.TensorSpec]:
     """Returns what the transform takes in; raises if it does not fit the model."""
     (function,) = graph.transform.concrete_functions
     ((specs,), _) = function.structured_input_signature
-    missing = {f.name for f in model.features} - set(function.structured_outputs)
+    missing = set(input_specs(model.features)) - set(function.structured_outputs)
     if missing:
         raise ValueError(
             "The transform must give every feature of the model. It gives "

@@ -29,6 +29,8 @@ from pipeline.logs.dead_letters import REASONS
 from pipeline.logs.inspect import InspectionSpec, LogSchema, inspect, missing, unread
 from pipeline.logs.values import casting, column_types
 
+_LISTS = ("list", "weighted", "vector")  # types of columns of several values
+
 
 def bulk_inferrer(
     config: Config,
@@ -77,6 +79,7 @@ def bulk_inferrer(
     features = saved_model.features(model)
     read = casting.feature_columns(config, features)
     wanted = [column.source for column in read] + list((keep or {}).values())
+    wanted += [column.weights for column in read if column.weights]
     output.mkdir(parents=True, exist_ok=True)
     with (
         _empty_if_interrupted(output),
@@ -93,7 +96,7 @@ def bulk_inferrer(
         if of_lists:
             log = log._replace(types=kept.single(log))
         if keep is None:
-            lists = [name for name, kind in kinds.items() if kind == "list"]
+            lists = [name for name, kind in kinds.items() if kind in _LISTS]
             columns = kept.all_single(log, [*outputs, *lists])
         else:
             columns = kept.named(keep, log, outputs, format)

@@ -22,6 +22,7 @@ class Spec:
         named: (YAML path, column, type) of the columns of the logs that it names.
         kinds: {column: type} of the same, by their names in the examples.
         renamed: {column of the examples: column of the logs}, of features.
+        weights: {feature: column of the logs with its weights}.
         time: The column by which the rows are split, where the split is by time.
         where: Which rows count.
         labels: {new column: what it is}.
@@ -33,9 +34,7 @@ class Spec:
     def __init__(self, config: Config):
         self.data = config.data
         self.missing = config.missing_words
-        self.separators = {
-            f.name: f.separator for f in config.features if f.kind == "sequence"
-        }
+        self.features = {feature.name: feature for feature in config.features}
         self.where = self.expression(self.data.where)
         self.labels = {n: self.expression(t) for n, t in self.data.labels.items()}
         made = self.data.made()
@@ -51,6 +50,11 @@ class Spec:
         self.named = [
             (path, self.renamed.get(name, name), kind) for path, name, kind in named
         ]
+        weights = {f.name: getattr(f, "weights", None) for f in config.features}
+        self.weights = {name: column for name, column in weights.items() if column}
+        for i, feature in enumerate(config.features):
+            if column := self.weights.get(feature.name):
+                self.named.append((f"features.{i}.weights", column, "list"))
         self.kinds: dict[str, str] = {}
         for path, name, kind in named:
             earlier = self.kinds.setdefault(name, kind)
@@ -69,14 +73,14 @@ class Spec:
 
     def column(self, name: str, type_: pa.DataType) -> Column:
         """A column as examples have it; `type_` is what it has in the logs."""
-        kind = self.kinds.get(name, "own")
+        kind, feature = self.kinds.get(name, "own"), self.features.get(name)
         return casting.column(
             name,
             kind,
             type_,
             self.missing(name),
-            self.separators.get(name),
             self.renamed.get(name),
+            feature,
         )
 
     def columns(self, types: Mapping[str, pa.DataType]) -> list[Column]:

@@ -55,8 +55,8 @@ def _write(config: Config, folder: Path, index: int, source: Source) -> None:
     """Writes the features of a file as the examples have them."""
     # A server is asked for features by their names.
     wanted = [
-        column._replace(column=None)
-        for column in casting.feature_columns(config, config.features)
+        column._replace(column=None, weights=None)
+        for column in casting.feature_columns(config, config.raw_features)
     ]
     schema = pa.schema([(column.name, column.type) for column in wanted])
     target = layout.split(folder, _SPLIT) / layout.part_shard(layout.part(index), 0)

@@ -320,7 +320,7 @@ def _export(
     )
     warm_start.write_names(model, path)
     rows = model_card.example_rows(config, inputs["statistics"])
-    raw = examples.raw_inputs(rows, config.features)
+    raw = examples.raw_inputs(rows, config.raw_features)
     graph = tf.saved_model.load(str(transform))
     transformed = graph.transform({k: tf.constant(v) for k, v in raw.items()})
     transformed = {name: tensor.numpy() for name, tensor in transformed.items()}

@@ -102,9 +102,10 @@ def _domain_rows(
     if feature is None or not stats[config.domain].HasField("string_stats"):
         return {}
     values = [v.value for v in stats[config.domain].string_stats.top_values]
-    rows = examples.raw_rows([{config.domain: v} for v in values], config.features)
+    features = config.raw_features
+    rows = examples.raw_rows([{config.domain: v} for v in values], features)
     graph = tf.saved_model.load(str(inputs["transform_graph"] / layout.TRANSFORM_GRAPH))
-    raw = examples.raw_inputs(rows, config.features)
+    raw = examples.raw_inputs(rows, features)
     ids = graph.transform({k: tf.constant(v) for k, v in raw.items()})[config.domain]
     named: dict[int, list[str]] = {}
     for value, row in zip(values, rows_of_table(ids, feature).numpy(), strict=True):

@@ -26,6 +26,7 @@ from pipeline.beam import results
 from pipeline.beam.atomic import atomic_write
 from pipeline.components.transform import tf_example
 from pipeline.config import Config
+from pipeline.config.features import each_alone, input_names
 from pipeline.errors import PipelineError
 from pipeline.logs import tfrecord
 from pipeline.progress import NOWHERE, Done
@@ -150,6 +151,8 @@ class _WriteShards(beam.DoFn):
 
     def __init__(self, config: Config, graph: Path, done: Done):
         self._features, self._tasks = config.features, config.tasks
+        self._inputs = config.raw_features
+        self._each_alone = each_alone(config.features)
         self._rows_per_record = config.transform.rows_per_record
         self._graph, self._done = str(graph), done
 
@@ -176,21 +179,26 @@ class _WriteShards(beam.DoFn):
         """Yields serialized examples, of one batch after the other."""
         import tensorflow as tf
 
-        names = [feature.name for feature in self._features]
+        names = [feature.name for feature in self._inputs]
         columns = [*names, *examples.label_columns(self._tasks)]
         rows = 0
         source, start, stop, _ = shard
         for batch in examples.read_batches(
             source, columns=columns, start=start, stop=stop, dictionaries=True
         ):
-            raw = examples.distinct_inputs(batch, self._features)
-            # The graph treats each string by itself, so it needs to see it once only.
+            raw = examples.distinct_inputs(batch, self._inputs)
+            # Where the graph treats each string by itself, it sees it once only.
+            if not self._each_alone:
+                raw = {name: (_whole(*of), None) for name, of in raw.items()}
             transformed = self._module.transform(
                 {name: tf.constant(_fed(*values)) for name, values in raw.items()}
             )
             values = {
-                name: _rows(transformed[name].numpy(), where)
-                for name, (_, where) in raw.items()
+                output: _rows(
+                    transformed[output].numpy(), raw.get(feature.name, (None, None))[1]
+                )
+                for feature in self._features
+                for output in input_names(feature)
             }
             values |= examples.labels(batch, self._tasks)
             yield from tf_example.blocks(values, self._rows_per_record)
@@ -201,6 +209,11 @@ class _WriteShards(beam.DoFn):
                 f"{source} must hold the rows {start} to {stop}. Received: {rows} of "
                 "them. The examples have changed since the job began; run it again"
             )
+
+
+def _whole(values: np.ndarray, where: np.ndarray | None) -> np.ndarray:
+    """The value of each row."""
+    return values if where is None else values[where]
 
 
 def _fed(values: np.ndarray, where: np.ndarray | None) -> np.ndarray:

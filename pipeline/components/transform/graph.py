@@ -10,14 +10,20 @@ that the two cannot differ. Missing values and the number of ids:
 | ... with several hashes     | string, "" missing | int64, 0 missing   | 2^62         |
 | categorical, `capacity`     | string, "" missing | int64, 0 missing   | 2^62         |
 | numeric                     | float, NaN missing | float, 0.0 missing |              |
-| ... with `piecewise_linear` | float, NaN missing | float, NaN missing |              |
+| ... `piecewise_linear`, or  |                    |                    |              |
+|     `autodis`               | float, NaN missing | float, NaN missing |              |
 | numeric, `buckets`          | float, NaN missing | int64, 0 missing   | buckets + 1  |
 | sequence                    | string, "" padding | int64, 0 padding   | those of `of`|
+| multivalued                 | string, "" padding | int64, 0 padding   | of its table |
+| ... weighted                | "value:weight"     | and float weights  |              |
+| crossed                     | of other features  | int64, 0 missing   | hash_buckets |
+| lookup                      | "value:number"     | float, 0.0 missing |              |
+| vector                      | float, NaN missing | the same           |              |
 
 Strings are first made the texts that training knows; see `text_graph`.
-All are (batch,), a sequence is (batch, max_length). A value that the vocabulary lacks
-has id 0, like a missing one, or with `oov_buckets` an id behind the vocabulary's. Of
-2^62 ids the model makes rows of a table.
+All are (batch,), a list is (batch, max_length), a vector (batch, dim). A value that
+the vocabulary lacks has id 0, like a missing one, or with `oov_buckets` an id behind
+the vocabulary's. Of 2^62 ids the model makes rows of a table.
 """
 
 import json
@@ -34,9 +40,13 @@ from pipeline.components.transform.vocabulary import Vocabulary
 from pipeline.config.data import MISSING_WORDS
 from pipeline.config.features import (
     CategoricalFeature,
+    CrossedFeature,
     Feature,
     NumericFeature,
     VocabularyConfig,
+    each_alone,
+    input_names,
+    weights_name,
 )
 from pipeline.errors import PipelineError
 
@@ -67,7 +77,9 @@ class TransformGraph:
         self._moments = moments
         self._missing = missing
         self._read = [
-            f.name for f in features if f.kind != "numeric" and f.name not in verbatim
+            name
+            for name, spec in raw_specs(features).items()
+            if spec.dtype == tf.string and name not in verbatim
         ]
         self.transform = tf.function(
             self._transform, input_signature=[raw_specs(features)], autograph=False
@@ -77,17 +89,25 @@ class TransformGraph:
         """Saves the function, and no more, as a SavedModel."""
         module = tf.Module()
         module.transform = self.transform
-        # Tells `tfmtl.export` that each feature is made of its own input alone.
-        module.transform_each = self.transform
+        if each_alone(self._features.values()):  # as `tfmtl.export` is to know
+            module.transform_each = self.transform
         # What a SavedModel must hold has to be reachable by attributes.
         module.tables = [v.table for v in self._vocabularies.values()]
         tf.saved_model.save(module, str(path))
 
     def _transform(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        outputs, numbers = {}, {}
+        for name, feature in self._features.items():
+            if weights := weights_name(feature):
+                values, outputs[weights] = text_graph.weighted(raw[name])
+                raw = {**raw, name: values}
+            elif feature.kind == "lookup":
+                keys, numbers[name] = text_graph.weighted(raw[name], -np.inf)
+                raw = {**raw, name: keys}
         texts = {name: raw[name] for name in self._read}
         raw = {**raw, **text_graph.canonical(texts, self._missing)}
         scaled = [f for f in self._features.values() if _is_scaled(f)]
-        outputs = _scaled(scaled, raw, self._moments)
+        outputs |= _scaled(scaled, raw, self._moments)
         for name, feature in self._features.items():
             if name in outputs:
                 continue
@@ -95,9 +115,21 @@ class TransformGraph:
                 outputs[name] = _bucket(feature, raw[name], self._moments[name])
             elif feature.kind == "sequence":
                 outputs[name] = self._ids(self._features[feature.of], raw[name])
+            elif feature.kind == "vector":
+                outputs[name] = raw[name]
+            elif feature.kind == "crossed":
+                outputs[name] = self._crossed(feature, raw)
+            elif feature.kind == "lookup":
+                found = _looked_up(raw[feature.key], raw[name], numbers[name])
+                logarithm = tf.math.log1p(tf.maximum(found, 0.0))
+                outputs[name] = logarithm if feature.scaling == "log1p" else found
             else:
                 outputs[name] = self._ids(feature, raw[name])
-        return {name: outputs[name] for name in self._features}
+        return {
+            name: outputs[name]
+            for feature in self._features.values()
+            for name in input_names(feature)
+        }
 
     def _ids(self, feature: CategoricalFeature, values: tf.Tensor) -> tf.Tensor:
         if feature.by_vocabulary:
@@ -113,6 +145,22 @@ class TransformGraph:
         ids = 1 + tf.strings.to_hash_bucket_fast(values, buckets - 1)
         return tf.where(values == "", tf.zeros_like(ids), ids)
 
+    def _crossed(
+        self, feature: CrossedFeature, raw: Mapping[str, tf.Tensor]
+    ) -> tf.Tensor:
+        """The hash of other features' values together; 0 where one is missing."""
+        parts = []
+        for name in feature.of:
+            part, of = raw[name], self._features[name]
+            if of.kind == "numeric":
+                bucket = _bucket(of, part, self._moments[name])
+                part = tf.where(bucket == 0, "", tf.as_string(bucket))
+            parts.append(part)
+        values = tf.strings.join(parts, "\x1f")
+        ids = 1 + tf.strings.to_hash_bucket_fast(values, feature.hash_buckets - 1)
+        known = tf.reduce_all(tf.stack(parts) != "", axis=0)
+        return tf.where(known, ids, tf.zeros_like(ids))
+
     def describe(self) -> dict[str, dict]:
         """What each feature is for the model.
 
@@ -124,11 +172,16 @@ class TransformGraph:
             if feature.kind == "sequence":
                 of, length = feature.of, feature.max_length
                 described[name] = {"kind": "sequence", "of": of, "max_length": length}
+            elif feature.kind == "vector":
+                described[name] = {"kind": "vector", "dim": feature.dim}
             elif feature.kind == "numeric" and feature.piecewise_linear:
                 found = _boundaries(feature, self._moments[name])
                 described[name] = {"kind": "numeric", "boundaries": found}
-            elif feature.kind == "numeric" and not feature.buckets:
+            elif feature.kind == "lookup" or _is_scaled(feature):
                 described[name] = {"kind": "numeric"}
+            elif feature.kind == "crossed":
+                size = feature.hash_buckets
+                described[name] = {"kind": "categorical", "size": size}
             else:
                 if feature.kind == "numeric":
                     size = feature.buckets + 1
@@ -136,7 +189,9 @@ class TransformGraph:
                     size = self._vocabularies[feature.table_name].size
                 else:
                     size = feature.hash_buckets or feature.capacity + 1
-                described[name] = {"kind": "categorical", "size": size}
+                described[name] = {"kind": feature.kind, "size": size}
+                if feature.kind == "numeric":
+                    described[name]["kind"] = "categorical"
         return described
 
 
@@ -144,8 +199,13 @@ def raw_specs(features: Sequence[Feature]) -> dict[str, tf.TensorSpec]:
     """What the graph takes in: {feature: spec}."""
     specs = {}
     for feature in features:
-        shape = [None, feature.max_length] if feature.kind == "sequence" else [None]
-        dtype = tf.float32 if feature.kind == "numeric" else tf.string
+        if feature.kind == "crossed":
+            continue
+        shape = [None]
+        if width := getattr(feature, "max_length", getattr(feature, "dim", None)):
+            shape.append(width)
+        is_number = feature.kind in ("numeric", "vector")
+        dtype = tf.float32 if is_number else tf.string
         # Signatures call an input by its spec's name.
         specs[feature.name] = tf.TensorSpec(shape, dtype, feature.name)
     return specs
@@ -229,11 +289,29 @@ def _bucket(feature: NumericFeature, values: tf.Tensor, moments: Mapping) -> tf.
     """Cuts a numeric feature (batch,) into buckets; 0 where it is not known."""
     known = tf.math.is_finite(values)
     values = tf.where(known, values, tf.zeros_like(values))
-    # Of the 1001 quantiles, those nearest to 1/buckets, 2/buckets, ...
     parts = np.arange(1, feature.buckets) / feature.buckets
-    edges = np.float32(moments["quantiles"])[np.rint(parts * 1000).astype(int)]
+    quantiles = np.float32(moments["quantiles"])
+    # Of the 1001 quantiles, those nearest to 1/buckets, 2/buckets, ...
+    edges = quantiles[np.rint(parts * 1000).astype(int)]
+    if feature.bucketing == "log":
+        low, high = np.log1p(np.maximum(quantiles[[0, -1]], 0))
+        edges = np.float32(np.expm1(low + parts * (high - low)))
     ids = 1 + tf.searchsorted(edges, values, side="right", out_type=tf.int64)
     return tf.where(known, ids, tf.zeros_like(ids))
+
+
+def _looked_up(key: tf.Tensor, keys: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
+    """The number (batch,) that stands last beside a key (batch,); 0 without one.
+
+    Args:
+        key: Strings (batch,); "" is missing.
+        keys: Strings (batch, length).
+        numbers: Floats (batch, length).
+    """
+    same = (keys == key[:, tf.newaxis]) & (keys != "")
+    place = tf.reduce_max(tf.where(same, tf.range(tf.shape(keys)[1]), -1), axis=1)
+    found = tf.gather(numbers, tf.maximum(place, 0), batch_dims=1)
+    return tf.where(place >= 0, found, 0.0)
 
 
 def _scaled(
@@ -251,7 +329,7 @@ def _scaled(
     values = tf.concat([raw[feature.name] for feature in features], axis=0)
     found = [_moments(feature, moments.get(feature.name, {})) for feature in features]
     logarithmic, means, stds = (np.array(part) for part in zip(*found, strict=True))
-    missing = [np.nan if feature.piecewise_linear else 0.0 for feature in features]
+    missing = [np.nan if feature.knows_missing else 0.0 for feature in features]
     known = tf.math.is_finite(values)
     values = tf.where(known, values, tf.zeros_like(values))
     if logarithmic.any():

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from pipeline.logs.values.texts import BOOLEANS, SCIENTIFIC, WHOLE, WHOLE_TEXT
+from pipeline.logs.values.weighted import VALUE, WEIGHT
+
+_WEIGHT = r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*"
 
 
 def canonical(
@@ -44,6 +47,21 @@ def canonical(
         rewritten,
         lambda: dict(texts),
     )
+
+
+def weighted(texts: tf.Tensor, least: float = 0.0) -> tuple[tf.Tensor, tf.Tensor]:
+    """Texts "value:weight" as values and float weights, 1 of a text without.
+
+    A value whose weight is no finite number, or below `least`, is missing, "".
+    """
+    has_weight = tf.strings.regex_full_match(texts, f"(?s:.*){WEIGHT}")
+    written = tf.where(has_weight, tf.strings.regex_replace(texts, VALUE, ""), "1")
+    is_number = tf.strings.regex_full_match(written, _WEIGHT)
+    weights = tf.strings.to_number(tf.where(is_number, written, "0"), tf.float32)
+    values = tf.strings.regex_replace(texts, WEIGHT, "")
+    fits = is_number & tf.math.is_finite(weights) & (weights >= least)
+    weights = tf.where(fits & (values != ""), weights, 0.0)
+    return tf.where(fits, values, ""), weights
 
 
 def _rewritten(texts: tf.Tensor, missing: Sequence[str]) -> tf.Tensor:

@@ -5,6 +5,8 @@
 | string             | string, as `texts` writes it                              |
 | float              | float64: true is 1, a duration seconds; "NA", "?" are null|
 | list               | list<string>                                              |
+| vector             | list<float32>, of one length; null where there is none    |
+| weighted, map      | list<string> of "value:weight"; see `weighted`            |
 | any                | its own type, one value a row                             |
 | (not named)        | its own type                                              |
 
@@ -22,8 +24,14 @@ import pyarrow.compute as pc
 
 from pipeline.config import Config
 from pipeline.config.data import MISSING_WORDS
-from pipeline.config.features import COLUMN_TYPES, Feature
-from pipeline.logs.values import column_types, numbers, texts, written_lists
+from pipeline.config.features import Feature, column_type
+from pipeline.logs.values import (
+    column_types,
+    numbers,
+    texts,
+    weighted,
+    written_lists,
+)
 from pipeline.logs.values.scalars import readable
 
 # {row: what is wrong with its value}
@@ -35,12 +43,15 @@ class Column(NamedTuple):
 
     Attributes:
         name: Its name in the examples.
-        kind: "string", "float", "list", "any" or "own" (the config does not name it).
+        kind: "string", "float", "list", "vector", "weighted", "map", "any", or "own" of
+            one that the config does not name.
         type: The Arrow type that it gets.
         separator: Between the values of a list that is written as one string.
         missing: The texts that stand for no value; None where a text counts as it is
             written.
         column: Its name in the logs, where that is another.
+        dim: Numbers of each vector.
+        weights: The column of the logs with the weights of a list's values.
     """
 
     name: str
@@ -49,6 +60,8 @@ class Column(NamedTuple):
     separator: str | None = None
     missing: tuple[str, ...] | None = MISSING_WORDS
     column: str | None = None
+    dim: int | None = None
+    weights: str | None = None
 
     @property
     def source(self) -> str:
@@ -61,15 +74,28 @@ def column(
     kind: str,
     type_: pa.DataType,
     missing: tuple[str, ...] | None,
-    separator: str | None = None,
     source: str | None = None,
+    feature: Feature | None = None,
 ) -> Column:
-    """A column of the examples; `type_` counts where the kind leaves the type open."""
-    fixed = {"string": pa.string(), "float": pa.float64(), "list": column_types.STRINGS}
+    """A column of the examples; `type_` counts where the kind leaves the type open.
+
+    `feature` is that of the column, if there is one: what it says of lists.
+    """
+    fixed = {
+        "string": pa.string(),
+        "float": pa.float64(),
+        "list": column_types.STRINGS,
+        "vector": column_types.FLOATS,
+        "weighted": column_types.STRINGS,
+        "map": column_types.STRINGS,
+    }
     while kind == "any" and column_types.is_list(type_):
         type_ = type_.value_type
     type_ = fixed.get(kind) or column_types.settled_type(type_)
-    return Column(name, kind, type_, separator, missing, source)
+    separator, dim, weights = (
+        getattr(feature, key, None) for key in ("separator", "dim", "weights")
+    )
+    return Column(name, kind, type_, separator, missing, source, dim, weights)
 
 
 def feature_columns(config: Config, features: Sequence[Feature]) -> list[Column]:
@@ -80,19 +106,22 @@ def feature_columns(config: Config, features: Sequence[Feature]) -> list[Column]
             separated and what they are called in the logs.
         features: The features.
     """
-    sources = {f.name: f.column for f in config.features}
-    separators = {f.name: f.separator for f in config.features if f.kind == "sequence"}
-    return [
-        column(
-            feature.name,
-            COLUMN_TYPES[feature.kind],
-            pa.null(),
-            config.missing_words(feature.name),
-            separators.get(feature.name),
-            sources.get(feature.name),
+    known = {f.name: f for f in config.features}
+    columns = []
+    for feature in features:
+        own = known.get(feature.name)
+        same = own and column_type(own) in (column_type(feature), "weighted", "map")
+        columns.append(
+            column(
+                feature.name,
+                column_type(own if same else feature),
+                pa.null(),
+                config.missing_words(feature.name),
+                own and own.column,
+                own if same else feature,
+            )
         )
-        for feature in features
-    ]
+    return columns
 
 
 def cast(
@@ -110,7 +139,13 @@ def cast(
             arrays.append(pa.nulls(batch.num_rows, column.type))
             continue
         array = column_types.plain(batch.column(column.source))
-        array, wrong = _cast(array, column)
+        if column.weights:
+            weights = pa.nulls(len(array))
+            if column.weights in batch.schema.names:
+                weights = column_types.plain(batch.column(column.weights))
+            array, wrong = _with_weights(array, weights, column)
+        else:
+            array, wrong = _cast(array, column)
         arrays.append(array)
         for row, reason in wrong.items():
             misfits.setdefault(row, f"column {column.source!r}: {reason}")
@@ -153,10 +188,14 @@ def own_type(array: pa.Array, kind: str) -> pa.DataType:
 def _cast(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
     if column.kind == "list":
         return _items(array, column)
+    if column.kind == "vector":
+        return _vectors(array, column)
+    if column.kind in ("weighted", "map"):
+        return _weighted(array, column)
     if column.kind != "own":
         array, wrong = _single(array)
         if wrong and column.kind == "float":
-            hint = ". A vector is no feature: give the logs a column for each number"
+            hint = ". A vector is a feature of kind: vector"
             wrong = {row: reason + hint for row, reason in wrong.items()}
         cast_, more = _scalar(array, column)
         return cast_, {**more, **wrong}
@@ -227,6 +266,76 @@ def _items(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
     row = np.repeat(np.arange(len(array)), counts)
     wrong = {**{int(row[item]): reason for item, reason in more.items()}, **wrong}
     return column_types.with_items(array, pc.fill_null(strings, "")), wrong
+
+
+def _weighted(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
+    """Values written with their weights -> list<string> of them."""
+    if pa.types.is_map(array.type) or pa.types.is_struct(array.type):
+        rows = [weighted.of_mapping(row) for row in array.to_pylist()]
+        array = pa.array(rows, column_types.STRINGS)
+    lists, wrong = _items(array, column)
+    values, weights = weighted.apart(lists.flatten())
+    return _joined(lists, values, weights, column, wrong)
+
+
+def _with_weights(
+    array: pa.Array, weights: pa.Array, column: Column
+) -> tuple[pa.Array, Misfits]:
+    """Values, and their weights in another column -> list<string> of both."""
+    lists, wrong = _items(array, column)
+    numbers, more = _items(weights, column._replace(missing=()))
+    wrong = {**more, **wrong}
+    counts, given = (
+        pc.fill_null(pc.list_value_length(of), 0).to_numpy() for of in (lists, numbers)
+    )
+    differ = (counts != given) & (counts > 0)
+    for i in np.flatnonzero(differ):
+        reason = f"{counts[i]} values, but {given[i]} weights in {column.weights!r}"
+        wrong.setdefault(int(i), reason)
+    keep = pa.array(np.repeat((counts > 0) & ~differ, given))
+    empty = pa.scalar(None, column_types.STRINGS)
+    lists = pc.if_else(pa.array(differ), empty, lists)
+    texts_ = numbers.flatten().filter(keep)
+    return _joined(lists, lists.flatten(), texts_, column, wrong)
+
+
+def _joined(
+    lists: pa.Array,
+    values: pa.Array,
+    weights: pa.Array,
+    column: Column,
+    wrong: Misfits,
+) -> tuple[pa.Array, Misfits]:
+    """Lists of "value:weight" in place of those of as many items."""
+    values, more = _text(values, column.missing)
+    least = -np.inf if column.kind == "map" else 0.0
+    joined, bad = weighted.joined(values, weights, least)
+    row = np.repeat(
+        np.arange(len(lists)), pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    )
+    more = {int(row[item]): reason for item, reason in {**bad, **more}.items()}
+    return column_types.with_items(lists, joined), {**more, **wrong}
+
+
+def _vectors(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
+    """Any column -> lists of as many float32 as the column has; null where empty."""
+    wrong: Misfits = {}
+    if not column_types.is_list(array.type):
+        array, wrong = _items(array, column._replace(missing=()))
+    counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+    values, more = _number(array.flatten(), column.missing or ())
+    row = np.repeat(np.arange(len(array)), counts)
+    wrong = {**{int(row[item]): reason for item, reason in more.items()}, **wrong}
+    for i in np.flatnonzero((counts != 0) & (counts != column.dim)):
+        given = f"{counts[i]} numbers where a vector of {column.dim} is expected"
+        wrong.setdefault(int(i), given)
+    kept = counts == column.dim
+    values = pc.fill_null(values, np.nan).filter(pa.array(np.repeat(kept, counts)))
+    offsets = np.append(0, np.cumsum(np.where(kept, counts, 0))).astype(np.int32)
+    vectors = values.cast(pa.float32(), safe=False)
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), vectors, mask=pa.array(~kept)
+    ), wrong
 
 
 def _read_brackets(

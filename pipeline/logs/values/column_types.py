@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 STRINGS = pa.list_(pa.string())
+FLOATS = pa.list_(pa.float32())
 _LISTS = (
     pa.ListType,
     pa.LargeListType,
@@ -16,6 +17,9 @@ _WANTED = {
     "string": "a number, a text, a boolean or a time",
     "float": "a number, a boolean or a duration",
     "list": "a list of numbers or texts",
+    "vector": "a list of numbers",
+    "weighted": "a list, or a map from values to weights,",
+    "map": "a map from values to numbers, or a list of such texts,",
     "any": "a number, a text, a boolean or a time",
     "time": "a number, a date, a timestamp or an ISO 8601 text",
 }
@@ -36,7 +40,8 @@ def misfit(type_: pa.DataType, kind: str) -> str | None:
     if pa.types.is_dictionary(type_):
         type_ = type_.value_type
     duration = pa.types.is_duration(type_)
-    unfit = pa.types.is_nested(type_) or pa.types.is_interval(type_)
+    nested = pa.types.is_nested(type_) and kind not in ("weighted", "map")
+    unfit = nested or pa.types.is_interval(type_)
     if kind == "time":
         unfit |= pa.types.is_time(type_) or duration
     elif kind == "float":

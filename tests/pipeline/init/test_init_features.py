@@ -42,6 +42,15 @@ def test_kinds(name, values, kind):
     assert features(found)[name]["kind"] == kind
 
 
+@pytest.mark.parametrize(
+    "values",
+    [[[0.5, 0.25], [1.0, 0.5]], ["[0.5, 0.25]", "[0.1, 1.0]"], ["0.5|0.25", "1.5|2"]],
+)
+def test_lists_of_equally_many_fractions_are_vectors(values):
+    found = features(drafted(cover=values * (ROWS // 2)))
+    assert found["cover"]["kind"] == "vector" and found["cover"]["dim"] == 2
+
+
 def test_amounts_of_which_a_few_are_large_are_scaled_by_their_logarithm():
     found = features(drafted(x=RNG.lognormal(0, 2, ROWS), y=RNG.normal(0, 1, ROWS)))
     assert found["x"]["scaling"] == "log1p_zscore"
@@ -58,8 +67,8 @@ def test_amounts_of_which_a_few_are_large_are_scaled_by_their_logarithm():
         ("version", ["1.2"] * ROWS, "always '1.2'"),
         ("nothing", pa.nulls(ROWS), "no value"),
         ("", FEW, "without a name"),
-        ("vector", [[0.5, 0.25]] * ROWS, "such as an embedding"),
-        ("written", ["[0.5, 0.25]", "[0.1, 1.0]"] * (ROWS // 2), "such as an embedd"),
+        ("vector", [[0.5, 0.25], [0.5]] * (ROWS // 2), "not as many in each row"),
+        ("written", ["[0.5 0.25]", "[0.1 1.0]"] * (ROWS // 2), "or not as 0.5|0.2"),
         ("title", [f"{i} words " * 9 for i in RNG.integers(0, 900, ROWS)], "long text"),
         ("place", [{"city": "rome"}] * ROWS, "nested"),
         ("birthday", [datetime.date(2000, 1, 1 + i) for i in FEW], "a time"),

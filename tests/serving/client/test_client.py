@@ -298,15 +298,16 @@ def test_what_pandas_has_for_none_is_a_missing_value():
         {
             "city": [float("nan"), "Rome", pd.NA],
             "seen": [float("nan"), None, ["a"]],
-            "prices": pd.Series([None, [1.0], [2.0, 3.0]], dtype=object),
+            "prices": pd.Series([None, [1.0, 4.0], [2.0, 3.0]], dtype=object),
         }
     )
     columns = input_columns(frame, inputs)
     assert columns["city"] == ["", "Rome", ""]
     assert columns["seen"] == [["", ""], ["", ""], ["a", ""]]
-    np.testing.assert_array_equal(
-        columns["prices"], [[np.nan] * 2, [1, np.nan], [2, 3]]
-    )
+    np.testing.assert_array_equal(columns["prices"], [[np.nan] * 2, [1, 4], [2, 3]])
+    one = {"city": "", "seen": [], "prices": [1.0]}
+    with pytest.raises(ValueError, match="'prices' takes 2 numbers.* Received: 1"):
+        input_columns([one], inputs)
     with pytest.raises(ValueError, match="'seen' takes a list .* Received: 'a'"):
         input_columns([{"city": "", "seen": "a", "prices": None}], inputs)
     with pytest.raises(ValueError, match="at least one row. Received: none"):

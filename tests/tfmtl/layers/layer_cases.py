@@ -90,6 +90,14 @@ CASES = {
         lambda **kw: layers.ETA(2, 8, 5, "tanh", **kw),
         [_random(6, 4), *SEQUENCE],
     ),
+    "AutoDis": (
+        lambda **kw: layers.AutoDis(4, 3, **kw),
+        [np.array([[np.nan, 0.5], [-2, 2], [-0.5, 0], [0, np.nan], [0.5, 1], [2, 3]])],
+    ),
+    "VectorEmbedding": (
+        lambda **kw: layers.VectorEmbedding(3, **kw),
+        [np.where(np.arange(6)[:, None] == 2, np.nan, X)],
+    ),
     "Experts": (lambda **kw: layers.Experts(3, (8, 4), **kw), [X]),
     "SoftmaxGate": (lambda **kw: layers.SoftmaxGate(3, **kw), [X, _random(6, 3, 4)]),
     "CGC": (

@@ -6,11 +6,22 @@ import tensorflow as tf
 from keras import ops
 
 from tfmtl import _errors
-from tfmtl.features import Categorical, Numeric, Sequence, check_features, column_of
+from tfmtl.features import (
+    Categorical,
+    Multivalued,
+    Numeric,
+    Sequence,
+    Vector,
+    check_features,
+    column_of,
+)
 from tfmtl.ids import as_integers
+from tfmtl.layers.embedding.autodis import AutoDis
+from tfmtl.layers.embedding.multivalued_pooling import pool
 from tfmtl.layers.embedding.piecewise_linear import PiecewiseLinear
 from tfmtl.layers.embedding.scored_rows import ScoredRows
 from tfmtl.layers.embedding.table_rows import rows_of_table
+from tfmtl.layers.embedding.vector_embedding import VectorEmbedding
 from tfmtl.layers.sequences.target_attention import TargetAttention
 
 MAX_ROWS = 2**31 - 1
@@ -20,10 +31,12 @@ MAX_ROWS = 2**31 - 1
 class FeatureEmbedding(keras.layers.Layer):
     """Embeds every feature; a feature's vector can be found by its name.
 
-    A categorical id is looked up in its table, a sequence is pooled over the ids
-    other than 0 in the table of the feature it shares, a number stays one number, or 0
-    if it is not finite, unless it has boundaries: see `PiecewiseLinear`. Ids outside a
-    table of known vocabulary are looked up as 0, missing or unknown.
+    A categorical id is looked up in its table; several are pooled, see `Multivalued`. A
+    sequence is pooled over the ids other than 0 in the table of the feature it shares.
+    A number stays one number, or 0 if it is not finite, unless it is embedded: see
+    `PiecewiseLinear` and `AutoDis`. A vector stays what it is, or is projected: see
+    `VectorEmbedding`. Ids outside a table of known vocabulary are looked up as 0,
+    missing or unknown.
 
     The tables of one embedding width are one variable, such as `tables["table_16"]`:
     one lookup, one gradient and one update serve all of them, and each feature has rows
@@ -35,16 +48,18 @@ class FeatureEmbedding(keras.layers.Layer):
     optimizer's momentum.
 
     Args:
-        features: List of `Categorical`, `Numeric` and `Sequence`.
+        features: List of features, see `tfmtl.features`.
         initializer: String or initializer of the tables. Defaults to "uniform"
             (between -0.05 and 0.05).
 
     Input: dict {name: tensor}; (batch,) or (batch, 1) for categorical and numeric
-    features, (batch, max_length) for sequences. Ids and numbers may have any type, see
-    `tfmtl.features`. Keys of other names are ignored.
+    features, (batch, max_length) for sequences, several ids and their weights, (batch,
+    dim) for vectors. Ids and numbers may have any type, see `tfmtl.features`. Keys of
+    other names are ignored.
 
     Output: dict {name: (batch, embedding_dim)}, in the order of the features;
-    (batch, 1) for a numeric feature without boundaries.
+    (batch, 1) for a numeric feature that is not embedded, (batch, dim) for a vector
+    without projection.
 
     Example:
     >>> from tfmtl import Categorical, Numeric
@@ -102,15 +117,27 @@ class FeatureEmbedding(keras.layers.Layer):
                 autocast=False,
             )
         self.piecewise = {}  # {embedding_dim: the layer of all numbers of that width}
-        for dim, group in self._embedded_numbers().items():
-            layer = PiecewiseLinear(
-                [f.boundaries for f in group],
-                dim,
-                dtype=self.dtype_policy,
-                name=f"piecewise_linear_{dim}",
-            )
+        self.autodis = {}  # the same, of numbers with as many meta-embeddings
+        for (size, dim), group in self._embedded_numbers().items():
+            given = {"dim": dim, "dtype": self.dtype_policy}
+            if size is None:
+                boundaries = [f.boundaries for f in group]
+                name = f"piecewise_linear_{dim}"
+                layer = PiecewiseLinear(boundaries, name=name, **given)
+                self.piecewise[str(dim)] = layer
+            else:
+                name = f"autodis_{size}_{dim}"
+                layer = AutoDis(meta_embeddings=size, name=name, **given)
+                self.autodis[f"{size}_{dim}"] = layer
             layer.build((None, len(group)))
-            self.piecewise[str(dim)] = layer
+        self.vectors = {}
+        for feature in self.features:
+            if isinstance(feature, Vector):
+                layer = VectorEmbedding(
+                    feature.embedding_dim, dtype=self.dtype_policy, name=feature.name
+                )
+                layer.build((None, feature.dim))
+                self.vectors[feature.name] = layer
         self.attentions = {}
         for feature in self.features:
             if getattr(feature, "target", None):
@@ -130,11 +157,12 @@ class FeatureEmbedding(keras.layers.Layer):
         return initialize
 
     def _embedded_numbers(self):
-        """Returns {embedding_dim: the numeric features of that width}."""
+        """Returns {(meta-embeddings, embedding_dim): the numeric features of these}."""
         groups = {}
         for feature in self.features:
-            if isinstance(feature, Numeric) and feature.boundaries:
-                groups.setdefault(feature.embedding_dim, []).append(feature)
+            if isinstance(feature, Numeric) and feature.embedding_dim:
+                key = feature.autodis, feature.embedding_dim
+                groups.setdefault(key, []).append(feature)
         return groups
 
     @property
@@ -170,39 +198,62 @@ class FeatureEmbedding(keras.layers.Layer):
         if training:
             self._admit(x)
         vectors = self._numbers(x) | self._embed_numbers(x)
-        for dim in dict.fromkeys(f.embedding_dim for f in self._categorical.values()):
-            group = [f for f in self._categorical.values() if f.embedding_dim == dim]
+        vectors |= {name: layer(x[name]) for name, layer in self.vectors.items()}
+        single = [f for f in self._categorical.values() if not f.shape]
+        for dim in dict.fromkeys(f.embedding_dim for f in single):
+            group = [f for f in single if f.embedding_dim == dim]
             vectors |= self._look_up_all(dim, group, x)
         for feature in self.features:
+            if isinstance(feature, Multivalued):
+                found, weights = self._items(feature, x[feature.name])
+                if feature.weights:
+                    weights = weights * self._weights(feature, inputs)
+                vectors[feature.name] = pool(found, weights, feature.pooling)
             if isinstance(feature, Sequence):
                 vectors[feature.name] = self._pool(feature, x[feature.name], vectors)
         return {feature.name: vectors[feature.name] for feature in self.features}
 
     def _read(self, feature, inputs):
-        """Returns (B,) ids, (B, 1) numbers or a (B, L) sequence."""
-        x = tf.convert_to_tensor(column_of(feature, inputs))
-        if isinstance(feature, Sequence):
-            if x.shape[-1] != feature.max_length:
+        """Returns (B,) ids, (B, 1) numbers, a (B, L) sequence or a (B, dim) vector."""
+        x = tf.convert_to_tensor(column_of(feature.name, inputs))
+        if feature.shape:
+            if x.shape[1:] != feature.shape:
                 raise ValueError(
-                    f"Sequence {feature.name!r} must have shape (batch, "
-                    f"{feature.max_length}). Received: {tuple(x.shape)}."
+                    f"{type(feature).__name__} {feature.name!r} must have shape "
+                    f"(batch, {feature.shape[0]}). Received: {tuple(x.shape)}."
                 )
         elif x.shape.rank is not None and x.shape[1:] not in ((), (1,), (None,)):
             raise ValueError(
                 f"{type(feature).__name__} {feature.name!r} must have shape (batch,) "
                 f"or (batch, 1). Received: {tuple(x.shape)}."
             )
+        if isinstance(feature, Vector):
+            return x
         if isinstance(feature, Numeric):
             return ops.reshape(x, (-1, 1))
         owner = self._categorical[getattr(feature, "of", feature.name)]
         if owner.vocabulary is None:
             x = as_integers(x, feature.name)
-        return x if isinstance(feature, Sequence) else tf.reshape(x, (-1,))
+        return x if feature.shape else tf.reshape(x, (-1,))
+
+    def _weights(self, feature, inputs):
+        """Returns (B, L) weights; 0 of those that are not above 0, or not finite."""
+        weights = tf.convert_to_tensor(column_of(feature.weights, inputs))
+        if weights.shape[1:] != feature.shape:
+            raise ValueError(
+                f"Weights {feature.weights!r} of {feature.name!r} must have shape "
+                f"(batch, {feature.max_length}). Received: {tuple(weights.shape)}."
+            )
+        wide = keras.backend.result_type(self.compute_dtype, "float32")
+        weights = ops.cast(weights, wide)
+        counts = ops.logical_and(ops.isfinite(weights), weights > 0)
+        weights = ops.where(counts, weights, ops.zeros_like(weights))
+        return tf.saturate_cast(weights, self.compute_dtype)
 
     def _numbers(self, x):
         """Returns {name: (B, 1)} numbers, all finite."""
         numeric = (f for f in self.features if isinstance(f, Numeric))
-        scales = {f.name: f.normalization for f in numeric if not f.boundaries}
+        scales = {f.name: f.normalization for f in numeric if not f.embedding_dim}
         if not scales:
             return {}
         wide = keras.backend.result_type(self.compute_dtype, "float32")
@@ -218,13 +269,18 @@ class FeatureEmbedding(keras.layers.Layer):
         return dict(zip(scales, ops.unstack(numbers), strict=True))
 
     def _embed_numbers(self, x):
-        """Returns {name: (B, dim)} of the numbers with boundaries."""
+        """Returns {name: (B, dim)} of the numbers that are embedded."""
         vectors = {}
-        for dim, group in self._embedded_numbers().items():
-            layer = self.piecewise[str(dim)]
-            wide = keras.backend.result_type(self.compute_dtype, "float32")
+        wide = keras.backend.result_type(self.compute_dtype, "float32")
+        for (size, dim), group in self._embedded_numbers().items():
+            layer = self.autodis[f"{size}_{dim}"] if size else self.piecewise[str(dim)]
             numbers = [ops.cast(x[f.name], wide) for f in group]
-            found = layer(ops.concatenate(numbers, axis=1))  # (B, N, dim)
+            numbers = ops.concatenate(numbers, axis=1)  # (B, N)
+            if any(f.normalization for f in group):
+                pairs = [f.normalization or (0.0, 1.0) for f in group]
+                means, stds = np.array(pairs, wide).T
+                numbers = (numbers - means) / stds
+            found = layer(numbers)  # (B, N, dim)
             found = ops.unstack(found, axis=1)
             vectors |= {f.name: v for f, v in zip(group, found, strict=True)}
         return vectors
@@ -282,8 +338,8 @@ class FeatureEmbedding(keras.layers.Layer):
         found = tf.gather(self.tables[_name(dim)].value, rows)
         return ops.cast(found, self.compute_dtype)
 
-    def _pool(self, sequence, ids, vectors):
-        item = self._categorical[sequence.of]
+    def _items(self, item, ids):
+        """Returns the vectors (B, L, D) of ids (B, L), and 1 where there is one."""
         rows = self._rows(item, ids)  # hashes x (B, L)
         if item.vocabulary_size is None:  # other ids than 0 may share its row
             present = ops.not_equal(ids, 0)
@@ -291,7 +347,10 @@ class FeatureEmbedding(keras.layers.Layer):
             present = ops.not_equal(rows[0], self._starts[item.table_name])
         mask = ops.cast(present, self.compute_dtype)
         found = iter([self._look_up(item.embedding_dim, r) for r in rows])
-        found = _sum(found, item.num_hashes)  # (B, L, D)
+        return _sum(found, item.num_hashes), mask
+
+    def _pool(self, sequence, ids, vectors):
+        found, mask = self._items(self._categorical[sequence.of], ids)
         if sequence.pooling == "target_attention":
             return self.attentions[sequence.name](vectors[sequence.target], found, mask)
         # A product with the mask row is the masked sum, without a (B, L, D) temporary.
@@ -305,7 +364,7 @@ class FeatureEmbedding(keras.layers.Layer):
         by_name = {f.name: f for f in self.features}
         batch = next(iter(input_shape.values()))[0]
         return {
-            name: (batch, by_name[getattr(f, "of", name)].embedding_dim or 1)
+            name: (batch, _width(by_name[getattr(f, "of", name)]))
             for name, f in by_name.items()
         }
 
@@ -330,6 +389,10 @@ class FeatureEmbedding(keras.layers.Layer):
 def _name(dim):
     """Returns the name of the table of a width; a SavedModel wants a string."""
     return f"table_{dim}"
+
+
+def _width(feature):
+    return feature.embedding_dim or getattr(feature, "dim", 1)
 
 
 def _sum(vectors, count):

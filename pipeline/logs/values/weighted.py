@@ -1,0 +1,65 @@
+"""Values with weights, or the entries of a map, written as texts: "value:weight".
+
+The weight stands behind the last colon; without one it is 1. A weight of 0 leaves its
+value out, and one below 0 or infinite is none.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.logs.values import numbers
+
+# Of a text with a weight: what is not the value, and what is not the weight.
+WEIGHT = r":[^:]*$"
+VALUE = r"^(?s:.*):"
+
+
+def of_mapping(row: Mapping[str, Any] | list[tuple[str, Any]] | None) -> list | None:
+    """The texts of {value: weight}, or of pairs; null weights are no entries.
+
+    >>> of_mapping({"a": 0.5, "b": None})
+    ['a:0.5']
+    """
+    if row is None:
+        return None
+    pairs = row.items() if isinstance(row, Mapping) else row
+    return [f"{value}:{weight}" for value, weight in pairs if weight is not None]
+
+
+def apart(items: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Texts as values, and as texts of their weights.
+
+    >>> apart(pa.array(["a:0.5", "x:y:2", "b"]))[0].to_pylist()
+    ['a', 'x:y', 'b']
+    """
+    has_weight = pc.match_substring(items, ":")
+    values = pc.replace_substring_regex(items, WEIGHT, "")
+    weights = pc.replace_substring_regex(items, VALUE, "")
+    return values, pc.if_else(has_weight, weights, "1")
+
+
+def joined(
+    values: pa.Array, weights: pa.Array, least: float = 0.0
+) -> tuple[pa.Array, dict[int, str]]:
+    """Texts of values with weights, and {item: what is wrong}.
+
+    A value that is missing is an empty text. A weight below `least` is wrong.
+    """
+    weights = weights.cast(pa.string())
+    try:
+        found, wrong = weights.cast(pa.float64()), {}
+    except pa.ArrowInvalid:
+        found, wrong = numbers.read(weights, ())
+    number = found.to_numpy(zero_copy_only=False).astype(np.float32)
+    known = pc.is_valid(values).to_numpy(zero_copy_only=False)
+    fits = np.isfinite(number) & (number >= least)
+    for i in np.flatnonzero(known & ~fits):
+        given = weights[int(i)].as_py()
+        rule = "a weight must be a number >= 0" if least == 0 else "not finite"
+        wrong.setdefault(int(i), f"{given!r}: {rule}")
+    written = pa.array(np.where(fits, number, 0)).cast(pa.string())
+    return pc.fill_null(pc.binary_join_element_wise(values, written, ":"), ""), wrong

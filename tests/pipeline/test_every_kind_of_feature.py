@@ -1,0 +1,184 @@
+"""A raw row with every kind of feature, from logs of each format to served scores."""
+
+import json
+
+import first_stages
+import keras
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+from conftest import raw_config
+
+import serving
+import tfmtl
+from pipeline import config as configs
+from pipeline.artifacts import examples
+from pipeline.components.example_gen.component import example_gen
+from pipeline.components.statistics_gen import statistics_gen
+from pipeline.components.transform.component import transform
+from pipeline.config import declarations
+from serving.client import Client
+
+FEATURES = [
+    {"name": "user", "kind": "categorical", "embedding_dim": 2},
+    {"name": "tab", "kind": "categorical", "hash_buckets": 20, "embedding_dim": 2},
+    {"name": "price", "kind": "numeric"},
+    {"name": "age", "kind": "numeric", "buckets": 3},
+    {"name": "amount", "kind": "numeric", "piecewise_linear": 4},
+    {"name": "score", "kind": "numeric", "autodis": 3, "embedding_dim": 2},
+    {"name": "visits", "kind": "numeric", "buckets": 4, "bucketing": "log"},
+    {"name": "seen", "kind": "sequence", "of": "user", "max_length": 3},
+    {"name": "cover", "kind": "vector", "dim": 2, "embedding_dim": 3},
+    {"name": "tags", "kind": "multivalued", "max_length": 3, "pooling": "max"},
+    {"name": "topics", "kind": "multivalued", "weighted": True, "max_length": 3},
+    {"name": "brands", "kind": "multivalued", "weights": "D1", "pooling": "sqrtn"},
+    {"name": "rates", "kind": "lookup", "key": "tab", "scaling": "log1p"},
+    {"name": "tab_age", "kind": "crossed", "of": ["tab", "age"], "hash_buckets": 30},
+]
+ROWS = 120
+
+
+def _lists(rng, values, most):
+    """A list a row, of none to `most` values; of some rows nothing at all."""
+    found = [rng.choice(values, rng.integers(most + 1)).tolist() for _ in range(ROWS)]
+    return [None if i % 9 == 4 else row for i, row in enumerate(found)]
+
+
+def _rows():
+    rng = np.random.default_rng(3)
+    brands = _lists(rng, ["x", "y", "z"], 4)
+    given = [row and [round(float(rng.random()), 3) for _ in row] for row in brands]
+    topics = _lists(rng, ["a", "b", "c:d"], 5)
+    keys = [["new", "hot"][: i % 3] for i in range(ROWS)]
+    return {
+        "user": [f"u{i % 7}" if i % 11 else None for i in range(ROWS)],
+        "tab": [("new", "hot", "")[i % 3] or None for i in range(ROWS)],
+        "price": [None if i % 13 == 5 else i / 8 for i in range(ROWS)],
+        "age": [None if i % 10 == 7 else float(i % 60) for i in range(ROWS)],
+        "amount": [None if i % 6 == 1 else max(0.0, i - 60.0) for i in range(ROWS)],
+        "score": [None if i % 7 == 2 else i / 8 for i in range(ROWS)],
+        "visits": [None if i % 9 == 2 else float(i**2) for i in range(ROWS)],
+        "seen": _lists(rng, ["u1", "u2", "u9"], 5),
+        "cover": [None if i % 8 == 3 else [i / 64, 1.0] for i in range(ROWS)],
+        "tags": _lists(rng, ["t1", "t2", "t3"], 4),
+        "topics": [
+            row and [f"{topic}:{j / 4}" for j, topic in enumerate(row)]
+            for row in topics
+        ],
+        "brands": brands,
+        "D1": given,
+        "rates": [[f"{k}:{i / 16}" for k in of] for i, of in enumerate(keys)],
+        "click": [float(i % 3 == 0) for i in range(ROWS)],
+    }
+
+
+def _csv(path, columns):
+    def text(value):
+        if isinstance(value, list):
+            return "|".join(map(str, value))
+        return value
+
+    pd.DataFrame({n: list(map(text, c)) for n, c in columns.items()}).to_csv(
+        path, index=False
+    )
+
+
+def _jsonl(path, columns):
+    rows = pa.table(columns).to_pylist()
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _parquet(path, columns):
+    pq.write_table(pa.table(columns), path)
+
+
+WRITERS = {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet}
+
+
+def _prepare(folder, format, monkeypatch):
+    """The config, and the artifacts of the first stages."""
+    columns = _rows()
+    for split in ("train", "valid", "test"):
+        WRITERS[format](folder / f"{split}.{format}", columns)
+    logs = {
+        split: [f"{folder}/{split}.{format}"] for split in ("train", "valid", "test")
+    }
+    raw = raw_config({"logs": logs, "split": {"by": "given"}}, FEATURES, ["click"])
+    path = folder / "config.yaml"
+    path.write_text(json.dumps(raw))
+    config = configs.load(path)
+    names = "examples statistics transform_graph transformed_examples".split()
+    artifacts = {name: folder / name for name in names}
+    for artifact in artifacts.values():
+        artifact.mkdir()
+    with monkeypatch.context() as patch:
+        for user in first_stages.USERS:
+            patch.setattr(user, "parallel_map", first_stages._parallel_map)
+        summary = example_gen(config, {}, artifacts)
+        assert summary["dead"] == 0
+        statistics_gen(config, artifacts, artifacts)
+        transform(config, artifacts, artifacts)
+    return config, artifacts
+
+
+def _declared(config, artifacts):
+    sizes = json.loads((artifacts["transform_graph"] / "features.json").read_text())
+    return declarations.declare(config, sizes)
+
+
+def _records(config, artifacts):
+    features, tasks = _declared(config, artifacts)
+    files = artifacts["transformed_examples"] / "Split-test" / "*.tfrecord.gz"
+    return next(iter(tfmtl.data.read(str(files), features, tasks, ROWS)))[0]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for format in WRITERS:
+            found[format] = _prepare(tmp_path_factory.mktemp(format), format, patch)
+    return found
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_every_format_gives_the_same_records(format, prepared):
+    wanted, found = _records(*prepared["parquet"]), _records(*prepared[format])
+    assert [*found] == [*wanted]
+    for name, values in wanted.items():
+        np.testing.assert_array_equal(found[name], values, name)
+        assert len(np.unique(values)) > 1, name
+
+
+def test_the_served_scores_are_those_of_the_records(prepared, tmp_path):
+    config, artifacts = prepared["parquet"]
+    features, tasks = _declared(config, artifacts)
+    keras.utils.set_random_seed(1)
+    model = tfmtl.models.get("shared_bottom")(features, tasks, units=(8,))
+    model.compile(optimizer=keras.optimizers.Adam(0.05))
+    x = _records(config, artifacts)
+    model.fit(x, {"click": np.arange(ROWS) % 3 == 0}, epochs=5, verbose=0)
+    wanted = model.predict(x, verbose=0)["click"].ravel()
+    assert wanted.std() > 0.05
+    graph = artifacts["transform_graph"] / "transform_fn"
+    tfmtl.export(model, tmp_path / "model" / "1", graph)
+    split = artifacts["examples"] / "Split-test"
+    (batch,) = examples.read_batches(split)
+    raw = examples.raw_inputs(batch, config.raw_features)
+    rows = {f.name: batch[f.name].to_pylist() for f in config.raw_features}
+    with serving.start(tmp_path / "model", "model") as server:
+        with Client(server.url, "model") as client:
+            found = np.ravel(client.predict(rows)["click"])
+            user = ("user", "seen", "rates", "age")  # of a key that candidates have
+            once = {name: rows[name][1] for name in user}
+            others = {name: of for name, of in rows.items() if name not in user}
+            ranked = np.ravel(client.rank(once, others)["click"])
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    loaded = tf.saved_model.load(tmp_path / "model" / "1").signatures
+    tiled = {n: np.repeat(v[1:2], ROWS, 0) if n in user else v for n, v in raw.items()}
+    tiled = {name: tf.constant(values) for name, values in tiled.items()}
+    expected = np.ravel(loaded["serving_default"](**tiled)["click"])
+    np.testing.assert_allclose(ranked, expected, atol=1e-5)
