@@ -32,7 +32,7 @@ def test_every_config_of_ours_is_valid(path, monkeypatch):
         ("features.user_id.vocab=3", "features.0.vocab: unknown key. Did you mean"),
         (
             "features.tab={name: tab}",
-            "features.13.kind: must be one of categorical, numeric, sequence. Rec",
+            "features.13.kind: must be one of categorical, numeric, sequence, vector",
         ),
         ("features.tab.kind=categoric", "Received: 'categoric'. Did you mean 'categor"),
         ("train.learning-rate=1", "train.learning-rate: unknown key. Did you mean 'le"),

@@ -52,7 +52,7 @@ def _rows():
     brands = _lists(rng, ["x", "y", "z"], 4)
     given = [row and [round(float(rng.random()), 3) for _ in row] for row in brands]
     topics = _lists(rng, ["a", "b", "c:d"], 5)
-    keys = [["new", "hot"][: i % 3] for i in range(ROWS)]
+    keys = [["new", "hot"][: i % 4] for i in range(ROWS)]
     return {
         "user": [f"u{i % 7}" if i % 11 else None for i in range(ROWS)],
         "tab": [("new", "hot", "")[i % 3] or None for i in range(ROWS)],

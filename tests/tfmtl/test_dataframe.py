@@ -42,8 +42,7 @@ def table():
 
 def test_columns_become_what_they_hold(table):
     left_out = (
-        "No features: 'request' .own., 'seen_at' .a time., 'always' .of one value., "
-        "'embedding' .a list"
+        "No features: 'request' .own., 'seen_at' .a time., 'always' .of one value"
     ).replace("own", "nearly every row has a value of its own")
     with pytest.warns(UserWarning, match=left_out):
         features, tasks = tfmtl.from_dataframe(
@@ -62,8 +61,9 @@ def test_columns_become_what_they_hold(table):
         "Numeric",
         "Numeric",
         "Categorical",
+        "Vector",
     ]
-    assert [*by_name] == [*table.columns[:7]]
+    assert [*by_name] == [*table.columns[:7], "embedding"]
     assert by_name["tab"].vocabulary == ("hot", "old", "new")  # the most frequent first
     assert by_name["tab"].embedding_dim == 4
     assert set(by_name["user"].vocabulary) == set(table["user"])
@@ -211,6 +211,7 @@ def test_a_table_is_learnt_from_and_served(table, tmp_path):
         "price": tf.constant([test["price"][5]], tf.float32),
         "visits": tf.constant([test["visits"][5]], tf.float32),
         "is_new": tf.constant([int(test["is_new"][5])], tf.int64),
+        "embedding": tf.constant([test["embedding"][5]], tf.float32),
     }
     np.testing.assert_allclose(
         served(**row)["click"][0], expected["click"][5], rtol=1e-5

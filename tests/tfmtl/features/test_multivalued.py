@@ -75,7 +75,8 @@ def test_it_shares_a_table():
     tags = Multivalued("tags", 5, embedding_dim=2, max_length=3, table="item")
     seen = Sequence("seen", of="tags", max_length=2)
     layer = FeatureEmbedding([item, tags, seen])
-    out = layer({"item": [1], "tags": [[1, 0, 0]], "seen": [[0, 1]]})
+    ids = {"item": [1], "tags": [[1, 0, 0]], "seen": [[0, 1]]}
+    out = layer({name: np.array(values) for name, values in ids.items()})
     np.testing.assert_array_equal(out["item"], out["tags"])
     np.testing.assert_array_equal(out["item"], out["seen"])
     with pytest.raises(ValueError, match="of one table must declare the same"):
