@@ -1,6 +1,7 @@
 """From a table to the declarations of its features and tasks."""
 
 import warnings
+from collections.abc import Mapping
 from collections.abc import Sequence as Items
 
 import numpy as np
@@ -165,6 +166,8 @@ def _feature(name, column, is_categorical, is_numeric):
     """Returns the feature of a column; its lists; or why it is neither."""
     values = inputs.values_of(column)
     objects = values if values.dtype.kind == "O" else ()
+    if any(isinstance(value, Mapping) for value in objects):
+        return "a map in each row"
     if values.ndim > 1 or any(map(_is_list, objects)):
         return _vector(name, values) or list(values)
     if values.dtype.kind in "mM":

@@ -15,11 +15,12 @@ from conftest import raw_config
 import serving
 import tfmtl
 from pipeline import config as configs
-from pipeline.artifacts import examples
+from pipeline.artifacts import examples, saved_model
 from pipeline.components.example_gen.component import example_gen
 from pipeline.components.statistics_gen import statistics_gen
 from pipeline.components.transform.component import transform
 from pipeline.config import declarations
+from pipeline.logs.values import casting
 from serving.client import Client
 
 FEATURES = [
@@ -153,6 +154,15 @@ def test_every_format_gives_the_same_records(format, prepared):
         assert len(np.unique(values)) > 1, name
 
 
+def _of_logs(config, model):
+    """What `predict` gives for the logs."""
+    columns = casting.feature_columns(config, saved_model.features(model))
+    (batch,) = pq.read_table(config.data.logs["test"][0]).to_batches()
+    rows, wrong = casting.cast(batch, columns)
+    assert not wrong
+    return saved_model.Scorer(model)(rows)["click"]
+
+
 def test_the_served_scores_are_those_of_the_records(prepared, tmp_path):
     config, artifacts = prepared["parquet"]
     features, tasks = _declared(config, artifacts)
@@ -169,6 +179,8 @@ def test_the_served_scores_are_those_of_the_records(prepared, tmp_path):
     (batch,) = examples.read_batches(split)
     raw = examples.raw_inputs(batch, config.raw_features)
     rows = {f.name: batch[f.name].to_pylist() for f in config.raw_features}
+    found = _of_logs(config, tmp_path / "model" / "1")
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
     with serving.start(tmp_path / "model", "model") as server:
         with Client(server.url, "model") as client:
             found = np.ravel(client.predict(rows)["click"])

@@ -138,6 +138,9 @@ def test_a_list_that_no_other_column_has_is_multivalued():
         "click": [0, 1, 0, 1],
     }
     features, _ = tfmtl.from_dataframe(table, ["click"])
+    table["rates"] = [{"a": 0.5}, None, {}, {}]  # no list
+    with pytest.warns(UserWarning, match="'rates' .a map in each row"):
+        assert tfmtl.from_dataframe(table, ["click"])[0] == features
     assert features == [
         Multivalued("tags", vocabulary=("new", "hot"), embedding_dim=4, max_length=2),
         Multivalued("codes", vocabulary=(3, 4, 5), embedding_dim=4, max_length=2),
