@@ -99,8 +99,8 @@ def export(
     if transform is not None:
         graph = tf.saved_model.load(os.fspath(transform))
         raw_specs = _raw_specs(graph, model)
-        names = {f.name for f in model.features}
-        each_alone = hasattr(graph, "transform_each") and set(raw_specs) == names
+        own = {f.name for f in model.features}
+        each_alone = hasattr(graph, "transform_each") and set(raw_specs) == own
         saved.transform_tables = _tables(graph)
 
         @_traced(raw_specs)

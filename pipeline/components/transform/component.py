@@ -193,10 +193,9 @@ class _WriteShards(beam.DoFn):
             transformed = self._module.transform(
                 {name: tf.constant(_fed(*values)) for name, values in raw.items()}
             )
+            places = {name: where for name, (_, where) in raw.items()}
             values = {
-                output: _rows(
-                    transformed[output].numpy(), raw.get(feature.name, (None, None))[1]
-                )
+                output: _rows(transformed[output].numpy(), places.get(feature.name))
                 for feature in self._features
                 for output in input_names(feature)
             }

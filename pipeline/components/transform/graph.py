@@ -189,9 +189,9 @@ class TransformGraph:
                     size = self._vocabularies[feature.table_name].size
                 else:
                     size = feature.hash_buckets or feature.capacity + 1
-                described[name] = {"kind": feature.kind, "size": size}
-                if feature.kind == "numeric":
-                    described[name]["kind"] = "categorical"
+                several = feature.kind == "multivalued"
+                kind = "multivalued" if several else "categorical"
+                described[name] = {"kind": kind, "size": size}
         return described
 
 
