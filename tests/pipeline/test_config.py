@@ -34,6 +34,23 @@ def test_every_config_of_ours_is_valid(path, monkeypatch):
             "features.tab={name: tab}",
             "features.13.kind: must be one of categorical, numeric, sequence, vector",
         ),
+        (
+            "features.tab={name: tab, kind: crossed, of: [tba, hour], hash_buckets: 9}",
+            "features.13.of: it must name categorical features, or numeric ones with",
+        ),
+        (
+            "features.position={name: position, kind: lookup, key: duration}",
+            "must name a categorical feature. Received: 'duration'",
+        ),
+        (
+            "features.position={name: position, kind: multivalued, weights: w, "
+            "pooling: max}",
+            "weights need a pooling by mean, sum or sqrtn, not max",
+        ),
+        (
+            "features.position={name: position, kind: numeric, bucketing: log}",
+            "`bucketing` needs `buckets`",
+        ),
         ("features.tab.kind=categoric", "Received: 'categoric'. Did you mean 'categor"),
         ("train.learning-rate=1", "train.learning-rate: unknown key. Did you mean 'le"),
         ("evaluate.minimum={long-view: x}", "evaluate.minimum.long-view: Input should"),

@@ -38,6 +38,7 @@ MOMENTS = {
     "income": {"count": 5, "log1p_mean": 1.0, "log1p_std": 0.5},
     "as_is": {"count": 0},
     "height": {"count": 5, "quantiles": QUANTILES},
+    "amount": {"count": 5, "quantiles": np.linspace(-1, 999, 1001).tolist()},
     "stay": {
         "count": 10,
         "mean": 2.0,
@@ -55,6 +56,7 @@ FEATURES = [
     NumericFeature(kind="numeric", name="as_is", scaling="none"),
     NumericFeature(kind="numeric", name="height", buckets=4),
     NumericFeature(kind="numeric", name="stay", piecewise_linear=3),
+    NumericFeature(kind="numeric", name="amount", buckets=3, bucketing="log"),
     SequenceFeature(kind="sequence", name="seen", of="city", max_length=2),
     SequenceFeature(kind="sequence", name="met", of="user.id", max_length=2),
 ]
@@ -67,6 +69,7 @@ RAW = {
     "income": [np.e - 1, NAN, -5.0, np.e**2 - 1],
     "as_is": [1.5, NAN, -2.0, 0.0],
     "height": [12.5, NAN, 9.0, 20.0],
+    "amount": [8.9, NAN, 9.1, 5000.0],
     "stay": [0.0, NAN, INF, 6.0],
     "seen": [[b"\r", b"plain"], [b"", b""], [b"new", b""], [b"\\", b""]],
     "met": [[b"17", b""], [b"", b""], [b"18", b"17"], [b"", b""]],
@@ -102,10 +105,12 @@ def raw_tensors():
 
 
 def check_transformed(got):
-    ids = {name: got[name].numpy().tolist() for name in ("city", "seen", "height")}
+    names = ("city", "seen", "height", "amount")
+    ids = {name: got[name].numpy().tolist() for name in names}
     assert ids["city"] == [2, 0, 0, 1]
     assert ids["seen"] == [[4, 1], [0, 0], [0, 0], [6, 0]]
     assert ids["height"] == [2, 0, 1, 4]  # 12.5 is the first edge: in bucket 2
+    assert ids["amount"] == [1, 0, 2, 3]  # 1 + x is cut at 10 and 100
     seventeen, eighteen = (
         1 + tf.strings.to_hash_bucket_fast([b"17", b"18"], 7).numpy()
     ).tolist()
@@ -134,6 +139,7 @@ def test_graph_by_hand_and_what_a_model_is_told(graph):
         "income": {"kind": "numeric"},
         "as_is": {"kind": "numeric"},
         "height": {**categorical, "size": 5},
+        "amount": {**categorical, "size": 4},
         # Of 0, 2, 6 and 10: 0 alone is a bin, and the others share two.
         "stay": {"kind": "numeric", "boundaries": [-0.5, 0.0, 1.0, 2.0]},
         "seen": {"kind": "sequence", "of": "city", "max_length": 2},
