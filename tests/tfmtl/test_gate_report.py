@@ -141,6 +141,7 @@ GATES = {
     "ple": 3 + 2,
     "adatt": 3 + 2,
     "stem": 2,
+    "home": 2 * (2 + 2),  # of the group, the shared and the tasks
     "aitm": 1,
     "dephn": 3 + 2,  # selections and gates
     "mt_phn": 3 + 2,

@@ -4,6 +4,7 @@ from tfmtl.layers.blocks.dnn import DNN
 from tfmtl.layers.blocks.experts import Experts
 from tfmtl.layers.blocks.gate_nu import GateNU
 from tfmtl.layers.blocks.gates import SoftmaxGate
+from tfmtl.layers.blocks.normalised_experts import NormalisedExperts
 from tfmtl.layers.blocks.partitioned_normalization import PartitionedNormalization
 from tfmtl.layers.blocks.soft_selection import SoftSelection
 from tfmtl.layers.blocks.task_gates import GlobalGates, InputGates
@@ -39,6 +40,7 @@ from tfmtl.layers.structures.dbmtl import DBMTL
 from tfmtl.layers.structures.dcrnn import DCRNN
 from tfmtl.layers.structures.domain_tower import DomainTower
 from tfmtl.layers.structures.epnet import EPNet
+from tfmtl.layers.structures.home import HoME
 from tfmtl.layers.structures.ml_mmoe import MLMMoE
 from tfmtl.layers.structures.mmoe import MMoE, OMoE
 from tfmtl.layers.structures.phn import PHN
@@ -87,11 +89,13 @@ __all__ = [
     "GateNU",
     "GlobalGates",
     "HeterogeneousExperts",
+    "HoME",
     "InformationTransfer",
     "InputGates",
     "InteractionBottom",
     "MLMMoE",
     "MMoE",
+    "NormalisedExperts",
     "OMoE",
     "PPNet",
     "ParallelCross",

@@ -217,3 +217,21 @@ class DBMTL(MultiTaskModel):
 
     architecture = "dbmtl"
     structure = layers.DBMTL
+
+
+@keras.saving.register_keras_serializable("tfmtl.models")
+class HoME(MultiTaskModel):
+    """Hierarchy of Multi-gate Experts: those of all, of a group of tasks, of a task.
+
+    Reconstruction from the paper's abstract and public code, see the layer. In training
+    all rows of a batch count in the normalisation of experts, also those outside of a
+    task's sample space.
+
+    See Also: `tfmtl.layers.HoME` for the equations.
+
+    References:
+        - [HoME](https://arxiv.org/abs/2408.05430)
+    """
+
+    architecture = "home"
+    structure = layers.HoME

@@ -15,7 +15,7 @@ X = _random(6, 5)
 VECTORS = {"user": _random(6, 4), "tab": _random(6, 3), "x": _random(6, 1)}
 CROSS_AND_FIELD = ("parallel_cross", "field_interaction")
 WEIGHTLESS = ["FactorizationMachine", "SequencePooling"]
-NORMALISED_BY_BATCH = ["PartitionedNormalization", "STAR"]
+NORMALISED_BY_BATCH = ["PartitionedNormalization", "STAR", "HoME", "NormalisedExperts"]
 # Training differs without any dropout.
 NOISY = ["SNR", "SubNetworkRouting", *NORMALISED_BY_BATCH]
 DOMAIN = np.array([0, 1, 2, 2, 1, 0])
@@ -109,6 +109,13 @@ CASES = {
     "STEM": (
         lambda **kw: layers.STEM(TASKS, 1, {"click": 1, "like": 2}, ((8,), (6,)), **kw),
         [{"click": X, "like": _random(6, 5), "shared": X[::-1].copy()}],
+    ),
+    "NormalisedExperts": (lambda **kw: layers.NormalisedExperts(3, 4, 3, **kw), [X]),
+    "HoME": (
+        lambda **kw: layers.HoME(
+            TASKS, {"one": ["click"], "other": ["like"]}, 1, 2, 1, (8, 4), 3, **kw
+        ),
+        [X],
     ),
     "DBMTL": (lambda **kw: layers.DBMTL(TASKS, None, (8,), (6,), (4,), **kw), [X]),
     "ResFlow": (lambda **kw: layers.ResFlow(TASKS, (8, 4), **kw), [X]),

@@ -65,6 +65,15 @@ LAYERS = {
         "tasks": None,  # the input names them too
         "expert_units": ((8,),),
     },
+    "NormalisedExperts": {"units": 3, "gate_rank": 2},
+    "HoME": {
+        "tasks": None,  # groups names them too
+        "groups": {"one": ["click", "like"]},
+        "shared_experts": 2,
+        "group_experts": 1,
+        "task_experts": 2,
+        "gate_rank": 2,
+    },
     "DBMTL": {"parents": {}, "shared_units": (), "relation_units": (5,)},
     "GlobalGates": {"coefficient": "mul_abs", "experts": None, "labels": ["a", "b"]},
     "InputGates": {"experts": None, "labels": ["a", "b"]},

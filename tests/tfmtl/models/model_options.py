@@ -35,7 +35,7 @@ LABELS = {
     "click": np.float32([1, 1, 1, 0, 1, 0]),
     "like": np.float32([1, 0, 1, 0, 0, np.nan]),
 }
-NOISY = ["snr", "star"]  # by noise, or by what normalises; not by dropout
+NOISY = ["snr", "star", "home"]  # by noise, or by what normalises; not by dropout
 
 # {option: another value}, and {architecture: {option: another value}} where it is not
 # fit.
@@ -72,6 +72,12 @@ ARCHITECTURES = {
     "ple": {"expert_units": ((6,), (4,))},
     "adatt": {"shared_experts": 0, "expert_units": ((6,), (4,))},
     "stem": {"expert_units": ((6,), (4,))},
+    "home": {
+        "groups": {"one": ["click"], "other": ["like"]},
+        "group_experts": 2,
+        "task_experts": 2,
+        "gate_rank": 2,
+    },
     "dbmtl": {"parents": {}, "shared_units": (), "relation_units": (5,)},
     "escm2": {
         "chain": ["click"],

@@ -16,7 +16,7 @@ ROWS = 64
 # One of each way to call: the graph of the others is looked at, not saved.
 EXPORTED = ("shared_bottom", "single_task", "ple", "esmm", "aitm", "dephn", "pepnet")
 # In training every row of a batch counts in its mean, whatever its labels.
-NORMALISED_BY_BATCH = ("star",)
+NORMALISED_BY_BATCH = ("star", "home")
 MEANS = {"click": 0.3, "like": 0.002, "watch": 25.0}
 every_architecture = pytest.mark.parametrize("name", tfmtl.models.names())
 

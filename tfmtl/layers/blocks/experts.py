@@ -60,7 +60,7 @@ class Experts(Layer):
                     name=f"kernel_{i}",
                     shape=shape,
                     initializer=functools.partial(
-                        _draw_kernels, self.experts, fan_in, width
+                        draw_kernels, self.experts, fan_in, width
                     ),
                 )
             )
@@ -91,7 +91,7 @@ class Experts(Layer):
         return (input_shape[0], self.experts, self.units[-1])
 
 
-def _draw_kernels(experts, fan_in, fan_out, shape, dtype=None):
+def draw_kernels(experts: int, fan_in: int, fan_out: int, shape, dtype=None):
     """Draws each expert's kernel by itself: Glorot's fan is that of one Dense."""
     draw = keras.initializers.GlorotUniform
     kernels = [draw()((fan_in, fan_out), dtype=dtype) for _ in range(experts)]
