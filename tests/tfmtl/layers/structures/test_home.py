@@ -50,23 +50,30 @@ def _mixed(unit, selector, banks):
     return mix + np.einsum("be,beu->bu", own, banks[0])
 
 
-@pytest.mark.parametrize(("own", "groups"), [(1, GROUPS), (2, GROUPS), (1, None)])
-def test_home_is_its_equations(own, groups):
+@pytest.mark.parametrize(
+    ("own", "groups", "training"),
+    [(1, GROUPS, False), (2, GROUPS, True), (1, None, False)],
+)
+def test_home_is_its_equations(own, groups, training):
     layer = HoME(TASKS, groups, 2, 1, own, (8, 4), gate_rank=2)
-    outputs = layer(X)
+    outputs = layer(X, training=training)
     groups = groups or {"all": TASKS}
-    first = {n: np.asarray(bank(X)) for n, bank in layer.levels[0].items()}
+
+    def experts(bank, x):
+        return np.asarray(bank(x, training=training))
+
+    first = {n: experts(bank, X) for n, bank in layer.levels[0].items()}
     z = {
         g: _mixed(layer.group_gates[g], X, [first[g], first["shared"]]) for g in groups
     }
     every = [first["shared"], *(first[g] for g in groups)]
     z["shared"] = _mixed(layer.group_gates["shared"], X, every)
-    second = {n: np.asarray(bank(z[n])) for n, bank in layer.levels[1].items()}
+    second = {n: experts(bank, z[n]) for n, bank in layer.levels[1].items()}
     assert list(outputs) == TASKS
     for group, tasks in groups.items():
         selector = np.concatenate([z[group], z["shared"]], axis=1)
         for task in tasks:
-            mine = np.asarray(layer.experts[task](z[group]))
+            mine = experts(layer.experts[task], z[group])
             banks = [mine, second[group], second["shared"]]
             expected = _mixed(layer.gates[task], selector, banks)
             np.testing.assert_allclose(outputs[task], expected, rtol=1e-4, atol=1e-5)
