@@ -117,6 +117,15 @@ def check_name(what: str, name: object) -> None:
         )
 
 
+def is_feature_name(name: object) -> bool:
+    """Whether a feature may have a name."""
+    try:
+        check_feature_name(name)
+    except ValueError:
+        return False
+    return True
+
+
 def check_feature_name(name: object) -> None:
     """Raises unless `name` can name a feature, and so an argument of a signature."""
     check_name("a feature", name)

@@ -1,9 +1,11 @@
 """From TFRecords to batches that `fit` takes."""
 
 import glob
+import math
 import os
 from collections.abc import Sequence as Items
 
+import numpy as np
 import tensorflow as tf
 
 from tfmtl.features import (
@@ -93,10 +95,15 @@ def read(
     @_as_it_stands
     def parse(records):
         columns = _columns(records, spec)
-        for name, size in vocabularies.items():
-            # An id that int32 cannot hold stays one that the vocabulary lacks.
-            ids = tf.clip_by_value(columns[name], -1, size)
-            columns[name] = tf.cast(ids, tf.int32)
+        # An id that int32 cannot hold stays one that the vocabulary lacks.
+        for shape in {spec[name][0] for name in vocabularies}:
+            group = [name for name in vocabularies if spec[name][0] == shape]
+            sizes = np.reshape(
+                [vocabularies[n] for n in group], (-1, 1, *[1] * len(shape))
+            )
+            ids = tf.clip_by_value(tf.stack([columns[n] for n in group]), -1, sizes)
+            ids = tf.unstack(tf.cast(ids, tf.int32), num=len(group))
+            columns |= zip(group, ids, strict=True)
         labels = {name: columns[name] for name in is_label}
         return {name: columns[name] for name in inputs}, labels
 
@@ -172,21 +179,37 @@ def _rows_of_first(file, compression, spec):
 
 def _columns(records, spec):
     """Parses records, of one row each or of many, to {name: (rows, *shape)}."""
-    kinds = {name: tf.io.RaggedFeature(dtype) for name, (_, dtype) in spec.items()}
-    parsed = tf.io.parse_example(records, kinds)
+    # Few ops a column: there may be hundreds. `tf.io.parse_example` makes more.
+    parsed = tf.raw_ops.ParseExampleV2(
+        serialized=records,
+        names=[],
+        sparse_keys=[],
+        dense_keys=[],
+        ragged_keys=list(spec),
+        dense_defaults=[],
+        num_sparse=0,
+        sparse_types=[],
+        ragged_value_types=[dtype for _, dtype in spec.values()],
+        ragged_split_types=[tf.int64] * len(spec),
+        dense_shapes=[],
+    )
     columns = {
-        name: tf.reshape(parsed[name].flat_values, (-1, *shape))
-        for name, (shape, _) in spec.items()
-    }
-    first, *others = columns
-    count = tf.shape(columns[first])[0]
-    for name in others:
-        tf.debugging.assert_equal(
-            tf.shape(columns[name])[0],
-            count,
-            f"Every record must hold as many values of {name!r} as of {first!r}, or of "
-            "each as many times its length. Missing in some, or of another length?",
+        name: tf.reshape(values, (-1, *shape)) if shape else values
+        for (name, (shape, _)), values in zip(
+            spec.items(), parsed.ragged_values, strict=True
         )
+    }
+    lengths = [math.prod(shape) for shape, _ in spec.values()]
+    sizes = tf.stack([tf.size(column) for column in columns.values()]) // lengths
+    first, wrong = next(iter(columns)), sizes != sizes[0]
+    tf.debugging.Assert(
+        tf.logical_not(tf.reduce_any(wrong)),
+        [
+            f"Every record must hold as many values of each column as of {first!r}, or "
+            "as many times its length. Missing in some, or of another length?",
+            tf.boolean_mask(list(columns), wrong),
+        ],
+    )
     return columns
 
 

@@ -1,12 +1,13 @@
 """From a table to the declarations of its features and tasks."""
 
+import re
 import warnings
 from collections.abc import Mapping
 from collections.abc import Sequence as Items
 
 import numpy as np
 
-from tfmtl import _errors, inputs
+from tfmtl import _errors, _label_names, inputs
 from tfmtl.features import (
     Categorical,
     Feature,
@@ -16,9 +17,13 @@ from tfmtl.features import (
     Vector,
     quantile_boundaries,
 )
-from tfmtl.label_leaks import leak, says_where_known
+from tfmtl.label_leaks import follows, is_flag, leak, says_where_known
 from tfmtl.tasks import Task
 
+# An amount of a currency, or a share: "$1,234.50", "12.5 %".
+_MARKED = re.compile(
+    r"\(?[+-]?(?:[$€£¥₹]\s?[+-]?[\d.,]*\d|[\d.,]*\d\s?[%‰$€£¥₹])\)?", re.ASCII
+)
 _FEW = 100  # whole numbers of so few values are categories
 _WORDS = 50_000  # the most frequent values have a row each, others share some
 _SHARED_ROWS = 1_000
@@ -43,15 +48,19 @@ def from_dataframe(
       in logarithms if none is negative, with a weight that keeps a large loss from
       hiding the others.
     - A 0/1 column, or label, that is 1 just where another label is known is the sample
-      space of that label's task.
+      space of that label's task. So is an action for a number that is 0 without it, and
+      an earlier stage of a funnel (a click) for a later one (a purchase) that is never
+      1 without it.
     - Texts, booleans and whole numbers are `Categorical`, with the vocabulary that the
       table has; numbers of more than 100 values, most of them 0 or some negative, are
       amounts. These and fractions are `Numeric`, with boundaries at quantiles.
     - Lists of equally many fractions are a `Vector`, other lists a `Sequence` of the
       categorical column that has most of their items, or, without one, `Multivalued`.
-    - Times, columns of one value, those of nearly as many values as rows, and those
-      that tell a binary label (not 0 only where it is 1, or ranking it alone with an
-      AUC above 0.99) are left out; a warning names them.
+    - Times, columns of one value, those of nearly as many values as rows, numbers with
+      a sign ("$5", "7 %"), names that no feature may have, plays and the like without
+      which a label is never 1, and columns that tell a binary label (not 0 only where
+      it is 1, or ranking it alone with an AUC above 0.99) are left out; a warning
+      names them.
 
     Args:
         table: pandas or polars DataFrame, Arrow table, or dict {name: column}: rows to
@@ -107,6 +116,8 @@ def from_dataframe(
         found = _feature(name, column, name in categorical, name in numeric)
         if isinstance(found, Categorical | Numeric) and name not in asked:
             found = _leak(column, binary) or found
+            if after := _exposed(name, column, of_labels):
+                found = f"known only later: {after!r} needs it"
         if isinstance(found, list):
             lists[name] = found
         elif isinstance(found, str):
@@ -138,13 +149,52 @@ def _spaces(labels, others) -> dict[str, str]:
             if says_where_known(inputs.values_of(column), label):
                 spaces[name] = other
                 break
+    for name in labels:
+        if name not in spaces and (earlier := _earlier(name, labels)):
+            spaces[name] = earlier
     return spaces
+
+
+def _earlier(name, labels) -> str | None:
+    """Returns the action without which a number is 0, or a stage of a funnel never 1.
+
+    Other actions, such as likes, are learnt from all rows, for a ranking asks for them
+    before anything is clicked.
+    """
+    label = labels[name]
+    others = [n for n, v in labels.items() if n != name and _is_binary(v)]
+    if not _is_binary(label):
+        others = [n for n in others if follows(label, labels[n])]
+        return min(others, key=lambda n: np.nanmean(labels[n]), default=None)
+    place, ones = _label_names.stage(name), label == 1
+    if place is None or not ones.any():
+        return None
+    found = [
+        (stage, -np.nanmean(labels[n]), n)
+        for n in others
+        if (stage := _label_names.stage(n)) is not None and stage < place
+        if (labels[n][ones] == 1).all() and labels[n].sum() > label.sum()
+    ]
+    return max(found)[-1] if found else None
+
+
+def _is_binary(label) -> bool:
+    return bool(np.isin(label[np.isfinite(label)], (0, 1)).all())
+
+
+def _exposed(name, column, labels) -> str | None:
+    """Returns the label that is never 1 without a column called like a play."""
+    values = inputs.values_of(column)
+    if not (_label_names.is_exposure(name) and is_flag(values)):
+        return None
+    shown = values.astype("float64")
+    return next((n for n, label in labels.items() if follows(label, shown)), None)
 
 
 def _task(name, label, spaces) -> Task:
     known = label[np.isfinite(label)]
     space = spaces.get(name)
-    if np.isin(known, (0, 1)).all():
+    if _is_binary(label):
         return Task(name, space=space)
     # `python -m pipeline init` does the same, and never waits for TensorFlow.
     loss, errors = ("log_mse", np.log1p(known)) if known.min() >= 0 else ("mse", known)
@@ -164,6 +214,11 @@ def _leak(column, labels) -> str | None:
 
 def _feature(name, column, is_categorical, is_numeric):
     """Returns the feature of a column; its lists; or why it is neither."""
+    if not _errors.is_feature_name(name):
+        return (
+            "a name that no feature may have: rename it to letters, digits, '_', '-' "
+            "and '.', or ignore it"
+        )
     values = inputs.values_of(column)
     objects = values if values.dtype.kind == "O" else ()
     if any(isinstance(value, Mapping) for value in objects):
@@ -182,6 +237,8 @@ def _feature(name, column, is_categorical, is_numeric):
     found, counts = np.unique(known.astype(str) if texts else known, return_counts=True)
     if len(found) < 2:
         return "of one value"
+    if texts and not is_categorical and all(map(_MARKED.fullmatch, found)):
+        return f"numbers with a sign, such as {found[0]!r}: give the numbers alone"
     whole = texts or (found == np.floor(found)).all()
     if is_numeric or (not is_categorical and (not whole or _is_amount(found, counts))):
         if texts:

@@ -31,6 +31,20 @@ def says_where_known(values: np.ndarray, label: np.ndarray) -> bool:
     return bool(np.mean(known != (values == 1)) < _FEW_MISFITS)
 
 
+def follows(values: np.ndarray, action: np.ndarray) -> bool:
+    """Returns whether numbers are 0 or missing without an action, not by chance.
+
+    Args:
+        values: Float column of (rows,).
+        action: Float column of (rows,) of 0 and 1, NaN where it is missing.
+    """
+    filled = np.isfinite(values) & (values != 0)
+    count, rate = int(filled.sum()), float(np.nanmean(action))
+    if count < _FEW or not 0 < rate < 1 or not (action[filled] == 1).all():
+        return False
+    return bool(count * np.log(rate) < np.log(_CHANCE))
+
+
 def leak(values: np.ndarray, label: np.ndarray) -> str | None:
     """Returns how a column tells a binary label, or None.
 
@@ -55,9 +69,8 @@ def leak(values: np.ndarray, label: np.ndarray) -> str | None:
         filled = np.isfinite(numbers) & (numbers != 0)
         codes = _bins(numbers)
     rate = label.mean()
-    if filled.sum() >= _FEW and label[filled].all():
-        if filled.sum() * np.log(rate) < np.log(_CHANCE):
-            return "missing or 0 wherever {} is 0"
+    if follows(filled.astype("float64"), label):
+        return "missing or 0 wherever {} is 0"
     learnt, measured = slice(0, None, 2), slice(1, None, 2)
     size = codes.max() + 1
     count = np.bincount(codes[learnt], minlength=size)

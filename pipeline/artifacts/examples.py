@@ -146,7 +146,7 @@ def json_row(raw: Mapping[str, np.ndarray]) -> dict[str, Any]:
             return value.decode()
         if isinstance(value, np.ndarray):
             return [plain(item) for item in value]
-        return float(value)
+        return float(str(value))  # the digits of a float32, not of the float64 near it
 
     return {name: plain(values[0]) for name, values in raw.items()}
 

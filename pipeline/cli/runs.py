@@ -33,8 +33,10 @@ def runs(args: argparse.Namespace, config: Config) -> None:
         for execution in store.executions():
             print(_execution(execution))
         return
-    found = store.runs()
-    used = [store.used(run.name) for run in found]
+    all_runs = [(run, store.used(run.name)) for run in store.runs()]
+    # Those of data alone, as a comparison needs, have nothing to compare.
+    shown = [(run, used) for run, used in all_runs if not _has_no_model(run, used)]
+    found, used = [run for run, _ in shown], [used for _, used in shown]
     measured = [_measured(_summary(of, "Evaluator")) for of in used]
     tasks = list(dict.fromkeys(task for of in measured for task in of))
     head = ["run", "started", "seconds", "state", "architecture", *tasks]
@@ -54,6 +56,17 @@ def runs(args: argparse.Namespace, config: Config) -> None:
             ]
         )
     print(table.text([*head, "blessed", "differs from the config by"], rows))
+    if more := len(all_runs) - len(shown):
+        print(
+            f"{more} more made data alone, for a comparison or by --until; "
+            "see --executions"
+        )
+
+
+def _has_no_model(run: Run, executions: list[Execution]) -> bool:
+    """Whether a run has ended well before there was a model."""
+    components = {execution.component for execution in executions}
+    return run.state == "complete" and not components & {"Trainer", "Evaluator"}
 
 
 def _execution(execution: Execution) -> str:

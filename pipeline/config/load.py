@@ -148,8 +148,11 @@ def _explain(error: Any, raw: dict) -> str:
         return f"{where}.kind: must be one of {kinds}. Received: {kind!r}.{hint}"
     if error["type"] == "value_error":
         return f"{where}: {message}"
-    if error["type"] in ("model_type", "model_attributes_type"):
-        message = "Input should be a valid dictionary"
+    if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        message = "must be keys and values"
+        if path and isinstance(path[-1], int) and isinstance(error["input"], str):
+            name = error["input"]
+            return f"{where}: {message}, as {{name: {name}}}. Received: {name!r}"
     received = repr(error["input"])
     if len(received) > _LONGEST:
         received = f"{received[:_LONGEST]} ..."

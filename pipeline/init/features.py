@@ -1,5 +1,6 @@
 """Which columns become features, as what, and why the others do not."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,10 @@ _SEPARATORS = "|;, "
 _VOCABULARY = 50_000
 _RARE = 1_000  # with more values than this, those seen once are left out
 _CATEGORIES = 100  # whole numbers of so few values may be categories
+# An amount of a currency, or a share: "$1,234.50", "12.5 %".
+_MARKED = re.compile(
+    r"\(?[+-]?(?:[$€£¥₹]\s?[+-]?[\d.,]*\d|[\d.,]*\d\s?[%‰$€£¥₹])\)?", re.ASCII
+)
 _TEXT = 40  # characters, on average, of a text that is no category
 
 
@@ -67,8 +72,8 @@ def _named(choices: Sequence[Choice]) -> list[Choice]:
     """The choices, with a name of its own where a header can be no feature's."""
     taken = {c.name for c in choices}
     names_, result = {}, []
-    for choice in choices:
-        name = task_name(choice.name) if choice.feature else choice.name
+    for i, choice in enumerate(choices, 1):
+        name = task_name(choice.name, i) if choice.feature else choice.name
         while (name != choice.name and name in taken) or not is_servable(name):
             name += "_"
         taken.add(name)
@@ -103,6 +108,11 @@ def _unusable(p: Profile) -> str:
         return "fractions, not as many in each row, or not as 0.5|0.2 or [0.5, 0.2]"
     if p.kind in ("list", "vector"):
         return ""
+    if p.kind == "text" and all(map(_MARKED.fullmatch, p.values)):
+        return (
+            f"numbers with a sign, such as {_short(p.values[0])}: write the number "
+            "alone, and it is a feature"
+        )
     if p.distinct == 1 and p.known.all():
         return f"always {_short(p.values[0])}"
     if p.kind == "time" or names.is_time(p):
@@ -153,6 +163,8 @@ def _is_number(p: Profile) -> bool:
 
 
 def _guessed(p: Profile) -> str:
+    if p.note:
+        return p.note
     if p.kind != "number" or p.is_flag or names.is_category(p) or names.is_item(p):
         return ""
     return "whole numbers, taken for categories"

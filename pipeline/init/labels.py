@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -317,11 +318,20 @@ def _order(label: Label, profiles: Mapping[str, Profile]) -> tuple:
     return number, 0.5 if stage is None else stage, rate
 
 
-def task_name(column: str) -> str:
-    """A column's name as a task, or a feature, may have it."""
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", column)
+def task_name(column: str, place: int | None = None) -> str:
+    """A column's name as a task, or a feature, may have it.
+
+    Args:
+        column: The header, of any script; accents are left out.
+        place: Which column it is, from 1: the name of one without such letters.
+    """
+    plain = unicodedata.normalize("NFKD", column)
+    plain = "".join(c for c in plain if not unicodedata.combining(c))
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", plain)
     if name != column:
         name = name.strip("_.-")
+    if not name and place:
+        name = str(place)
     return name if re.match(r"[A-Za-z]", name) else f"column_{name}".rstrip("_")
 
 

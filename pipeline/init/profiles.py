@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.data import MISSING_WORDS
-from pipeline.logs.values import casting, column_types, times, written_lists
+from pipeline.logs.values import casting, column_types, texts, times, written_lists
 from pipeline.logs.values.casting import Misfits
 
 Kind = Literal["empty", "number", "text", "time", "list", "vector", "nested"]
@@ -35,6 +35,7 @@ class Profile(NamedTuple):
         length: Items of the longest list; of vectors, 0 where they are not of one
             length.
         misfit: Why a value is none of a category, if too many are not.
+        note: What is to be said of how values are written.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Profile(NamedTuple):
     numbers: np.ndarray | None = None
     length: int = 0
     misfit: str = ""
+    note: str = ""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -126,7 +128,7 @@ def _profile(name: str, column: pa.ChunkedArray) -> Profile:
         array = lists.take(pa.array(codes, mask=codes < 0))
         counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
         return _list(name, array, counts)
-    return Profile(name, "text", codes, values, misfit=misfit)
+    return Profile(name, "text", codes, values, misfit=misfit, note=_note(name, array))
 
 
 def _written_lists(values: list[str]) -> pa.Array | None:
@@ -145,6 +147,16 @@ def _cast(name: str, array: pa.Array, kind: str) -> tuple[pa.Array, Misfits]:
     column = casting.column(name, kind, type_, MISSING_WORDS)
     rows, misfits = casting.cast(batch, [column])
     return rows.column(0), misfits
+
+
+def _note(name: str, array: pa.Array) -> str:
+    batch = pa.RecordBatch.from_arrays([array], [name])
+    column = casting.column(name, "string", array.type, MISSING_WORDS)
+    if (name, texts.NAMIBIA) not in casting.whole_forms(batch, [column]):
+        return ""
+    return (
+        f"{texts.NAMIBIA} counts as no value; if it is Namibia: data.verbatim: [{name}]"
+    )
 
 
 def _encoded(strings: pa.Array) -> tuple[np.ndarray, list[str]]:

@@ -20,6 +20,11 @@ from pipeline.logs import tfrecord
 from pipeline.logs.values import column_types, nested, texts
 
 CHUNK_ROWS = 32_768
+_BLANKS = b"\xef\xbb\xbf \t"  # a byte order mark, too
+_LINES = (
+    "A log has an object a line, as pandas writes it by df.to_json(path, "
+    'orient="records", lines=True)'
+)
 _LONG_NUMBER = re.compile(rb"\d{19}")
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -82,9 +87,13 @@ def read_jsonl(
         if not text.strip():
             continue
         try:
+            if text.lstrip(_BLANKS)[:1] == b"[":
+                raise ValueError(f"an array. {_LINES}")
             row = _json(text)
             if not isinstance(row, dict):
                 raise ValueError("another value")
+            if _are_columns(row):
+                raise ValueError(f"it holds columns, each with all its rows. {_LINES}")
         except (ValueError, RecursionError) as error:
             record = text.decode(errors="backslashreplace").rstrip("\n")
             unparsed.append(Unparsed(position, f"not a JSON object: {error}", record))
@@ -96,6 +105,14 @@ def read_jsonl(
             rows, positions, unparsed = [], [], []
     if rows or unparsed:
         yield Chunk(_from_objects(rows), np.array(positions, np.int64), unparsed)
+
+
+def _are_columns(row: dict) -> bool:
+    """Whether an object is a table as pandas writes one: {column: {row: value}}."""
+    if len(row) < 2 or not all(isinstance(v, dict) and v for v in row.values()):
+        return False
+    first, *others = (value.keys() for value in row.values())
+    return all(k.isdigit() for k in first) and all(keys == first for keys in others)
 
 
 def _json(text: bytes) -> Any:

@@ -18,6 +18,7 @@ _SMALL_FLOATS = {
 }  # fmt: skip
 # From here on, a float does not tell neighbouring integers apart.
 _EXACT = {"float16": 2.0**11, "float32": 2.0**24}
+_AS_THEY_ARE = {"f": {"DT_FLOAT", "DT_DOUBLE"}, "i": _INTEGERS, "u": _INTEGERS}
 _ARRAY_TYPES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_BOOL": "bool"}
 
 
@@ -132,6 +133,8 @@ def _to_json(value: Any, dtype: str, name: str, exact: float = 2.0**53) -> Any:
             f"The input {name!r} is of type {dtype}. Received: times of type "
             f"{value.dtype}; give them as the texts that the training data has"
         )
+    if isinstance(value, np.ndarray) and dtype in _AS_THEY_ARE.get(kind, ()):
+        return value.tolist()  # without a look at each value
     if hasattr(value, "tolist"):  # an array, a NumPy scalar, a pandas Series
         small = _small_float(value)
         value, exact = value.tolist(), _EXACT.get(small, exact)

@@ -131,7 +131,7 @@ def test_every_config_of_ours_is_valid(path, monkeypatch):
         ),
         (
             "data.tables=[{name: x, logs: y, key: [{a: b}]}]",
-            "data.tables.0.key: Input should be a valid dictionary. Received: [{",
+            "data.tables.0.key: must be keys and values. Received: [{",
         ),
         ("data.time_unit=min", "data.time_unit: Input should be 's', 'ms', 'us' or"),
         ("data.delimiter='::'", "data.delimiter: one ASCII character is needed"),
@@ -139,7 +139,8 @@ def test_every_config_of_ours_is_valid(path, monkeypatch):
         ("data.logs=[]", "data.logs: List should have at least 1 item"),
         ("workspace=gs://bucket/work", "workspace: a folder is needed that this mach"),
         ("data.columns=[a, a]", "data.columns: each column needs a name of its own"),
-        ("push=here", "push: Input should be a valid dictionary"),
+        ("push=here", "push: must be keys and values. Received: 'here'"),
+        ("tasks=[click]", "tasks.0: must be keys and values, as {name: click}. Rec"),
         ("evaluate.grup=user_id", "evaluate.grup: unknown key. Did you mean 'group'?"),
         (
             "evaluate.rules=[{metric: spearman, tasks: [click], at_least: 0}]",

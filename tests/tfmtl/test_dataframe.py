@@ -107,6 +107,22 @@ def test_what_is_said_of_a_column_counts():
     assert kinds(categorical=["code"])["code"] is tfmtl.Categorical
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "reason"),
+    [
+        ("用户", ["a", "b"], "rename it to letters"),
+        ("class", ["a", "b"], "rename it"),
+        ("price", ["$1,234.50", "$7"], "numbers with a sign, such as '[$]1,234.50'"),
+        ("discount", ["12.5%", "3 %"], "numbers with a sign"),
+    ],
+)
+def test_what_is_no_feature_as_it_stands_says_what_to_do(name, values, reason):
+    table = {"tab": ["new", "hot"] * 8, name: values * 8, "click": [0, 1, 1, 0] * 4}
+    with pytest.warns(UserWarning, match=f"'{name}' .{reason}"):
+        features, _ = tfmtl.from_dataframe(table, ["click"])
+    assert [feature.name for feature in features] == ["tab"]
+
+
 def _outcomes():
     """Impressions, with what was known only after they were shown."""
     rng = np.random.default_rng(0)
@@ -135,6 +151,26 @@ def test_a_column_that_says_where_a_label_is_known_is_its_space():
     )
     assert seconds.weight < 0.5 and change.weight < 0.001 and click.weight == 1
     assert (change.space, change.loss[0].name) == (None, "mse")
+
+
+def test_a_later_stage_of_a_funnel_is_learnt_from_an_earlier_one():
+    rng = np.random.default_rng(0)
+    click = rng.random(ROWS) < 0.5
+    buy, like = click & (rng.random(ROWS) < 0.4), click & (rng.random(ROWS) < 0.4)
+    table = {
+        "tab": rng.choice(["new", "hot"], ROWS),
+        "play": click | (rng.random(ROWS) < 0.5),
+        "click": click,
+        "buy": buy,
+        "like": like,
+        "spent": np.where(buy, rng.random(ROWS), 0),
+    }
+    labels = ["click", "buy", "like", "spent"]
+    with pytest.warns(UserWarning, match="'play' .known only later: 'click' needs it"):
+        features, tasks = tfmtl.from_dataframe(table, labels)
+    spaces = {task.name: task.space for task in tasks}
+    assert spaces == {"click": None, "buy": "click", "like": None, "spent": "buy"}
+    assert [feature.name for feature in features] == ["tab"]
 
 
 def test_columns_that_tell_a_label_are_left_out_unless_they_are_asked_for():

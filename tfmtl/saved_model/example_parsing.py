@@ -49,14 +49,26 @@ def parse(
         {feature: tensor}.
     """
     other = tf.strings.regex_full_match(examples, _of_another_kind(specs))
-    found = tf.cond(
+    groups: dict[tf.DType, list[str]] = {}  # Of one value each.
+    for name, spec in specs.items():
+        if spec.shape.rank == 1:
+            groups.setdefault(spec.dtype, []).append(name)
+
+    def stacked(found):
+        # A server prepares each output of a condition, and there may be hundreds.
+        single = [tf.stack([found.pop(n) for n in names]) for names in groups.values()]
+        return single, found  # (n, batch) each, {feature: (batch, length)}
+
+    single, found = tf.cond(
         tf.reduce_any(other),
-        lambda: _decoded(examples, specs, missing, vectors),
-        lambda: _parsed(examples, specs, missing, vectors),
+        lambda: stacked(_decoded(examples, specs, missing, vectors)),
+        lambda: stacked(_parsed(examples, specs, missing, vectors)),
     )
+    for names, values in zip(groups.values(), single, strict=True):
+        found |= zip(names, tf.unstack(values, num=len(names)), strict=True)
     for name, spec in specs.items():
         found[name].set_shape(spec.shape)
-    return found
+    return {name: found[name] for name in specs}
 
 
 def _of_another_kind(specs: Mapping[str, tf.TensorSpec]) -> str:
@@ -94,23 +106,37 @@ def _parsed(
     vectors: Collection[str] = (),
 ) -> dict[str, tf.Tensor]:
     """Reads features of the types that the specs name."""
-    parsing = {}
-    for name, spec in specs.items():
-        if spec.shape.rank == 1:
-            default = missing.get(spec.dtype, 0)
-            parsing[name] = tf.io.FixedLenFeature((), spec.dtype, default)
-        else:
-            parsing[name] = tf.io.RaggedFeature(spec.dtype)
-    found = tf.io.parse_example(examples, parsing)
-    for name, spec in specs.items():
-        if spec.shape.rank == 2:  # the latest values, padded behind
-            length, rows = spec.shape[1], found[name]
-            with tf.control_dependencies(
-                _checks(rows.row_lengths(), name, length, vectors)
-            ):
-                found[name] = rows[:, -length:].to_tensor(
-                    missing.get(spec.dtype, 0), shape=(None, length)
-                )
+    single = [name for name, spec in specs.items() if spec.shape.rank == 1]
+    lists = [name for name, spec in specs.items() if spec.shape.rank == 2]
+    types = [specs[name].dtype for name in lists]
+    default = {
+        dtype: tf.constant(missing.get(dtype, 0), dtype)
+        for dtype in {spec.dtype for spec in specs.values()}
+    }
+    # `tf.io.parse_example` makes two ops more for each feature.
+    parsed = tf.raw_ops.ParseExampleV2(
+        serialized=examples,
+        names=[],
+        sparse_keys=[],
+        dense_keys=single,
+        ragged_keys=lists,
+        dense_defaults=[default[specs[name].dtype] for name in single],
+        num_sparse=0,
+        sparse_types=[],
+        ragged_value_types=types,
+        ragged_split_types=[tf.int64] * len(lists),
+        dense_shapes=[()] * len(single),
+    )
+    found = dict(zip(single, parsed.dense_values, strict=True))
+    ragged = zip(parsed.ragged_values, parsed.ragged_row_splits, strict=True)
+    for name, (values, splits) in zip(lists, ragged, strict=True):
+        length, dtype = specs[name].shape[1], specs[name].dtype
+        rows = tf.RaggedTensor.from_row_splits(values, splits, validate=False)
+        checks = _checks(rows.row_lengths(), name, length, vectors)
+        with tf.control_dependencies(checks):  # the latest values, padded behind
+            found[name] = rows[:, -length:].to_tensor(
+                default[dtype], shape=(None, length)
+            )
     return found
 
 

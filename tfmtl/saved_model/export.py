@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfmtl import _errors, model_card
@@ -19,6 +21,7 @@ _METHODS = {
     "classify": tf.saved_model.CLASSIFY_METHOD_NAME,
     "regress": tf.saved_model.REGRESS_METHOD_NAME,
 }
+_TABLE, _CALLS = "HashTableV2", ("PartitionedCall", "StatefulPartitionedCall")
 
 
 def export(
@@ -222,7 +225,7 @@ def _raw_specs(graph, model) -> dict[str, tf.TensorSpec]:
 
 
 def _finish(path: Path, endpoints: Mapping) -> None:
-    """Edits what Keras wrote: APIs by name, and no trace of the machine.
+    """Edits what Keras wrote: APIs by name, tables by ops, no trace of the machine.
 
     A server may insist on the API that a `classify` or `regress` signature is for. A
     lookup table is shared under the absolute path of the file it was first read from.
@@ -233,6 +236,7 @@ def _finish(path: Path, endpoints: Mapping) -> None:
     shared: dict[bytes, bytes] = {}
     model_id = uuid.uuid4().hex
     for graph in proto.meta_graphs:
+        _make_tables(graph.graph_def)
         for name, signature in graph.signature_def.items():
             if name in endpoints and (method := _METHODS.get(name.split("_")[0])):
                 signature.method_name = method
@@ -243,3 +247,28 @@ def _finish(path: Path, endpoints: Mapping) -> None:
                 plain = f"table_{model_id}_{len(shared)}".encode()
                 node.attr["shared_name"].s = shared.setdefault(name, plain)
     file.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def _make_tables(graph: GraphDef) -> None:
+    """Makes lookup tables by an op instead of a function that does nothing else.
+
+    Of a loaded transform, TensorFlow saves a call of such a function for each table. A
+    server inlines all of them in each signature, which takes it seconds.
+    """
+    functions = {f.signature.name: f.node_def for f in graph.library.function}
+
+    def table(node: NodeDef) -> NodeDef | None:
+        if node.op == _TABLE:
+            return node
+        if node.op not in _CALLS or any(name[0] != "^" for name in node.input):
+            return None
+        body = functions[node.attr["f"].func.name]
+        made = [inner for inner in body if inner.op not in ("Identity", "NoOp")]
+        return table(made[0]) if len(made) == 1 else None
+
+    for node in graph.node:
+        made = table(node)
+        if made is not None and made is not node:
+            node.op = made.op
+            node.ClearField("attr")
+            node.attr.MergeFrom(made.attr)

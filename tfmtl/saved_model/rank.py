@@ -82,7 +82,12 @@ def tile(
         {feature: (N, ...)}. The graph fails on any other number of values.
     """
     # Few ops a feature: there may be hundreds, and a server prepares each op.
-    sizes = tf.stack([tf.shape(tensor)[0] for tensor in inputs.values()])
+    sizes = tf.stack(
+        [
+            tf.size(tensor) if tensor.shape.rank == 1 else tf.shape(tensor)[0]
+            for tensor in inputs.values()
+        ]
+    )
     others = tf.boolean_mask(sizes, tf.not_equal(sizes, 1))
     rows = tf.cond(tf.size(others) > 0, lambda: tf.reduce_max(others), lambda: 1)
     may_be_once = [once is None or name in once for name in inputs]
@@ -99,7 +104,20 @@ def tile(
     )
     with tf.control_dependencies([check]):
         rows = tf.identity(rows)
-    return {
-        name: tf.broadcast_to(tensor, tf.stack([rows, *tensor.shape[1:]]))
-        for name, tensor in inputs.items()
-    }
+    groups: dict[tuple, list[int]] = {}  # Of one type and shape.
+    for i, tensor in enumerate(inputs.values()):
+        groups.setdefault((tensor.dtype, *tensor.shape[1:]), []).append(i)
+    names, tensors = list(inputs), list(inputs.values())
+    tiled = {}
+    for group in groups.values():
+        parts = _tile([tensors[i] for i in group], tf.gather(sizes, group), rows)
+        tiled |= zip([names[i] for i in group], parts, strict=True)
+    return {name: tiled[name] for name in inputs}
+
+
+def _tile(tensors: list[tf.Tensor], sizes: tf.Tensor, rows: tf.Tensor) -> list:
+    """Repeats tensors (1, ...) or (N, ...) of one type and shape to (N, ...)."""
+    starts = tf.cumsum(sizes, exclusive=True)[:, tf.newaxis]
+    step = tf.range(rows)[tf.newaxis]
+    places = starts + tf.where(sizes[:, tf.newaxis] == 1, 0, step)  # (F, N)
+    return tf.unstack(tf.gather(tf.concat(tensors, 0), places), num=len(tensors))

@@ -94,7 +94,7 @@ def evaluator(
         "rows": rows,
         "tasks": [
             t.model_dump(include={"name", "kind", "space", "row_weight"})
-            | {"metric": metrics.PRIMARY[t.kind]}
+            | {"metric": metrics.PRIMARY[t.kind], "negative_rate": t.negative_rate}
             for t in config.tasks
         ],
         "domain": config.domain,

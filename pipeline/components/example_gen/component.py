@@ -34,6 +34,7 @@ from pipeline.logs import files as sources
 from pipeline.logs.dead_letters import REASONS
 from pipeline.logs.files import Source
 from pipeline.logs.inspect import InspectionSpec, inspect
+from pipeline.logs.values import texts
 
 
 def example_gen(
@@ -184,11 +185,18 @@ def _written(config: Config, reports: Iterable[Report]) -> list[str]:
     named |= {feature.source for feature in config.features}
     escaped = sorted({name for name, form in forms if form == csv.ESCAPED} & named)
     both = {name for name, _ in forms if {(name, "5"), (name, "5.0")} <= forms.keys()}
-    return [
+    countries = {name for name, form in forms if form == texts.NAMIBIA}
+    said = [
         f"column {name!r}: whole numbers are written both as 5 and as 5.0, one value. "
         "Where these are two, name the column in data.verbatim"
         for name in sorted(both)
-    ] + [
+    ]
+    said += [
+        f"column {name!r}: {texts.NAMIBIA} counts as no value, as data.missing has it. "
+        "If it is Namibia, name the column in data.verbatim"
+        for name in sorted(countries)
+    ]
+    return said + [
         f"column {name!r}: quotes stand behind backslashes. If a backslash escapes a "
         'quote, the fields are cut wrongly: say so by `escape: "\\\\"` beside `logs`'
         for name in escaped

@@ -29,24 +29,26 @@ def canonical(
     """
     if not texts:
         return {}
-    # All together: an operation on a few strings costs more than the strings.
-    flat = tf.concat([tf.reshape(text, [-1]) for text in texts.values()], 0)
+    # All together: an operation on a few strings costs more than the strings, and a
+    # server prepares each operation, and each output of a condition.
+    flat = tf.concat([_flat(text) for text in texts.values()], 0)
     words = "|".join(map(re.escape, (*missing, *BOOLEANS)))
     other = f"{WHOLE}|{SCIENTIFIC}|^(?:{words})$"
-
-    def rewritten():
-        sizes = [tf.size(text) for text in texts.values()]
-        parts = tf.split(_rewritten(flat, missing), sizes, num=len(texts))
-        return {
-            name: tf.reshape(part, tf.shape(texts[name]))
-            for name, part in zip(texts, parts, strict=True)
-        }
-
-    return tf.cond(
+    flat = tf.cond(
         tf.reduce_any(tf.strings.regex_full_match(flat, other)),
-        rewritten,
-        lambda: dict(texts),
+        lambda: _rewritten(flat, missing),
+        lambda: flat,
     )
+    sizes = [tf.size(text) for text in texts.values()]
+    parts = tf.split(flat, sizes, num=len(texts))
+    return {
+        name: part if text.shape.rank == 1 else tf.reshape(part, tf.shape(text))
+        for (name, text), part in zip(texts.items(), parts, strict=True)
+    }
+
+
+def _flat(text: tf.Tensor) -> tf.Tensor:
+    return text if text.shape.rank == 1 else tf.reshape(text, [-1])
 
 
 def weighted(texts: tf.Tensor, least: float = 0.0) -> tuple[tf.Tensor, tf.Tensor]:

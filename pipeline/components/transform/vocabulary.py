@@ -87,8 +87,9 @@ class Vocabulary:
                 tf.lookup.TextFileIndex.WHOLE_LINE,
                 tf.int64,
                 tf.lookup.TextFileIndex.LINE_NUMBER,
+                value_index_offset=1,
             ),
-            default_value=-1,  # of 0-based line numbers
+            default_value=0,
         )
 
     def lookup(self, values: tf.Tensor) -> tf.Tensor:
@@ -99,7 +100,7 @@ class Vocabulary:
                 rewrite = code.replace("\\", "\\\\")
                 pattern = "\\\\" if character == "\\" else character
                 values = tf.strings.regex_replace(values, pattern, rewrite)
-        return 1 + self.table.lookup(values)
+        return self.table.lookup(values)
 
     def _line(self, value: bytes) -> bytes:
         if self._escaped:

@@ -30,6 +30,8 @@ WHOLE = r"^(?:-?(0)|(-?[1-9][0-9]*))\.0+$"
 WHOLE_TEXT = r"\1\2"
 # How C, Python and NumPy write the numbers that they don't write out.
 SCIENTIFIC = r"^-?[0-9](?:\.[0-9]+)?e(?:\+[0-9]{2,3}|-04)$"
+# A country among others, and a word for no value.
+NAMIBIA = "NA"
 BOOLEANS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
 # How many of each make a second.
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
@@ -86,11 +88,11 @@ def canonical(strings: pa.Array, missing: Sequence[str]) -> pa.Array:
 
 
 def whole_forms(strings: pa.Array) -> set[str]:
-    """How whole numbers are written: "5", "5.0", both or neither.
+    """How whole numbers are written: "5", "5.0", both or neither; and `NAMIBIA`.
 
-    All texts are looked at only if one may be a number with a point.
+    All texts are looked at only if one may be a number with a point, or NA.
     """
-    forms = set()
+    forms = {NAMIBIA} if _has_namibia(strings) else set()
     if _holds(_bytes(strings), ".0") and pc.any(_matches(strings, WHOLE)).as_py():
         forms.add("5.0")
     else:
@@ -98,6 +100,15 @@ def whole_forms(strings: pa.Array) -> set[str]:
     if pc.any(_matches(strings, r"^-?(?:0|[1-9][0-9]*)$")).as_py():
         forms.add("5")
     return forms
+
+
+def _has_namibia(strings: pa.Array) -> bool:
+    """Whether NA stands among codes of two letters, as countries have."""
+    if not _holds(_bytes(strings), NAMIBIA):
+        return False
+    texts = pc.unique(strings.filter(pc.greater(pc.binary_length(strings), 0)))
+    countries = texts.filter(_matches(texts, "^[A-Z]{2}$")).to_pylist()
+    return NAMIBIA in countries and 2 < len(countries) > 0.9 * len(texts)
 
 
 def lost_digits(array: pa.Array) -> np.ndarray:

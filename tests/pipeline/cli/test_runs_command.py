@@ -50,6 +50,15 @@ def test_a_line_a_run(config, capsys):
     assert "failed: Trainer: no luck" in third and " – " in third
 
 
+def test_runs_that_made_data_alone_are_counted(config, capsys):
+    path, resolved, workspace = config
+    recorded_runs.record(workspace, "first", resolved)
+    store = Metadata(workspace / "metadata.sqlite")
+    store.end_run(store.begin_run("of a sweep", resolved, []))
+    _, first, more = _lines(capsys, "runs", path)
+    assert "first" in first and more.startswith("1 more made data alone")
+
+
 def test_a_metric_of_too_few_rows_is_no_number(config, capsys):
     path, resolved, workspace = config
     metrics = {"click": 0.71234, "like": 0.68291, "buy": None}

@@ -71,6 +71,9 @@ def test_amounts_of_which_a_few_are_large_are_scaled_by_their_logarithm():
         ("written", ["[0.5 0.25]", "[0.1 1.0]"] * (ROWS // 2), "or not as 0.5|0.2"),
         ("title", [f"{i} words " * 9 for i in RNG.integers(0, 900, ROWS)], "long text"),
         ("place", [{"city": "rome"}] * ROWS, "nested"),
+        ("price", ["$1,234.50", "$7"] * (ROWS // 2), "such as '$1,234.50'"),
+        ("paid", ["12 €", None] * (ROWS // 2), "such as '12 €'"),
+        ("discount", ["12.5%", "0%"] * (ROWS // 2), "write the number alone"),
         ("birthday", [datetime.date(2000, 1, 1 + i) for i in FEW], "a time"),
     ],
 )
@@ -87,6 +90,24 @@ def test_headers_that_are_no_names_get_one():
     assert of["101"]["name"] == "column_101" and of["101"]["column"] == "101"
     assert of["user id"]["name"] == "user_id_"  # there is another user_id
     assert of["seen ids"]["of"] == "user_id_" and "column" not in of["p"]
+
+
+def test_headers_of_other_scripts_are_called_by_their_place():
+    of = features(drafted(**{"用户": FEW, "标签": FEW, "prix_été": FEW, "id用户": FEW}))
+    first = int(of["用户"]["name"].removeprefix("column_"))
+    assert [of[name]["name"] for name in ("标签", "prix_été", "id用户")] == [
+        f"column_{first + 1}",
+        "prix_ete",
+        "id",
+    ]
+
+
+def test_a_country_called_na_is_told_from_no_value():
+    countries = ["NA", "DE", "ZA", "FR"] * (ROWS // 4)
+    found = drafted(country=countries, size=["NA", "XL", "small", "M"] * (ROWS // 4))
+    said = {choice.name: choice.reason for choice in found.choices}
+    assert "data.verbatim: [country]" in said["country"]
+    assert "verbatim" not in said["size"]
 
 
 @pytest.mark.parametrize("name", ["class", "self"])

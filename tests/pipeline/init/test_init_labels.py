@@ -5,7 +5,9 @@ import pytest
 from small_logs import ROWS, columns, drafted, features, reasons, tasks, where
 
 from pipeline.errors import PipelineError
+from pipeline.init import names
 from pipeline.init.draft import Asked
+from tfmtl import _label_names
 
 RNG = np.random.default_rng(2)
 CLICK = columns()["click"]
@@ -161,3 +163,9 @@ def test_a_label_of_one_value_is_named():
         drafted(click=[0] * ROWS)
     with pytest.raises(PipelineError, match="Column 'click' is '1' in all rows"):
         drafted(Asked(["click"]), click=[1] * ROWS)
+
+
+def test_the_library_tells_funnels_by_the_same_words():
+    assert _label_names.FUNNEL == names._FUNNEL
+    assert _label_names.EXPOSURES == names._EXPOSURES
+    assert _label_names.PAST == names._PAST

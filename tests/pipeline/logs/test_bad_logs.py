@@ -1,6 +1,7 @@
 """Logs and disks that are not as they should be: a clear error, or a dead letter."""
 
 import contextlib
+import io
 import json
 import os
 import resource
@@ -9,6 +10,7 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from conftest import raw_config
 
@@ -19,7 +21,7 @@ from pipeline.config.reading import Reading
 from pipeline.errors import PipelineError
 from pipeline.logs import csv, files
 from pipeline.logs.dead_letters import REASONS, DeadLetters
-from pipeline.logs.formats import Unparsed
+from pipeline.logs.formats import Unparsed, read_jsonl
 from pipeline.workspace.metadata import Metadata
 
 
@@ -77,6 +79,21 @@ def test_wide_encodings_are_refused(kind, encoding, tmp_path):
         overrides = ["data.columns=[user, click, note]"]
     with pytest.raises(PipelineError, match=r"log\.\w+: cannot be read.*is not UTF-8"):
         _run(_config(tmp_path, *overrides), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"orient": "records"}, {"orient": "records", "indent": 1}]
+)
+def test_json_that_has_no_object_a_line_says_how_to_write_it(options):
+    table = pd.DataFrame({"user": ["u1", "u2"], "click": [0, 1]})
+    text = table.to_json(
+        **({"orient": "records"} if "indent" in options else {}), **options
+    )
+    chunk = next(read_jsonl(io.BufferedReader(io.BytesIO(text.encode()))))
+    assert not chunk.rows.num_rows and "lines=True" in chunk.unparsed[0].reason
+    lines = table.to_json(orient="records", lines=True)
+    chunk = next(read_jsonl(io.BufferedReader(io.BytesIO(lines.encode()))))
+    assert chunk.rows.num_rows == 2 and not chunk.unparsed
 
 
 def test_latin_1_fields_are_dead_letters(tmp_path):

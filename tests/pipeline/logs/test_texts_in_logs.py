@@ -170,6 +170,15 @@ def test_a_column_that_mixes_two_forms_of_a_number_is_warned_of(tmp_path):
     assert "column 'user': whole numbers are written both as 5 and as 5.0" in warning
 
 
+def test_a_country_called_na_is_told_from_no_value(tmp_path):
+    values = ["NA", "DE", "FR", "NA", "ZA"]
+    summary, found = _texts(tmp_path, values)
+    assert found == [None, "DE", "FR", None, "ZA"]
+    (warning,) = summary["warnings"]
+    assert "column 'user': NA counts as no value" in warning
+    assert "data.verbatim" in warning
+
+
 def test_texts_that_count_as_they_are_written(tmp_path):
     values = ["1", "1.0", "True", "NA", ""]
     summary, found = _texts(tmp_path, values, verbatim=["user"])

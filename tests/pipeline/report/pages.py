@@ -3,9 +3,27 @@
 import numpy as np
 
 TASKS = [
-    {"name": "click", "kind": "binary", "space": None, "row_weight": None},
-    {"name": "buy", "kind": "binary", "space": "click", "row_weight": "worth"},
-    {"name": "minutes", "kind": "regression", "space": None, "row_weight": None},
+    {
+        "name": "click",
+        "kind": "binary",
+        "space": None,
+        "row_weight": None,
+        "negative_rate": 1.0,
+    },
+    {
+        "name": "buy",
+        "kind": "binary",
+        "space": "click",
+        "row_weight": "worth",
+        "negative_rate": 0.1,
+    },
+    {
+        "name": "minutes",
+        "kind": "regression",
+        "space": None,
+        "row_weight": None,
+        "negative_rate": 1.0,
+    },
 ]
 ODD = ["home", "$x_1$ <b>odd</b>", "a very long name of a tab " * 5, "搜索\n_", "", "0"]
 

@@ -192,3 +192,9 @@ def test_the_largest_of_many_domains_are_shown():
     page = evaluation.render(measured)
     assert f"tab {domains - 1}" in page.split('id="rules"')[0]
     assert "more domains" in page
+
+
+def test_the_page_says_that_negatives_were_weighted():
+    page = _page()
+    assert "a negative counts 10 times" in page and "weighted by worth" in page
+    assert page.count("a negative counts") == 1

@@ -313,6 +313,18 @@ def test_the_apis_are_named(exported):
     assert [dim.size for dim in shape.dim] == [-1, 3]  # fixed: a server may not pad
 
 
+def test_a_table_is_an_op_of_the_graph(exported):
+    """A server would inline a function a table, in each signature: for seconds."""
+    proto = SavedModel.FromString((exported / "saved_model.pb").read_bytes())
+    graph = proto.meta_graphs[0].graph_def
+    made = [node for node in graph.node if node.op == "HashTableV2"]
+    assert [node.attr["value_dtype"].type for node in made] == [
+        tf.int64.as_datatype_enum
+    ]
+    calls = [n for n in graph.node if n.op.endswith("PartitionedCall")]
+    assert calls and all(call.input for call in calls)
+
+
 def test_loads_without_tfmtl_and_holds_no_absolute_path(exported, tmp_path):
     moved = tmp_path / "elsewhere"
     exported.rename(moved)  # no path of the first place may be needed

@@ -214,7 +214,7 @@ class FeatureEmbedding(keras.layers.Layer):
         return {feature.name: vectors[feature.name] for feature in self.features}
 
     def _read(self, feature, inputs):
-        """Returns (B,) ids, (B, 1) numbers, a (B, L) sequence or a (B, dim) vector."""
+        """Returns (B,) ids or numbers, a (B, L) sequence or a (B, dim) vector."""
         x = tf.convert_to_tensor(column_of(feature.name, inputs))
         if feature.shape:
             if x.shape[1:] != feature.shape:
@@ -230,11 +230,13 @@ class FeatureEmbedding(keras.layers.Layer):
         if isinstance(feature, Vector):
             return x
         if isinstance(feature, Numeric):
-            return ops.reshape(x, (-1, 1))
+            return x if x.shape.rank == 1 else tf.reshape(x, (-1,))
         owner = self._categorical[getattr(feature, "of", feature.name)]
         if owner.vocabulary is None:
             x = as_integers(x, feature.name)
-        return x if feature.shape else tf.reshape(x, (-1,))
+        if feature.shape or x.shape.rank == 1:
+            return x
+        return tf.reshape(x, (-1,))
 
     def _weights(self, feature, inputs):
         """Returns (B, L) weights; 0 of those that are not above 0, or not finite."""
@@ -258,7 +260,8 @@ class FeatureEmbedding(keras.layers.Layer):
             return {}
         wide = keras.backend.result_type(self.compute_dtype, "float32")
         # All at once: a few ops, however many the features.
-        numbers = ops.stack([ops.cast(x[name], wide) for name in scales])  # (F, B, 1)
+        numbers = ops.stack([ops.cast(x[name], wide) for name in scales])  # (F, B)
+        numbers = ops.expand_dims(numbers, -1)
         if any(scales.values()):
             pairs = [scale or (0.0, 1.0) for scale in scales.values()]
             means, stds = np.array(pairs, wide).T[..., None, None]  # (F, 1, 1) each
@@ -275,7 +278,7 @@ class FeatureEmbedding(keras.layers.Layer):
         for (size, dim), group in self._embedded_numbers().items():
             layer = self.autodis[f"{size}_{dim}"] if size else self.piecewise[str(dim)]
             numbers = [ops.cast(x[f.name], wide) for f in group]
-            numbers = ops.concatenate(numbers, axis=1)  # (B, N)
+            numbers = ops.stack(numbers, axis=1)  # (B, N)
             if any(f.normalization for f in group):
                 pairs = [f.normalization or (0.0, 1.0) for f in group]
                 means, stds = np.array(pairs, wide).T

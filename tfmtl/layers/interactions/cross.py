@@ -29,6 +29,8 @@ class Cross(Layer):
         - [Deep & Cross Network](https://doi.org/10.1145/3124749.3124754)
     """
 
+    multiplies = True
+
     def __init__(self, depth=3, **kwargs):
         super().__init__(**kwargs)
         _errors.check_positive("depth", depth)
@@ -82,6 +84,8 @@ class CrossV2(Layer):
     References:
         - [DCN V2](https://doi.org/10.1145/3442381.3450078), eq. 1 and 2.
     """
+
+    multiplies = True
 
     def __init__(self, depth=3, rank=None, **kwargs):
         super().__init__(**kwargs)
@@ -152,6 +156,8 @@ class CrossMix(Layer):
     References:
         - [DCN V2](https://doi.org/10.1145/3442381.3450078), eq. 3 and 4.
     """
+
+    multiplies = True
 
     def __init__(self, depth=3, experts=4, rank=16, activation="tanh", **kwargs):
         super().__init__(**kwargs)

@@ -36,6 +36,7 @@ class FieldInteraction(Layer):
     """
 
     takes_fields = True
+    multiplies = True
 
     def __init__(self, depth=3, **kwargs):
         super().__init__(**kwargs)

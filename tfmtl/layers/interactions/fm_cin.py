@@ -29,6 +29,7 @@ class FactorizationMachine(Layer):
     """
 
     takes_fields = True
+    multiplies = True
 
     def build(self, input_shape):
         """Checks the input's shape."""
@@ -68,6 +69,7 @@ class CIN(Layer):
     """
 
     takes_fields = True
+    multiplies = True
 
     def __init__(self, units=(64, 64), **kwargs):
         super().__init__(**kwargs)

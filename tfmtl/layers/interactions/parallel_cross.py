@@ -35,6 +35,8 @@ class ParallelCross(Layer):
         - [DEPHN](https://arxiv.org/abs/2307.12519)
     """
 
+    multiplies = True
+
     def __init__(self, depth=3, **kwargs):
         super().__init__(**kwargs)
         _errors.check_positive("depth", depth)

@@ -46,6 +46,9 @@ def interaction(name: str, **options) -> keras.layers.Layer:
     fields, (batch, fields, dim), which have the attribute `takes_fields = True`:
     "field_interaction", "fm", "cin", "attention" (AutoInt) and "field_recurrent_cross".
 
+    A model gives those with `multiplies = True` rows of a root mean square of at most
+    1: raw numbers, multiplied with themselves, would drown all else.
+
     Args:
         name: String. One of the above.
         **options: Arguments of the layer. `units` of "dnn" defaults to (128,).
@@ -266,8 +269,22 @@ def flat_output_shape(layer, shape):
 
 
 def call_flat(layer, x):
-    """Maps (batch, fields, dim) or (batch, width) to (batch, output width)."""
-    return flat(layer(x if takes_fields(layer) else flat(x)))
+    """Maps (batch, fields, dim) or (batch, width) to (batch, output width).
+
+    A layer that multiplies its input with itself, again and again, makes 30 a million.
+    So it reads a row of a root mean square above 1 divided by that. Embeddings and
+    scaled numbers lie below, for the most part, and are read as they are.
+    """
+    x = x if takes_fields(layer) else flat(x)
+    return flat(layer(_bounded(x) if getattr(layer, "multiplies", False) else x))
+
+
+def _bounded(x):
+    wide = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+    axes = tuple(range(1, len(x.shape)))
+    square = ops.mean(ops.square(wide), axis=axes, keepdims=True)
+    # The root comes last: at 0, it has no gradient.
+    return ops.cast(wide * ops.rsqrt(ops.maximum(square, 1.0)), x.dtype)
 
 
 def flat_shape(shape):

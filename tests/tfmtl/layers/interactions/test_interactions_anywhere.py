@@ -7,6 +7,7 @@ import tensorflow as tf
 from quick_model import quick_model
 
 import tfmtl
+from tfmtl.layers.interactions import registry
 
 FEATURES = [
     tfmtl.Categorical("item", vocabulary_size=9, embedding_dim=4),
@@ -207,3 +208,36 @@ def test_functional_models_with_layers_as_experts_load(layer, options, tmp_path)
 def test_arguments_of_another_kind_are_named(name, options, message):
     with pytest.raises(ValueError, match=message):
         _model(name, **options)
+
+
+MULTIPLY = ["cross", "cross_v2", "cross_mix", "parallel_cross"]
+MULTIPLY_FIELDS = ["field_interaction", "fm", "cin"]
+
+
+@pytest.mark.parametrize("name", MULTIPLY + MULTIPLY_FIELDS)
+def test_what_multiplies_reads_rows_of_a_size_of_at_most_1(name):
+    """A number of size 1,000 to the fourth power would drown all else."""
+    layer = tfmtl.layers.interaction(name)
+    usual = tf.random.stateless_uniform((3, 4, 5), (0, 1), -1.0, 1.0)
+    registry.build_flat(layer, usual.shape)
+    expected = registry.call_flat(layer, usual)
+    plain = usual if name in MULTIPLY_FIELDS else tf.reshape(usual, (3, 20))
+    np.testing.assert_array_equal(expected, registry.flat(layer(plain)))
+
+    rows = usual / tf.sqrt(tf.reduce_mean(usual**2, (1, 2), keepdims=True))
+    large = tf.concat([rows[:2] * 1000, tf.zeros((1, 4, 5))], 0)
+    with tf.GradientTape() as tape:
+        tape.watch(large)
+        found = registry.call_flat(layer, large)
+    expected = registry.call_flat(layer, rows)[:2]
+    np.testing.assert_allclose(found[:2], expected, rtol=1e-4, atol=1e-5)
+    assert np.isfinite(tape.gradient(found, large)).all()  # of a row of zeros, too
+
+
+@pytest.mark.parametrize("name", READ_FIELDS)
+def test_raw_numbers_of_size_30_do_not_start_at_a_huge_loss(name):
+    keras.utils.set_random_seed(0)
+    model = _model(name)
+    inputs = INPUTS | {"x": tf.constant([30.0, 25.0, 40.0, 90.0])}
+    labels = {"click": LABELS["click"], "watch": np.zeros(4)}
+    assert float(model.compute_loss(inputs, labels, model(inputs))) < 1e4
