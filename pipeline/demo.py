@@ -59,14 +59,14 @@ def demo(config: Config) -> None:
 
 def table(config: Config, measured: Mapping) -> str:
     """A table of task x domain: the model's metric beside the best reachable one."""
-    domains = ["all"]
+    domains: dict[tuple[str, str], None] = {("all", "all"): None}
     found = {}
     for record in measured["results"]:
         if record["slice"] in ("all", config.domain):
-            found[record["task"], record["value"]] = record
-            if record["value"] not in domains:
-                domains.append(record["value"])
-    rows = [["test split", *domains]]
+            domain = record["slice"], record["value"]
+            found[record["task"], domain] = record
+            domains[domain] = None
+    rows = [["test split", *(value for _, value in domains)]]
     for task in measured["tasks"]:
         cells = []
         for domain in domains:

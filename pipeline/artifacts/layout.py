@@ -44,6 +44,7 @@ PARQUET_FILES = "*.parquet"
 FEATURE_STATISTICS = "FeatureStats.pb"
 MOMENTS = "moments.json"
 LABEL_RATES = "label_rates.json"
+ALL_DOMAINS = "*"  # in label rates, beside domains, one of which may be called "all"
 LABEL_CORRELATIONS = "label_correlations.json"
 VOCABULARY = "vocabulary"
 

@@ -4,7 +4,7 @@
 |-------------------------|--------------------------------------------------------|
 | Split-*/FeatureStats.pb | opens in TensorFlow Data Validation and Facets         |
 | moments.json            | train: what numeric features are scaled with           |
-| label_rates.json        | {split: {domain or "all": {task: {"rows", "mean"}}}}   |
+| label_rates.json        | {split: {domain or "*": {task: {"rows", "mean"}}}}     |
 | label_correlations.json | {split: [{"tasks": [a, b], "rows", "correlation"}]}    |
 | vocabulary/COLUMN/      | train: shards of Parquet with each value and its count |
 """

@@ -232,6 +232,11 @@ class Config(Section):
             for value in [getattr(self.evaluate, section)]
         }
         columns = [*self.evaluate.slices, *([self.domain] if self.domain else [])]
+        if "all" in columns:
+            yield (
+                "evaluate.slices: the slice of all rows is called 'all'. Received: a "
+                "column of that name, as a slice or the domain; give it another"
+            )
         for i, rule in enumerate(self.evaluate.rules):
             named[f"evaluate.rules.{i}.tasks"] = rule.tasks or ()
             for column in rule.slices:

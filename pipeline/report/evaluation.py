@@ -101,7 +101,7 @@ def _matrix(measured: Mapping, against: str | None) -> dict[str, Any]:
     """Tasks x domains: the primary metric of each."""
     domain = measured["domain"]
     records = {
-        (r["task"], r["value"] if r["slice"] == domain else ALL): r
+        (r["task"], r["slice"], r["value"]): r
         for r in measured["results"]
         if r["slice"] in (ALL, domain)
     }
@@ -119,12 +119,12 @@ def _matrix(measured: Mapping, against: str | None) -> dict[str, Any]:
                 task,
                 [
                     comparison.cell(
-                        records.get((task["name"], column)),
+                        records.get((task["name"], *column)),
                         task["metric"],
                         against,
                         {"best_reachable": "best"},
                     )
-                    for column in (ALL, *shown)
+                    for column in ((ALL, ALL), *((domain, value) for value in shown))
                 ],
             )
             for task in measured["tasks"]

@@ -7,11 +7,11 @@ from typing import Any
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tensorflow_metadata.proto.v0.statistics_pb2 import FeatureNameStatistics
 
+from pipeline.artifacts.layout import ALL_DOMAINS
 from pipeline.artifacts.statistics import common
 from pipeline.report import charts, page
 from pipeline.report.svg import Chart
 
-ALL = "all"  # of the label rates: all domains
 _DOMAINS = 8  # columns of the table of label rates
 _CHARTS = 120  # columns with a chart
 _TOP = 10  # values of a bar chart
@@ -203,7 +203,7 @@ def _rates(rates: Mapping) -> dict[str, Any]:
     sizes = {
         domain: max(found["rows"] for found in tasks.values())
         for domain, tasks in train.items()
-        if domain != ALL
+        if domain != ALL_DOMAINS
     }
     shown, hidden = page.largest(sizes, _DOMAINS)
     return {
@@ -212,16 +212,16 @@ def _rates(rates: Mapping) -> dict[str, Any]:
         "rows": [
             (
                 task,
-                train[ALL][task]["rows"],
+                train[ALL_DOMAINS][task]["rows"],
                 [
                     [
                         (split, rates[split].get(domain, {}).get(task, {}).get("mean"))
                         for split in rates
                     ]
-                    for domain in (ALL, *shown)
+                    for domain in (ALL_DOMAINS, *shown)
                 ],
             )
-            for task in train[ALL]
+            for task in train[ALL_DOMAINS]
         ],
     }
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.artifacts import layout
 from pipeline.artifacts.examples import in_space, labels
 from pipeline.config import Config, Task
 from pipeline.logs.values.column_types import is_list
@@ -20,7 +21,7 @@ from pipeline.statistics import label_pairs
 from pipeline.statistics.columns import Sums
 from pipeline.statistics.label_pairs import LabelPair
 
-ALL = "all"  # the label rates over all domains stand under this name
+ALL = layout.ALL_DOMAINS
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,7 @@ def test_every_config_of_ours_is_valid(path, monkeypatch):
             "evaluate={rules: [{metric: gauc, at_least: 0.5}]}",
             "evaluate.rules.0.metric: gauc is by group; give `evaluate.group`, too",
         ),
+        ("evaluate.slices=[all]", "evaluate.slices: the slice of all rows is called"),
         ("evaluate.minimum={clik: 1}", "no such task. Did you mean 'click'?"),
         ("features.clock.kind=numeric", "--set features.clock.kind: no item 'clock'"),
         ("features.0.name.x=1", "'x' is below a value"),

@@ -184,7 +184,8 @@ def _model(config: Config, inputs: Mapping[str, Path]) -> tfmtl.MultiTaskModel:
     steps = _steps_of_epoch(config, inputs)
     model = build(config, *declare(config, sizes), steps)
     rates = json.loads((inputs["statistics"] / layout.LABEL_RATES).read_text())
-    means = {task: rate["mean"] for task, rate in rates["train"]["all"].items()}
+    of_all = rates["train"][layout.ALL_DOMAINS]
+    means = {task: rate["mean"] for task, rate in of_all.items()}
     for task in model.tasks:
         try:
             task.loss[0].logits_at(means[task.name])

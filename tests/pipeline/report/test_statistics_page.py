@@ -53,7 +53,7 @@ def _texts(counts):
 def _page(columns, findings=(), drifts=None, tasks=("click", "buy"), **more):
     """The page of the same columns in all splits."""
     rates = {task: {"rows": 90, "mean": 0.25} for task in tasks}
-    domains = {value: rates for value in ("all", *pages.ODD)}
+    domains = {value: rates for value in ("*", *pages.ODD)}
     pairs = [
         {"tasks": [a, b], "rows": 90, "correlation": -0.123}
         for i, a in enumerate(tasks)

@@ -61,7 +61,7 @@ def rows(count, seed):
     return pa.table(
         {
             "user": some(np.char.add("u", rng.integers(0, 900, count).astype(str))),
-            "tab": some(rng.choice(["a", "b", "all sorts"], count, p=[0.6, 0.3, 0.1])),
+            "tab": some(rng.choice(["a", "b", "all"], count, p=[0.6, 0.3, 0.1])),
             "city": some(rng.choice(["x", "y"], count), 0),
             "never": pa.nulls(count, pa.string()),
             "age": some(rng.integers(18, 90, count).astype(float)),
@@ -170,7 +170,7 @@ def test_label_rates_count_rows_in_the_space_only(examples, artifact):
             "buy": ("bought", [value == 1 for value in data["click"]]),
             "seconds": ("seconds", [value == 1 for value in data["played"]]),
         }
-        assert rates[split].keys() == {"all", "a", "b", "all sorts", ""}
+        assert rates[split].keys() == {"*", "a", "b", "all", ""}
         for domain, tasks in rates[split].items():
             for task, (column, space) in in_space.items():
                 labels = [
@@ -178,7 +178,7 @@ def test_label_rates_count_rows_in_the_space_only(examples, artifact):
                     for label, there, tab in zip(
                         data[column], space, data["tab"], strict=True
                     )
-                    if there and label is not None and domain in ("all", tab or "")
+                    if there and label is not None and domain in ("*", tab or "")
                 ]
                 assert tasks[task]["rows"] == len(labels)
                 # Labels are read as float32.
@@ -231,7 +231,7 @@ def test_label_rates_are_weighted_like_the_loss():
         for (domain, _), labels in SplitStatistics.merge(parts).labels.items()
     }
     assert found == {
-        "all": (3, 3.5 / 4.5),
+        "*": (3, 3.5 / 4.5),
         "a": (2, 0.75),
         "b": (1, 1.0),
         "": (0, 0.0),
@@ -462,7 +462,7 @@ def test_schema(artifact, tmp_path):
     schema = {
         feature.name: feature for feature in schema_artifact.read(tmp_path).feature
     }
-    assert schema["tab"].string_domain.value == ["a", "all sorts", "b"]
+    assert schema["tab"].string_domain.value == ["a", "all", "b"]
     assert schema["city"].presence.min_fraction == 1
     assert schema["tab"].presence.min_fraction == 0
     assert not schema["user"].HasField("string_domain")  # too many values
