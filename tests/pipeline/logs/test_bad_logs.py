@@ -86,9 +86,7 @@ def test_wide_encodings_are_refused(kind, encoding, tmp_path):
 )
 def test_json_that_has_no_object_a_line_says_how_to_write_it(options):
     table = pd.DataFrame({"user": ["u1", "u2"], "click": [0, 1]})
-    text = table.to_json(
-        **({"orient": "records"} if "indent" in options else {}), **options
-    )
+    text = table.to_json(**options)
     chunk = next(read_jsonl(io.BufferedReader(io.BytesIO(text.encode()))))
     assert not chunk.rows.num_rows and "lines=True" in chunk.unparsed[0].reason
     lines = table.to_json(orient="records", lines=True)
