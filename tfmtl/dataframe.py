@@ -238,7 +238,7 @@ def _feature(name, column, is_categorical, is_numeric):
     if len(found) < 2:
         return "of one value"
     if texts and not is_categorical and all(map(_MARKED.fullmatch, found)):
-        return f"numbers with a sign, such as {found[0]!r}: give the numbers alone"
+        return f"numbers with a sign, such as {str(found[0])!r}: give the numbers alone"
     whole = texts or (found == np.floor(found)).all()
     if is_numeric or (not is_categorical and (not whole or _is_amount(found, counts))):
         if texts:
