@@ -66,7 +66,10 @@ def runs(args: argparse.Namespace, config: Config) -> None:
 def _has_no_model(run: Run, executions: list[Execution]) -> bool:
     """Whether a run has ended well before there was a model."""
     components = {execution.component for execution in executions}
-    return run.state == "complete" and not components & {"Trainer", "Evaluator"}
+    # Of an older store, it is not known what a run was for.
+    if run.state != "complete" or not run.config:
+        return False
+    return not components & {"Trainer", "Evaluator"}
 
 
 def _execution(execution: Execution) -> str:
