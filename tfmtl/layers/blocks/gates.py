@@ -81,11 +81,16 @@ class SoftmaxGate(Layer):
             initializer="glorot_uniform",
         )
 
-    def call(self, selector, experts):
-        """Maps (batch, width) and (batch, experts, units) to (batch, units)."""
-        weights = ops.softmax(ops.matmul(selector, self.kernel))  # (B, E)
+    def weigh(self, selector, experts):
+        """Maps (batch, width) to the weights of the experts, (batch, experts)."""
+        weights = ops.softmax(ops.matmul(selector, self.kernel))
         note_gate(self.path, weights, self.labels)
         gated_experts.note(self.path, experts)
+        return weights
+
+    def call(self, selector, experts):
+        """Maps (batch, width) and (batch, experts, units) to (batch, units)."""
+        weights = self.weigh(selector, experts)  # (B, E)
         banks = experts if isinstance(experts, list) else [experts]
         if len(banks) == 1:
             return _mix(weights, banks[0])

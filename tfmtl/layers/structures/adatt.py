@@ -29,11 +29,27 @@ class FusionLevel(CGC):
                 initializer=keras.initializers.RandomUniform(-limit, limit),
             )
 
-    def _mix(self, name, selectors, experts):
-        own = experts[name]  # (B, m, U)
-        if name in self.native:
-            own = own * ops.expand_dims(self.native[name], -1)
-        return super()._mix(name, selectors, experts) + ops.sum(own, axis=1)
+    def _residual(self):
+        """Returns v as a matrix (gates, experts), 0 but for a unit's own experts."""
+        rows, start = [], 0
+        numbers = [len(bank.labels) for bank in self.experts.values()]
+        for name, number in zip(self.experts, numbers, strict=True):
+            if name in self.gates:
+                own = self.native.get(name, ops.ones(number, self.compute_dtype))
+                rest = sum(numbers) - start - number
+                rows.append(ops.pad(ops.convert_to_tensor(own), [[start, rest]]))
+            start += number
+        return ops.stack(rows)
+
+    def _mix_all(self, selectors, experts):
+        # All gates see the same: one product, whose cost is not that of T^2 small ones.
+        experts = ops.concatenate(list(experts.values()), axis=1)  # (B, E, U)
+        weights = [
+            gate.weigh(selectors[name], experts) for name, gate in self.gates.items()
+        ]
+        weights = ops.stack(weights, axis=1) + self._residual()  # (B, T, E)
+        mixed = ops.unstack(ops.matmul(weights, experts), axis=1)
+        return dict(zip(self.gates, mixed, strict=True))
 
 
 @keras.saving.register_keras_serializable("tfmtl")

@@ -144,6 +144,10 @@ class CGC(Layer):
             name: bank((inputs if takes_fields(bank) else selectors)[name])
             for name, bank in self.experts.items()
         }  # {name: (B, E, U)}
+        return self._mix_all(selectors, experts)
+
+    def _mix_all(self, selectors, experts):
+        """Returns {name of a gate: (B, U)}, what each makes of {name: (B, E, U)}."""
         return {name: self._mix(name, selectors, experts) for name in self.gates}
 
     def _mix(self, name, selectors, experts):
