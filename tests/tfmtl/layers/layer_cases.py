@@ -113,7 +113,7 @@ CASES = {
     "NormalisedExperts": (lambda **kw: layers.NormalisedExperts(3, 4, 3, **kw), [X]),
     "HoME": (
         lambda **kw: layers.HoME(
-            TASKS, {"one": ["click"], "other": ["like"]}, 1, 2, 1, (8, 4), 3, **kw
+            TASKS, {"one": ["click"], "other": ["like"]}, 1, 2, 1, 8, 4, 3, **kw
         ),
         [X],
     ),

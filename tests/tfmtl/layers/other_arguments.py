@@ -72,6 +72,8 @@ LAYERS = {
         "shared_experts": 2,
         "group_experts": 1,
         "task_experts": 2,
+        "group_units": 6,
+        "task_units": 3,
         "gate_rank": 2,
     },
     "DBMTL": {"parents": {}, "shared_units": (), "relation_units": (5,)},

@@ -76,6 +76,8 @@ ARCHITECTURES = {
         "groups": {"one": ["click"], "other": ["like"]},
         "group_experts": 2,
         "task_experts": 2,
+        "group_units": 6,
+        "task_units": 4,
         "gate_rank": 2,
     },
     "dbmtl": {"parents": {}, "shared_units": (), "relation_units": (5,)},

@@ -65,14 +65,15 @@ class HoME(Layer):
         shared_experts: Integer. Experts of all, in each of both levels. Defaults to 1.
         group_experts: Integer. Experts of each group, in each level. Defaults to 1.
         task_experts: Integer. Experts of each task. Defaults to 1.
-        units: Tuple of two integers. Widths of the experts of both levels. Defaults to
-            (256, 128).
+        group_units: Integer. Width of the experts of the first level, in which groups
+            are mixed. Defaults to 256.
+        task_units: Integer. Width of those of the second. Defaults to 128.
         gate_rank: Integer. Rank of the feature gates. Defaults to 16.
 
-    Input shape: (batch, width). Output: dict {task: (batch, units[1])}.
+    Input shape: (batch, width). Output: dict {task: (batch, task_units)}.
 
     Example:
-    >>> layer = HoME(["click", "watch"], units=(16, 8))
+    >>> layer = HoME(["click", "watch"], group_units=16, task_units=8)
     >>> {task: tuple(x.shape) for task, x in layer(keras.ops.ones((4, 5))).items()}
     {'click': (4, 8), 'watch': (4, 8)}
 
@@ -87,7 +88,8 @@ class HoME(Layer):
         shared_experts=1,
         group_experts=1,
         task_experts=1,
-        units=(256, 128),
+        group_units=256,
+        task_units=128,
         gate_rank=16,
         **kwargs,
     ):
@@ -95,11 +97,7 @@ class HoME(Layer):
         self.tasks = _errors.check_task_names(tasks)
         self.groups = _check_groups(groups, self.tasks)
         self.group_of = {t: g for g, members in self.groups.items() for t in members}
-        self.units = _errors.check_units("units", units)
-        if len(self.units) != 2:
-            raise ValueError(
-                f"units must be the widths of both levels. Received: {units!r}."
-            )
+        self.units = group_units, task_units
         numbers = dict.fromkeys(self.groups, group_experts)
         numbers[SHARED] = shared_experts
         policy = self.dtype_policy
@@ -149,7 +147,7 @@ class HoME(Layer):
             gate.build((input_shape[0], 2 * self.units[0]))
 
     def call(self, inputs, training=None):
-        """Maps (batch, width) to {task: (batch, units[1])}."""
+        """Maps (batch, width) to {task: (batch, task_units)}."""
         below, above = self.levels
         experts = {n: e(inputs, training=training) for n, e in below.items()}
         shared, groups = experts[SHARED], [experts[g] for g in self.groups]
@@ -165,7 +163,7 @@ class HoME(Layer):
         return outputs
 
     def compute_output_shape(self, input_shape):
-        """Returns {task: (batch, units[1])}."""
+        """Returns {task: (batch, task_units)}."""
         return dict.fromkeys(self.tasks, (input_shape[0], self.units[1]))
 
 

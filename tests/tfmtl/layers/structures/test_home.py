@@ -55,7 +55,7 @@ def _mixed(unit, selector, banks):
     [(1, GROUPS, False), (2, GROUPS, True), (1, None, False)],
 )
 def test_home_is_its_equations(own, groups, training):
-    layer = HoME(TASKS, groups, 2, 1, own, (8, 4), gate_rank=2)
+    layer = HoME(TASKS, groups, 2, 1, own, 8, 4, gate_rank=2)
     outputs = layer(X, training=training)
     groups = groups or {"all": TASKS}
 
@@ -80,7 +80,7 @@ def test_home_is_its_equations(own, groups, training):
 
 
 def test_a_tasks_loss_does_not_reach_the_experts_of_another_groups_second_level():
-    layer = HoME(TASKS, GROUPS, units=(16, 8))
+    layer = HoME(TASKS, GROUPS, group_units=16, task_units=8)
     layer(X)
     kernels = {
         (level, name): bank.kernel.value
@@ -96,7 +96,7 @@ def test_a_tasks_loss_does_not_reach_the_experts_of_another_groups_second_level(
 
 
 def test_gates_and_their_labels():
-    layer = HoME(TASKS, GROUPS, 1, 2, 2, (8, 4), name="home")
+    layer = HoME(TASKS, GROUPS, 1, 2, 2, 8, 4, name="home")
     layer(X)
     with record_gates() as gates:
         layer(X)
@@ -125,7 +125,7 @@ def test_bad_groups_are_refused(groups, message):
 
 
 def test_other_bad_arguments_are_refused():
-    with pytest.raises(ValueError, match=r"widths of both levels. Received: \(8,\)"):
-        HoME(TASKS, units=(8,))
+    with pytest.raises(ValueError, match=r"units must be a positive integer.*\(8,\)"):
+        HoME(TASKS, task_units=(8,))
     with pytest.raises(ValueError, match="experts must be a positive integer"):
         HoME(TASKS, task_experts=0)
