@@ -12,6 +12,8 @@ from pipeline.init.labels import task_name
 from pipeline.init.profiles import Profile
 
 _SEPARATORS = "|;, "
+# A value and its weight, as in "sport:0.5"; a fraction, as "12:30" may be a time.
+_WEIGHTED = r".+:\d*\.\d+(?:e[+-]?\d+)?"
 # Below, a vocabulary; above, a table by hashes, whose size no new value changes.
 _VOCABULARY = 50_000
 _RARE = 1_000  # with more values than this, those seen once are left out
@@ -204,6 +206,15 @@ def _separator(p: Profile) -> str | None:
     return None
 
 
+def _multivalued(
+    p: Profile, length: int, separator: str | None, unseen: float
+) -> dict[str, Any]:
+    """The entry of several values in no order, with a table of their own."""
+    feature = categorical(p, unseen) | {"kind": "multivalued"}
+    feature["max_length"] = min(length, 50)
+    return feature | ({"separator": separator} if separator not in (None, "|") else {})
+
+
 def _sequence(p: Profile, ids: Iterable[Profile], unseen: float) -> Choice:
     """A list of the values of a categorical feature, if there is such a one."""
     separator, items, length = None, p.values, p.length
@@ -212,7 +223,11 @@ def _sequence(p: Profile, ids: Iterable[Profile], unseen: float) -> Choice:
         parts = [value.split(separator) for value in p.values]
         items = list(dict.fromkeys(item for part in parts for item in part if item))
         length = max(map(len, parts))
-    wanted = set(items[:2000])
+    written = items[:2000]
+    if written and all(re.fullmatch(_WEIGHTED, item) for item in written):
+        feature = _multivalued(p, length, separator, unseen) | {"weighted": True}
+        return Choice(p.name, feature, "values with weights")
+    wanted = set(written)
     shares = [(len(wanted & set(q.values)) / max(len(wanted), 1), q.name) for q in ids]
     share, of = max(shares, default=(0.0, ""), key=lambda found: found[0])
     # Words of a text may be numbers that are ids by chance.
@@ -224,8 +239,7 @@ def _sequence(p: Profile, ids: Iterable[Profile], unseen: float) -> Choice:
     if p.kind == "text" and p.distinct <= max(_CATEGORIES, 0.05 * p.known.sum()):
         return Choice(p.name, categorical(p, unseen))
     if p.kind == "list" or separator == "|":
-        feature = categorical(p, unseen) | {"kind": "multivalued"}
-        feature["max_length"] = min(length, 50)
+        feature = _multivalued(p, length, separator, unseen)
         return Choice(p.name, feature, "a list; if it is in order, a sequence")
     what = "a list" if p.kind == "list" else f"a list, by {separator!r}, or a long text"
     return Choice(p.name, None, f"{what}, and no other column has its items as values")

@@ -15,8 +15,10 @@ from conftest import raw_config
 import serving
 import tfmtl
 from pipeline import config as configs
-from pipeline.artifacts import examples, saved_model
+from pipeline.artifacts import examples, saved_model, schema
+from pipeline.artifacts import statistics as statistics_artifact
 from pipeline.components.example_gen.component import example_gen
+from pipeline.components.schema_gen import schema_gen
 from pipeline.components.statistics_gen import statistics_gen
 from pipeline.components.transform.component import transform
 from pipeline.config import declarations
@@ -96,7 +98,23 @@ def _parquet(path, columns):
     pq.write_table(pa.table(columns), path)
 
 
-WRITERS = {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet}
+def _tfrecord(path, columns):
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for row in pa.table(columns).to_pylist():
+            example = tf.train.Example()
+            for name, value in row.items():
+                values = value if isinstance(value, list) else [value]
+                values = [v for v in values if v is not None]
+                texts = any(isinstance(v, str) for v in values)
+                kind = "bytes_list" if texts else "float_list"
+                values = [v.encode() for v in values] if texts else values
+                if values:
+                    feature = example.features.feature[name]
+                    getattr(feature, kind).value.extend(values)
+            writer.write(example.SerializeToString())
+
+
+WRITERS = {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet, "tfrecord": _tfrecord}
 
 
 def _prepare(folder, format, monkeypatch):
@@ -145,13 +163,31 @@ def prepared(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("format", ["csv", "jsonl"])
+@pytest.mark.parametrize("format", ["csv", "jsonl", "tfrecord"])
 def test_every_format_gives_the_same_records(format, prepared):
     wanted, found = _records(*prepared["parquet"]), _records(*prepared[format])
     assert [*found] == [*wanted]
     for name, values in wanted.items():
         np.testing.assert_array_equal(found[name], values, name)
         assert len(np.unique(values)) > 1, name
+
+
+def test_statistics_know_how_wide_and_how_long_vectors_are(prepared, tmp_path):
+    config, artifacts = prepared["parquet"]
+    _, statistics = statistics_artifact.read(artifacts["statistics"], "train")
+    cover, common = statistics["cover"], statistics["cover"].num_stats.common_stats
+    vectors = [v for v in _rows()["cover"] if v]
+    lengths = np.linalg.norm(np.float32(vectors), axis=1)
+    assert cover.num_stats.mean == pytest.approx(lengths.mean(), rel=1e-6)
+    assert (common.min_num_values, common.max_num_values) == (2, 2)
+    assert common.num_missing == ROWS - len(vectors)
+    # A vocabulary is of the values without their weights.
+    values = {v.value for v in statistics["topics"].string_stats.top_values}
+    assert values == {"a", "b", "c:d"}
+    schema_gen(config, artifacts, {"schema": tmp_path})
+    known = {feature.name: feature for feature in schema.read(tmp_path).feature}
+    assert known["cover"].value_count.min == known["cover"].value_count.max == 2
+    assert known["tags"].value_count.max == 0  # any number
 
 
 def _of_logs(config, model):

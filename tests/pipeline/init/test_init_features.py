@@ -133,6 +133,16 @@ def test_a_list_is_of_the_column_that_has_its_items():
     assert of["tags"] == {"name": "tags", **tags}  # of a table of its own
 
 
+def test_values_with_weights_are_known_by_their_form():
+    rows = ["sport:0.5|music:1.25", "news:0.1"] * (ROWS // 2)
+    lists = [row.split("|") for row in rows]
+    found = drafted(topics=rows, tags=lists, hours=["9:30|10:45", "9:30"] * (ROWS // 2))
+    of = features(found)
+    assert of["topics"]["weighted"] and of["tags"]["weighted"]
+    assert of["topics"]["kind"] == "multivalued" and of["topics"]["max_length"] == 2
+    assert "weighted" not in of["hours"]
+
+
 def test_a_long_list_that_no_other_row_has_is_a_list():
     lists = ["|".join(f"i{i}" for i in RNG.integers(0, 40, 20)) for _ in range(ROWS)]
     assert len(set(lists)) == ROWS
