@@ -241,5 +241,5 @@ def _sequence(p: Profile, ids: Iterable[Profile], unseen: float) -> Choice:
     if p.kind == "list" or separator == "|":
         feature = _multivalued(p, length, separator, unseen)
         return Choice(p.name, feature, "a list; if it is in order, a sequence")
-    what = "a list" if p.kind == "list" else f"a list, by {separator!r}, or a long text"
+    what = f"a list, by {separator!r}, or a long text"
     return Choice(p.name, None, f"{what}, and no other column has its items as values")
