@@ -18,7 +18,7 @@ from tfmtl.features.checks import (
 )
 from tfmtl.features.multivalued import Multivalued
 from tfmtl.features.numeric import Numeric
-from tfmtl.features.sequence import Sequence
+from tfmtl.features.sequence import NumericSequence, Sequence, side_fields
 from tfmtl.features.vector import Vector
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Feature",
     "Multivalued",
     "Numeric",
+    "NumericSequence",
     "Sequence",
     "Vector",
     "check_domain",
@@ -34,4 +35,5 @@ __all__ = [
     "input_specs",
     "of_one_id",
     "quantile_boundaries",
+    "side_fields",
 ]

@@ -7,10 +7,15 @@ from tfmtl import _errors
 from tfmtl.features.categorical import Categorical
 from tfmtl.features.multivalued import Multivalued
 from tfmtl.features.numeric import Numeric
-from tfmtl.features.sequence import Sequence, check_sequence
+from tfmtl.features.sequence import (
+    NumericSequence,
+    Sequence,
+    check_sequence,
+    check_side_field,
+)
 from tfmtl.features.vector import Vector
 
-Feature = Categorical | Multivalued | Numeric | Sequence | Vector
+Feature = Categorical | Multivalued | Numeric | NumericSequence | Sequence | Vector
 
 
 def column_of(name: str, inputs):
@@ -51,8 +56,8 @@ def check_features(features: list) -> None:
     for feature in features:
         if not isinstance(feature, Feature):
             raise ValueError(
-                "A feature must be a Categorical, Multivalued, Numeric, Sequence or "
-                f"Vector. Received: {feature!r}."
+                "A feature must be a Categorical, Multivalued, Numeric, "
+                f"NumericSequence, Sequence or Vector. Received: {feature!r}."
             )
     inputs = [name for feature in features for name in input_specs([feature])]
     _errors.check_unique("Features", inputs)
@@ -74,9 +79,12 @@ def check_features(features: list) -> None:
                 f"Features of one table must declare the same but for their names. "
                 f"Received: {other} and {feature}."
             )
+    sequences = {f.name: f for f in features if isinstance(f, Sequence)}
     for feature in features:
         if isinstance(feature, Sequence):
             check_sequence(feature, tables)
+        if getattr(feature, "side_of", None):
+            check_side_field(feature, sequences)
 
 
 def _table(feature: Categorical) -> list:

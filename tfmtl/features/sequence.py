@@ -1,4 +1,4 @@
-"""A list of ids a row."""
+"""Lists of ids a row, and lists that say more of the same events."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,6 +8,20 @@ import keras
 from tfmtl import _errors
 from tfmtl._declaration import Declaration
 from tfmtl.features.categorical import Categorical
+from tfmtl.features.numeric import Numeric
+
+POOLINGS = ("mean", "sum", "max", "target_attention")
+# Name of an encoder -> whether it compares the events with a target.
+ENCODERS = {
+    "mean": False,
+    "sum": False,
+    "max": False,
+    "target_attention": True,
+    "dien": True,
+    "bst": True,
+    "sasrec": False,
+    "eta": True,
+}
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -15,24 +29,36 @@ from tfmtl.features.categorical import Categorical
 class Sequence(Declaration):
     """A list of ids a row, of fixed length, that shares the table of another feature.
 
-    The embeddings of the ids other than 0 are pooled into one vector; a row without
-    any gives zeros. An id that the vocabulary lacks counts as 0.
+    The embeddings of the ids other than 0 become one vector; a row without any gives
+    zeros, but for "bst". An id that the vocabulary lacks counts as 0.
+
+    The list is of events, such as plays, the oldest first. More is said of them by
+    lists beside it, another `Sequence` or a `NumericSequence` with `side_of`: their
+    embeddings stand behind this one's in the vector of each event, before all are
+    encoded. An event is there if any of its ids is known. The target's vector is then
+    that of `target`, followed by that of each list of ids, and zeros for numbers.
 
     Args:
         name: String. The input's key.
         of: String or `Categorical`. The feature whose table it shares, which must be
             among the model's features.
         max_length: Integer. Length of the list; shorter ones are padded with 0.
-        pooling: "mean", "sum" or "target_attention", see
-            `tfmtl.layers.TargetAttention`. Defaults to "mean".
-        target: String or `Categorical`. The feature that "target_attention" compares
-            the ids with; it has the same `embedding_dim`. Defaults to `of`.
+        pooling: "mean", "sum", "max" or "target_attention". Defaults to "mean".
+        target: String or `Categorical`. The feature that the ids are compared with, by
+            an encoder that does; it has the same `embedding_dim`. Defaults to `of`.
         dtype: String. That of `of`: "int64", or "string" of a vocabulary of strings.
             Defaults to it if `of` is the feature itself, else "int64".
+        encoder: String, or dict {"name": string, **options}, in place of a pooling: one
+            of `tfmtl.layers.sequence_encoder`, such as "dien" or
+            {"name": "bst", "heads": 4}.
+        side_of: String. The sequence of which this is a side field: a list of the same
+            length, encoded with it.
 
     Example:
     >>> Sequence("watched", of="video_id", max_length=20).shape
     (20,)
+    >>> Sequence("watched_by", of="author", max_length=20, side_of="watched").target
+    'author'
     """
 
     name: str
@@ -41,6 +67,8 @@ class Sequence(Declaration):
     pooling: str = "mean"
     target: str | None = None
     dtype: str = "int64"
+    encoder: str | dict | None = None
+    side_of: str | None = None
 
     def __post_init__(self):
         _errors.check_feature_name(self.name)
@@ -51,20 +79,126 @@ class Sequence(Declaration):
             if isinstance(getattr(self, key), Categorical):
                 object.__setattr__(self, key, getattr(self, key).name)
         _errors.check_positive(f"max_length of {self.name!r}", self.max_length)
-        known = ("mean", "sum", "target_attention")
-        _errors.check_choice(f"pooling of {self.name!r}", self.pooling, known)
-        if self.pooling == "target_attention":
+        _errors.check_choice(f"pooling of {self.name!r}", self.pooling, POOLINGS)
+        self._check_encoder()
+        if self.side_of is not None or ENCODERS[self.encoding[0]]:
             object.__setattr__(self, "target", self.target or self.of)
         elif self.target is not None:
+            takes = ", ".join(name for name, target in ENCODERS.items() if target)
             raise ValueError(
-                f"target of {self.name!r} needs pooling='target_attention'. Received: "
-                f"pooling={self.pooling!r}."
+                f"target of {self.name!r} needs an encoder that takes one: {takes}. "
+                f"Received: {self.encoding[0]!r}."
             )
+
+    def _check_encoder(self):
+        if self.encoder is not None:
+            if self.pooling != "mean":
+                raise ValueError(
+                    f"Sequence({self.name!r}) takes a pooling or an encoder, not both. "
+                    f"Received: {self.pooling!r} and {self.encoder!r}."
+                )
+            given = self.encoder
+            name = given.get("name") if isinstance(given, Mapping) else given
+            _errors.check_choice(f"encoder of {self.name!r}", name, ENCODERS)
+        if self.side_of is not None and self.encoding != ("mean", {}):
+            raise ValueError(
+                f"Sequence({self.name!r}) is encoded with {self.side_of!r}, whose "
+                f"pooling or encoder counts. Received: {self.encoding[0]!r}; leave it "
+                "out."
+            )
+
+    @property
+    def encoding(self) -> tuple[str, dict]:
+        """The encoder's name and options."""
+        if isinstance(self.encoder, Mapping):
+            options = dict(self.encoder)
+            return options.pop("name"), options
+        return self.encoder or self.pooling, {}
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one row."""
         return (self.max_length,)
+
+
+@keras.saving.register_keras_serializable("tfmtl")
+@dataclasses.dataclass(frozen=True, repr=False)
+class NumericSequence(Declaration):
+    """A list of numbers a row, one for each event of a `Sequence`: a side field.
+
+    Such as how long a video was played, or how long ago. NaN, inf and -inf are missing,
+    as in a `Numeric`, and so is what pads a shorter list.
+
+    Args:
+        name: String. The input's key.
+        side_of: String. The sequence whose events it describes.
+        max_length: Integer. Length of the list, that of the sequence.
+        boundaries: Tuple of ascending floats, as of a `Numeric`.
+        embedding_dim: Integer. As of a `Numeric`.
+        normalization: Tuple (mean, std), as of a `Numeric`.
+
+    Example:
+    >>> NumericSequence("seconds", side_of="watched", max_length=20).shape
+    (20,)
+    """
+
+    name: str
+    side_of: str
+    max_length: int
+    boundaries: tuple[float, ...] | None = None
+    embedding_dim: int | None = None
+    normalization: tuple[float, float] | None = None
+
+    def __post_init__(self):
+        of_one = Numeric(
+            self.name, self.boundaries, self.embedding_dim, self.normalization
+        )
+        for key in ("boundaries", "embedding_dim", "normalization"):
+            object.__setattr__(self, key, getattr(of_one, key))
+        _errors.check_positive(f"max_length of {self.name!r}", self.max_length)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return (self.max_length,)
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the model sees numbers of known size, whatever the column's."""
+        return self.boundaries is not None or self.normalization is not None
+
+    dtype = "float32"
+
+
+def side_fields(features: list) -> dict[str, list]:
+    """Returns {sequence: the features that are its side fields}."""
+    fields = {}
+    for feature in features:
+        if isinstance(feature, Sequence) and feature.side_of is None:
+            fields[feature.name] = []
+    for feature in features:
+        if getattr(feature, "side_of", None):
+            fields.setdefault(feature.side_of, []).append(feature)
+    return fields
+
+
+def check_side_field(
+    feature: Sequence | NumericSequence, sequences: Mapping[str, Sequence]
+) -> None:
+    """Raises a ValueError unless a list is of the events of one of `sequences`."""
+    events = sequences.get(feature.side_of)
+    if events is None or events.side_of is not None:
+        known = [name for name, s in sequences.items() if s.side_of is None]
+        raise ValueError(
+            f"side_of of {feature.name!r} must be a Sequence among the features that "
+            f"is no side field itself. Received: {feature.side_of!r}."
+            f"{_errors.nearest(feature.side_of, known)}"
+        )
+    if feature.max_length != events.max_length:
+        raise ValueError(
+            f"max_length of {feature.name!r} must be that of {events.name!r}, "
+            f"{events.max_length}. Received: {feature.max_length}."
+        )
 
 
 def check_sequence(feature: Sequence, tables: Mapping[str, Categorical]) -> None:

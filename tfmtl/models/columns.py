@@ -26,12 +26,18 @@ def widened(features: list, readers: int, what: str) -> list:
                 f"{what} gives every task vectors of its own, which would share what "
                 f"chooses them. Received: autodis of {feature.name!r}; use boundaries."
             )
-        pooling = feature.pooling if isinstance(feature, Sequence) else "mean"
-        if pooling not in POOLINGS:
+        name, _ = getattr(feature, "encoding", ("mean", {}))
+        if name not in POOLINGS:
             raise ValueError(
                 f"{what} gives every task vectors of its own, which would share the "
-                f"encoder of a sequence. Received: pooling={pooling!r} of "
-                f"{feature.name!r}; use 'mean' or 'sum', or one model a task."
+                f"encoder of a sequence. Received: {name!r} of {feature.name!r}; use "
+                f"one of {', '.join(POOLINGS)}, or one model a task."
+            )
+        if getattr(feature, "side_of", None):
+            raise ValueError(
+                f"{what} parts each vector among the tasks, and so takes no side "
+                f"fields of a sequence. Received: {feature.name!r}; leave it out, or "
+                "use one model a task."
             )
     return [
         dataclasses.replace(f, embedding_dim=f.embedding_dim * readers)

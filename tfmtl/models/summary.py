@@ -1,12 +1,15 @@
 """What a model is, as text: its features, tasks and parts."""
 
-from tfmtl.features import Categorical, Multivalued, Numeric, Vector
+from tfmtl.features import Multivalued, Numeric, NumericSequence, Sequence, Vector
 
 
 def summary(model) -> str:
     """Returns tables of a model's features, tasks and parts."""
     shapes = model.embedding.compute_output_shape({"any": (None,)})
-    features = [(f.name, _takes(f), shapes[f.name][-1]) for f in model.features]
+    features = [
+        (f.name, _takes(f), shapes[f.name][-1] if f.name in shapes else "")
+        for f in model.features
+    ]
     tasks = [
         (t.name, t.kind, "+".join(x.name for x in t.loss), t.space or "", t.weight)
         for t in model.tasks
@@ -35,8 +38,11 @@ def _takes(feature) -> str:
         return f"a number, {len(feature.boundaries)} boundaries"
     if isinstance(feature, Vector):
         return f"a vector of {feature.dim}"
-    if not isinstance(feature, Categorical):
-        return f"up to {feature.max_length} of {feature.of}"
+    if isinstance(feature, NumericSequence):
+        return f"up to {feature.max_length} numbers, beside {feature.side_of}"
+    if isinstance(feature, Sequence):
+        beside = f", beside {feature.side_of}" if feature.side_of else ""
+        return f"up to {feature.max_length} of {feature.of}{beside}"
     several = isinstance(feature, Multivalued)
     if feature.vocabulary is not None:
         count = f"up to {feature.max_length}" if several else "one"

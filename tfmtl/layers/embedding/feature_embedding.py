@@ -1,5 +1,7 @@
 """From declared features to vectors."""
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -10,19 +12,21 @@ from tfmtl.features import (
     Categorical,
     Multivalued,
     Numeric,
+    NumericSequence,
     Sequence,
     Vector,
     check_features,
     column_of,
+    side_fields,
 )
 from tfmtl.ids import as_integers
 from tfmtl.layers.embedding.autodis import AutoDis
+from tfmtl.layers.embedding.event_encoder import EventEncoder
 from tfmtl.layers.embedding.multivalued_pooling import pool
 from tfmtl.layers.embedding.piecewise_linear import PiecewiseLinear
 from tfmtl.layers.embedding.scored_rows import ScoredRows
 from tfmtl.layers.embedding.table_rows import rows_of_table
 from tfmtl.layers.embedding.vector_embedding import VectorEmbedding
-from tfmtl.layers.sequences.target_attention import TargetAttention
 
 MAX_ROWS = 2**31 - 1
 
@@ -32,8 +36,9 @@ class FeatureEmbedding(keras.layers.Layer):
     """Embeds every feature; a feature's vector can be found by its name.
 
     A categorical id is looked up in its table; several are pooled, see `Multivalued`. A
-    sequence is pooled over the ids other than 0 in the table of the feature it shares.
-    A number stays one number, or 0 if it is not finite, unless it is embedded: see
+    sequence is looked up in the table of the feature it shares; what its side fields
+    say of an event stands behind its id's vector, and its encoder makes one vector of
+    the events. A number stays one number, or 0 if it is not finite, unless it is embedded: see
     `PiecewiseLinear` and `AutoDis`. A vector stays what it is, or is projected: see
     `VectorEmbedding`. Ids outside a table of known vocabulary are looked up as 0,
     missing or unknown.
@@ -59,7 +64,7 @@ class FeatureEmbedding(keras.layers.Layer):
 
     Output: dict {name: (batch, embedding_dim)}, in the order of the features;
     (batch, 1) for a numeric feature that is not embedded, (batch, dim) for a vector
-    without projection.
+    without projection. A side field has none of its own.
 
     Example:
     >>> from tfmtl import Categorical, Numeric
@@ -77,6 +82,7 @@ class FeatureEmbedding(keras.layers.Layer):
         self.initializer = keras.initializers.get(initializer)
         self.on_replaced = None
         self._categorical = {f.name: f for f in features if isinstance(f, Categorical)}
+        self._side_fields = side_fields(features)
 
     def build(self, input_shape=None):
         """Creates one table an embedding width, with the rows of all its features."""
@@ -138,13 +144,19 @@ class FeatureEmbedding(keras.layers.Layer):
                 )
                 layer.build((None, feature.dim))
                 self.vectors[feature.name] = layer
-        self.attentions = {}
-        for feature in self.features:
-            if getattr(feature, "target", None):
-                width = self._categorical[feature.of].embedding_dim
-                attention = TargetAttention(dtype=self.dtype_policy, name=feature.name)
-                attention.build((None, width))
-                self.attentions[feature.name] = attention
+        self.encoders = {}  # {sequence: what encodes it and its side fields}
+        for name, fields in self._side_fields.items():
+            sequence = next(f for f in self.features if f.name == name)
+            widths = {
+                f.name: self._categorical[f.of].embedding_dim
+                for f in (sequence, *fields)
+                if isinstance(f, Sequence)
+            }
+            encoder = EventEncoder(
+                sequence, fields, widths, dtype=self.dtype_policy, name=name
+            )
+            encoder.build()
+            self.encoders[name] = encoder
 
     def _initialize(self, rows):
         """Returns an initializer that treats each feature's rows as a table."""
@@ -209,9 +221,9 @@ class FeatureEmbedding(keras.layers.Layer):
                 if feature.weights:
                     weights = weights * self._weights(feature, inputs)
                 vectors[feature.name] = pool(found, weights, feature.pooling)
-            if isinstance(feature, Sequence):
-                vectors[feature.name] = self._pool(feature, x[feature.name], vectors)
-        return {feature.name: vectors[feature.name] for feature in self.features}
+        for name, encoder in self.encoders.items():
+            vectors[name] = self._encode(encoder, x, vectors)
+        return {f.name: vectors[f.name] for f in self.features if f.name in vectors}
 
     def _read(self, feature, inputs):
         """Returns (B,) ids or numbers, a (B, L) sequence or a (B, dim) vector."""
@@ -227,7 +239,7 @@ class FeatureEmbedding(keras.layers.Layer):
                 f"{type(feature).__name__} {feature.name!r} must have shape (batch,) "
                 f"or (batch, 1). Received: {tuple(x.shape)}."
             )
-        if isinstance(feature, Vector):
+        if isinstance(feature, Vector | NumericSequence):
             return x
         if isinstance(feature, Numeric):
             return x if x.shape.rank == 1 else tf.reshape(x, (-1,))
@@ -352,24 +364,28 @@ class FeatureEmbedding(keras.layers.Layer):
         found = iter([self._look_up(item.embedding_dim, r) for r in rows])
         return _sum(found, item.num_hashes), mask
 
-    def _pool(self, sequence, ids, vectors):
-        found, mask = self._items(self._categorical[sequence.of], ids)
-        if sequence.pooling == "target_attention":
-            return self.attentions[sequence.name](vectors[sequence.target], found, mask)
-        # A product with the mask row is the masked sum, without a (B, L, D) temporary.
-        total = ops.squeeze(ops.matmul(ops.expand_dims(mask, 1), found), 1)  # (B, D)
-        if sequence.pooling == "sum":
-            return total
-        return total / ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1)
+    def _encode(self, encoder, x, vectors):
+        """Returns the vector (B, width) of a sequence and its side fields."""
+        values, targets, masks = {}, {}, []
+        for field in encoder.fields:
+            values[field.name] = x[field.name]
+            if isinstance(field, Sequence):
+                item = self._categorical[field.of]
+                values[field.name], mask = self._items(item, x[field.name])
+                masks.append(mask)
+                if field.target:
+                    targets[field.name] = vectors[field.target]
+        present = functools.reduce(ops.maximum, masks)  # any id is known
+        return encoder(values, targets, present)
 
     def compute_output_shape(self, input_shape):
         """Returns {name: (batch, dim)}."""
-        by_name = {f.name: f for f in self.features}
         batch = next(iter(input_shape.values()))[0]
-        return {
-            name: (batch, _width(by_name[getattr(f, "of", name)]))
-            for name, f in by_name.items()
-        }
+        widths = {f.name: _width(f) for f in self.features}
+        for name, encoder in self.encoders.items():
+            widths[name] = encoder.compute_output_shape()[-1]
+        sides = {f.name for fields in self._side_fields.values() for f in fields}
+        return {name: (batch, w) for name, w in widths.items() if name not in sides}
 
     def get_config(self):
         """Returns every argument."""
@@ -395,7 +411,7 @@ def _name(dim):
 
 
 def _width(feature):
-    return feature.embedding_dim or getattr(feature, "dim", 1)
+    return getattr(feature, "embedding_dim", None) or getattr(feature, "dim", 1)
 
 
 def _sum(vectors, count):

@@ -42,6 +42,9 @@ class SequencePooling(Layer):
         _errors.check_choice("pooling", pooling, POOLINGS)
         self.pooling = pooling
 
+    def build(self, sequence_shape, present_shape=None):
+        """Has nothing to create."""
+
     def call(self, sequence, present):
         """Maps (batch, length, dim), (batch, length) to (batch, dim)."""
         mask = ops.cast(present, sequence.dtype)

@@ -21,7 +21,7 @@ ENCODERS = {
 }
 
 
-def sequence_encoder(name: str, **options) -> keras.layers.Layer:
+def sequence_encoder(encoder: str, /, **options) -> keras.layers.Layer:
     """Returns an encoder of a sequence by its name.
 
     "mean", "sum" and "max" have no weights of their own. "target_attention" (DIN),
@@ -30,8 +30,8 @@ def sequence_encoder(name: str, **options) -> keras.layers.Layer:
     attribute `takes_target` tells.
 
     Args:
-        name: String. One of the above.
-        **options: Arguments of the layer.
+        encoder: String. One of the above.
+        **options: Arguments of the layer, its own and Keras's.
 
     Raises:
         ValueError: If there is no such encoder; the message gives the nearest.
@@ -40,5 +40,5 @@ def sequence_encoder(name: str, **options) -> keras.layers.Layer:
     >>> sequence_encoder("bst", heads=4).heads
     4
     """
-    _errors.check_choice("encoder", name, ENCODERS)
-    return ENCODERS[name](**options)
+    _errors.check_choice("encoder", encoder, ENCODERS)
+    return ENCODERS[encoder](**options)
