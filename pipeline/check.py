@@ -175,12 +175,15 @@ def _at_serving(config: Config, columns: dict[str, Profile]) -> Iterator[str]:
                 f"feature {feature.name!r} is {later[feature.name]}: a server will not "
                 "have it"
             )
+    features = {feature.name for feature in config.features}
     for history in config.data.history:
-        if history.name in {feature.name for feature in config.features}:
-            yield (
-                f"feature {history.name!r} is made from the logs: whoever asks the "
-                f"server must know the last {history.max_length} of {history.column!r}"
-            )
+        listed = history.listed | ({history.age: "age"} if history.age else {})
+        for name, of in listed.items():
+            if name in features:
+                yield (
+                    f"feature {name!r} is made from the logs: whoever asks the server "
+                    f"must know the last {history.max_length} of {of!r}"
+                )
 
 
 def _costs(

@@ -183,7 +183,7 @@ class Data(Reading):
                     f"the key of {history.actions!r}"
                 )
         new = [*(column for a in self.actions for column in joined(a))]
-        new += [*(h.name for h in self.history), *self.labels]
+        new += [*(name for h in self.history for name in h.made), *self.labels]
         twice = sorted({name for name in new if new.count(name) > 1})
         tables = [table.name for table in self.tables]
         if len(set(tables)) < len(tables):
@@ -254,11 +254,14 @@ class Data(Reading):
     def made(self) -> list[str]:
         """The columns that are not in the logs, but made from them."""
         new = [column for action in self.actions for column in joined(action)]
-        return [*new, *(history.name for history in self.history), *self.labels]
+        new += [name for history in self.history for name in history.made]
+        return [*new, *self.labels]
 
 
 def _listed(i: int, history: History) -> Iterator[tuple[str, str]]:
     yield f"data.history.{i}.column", history.column
+    for name, column in history.fields.items():
+        yield f"data.history.{i}.fields.{name}", column
     yield from _read_by(f"data.history.{i}.where", history.where)
 
 

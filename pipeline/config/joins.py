@@ -107,7 +107,11 @@ class Action(_Keyed):
 
 
 class History(Section):
-    """A list column: what the user of an impression did before it, the oldest first."""
+    """A list column: what the user of an impression did before it, the oldest first.
+
+    With `fields` and `age` there are more such columns, which say more of the same
+    events: side fields of a sequence.
+    """
 
     name: Name
     """The new column."""
@@ -115,6 +119,11 @@ class History(Section):
     """The user's column."""
     column: Column
     """The column that is listed."""
+    fields: dict[Name, Column] = {}
+    """Further list columns of the same events, {new column: column that it lists}."""
+    age: Name | None = None
+    """A further list column, of how many seconds each event was before the impression.
+    """
     actions: str | None = None
     """The name of one of `data.actions`; without, earlier impressions count."""
     where: Expression | None = None
@@ -123,6 +132,16 @@ class History(Section):
     """So many of the last are kept."""
     min_delay: Duration = 0.0
     """An action counts if it was more than this before the impression, such as 10m."""
+
+    @property
+    def listed(self) -> dict[str, str]:
+        """{new column: the column that it lists}."""
+        return {self.name: self.column, **self.fields}
+
+    @property
+    def made(self) -> list[str]:
+        """The new columns."""
+        return [*self.listed, *([self.age] if self.age else [])]
 
 
 def joined(action: Action) -> list[str]:

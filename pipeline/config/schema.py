@@ -142,7 +142,7 @@ class Config(Section):
         features = {f.name: f for f in self.features}
         labels = {t.label_column for t in self.tasks}
         spaces = {t.space for t in self.tasks}
-        histories = [history.name for history in self.data.history]
+        histories = [name for history in self.data.history for name in history.made]
         later = [name for name in self.data.made() if name not in histories]
         for i, feature in enumerate(self.features):
             known_later = {feature.name, feature.source} & {*labels, *spaces, *later}

@@ -194,7 +194,7 @@ class _Match(beam.DoFn):
             )
         for history in self.data.history:
             listed = rows[history.actions or IMPRESSIONS]
-            made[history.name] = outcomes.Earlier(history, impressions, listed)
+            made |= outcomes.earlier(history, impressions, listed)
         del rows, impressions
         examples = self._examples(packed[IMPRESSIONS], made, dropped)
         with writer.Output(self.plan, layout.part(number)) as output:

@@ -65,7 +65,11 @@ def joined_logs(
 
     def log(name, found, wanted, where, columns=()):
         histories = [h for h in data.history if (h.actions or IMPRESSIONS) == name]
-        wanted += [(HISTORY + h.name, h.column, "string") for h in histories]
+        wanted += [
+            (HISTORY + new, column, "string")
+            for history in histories
+            for new, column in history.listed.items()
+        ]
         return Log(
             name,
             found.parts,

@@ -16,6 +16,7 @@ from pipeline.components.example_gen.joined_logs import (
     TIME,
 )
 from pipeline.config.joins import Action, History
+from pipeline.logs.values import texts
 from pipeline.logs.values.scalars import readable
 
 
@@ -79,35 +80,62 @@ class Earlier:
     Of a slice of it, an array is made: all lists at once may be larger than the logs.
 
     Args:
-        history: Which actions count.
-        impressions: The impressions of a partition, as they travel.
-        rows: The actions of the partition, or again the impressions.
+        values: What is listed of each action.
+        found: What `matching.earlier` found.
+        until: The impressions' times, where what is listed are times, and becomes how
+            many seconds each is before. Defaults to none.
     """
 
     def __init__(
-        self, history: History, impressions: pa.RecordBatch, rows: pa.RecordBatch
+        self,
+        values: pa.Array,
+        found: tuple[np.ndarray, np.ndarray, np.ndarray],
+        until: np.ndarray | None = None,
     ):
-        items, key = rows.column(HISTORY + history.name), rows.column(KEY + history.key)
-        rows = rows.filter(pc.and_(items.is_valid(), key.is_valid()))
-        keys, action_keys = matching.codes(
-            *([table.column(KEY + history.key)] for table in (impressions, rows))
-        )
-        self.items = rows.column(HISTORY + history.name)
-        self.order, self.start, self.stop = matching.earlier(
-            keys,
-            impressions.column(TIME).to_numpy(),
-            action_keys,
-            rows.column(TIME).to_numpy(),
-            history.max_length,
-            history.min_delay,
-        )
+        self.values, self.until = values, until
+        self.order, self.start, self.stop = found
 
     def __getitem__(self, chosen: slice) -> pa.Array:
-        offsets, positions = matching.spread(
-            self.order, self.start[chosen], self.stop[chosen]
-        )
-        items = self.items.take(pa.array(positions))
+        start, stop = self.start[chosen], self.stop[chosen]
+        offsets, positions = matching.spread(self.order, start, stop)
+        items = self.values.take(pa.array(positions))
+        if self.until is not None:
+            ages = np.repeat(self.until[chosen], stop - start) - items.to_numpy()
+            items = texts.of(pa.array(ages))
+        items = pc.fill_null(items, "")
         return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), items)
+
+
+def earlier(
+    history: History, impressions: pa.RecordBatch, rows: pa.RecordBatch
+) -> dict[str, Earlier]:
+    """The columns of a history.
+
+    Args:
+        history: Which actions count, and what is listed of them.
+        impressions: The impressions of a partition, as they travel.
+        rows: The actions of the partition, or again the impressions.
+    """
+    items, key = rows.column(HISTORY + history.name), rows.column(KEY + history.key)
+    rows = rows.filter(pc.and_(items.is_valid(), key.is_valid()))
+    keys, action_keys = matching.codes(
+        *([table.column(KEY + history.key)] for table in (impressions, rows))
+    )
+    until = impressions.column(TIME).to_numpy()
+    found = matching.earlier(
+        keys,
+        until,
+        action_keys,
+        rows.column(TIME).to_numpy(),
+        history.max_length,
+        history.min_delay,
+    )
+    columns = {
+        name: Earlier(rows.column(HISTORY + name), found) for name in history.listed
+    }
+    if history.age:
+        columns[history.age] = Earlier(rows.column(TIME), found, until)
+    return columns
 
 
 def unique(rows: pa.RecordBatch) -> np.ndarray:
