@@ -14,9 +14,11 @@ from tfmtl.features import (
     Categorical,
     Multivalued,
     Numeric,
+    NumericSequence,
     Sequence,
     Vector,
     column_of,
+    side_fields,
 )
 from tfmtl.ids import NO_ID, as_integers
 from tfmtl.tasks import columns_beside
@@ -27,6 +29,7 @@ _TAKES = {
     Categorical: "one id a row: integers, or texts with vocabulary=[...]",
     Numeric: "one number a row",
     Sequence: "a list of ids a row",
+    NumericSequence: "a list of numbers a row",
     Multivalued: "a list of ids a row",
     Vector: "a vector of numbers a row",
 }
@@ -69,6 +72,9 @@ def read_features(x, features: list, tasks: list):
         if weights := getattr(feature, "weights", None):
             beside = column_of(weights, columns)
             found[weights] = _read_weights(feature, column, beside)
+    for name, fields in side_fields(features).items():
+        for field in fields:
+            _check_lengths(name, field.name, columns)
     for name in columns_beside(tasks):
         if name in columns and name not in found:
             found[name] = numbers_of(f"Column {name!r}", columns[name])
@@ -182,6 +188,10 @@ def _read(feature, owner, column):
     what = f"{type(feature).__name__} {feature.name!r}"
     if isinstance(feature, Vector) and not _has_shape(column):
         column = _vectors(what, column, feature.dim)
+    elif isinstance(feature, NumericSequence):
+        if not _has_shape(column):
+            column = _padded(what, column, feature.max_length, np.nan)
+        column = numbers_of(what, column)
     elif isinstance(feature, Numeric | Vector):
         column = numbers_of(what, column)
     else:
@@ -197,6 +207,20 @@ def _read(feature, owner, column):
             f"{shape}."
         )
     return column
+
+
+def _check_lengths(events, field, columns):
+    """Raises unless lists of the same events are equally long, or missing."""
+    given = [columns[name] for name in (field, events)]
+    if any(map(_has_shape, given)):
+        return
+    sizes = [[len(row) for row in _lists("", "a list", column)] for column in given]
+    for i, (own, wanted) in enumerate(zip(*sizes, strict=False)):
+        if own and wanted and own != wanted:
+            raise ValueError(
+                f"{field!r} and {events!r} must list the same events. Received: {own} "
+                f"and {wanted} in row {i}."
+            )
 
 
 def _read_weights(feature, ids, column):

@@ -7,6 +7,7 @@ The rules for missing values stand here once, for every component:
 | categorical | bytes  (rows,)             | b""                                 |
 | numeric     | float32 (rows,)            | NaN                                 |
 | sequence    | bytes  (rows, max_length)  | b"", at the end of a shorter list   |
+| numeric_..  | bytes  (rows, max_length)  | the same, of numbers as texts       |
 | multivalued | bytes  (rows, max_length)  | the same; "value:weight" if weighted|
 | lookup      | bytes  (rows, max_length)  | the same; "value:number"            |
 | vector      | float32 (rows, dim)        | NaN                                 |
@@ -112,6 +113,7 @@ def raw_rows(
         "categorical": pa.string(),
         "numeric": pa.float32(),
         "sequence": pa.list_(pa.string()),
+        "numeric_sequence": pa.list_(pa.string()),
         "vector": pa.list_(pa.float32()),
         "multivalued": pa.list_(pa.string()),
         "lookup": pa.list_(pa.string()),

@@ -123,6 +123,8 @@ def _feature(feature: Feature, stats: Any) -> dict[str, Any]:
             described["range"] = [_finite(end) for end in ends]
     elif feature.kind == "sequence":
         described |= {"of": feature.of, "max_length": feature.max_length}
+    elif feature.kind == "numeric_sequence":
+        described |= {"side_of": feature.side_of, "max_length": feature.max_length}
     elif feature.kind == "multivalued":
         described["max_length"] = feature.max_length
         described["weighted"] = feature.is_weighted
@@ -149,6 +151,9 @@ def _examples(feature: Feature, stats: Any) -> list[Any]:
             return []
         levels = stats.num_stats.histograms[1].buckets  # deciles
         return [stats.num_stats.median, levels[1].high_value, levels[8].high_value]
+    if feature.kind == "numeric_sequence":
+        known = statistics_artifact.common(stats).num_non_missing
+        return [[f"{stats.num_stats.median:g}"]] if known else []
     if feature.kind == "vector":
         length = stats.num_stats.mean
         return [[length / feature.dim**0.5] * feature.dim]

@@ -37,7 +37,7 @@ def schema_gen(
     for feature in config.features:
         if feature.kind == "numeric":  # A model cannot take in what is infinite.
             features[feature.name].float_domain.disallow_inf = True
-        elif feature.kind in ("sequence", "multivalued", "lookup"):
+        elif feature.kind in ("sequence", "numeric_sequence", "multivalued", "lookup"):
             features[feature.name].value_count.CopyFrom(schema_pb2.ValueCount(min=0))
         elif feature.kind == "vector":
             width = schema_pb2.ValueCount(min=feature.dim, max=feature.dim)

@@ -109,9 +109,17 @@ def options_of(model: Model, architecture: str) -> dict[str, Any]:
 
 def _feature(feature: Feature, made: Mapping):
     if feature.kind == "sequence":
-        return tfmtl.Sequence(
-            **feature.model_dump(exclude={"kind", "separator", "column"})
-        )
+        own = feature.model_dump(exclude={"kind", "separator", "column"})
+        sequence = tfmtl.Sequence(**own)
+        name, options = sequence.encoding
+        tfmtl.layers.sequence_encoder(name, **options)  # refuses what it does not take
+        return sequence
+    if feature.kind == "numeric_sequence":
+        own = feature.model_dump(include={"name", "side_of", "max_length"})
+        if feature.piecewise_linear:
+            own["embedding_dim"] = feature.embedding_dim
+            own["boundaries"] = tuple(made["boundaries"])
+        return tfmtl.NumericSequence(**own)
     if feature.kind == "lookup":
         return tfmtl.Numeric(feature.name)
     dim = feature.embedding_dim

@@ -2,7 +2,7 @@
 
 import keyword
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -29,6 +29,7 @@ COLUMN_TYPES = {
     "categorical": "string",
     "numeric": "float",
     "sequence": "list",
+    "numeric_sequence": "numbers",
     "vector": "vector",
     "multivalued": "list",
     "lookup": "map",
@@ -256,12 +257,44 @@ class SequenceFeature(_Feature):
     """The last so many values count."""
     separator: str = "|"
     """What stands between values in a field of a CSV."""
-    pooling: Literal["mean", "sum", "target_attention"] = "mean"
+    pooling: Literal["mean", "sum", "max", "target_attention"] = "mean"
     """How the values' embeddings become one; by `target_attention` they are compared
     with `target`.
     """
+    encoder: str | dict[str, Any] | None = None
+    """In place of a pooling: `dien`, `bst`, `sasrec` or `eta`, or {name: bst, heads: 4}
+    with options.
+    """
     target: str | None = None
-    """The feature that target attention compares with; without, `of`."""
+    """The feature that the values are compared with; without, `of`."""
+    side_of: str | None = None
+    """The sequence whose events this one lists too, as a side field: it is encoded with
+    that one.
+    """
+
+
+class NumericSequenceFeature(_Feature):
+    """A column of a list of numbers a row: a side field of a sequence."""
+
+    kind: Literal["numeric_sequence"]
+    """A list of numbers a row, one for each event of a sequence."""
+    side_of: str
+    """The sequence whose events it tells of, and with which it is encoded."""
+    max_length: Annotated[int, Field(ge=1)] = 20
+    """The last so many numbers count, as many as values of the sequence."""
+    separator: str = "|"
+    """What stands between numbers in a field of a CSV."""
+    scaling: Literal["zscore", "log1p_zscore", "none"] = "zscore"
+    """How numbers are standardised: as they are, after log(1 + x), or not at all."""
+    piecewise_linear: Annotated[int, Field(ge=2, le=1000)] | None = None
+    """A number's vector is piecewise linear over at most so many bins."""
+    embedding_dim: Annotated[int, Field(ge=1)] = 8
+    """Numbers in its vector, with `piecewise_linear`."""
+
+    @property
+    def knows_missing(self) -> bool:
+        """Whether a missing number is none to the model, and not the mean."""
+        return self.piecewise_linear is not None
 
 
 class VectorFeature(_Feature):
@@ -325,6 +358,7 @@ Feature = Annotated[
     | LookupFeature
     | MultivaluedFeature
     | NumericFeature
+    | NumericSequenceFeature
     | SequenceFeature
     | VectorFeature,
     Field(discriminator="kind"),

@@ -209,6 +209,7 @@ class Config(Section):
     def _problems_of_made(self) -> Iterator[str]:
         """Tells of features that are made of others, of which there is no such."""
         ids = [f.name for f in self.features if f.kind == "categorical"]
+        lists = {f.name: f for f in self.features if f.kind == "sequence"}
         cut = [f.name for f in self.features if getattr(f, "buckets", None)]
         for i, feature in enumerate(self.features):
             if feature.kind == "crossed":
@@ -217,6 +218,16 @@ class Config(Section):
             elif feature.kind == "lookup":
                 key, names, known = "key", [feature.key], ids
                 rule = "must name a categorical feature"
+            elif getattr(feature, "side_of", None):
+                key, names = "side_of", [feature.side_of]
+                known = [n for n, other in lists.items() if not other.side_of]
+                rule = "must name a sequence that is no side field itself"
+                events = lists.get(feature.side_of)
+                if events and events.max_length != feature.max_length:
+                    yield (
+                        f"features.{i}.max_length: it must be that of {events.name!r}, "
+                        f"{events.max_length}. Received: {feature.max_length}"
+                    )
             else:
                 continue
             for name in names:

@@ -210,6 +210,12 @@ def norms(column: pa.ListArray) -> pa.Array:
     return pa.array(np.linalg.norm(vectors.astype(np.float64), axis=1))
 
 
+def numbers(column: pa.ListArray) -> pa.Array:
+    """The numbers in a column of lists of them, as texts."""
+    written = pc.list_flatten(column)
+    return pc.if_else(pc.equal(written, ""), None, written).cast(pa.float64())
+
+
 def unweighted(column: pa.ListArray) -> pa.Array:
     """The values of a column of values with weights."""
     return weighted.apart(pc.list_flatten(column))[0]

@@ -130,6 +130,7 @@ class _Read(beam.DoFn):
         self._config = config
         kinds = {f.name: column_type(f) for f in config.raw_features}
         self._vectors = {name for name, kind in kinds.items() if kind == "vector"}
+        self._numbers = {name for name, kind in kinds.items() if kind == "numbers"}
         self._weighted = {name for name, kind in kinds.items() if kind in _WEIGHTED}
         self._examples = examples
         self._buckets = buckets
@@ -145,6 +146,8 @@ class _Read(beam.DoFn):
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 if name in self._vectors:
                     column = columns.norms(column)
+                elif name in self._numbers:
+                    column = columns.numbers(column)
                 elif name in self._weighted:
                     column = columns.unweighted(column)
                 part = columns.summarize(column)

@@ -33,7 +33,22 @@ FEATURES = [
     {"name": "amount", "kind": "numeric", "piecewise_linear": 4},
     {"name": "score", "kind": "numeric", "autodis": 3, "embedding_dim": 2},
     {"name": "visits", "kind": "numeric", "buckets": 4, "bucketing": "log"},
-    {"name": "seen", "kind": "sequence", "of": "user", "max_length": 3},
+    {
+        **{"name": "seen", "kind": "sequence", "of": "user", "max_length": 3},
+        "encoder": {"name": "dien", "units": 4},
+    },
+    {
+        **{"name": "seen_tab", "kind": "sequence", "of": "tab", "max_length": 3},
+        "side_of": "seen",
+    },
+    {
+        **{"name": "seconds", "kind": "numeric_sequence", "max_length": 3},
+        **{"side_of": "seen", "scaling": "log1p_zscore"},
+    },
+    {
+        **{"name": "ages", "kind": "numeric_sequence", "max_length": 3},
+        **{"side_of": "seen", "piecewise_linear": 4, "embedding_dim": 2},
+    },
     {"name": "cover", "kind": "vector", "dim": 2, "embedding_dim": 3},
     {"name": "tags", "kind": "multivalued", "max_length": 3, "pooling": "max"},
     {"name": "topics", "kind": "multivalued", "weighted": True, "max_length": 3},
@@ -55,6 +70,13 @@ def _rows():
     brands = _lists(rng, ["x", "y", "z"], 4)
     given = [row and [round(float(rng.random()), 3) for _ in row] for row in brands]
     topics = _lists(rng, ["a", "b", "c:d"], 5)
+    seen = _lists(rng, ["u1", "u2", "u9"], 5)
+
+    def beside(value):
+        return [
+            row and [value(i, j) for j in range(len(row))] for i, row in enumerate(seen)
+        ]
+
     keys = [["new", "hot"][: i % 4] for i in range(ROWS)]
     return {
         "user": [f"u{i % 7}" if i % 11 else None for i in range(ROWS)],
@@ -64,7 +86,10 @@ def _rows():
         "amount": [None if i % 6 == 1 else max(0.0, i - 60.0) for i in range(ROWS)],
         "score": [None if i % 7 == 2 else i / 8 for i in range(ROWS)],
         "visits": [None if i % 9 == 2 else float(i**2) for i in range(ROWS)],
-        "seen": _lists(rng, ["u1", "u2", "u9"], 5),
+        "seen": seen,
+        "seen_tab": beside(lambda i, j: ("new", "hot")[(i + j) % 2]),
+        "seconds": beside(lambda i, j: None if (i + j) % 5 == 4 else i / 4 + j),
+        "ages": beside(lambda i, j: float(i * (j + 1) % 17)),
         "cover": [None if i % 8 == 3 else [i / 64, 1.0] for i in range(ROWS)],
         "tags": _lists(rng, ["t1", "t2", "t3"], 4),
         "topics": [
@@ -220,7 +245,8 @@ def test_the_served_scores_are_those_of_the_records(prepared, tmp_path):
     with serving.start(tmp_path / "model", "model") as server:
         with Client(server.url, "model") as client:
             found = np.ravel(client.predict(rows)["click"])
-            user = ("user", "seen", "rates", "age")  # of a key that candidates have
+            of_events = ("seen", "seen_tab", "seconds", "ages")
+            user = ("user", *of_events, "rates", "age")  # of a key that candidates have
             once = {name: rows[name][1] for name in user}
             others = {name: of for name, of in rows.items() if name not in user}
             ranked = np.ravel(client.rank(once, others)["click"])

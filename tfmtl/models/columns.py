@@ -4,7 +4,7 @@ import dataclasses
 
 from keras import ops
 
-from tfmtl.features import Numeric, Sequence, Vector
+from tfmtl.features import Numeric, Vector
 from tfmtl.layers.sequences.pooling import POOLINGS
 
 

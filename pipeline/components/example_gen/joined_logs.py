@@ -66,7 +66,7 @@ def joined_logs(
     def log(name, found, wanted, where, columns=()):
         histories = [h for h in data.history if (h.actions or IMPRESSIONS) == name]
         wanted += [
-            (HISTORY + new, column, "string")
+            (HISTORY + new, column, spec.listed_as(new))
             for history in histories
             for new, column in history.listed.items()
         ]

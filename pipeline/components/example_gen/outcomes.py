@@ -101,8 +101,8 @@ class Earlier:
         items = self.values.take(pa.array(positions))
         if self.until is not None:
             ages = np.repeat(self.until[chosen], stop - start) - items.to_numpy()
-            items = texts.of(pa.array(ages))
-        items = pc.fill_null(items, "")
+            items = pa.array(ages)
+        items = pc.fill_null(texts.of(items), "")
         return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), items)
 
 

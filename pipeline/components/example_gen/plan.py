@@ -3,7 +3,7 @@
 import functools
 import operator
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +35,7 @@ class Plan(NamedTuple):
         folder: Where the examples go.
         work: A folder for what is not whole yet.
         done: Counts the rows that are read.
+        side_fields: {column of lists: the one whose events it lists, too}.
     """
 
     columns: list[Column]
@@ -46,6 +47,7 @@ class Plan(NamedTuple):
     folder: Path
     work: Path
     done: Done = NOWHERE
+    side_fields: Mapping[str, str] = {}
 
 
 class Report(NamedTuple):
@@ -110,7 +112,15 @@ def plan(spec: Spec, logs: LogSchema, folder: Path, work: Path) -> Plan:
     columns, data = spec.columns(logs.types), spec.data
     cuts_valid = isinstance(data.logs, dict) and set(data.logs) == {"train", "test"}
     return Plan(
-        columns, spec.where, spec.labels, split, limits, cuts_valid, folder, work
+        columns,
+        spec.where,
+        spec.labels,
+        split,
+        limits,
+        cuts_valid,
+        folder,
+        work,
+        side_fields=spec.side_fields,
     )
 
 

@@ -26,6 +26,7 @@ class Spec:
         time: The column by which the rows are split, where the split is by time.
         where: Which rows count.
         labels: {new column: what it is}.
+        side_fields: {column of lists: the one whose events it lists, too}.
 
     Raises:
         PipelineError: If one column is to have two types.
@@ -35,6 +36,11 @@ class Spec:
         self.data = config.data
         self.missing = config.missing_words
         self.features = {feature.name: feature for feature in config.features}
+        self.side_fields = {
+            feature.name: feature.side_of
+            for feature in config.features
+            if getattr(feature, "side_of", None)
+        }
         self.where = self.expression(self.data.where)
         self.labels = {n: self.expression(t) for n, t in self.data.labels.items()}
         made = self.data.made()
@@ -70,6 +76,11 @@ class Spec:
     def expression(self, text: str | None) -> Expression | None:
         """An expression of the config, if there is one, as workers get it."""
         return text and Expression(text, self.missing)
+
+    def listed_as(self, name: str) -> str:
+        """The type in which what a history lists travels, by the feature it becomes."""
+        feature = self.features.get(name)
+        return "float" if feature and feature.kind == "numeric_sequence" else "string"
 
     def column(self, name: str, type_: pa.DataType) -> Column:
         """A column as examples have it; `type_` is what it has in the logs."""

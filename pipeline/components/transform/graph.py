@@ -14,6 +14,7 @@ that the two cannot differ. Missing values and the number of ids:
 |     `autodis`               | float, NaN missing | float, NaN missing |              |
 | numeric, `buckets`          | float, NaN missing | int64, 0 missing   | buckets + 1  |
 | sequence                    | string, "" padding | int64, 0 padding   | those of `of`|
+| numeric_sequence            | string, "" missing | as of numeric      |              |
 | multivalued                 | string, "" padding | int64, 0 padding   | of its table |
 | ... weighted                | "value:weight"     | and float weights  |              |
 | crossed                     | of other features  | int64, 0 missing   | hash_buckets |
@@ -43,6 +44,7 @@ from pipeline.config.features import (
     CrossedFeature,
     Feature,
     NumericFeature,
+    NumericSequenceFeature,
     VocabularyConfig,
     each_alone,
     input_names,
@@ -76,10 +78,11 @@ class TransformGraph:
         self._vocabularies = vocabularies
         self._moments = moments
         self._missing = missing
+        numbers = [f.name for f in features if f.kind == "numeric_sequence"]
         self._read = [
             name
             for name, spec in raw_specs(features).items()
-            if spec.dtype == tf.string and name not in verbatim
+            if spec.dtype == tf.string and name not in {*verbatim, *numbers}
         ]
         self.transform = tf.function(
             self._transform, input_signature=[raw_specs(features)], autograph=False
@@ -104,10 +107,14 @@ class TransformGraph:
             elif feature.kind == "lookup":
                 keys, numbers[name] = text_graph.weighted(raw[name], -np.inf)
                 raw = {**raw, name: keys}
+            elif feature.kind == "numeric_sequence":
+                raw = {**raw, name: text_graph.numbers(raw[name])}
         texts = {name: raw[name] for name in self._read}
         raw = {**raw, **text_graph.canonical(texts, self._missing)}
         scaled = [f for f in self._features.values() if _is_scaled(f)]
-        outputs |= _scaled(scaled, raw, self._moments)
+        flat = {f.name: tf.reshape(raw[f.name], [-1]) for f in scaled}
+        for name, found in _scaled(scaled, flat, self._moments).items():
+            outputs[name] = tf.reshape(found, tf.shape(raw[name]))
         for name, feature in self._features.items():
             if name in outputs:
                 continue
@@ -174,11 +181,12 @@ class TransformGraph:
                 described[name] = {"kind": "sequence", "of": of, "max_length": length}
             elif feature.kind == "vector":
                 described[name] = {"kind": "vector", "dim": feature.dim}
-            elif feature.kind == "numeric" and feature.piecewise_linear:
+            elif getattr(feature, "piecewise_linear", None):
                 found = _boundaries(feature, self._moments[name])
-                described[name] = {"kind": "numeric", "boundaries": found}
+                described[name] = {"kind": feature.kind, "boundaries": found}
             elif feature.kind == "lookup" or _is_scaled(feature):
-                described[name] = {"kind": "numeric"}
+                kind = "numeric" if feature.kind == "lookup" else feature.kind
+                described[name] = {"kind": kind}
             elif feature.kind == "crossed":
                 size = feature.hash_buckets
                 described[name] = {"kind": "categorical", "size": size}
@@ -237,8 +245,8 @@ def build(
     moments = json.loads((statistics / layout.MOMENTS).read_text())
     vocabularies = {}
     for i, feature in enumerate(features):
-        if isinstance(feature, NumericFeature):
-            scaled = feature.buckets or feature.scaling != "none"
+        if isinstance(feature, NumericFeature | NumericSequenceFeature):
+            scaled = not _is_scaled(feature) or feature.scaling != "none"
             if scaled and not moments[feature.name]["count"]:
                 raise PipelineError(
                     f"features.{i}: scaling needs numbers in the train split. "
@@ -282,6 +290,8 @@ def build(
 
 
 def _is_scaled(feature: Feature) -> bool:
+    if feature.kind == "numeric_sequence":
+        return True
     return feature.kind == "numeric" and not feature.buckets
 
 

@@ -7,6 +7,7 @@ Most texts are what they should be already, so that a request is only looked thr
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from pipeline.logs.values.texts import BOOLEANS, SCIENTIFIC, WHOLE, WHOLE_TEXT
@@ -64,6 +65,13 @@ def weighted(texts: tf.Tensor, least: float = 0.0) -> tuple[tf.Tensor, tf.Tensor
     fits = is_number & tf.math.is_finite(weights) & (weights >= least)
     weights = tf.where(fits & (values != ""), weights, 0.0)
     return tf.where(fits, values, ""), weights
+
+
+def numbers(texts: tf.Tensor) -> tf.Tensor:
+    """Texts as float numbers; NaN for what is none."""
+    is_number = tf.strings.regex_full_match(texts, _WEIGHT)
+    found = tf.strings.to_number(tf.where(is_number, texts, "0"), tf.float32)
+    return tf.where(is_number, found, np.nan)
 
 
 def _rewritten(texts: tf.Tensor, missing: Sequence[str]) -> tf.Tensor:

@@ -5,6 +5,7 @@
 | string             | string, as `texts` writes it                              |
 | float              | float64: true is 1, a duration seconds; "NA", "?" are null|
 | list               | list<string>                                              |
+| numbers            | list<string> of numbers, "" where one is missing          |
 | vector             | list<float32>, of one length; null where there is none    |
 | weighted, map      | list<string> of "value:weight"; see `weighted`            |
 | any                | its own type, one value a row                             |
@@ -28,14 +29,17 @@ from pipeline.config.features import Feature, column_type
 from pipeline.logs.values import column_types, lists, single, texts
 from pipeline.logs.values.single import Misfits as Misfits
 
+# Types whose columns are lists of texts, as a model that is served takes them.
+_AS_TEXTS = ("numbers", "weighted", "map")
+
 
 class Column(NamedTuple):
     """A column of the examples.
 
     Attributes:
         name: Its name in the examples.
-        kind: "string", "float", "list", "vector", "weighted", "map", "any", or "own" of
-            one that the config does not name.
+        kind: "string", "float", "list", "numbers", "vector", "weighted", "map", "any",
+            or "own" of one that the config does not name.
         type: The Arrow type that it gets.
         separator: Between the values of a list that is written as one string.
         missing: The texts that stand for no value; None where a text counts as it is
@@ -76,6 +80,7 @@ def column(
         "string": pa.string(),
         "float": pa.float64(),
         "list": column_types.STRINGS,
+        "numbers": column_types.STRINGS,
         "vector": column_types.FLOATS,
         "weighted": column_types.STRINGS,
         "map": column_types.STRINGS,
@@ -101,7 +106,7 @@ def feature_columns(config: Config, features: Sequence[Feature]) -> list[Column]
     columns = []
     for feature in features:
         own = known.get(feature.name)
-        same = own and column_type(own) in (column_type(feature), "weighted", "map")
+        same = own and column_type(own) in (column_type(feature), *_AS_TEXTS)
         columns.append(
             column(
                 feature.name,
@@ -181,6 +186,8 @@ def _cast(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
     how = column.separator, column.missing
     if column.kind == "list":
         return lists.items(array, *how)
+    if column.kind == "numbers":
+        return lists.numbers(array, *how)
     if column.kind == "vector":
         return lists.vectors(array, column.dim, *how)
     if column.kind in ("weighted", "map"):

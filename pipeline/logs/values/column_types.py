@@ -18,6 +18,7 @@ _WANTED = {
     "float": "a number, a boolean or a duration",
     "list": "a list of numbers or texts",
     "vector": "a list of numbers",
+    "numbers": "a list of numbers",
     "weighted": "a list, or a map from values to weights,",
     "map": "a map from values to numbers, or a list of such texts,",
     "any": "a number, a text, a boolean or a time",

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.logs.values import column_types, single, weighted, written_lists
+from pipeline.logs.values import column_types, single, texts, weighted, written_lists
 from pipeline.logs.values.single import Misfits
 
 Missing = tuple[str, ...] | None
@@ -101,6 +101,19 @@ def with_weights(
     written = numbers.flatten().filter(keep)
     lists, more = _joined(lists, lists.flatten(), written, missing)
     return lists, {**more, **wrong}
+
+
+def numbers(
+    array: pa.Array, separator: str | None, missing: Missing
+) -> tuple[pa.Array, Misfits]:
+    """Any column -> list<string> of numbers, "" where one is missing."""
+    wrong: Misfits = {}
+    if not column_types.is_list(array.type):
+        array, wrong = items(array, separator, ())
+    values, more = single.number(array.flatten(), missing or ())
+    wrong = {**_by_row(more, _counts(array)), **wrong}
+    written = pc.fill_null(texts.of(values), "")
+    return column_types.with_items(array, written), wrong
 
 
 def vectors(

@@ -38,10 +38,10 @@ class FeatureEmbedding(keras.layers.Layer):
     A categorical id is looked up in its table; several are pooled, see `Multivalued`. A
     sequence is looked up in the table of the feature it shares; what its side fields
     say of an event stands behind its id's vector, and its encoder makes one vector of
-    the events. A number stays one number, or 0 if it is not finite, unless it is embedded: see
-    `PiecewiseLinear` and `AutoDis`. A vector stays what it is, or is projected: see
-    `VectorEmbedding`. Ids outside a table of known vocabulary are looked up as 0,
-    missing or unknown.
+    the events. A number stays one number, or 0 if it is not finite, unless it is
+    embedded: see `PiecewiseLinear` and `AutoDis`. A vector stays what it is, or is
+    projected: see `VectorEmbedding`. Ids outside a table of known vocabulary are looked
+    up as 0, missing or unknown.
 
     The tables of one embedding width are one variable, such as `tables["table_16"]`:
     one lookup, one gradient and one update serve all of them, and each feature has rows

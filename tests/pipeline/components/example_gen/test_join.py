@@ -244,6 +244,8 @@ def test_history_equals_a_loop(tmp_path, monkeypatch, delay):
                 "actions": "clicks",
                 "key": "user",
                 "column": "item",
+                "fields": {"seconds": "seconds"},
+                "age": "ago",
                 "where": 'kind == "long"',
                 "max_length": 5,
                 "min_delay": delay,
@@ -259,25 +261,31 @@ def test_history_equals_a_loop(tmp_path, monkeypatch, delay):
     }
     features = [
         {"name": "clicked", "kind": "sequence", "of": "user", "max_length": 5},
+        {
+            **{"name": "seconds", "kind": "numeric_sequence", "max_length": 5},
+            "side_of": "clicked",
+        },
     ]
     summary, rows = _run(_config(data, features, tasks=("row",)), tmp_path / "out")
     events, seen = [], set()
     for order, click in enumerate(clicks):
         item = str(click["item"]) if click["kind"] == "long" else None
-        identity = (click["user"], click["time"], item)
+        seconds = "" if click["seconds"] is None else str(click["seconds"])
+        identity = (click["user"], click["time"], item, seconds)
         if identity not in seen:
             seen.add(identity)
-            events.append((click["time"], order, click["user"], item))
+            events.append((click["time"], order, click["user"], item, seconds))
     assert summary["actions"]["clicks"]["kept"] == len(events) < 500
     by_row = {int(row["row"]): row for row in rows}
     lengths = []
     for row in shown:
         wanted = [
-            item
-            for time, _, user, item in sorted(events)
-            if item is not None and user == row["user"] and time < row["time"] - delay
+            (item, seconds, str(row["time"] - time))
+            for time, _, user, item, seconds in sorted(e for e in events if e[3])
+            if user == row["user"] and time < row["time"] - delay
         ][-5:]
-        assert by_row[row["row"]]["clicked"] == wanted
+        found = (by_row[row["row"]][name] for name in ("clicked", "seconds", "ago"))
+        assert [*zip(*found, strict=True)] == wanted
         lengths.append(len(wanted))
         earlier = [
             (other["time"], other["row"], str(other["item"]))

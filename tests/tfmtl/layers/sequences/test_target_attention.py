@@ -71,10 +71,15 @@ def test_a_sequence_is_pooled_as_the_target_sees_it():
     )
     items, users = layer.table("item"), layer.table("user")
     # Id 9 is outside of the vocabulary, so it is padding.
-    expected = _naive(layer.encoders["of"].encoder, items[[4, 5]], items[of % 9], of % 9 != 0)
+    expected = _naive(
+        layer.encoders["of"].encoder, items[[4, 5]], items[of % 9], of % 9 != 0
+    )
     np.testing.assert_allclose(out["of"], expected, rtol=1e-4, atol=1e-6)
     expected = _naive(
-        layer.encoders["user_sees"].encoder, users[[2, 3]], items[user_sees], user_sees != 0
+        layer.encoders["user_sees"].encoder,
+        users[[2, 3]],
+        items[user_sees],
+        user_sees != 0,
     )
     np.testing.assert_allclose(out["user_sees"], expected, rtol=1e-4, atol=1e-6)
     assert [*out] == ["of", "item", "user", "user_sees"]
