@@ -14,6 +14,7 @@ from pipeline.components.transform.vocabulary import Vocabulary
 from pipeline.config.features import (
     CategoricalFeature,
     NumericFeature,
+    NumericSequenceFeature,
     SequenceFeature,
     VocabularyConfig,
 )
@@ -34,6 +35,7 @@ ODD_VALUES = [
 QUANTILES = np.linspace(10, 20, 1001).tolist()
 MOMENTS = {
     "age": {"count": 5, "mean": 3.0, "std": 2.0, "quantiles": QUANTILES},
+    "seconds": {"count": 5, "mean": 3.0, "std": 2.0},
     "constant": {"count": 5, "mean": 7.0, "std": 0.0},
     "income": {"count": 5, "log1p_mean": 1.0, "log1p_std": 0.5},
     "as_is": {"count": 0},
@@ -59,6 +61,9 @@ FEATURES = [
     NumericFeature(kind="numeric", name="amount", buckets=3, bucketing="log"),
     SequenceFeature(kind="sequence", name="seen", of="city", max_length=2),
     SequenceFeature(kind="sequence", name="met", of="user.id", max_length=2),
+    NumericSequenceFeature(
+        kind="numeric_sequence", name="seconds", side_of="met", max_length=2
+    ),
 ]
 NAN, INF = np.nan, np.inf
 RAW = {
@@ -73,6 +78,7 @@ RAW = {
     "stay": [0.0, NAN, INF, 6.0],
     "seen": [[b"\r", b"plain"], [b"", b""], [b"new", b""], [b"\\", b""]],
     "met": [[b"17", b""], [b"", b""], [b"18", b"17"], [b"", b""]],
+    "seconds": [[b"5.0", b""], [b"1e0", b"long"], [b"inf", b"-1"], [b"", b""]],
 }
 
 
@@ -122,6 +128,7 @@ def check_transformed(got):
         "income": [0, 0, -2, 2],
         "as_is": [1.5, 0, -2, 0],
         "stay": [-0.5, NAN, NAN, 1],
+        "seconds": [[1, 0], [-1, 0], [0, -2], [0, 0]],
     }
     for name, expected in numbers.items():
         assert got[name].dtype == tf.float32
@@ -144,6 +151,7 @@ def test_graph_by_hand_and_what_a_model_is_told(graph):
         "stay": {"kind": "numeric", "boundaries": [-0.5, 0.0, 1.0, 2.0]},
         "seen": {"kind": "sequence", "of": "city", "max_length": 2},
         "met": {"kind": "sequence", "of": "user.id", "max_length": 2},
+        "seconds": {"kind": "numeric_sequence"},
     }
 
 
