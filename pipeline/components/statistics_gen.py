@@ -59,7 +59,7 @@ def statistics_gen(
     moments = {
         feature.name: _moments(feature.name, records)
         for feature in config.features
-        if feature.kind == "numeric"
+        if feature.kind in ("numeric", "numeric_sequence")
     }
     _write_json(statistics / layout.MOMENTS, moments)
     rates = {split: _label_rates(records[split, None]) for split in SPLITS}

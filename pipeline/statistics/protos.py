@@ -13,13 +13,17 @@ def statistics_proto(
     proto = statistics_pb2.DatasetFeatureStatisticsList()
     dataset = proto.datasets.add(name=split, num_examples=rows["rows"])
     for name, presence in rows["columns"].items():
-        feature = dataset.features.add(type=presence["type"])
-        feature.path.step.append(name)
         record = records.get((split, name))
-        if presence["type"] in ("INT", "FLOAT"):
+        # Numbers that are written as texts are numbers here.
+        kind = presence["type"]
+        if kind == "STRING" and record and "mean" in record:
+            kind = "FLOAT"
+        feature = dataset.features.add(type=kind)
+        feature.path.step.append(name)
+        if kind in ("INT", "FLOAT"):
             stats = feature.num_stats
             _fill_numbers(feature, record)
-        elif presence["type"] == "STRING":
+        elif kind == "STRING":
             stats = feature.string_stats
             if record:  # nothing was counted in a column that is all null
                 _fill_values(stats, presence["total"], record)

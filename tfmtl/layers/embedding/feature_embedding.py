@@ -82,7 +82,21 @@ class FeatureEmbedding(keras.layers.Layer):
         self.initializer = keras.initializers.get(initializer)
         self.on_replaced = None
         self._categorical = {f.name: f for f in features if isinstance(f, Categorical)}
-        self._side_fields = side_fields(features)
+        self.encoders = {  # {sequence: what encodes it and its side fields}
+            name: self._encoder(name, fields)
+            for name, fields in side_fields(features).items()
+        }
+
+    def _encoder(self, name, fields):
+        sequence = next(f for f in self.features if f.name == name)
+        widths = {
+            f.name: self._categorical[f.of].embedding_dim
+            for f in (sequence, *fields)
+            if isinstance(f, Sequence)
+        }
+        return EventEncoder(
+            sequence, fields, widths, dtype=self.dtype_policy, name=name
+        )
 
     def build(self, input_shape=None):
         """Creates one table an embedding width, with the rows of all its features."""
@@ -144,19 +158,8 @@ class FeatureEmbedding(keras.layers.Layer):
                 )
                 layer.build((None, feature.dim))
                 self.vectors[feature.name] = layer
-        self.encoders = {}  # {sequence: what encodes it and its side fields}
-        for name, fields in self._side_fields.items():
-            sequence = next(f for f in self.features if f.name == name)
-            widths = {
-                f.name: self._categorical[f.of].embedding_dim
-                for f in (sequence, *fields)
-                if isinstance(f, Sequence)
-            }
-            encoder = EventEncoder(
-                sequence, fields, widths, dtype=self.dtype_policy, name=name
-            )
+        for encoder in self.encoders.values():
             encoder.build()
-            self.encoders[name] = encoder
 
     def _initialize(self, rows):
         """Returns an initializer that treats each feature's rows as a table."""
@@ -384,7 +387,7 @@ class FeatureEmbedding(keras.layers.Layer):
         widths = {f.name: _width(f) for f in self.features}
         for name, encoder in self.encoders.items():
             widths[name] = encoder.compute_output_shape()[-1]
-        sides = {f.name for fields in self._side_fields.values() for f in fields}
+        sides = {f.name for f in self.features if getattr(f, "side_of", None)}
         return {name: (batch, w) for name, w in widths.items() if name not in sides}
 
     def get_config(self):

@@ -26,9 +26,11 @@ def test_lists_of_other_lengths_and_numbers_that_are_none_are_dead_letters(tmp_p
         {"played": ["a"], "by": ["x"], "seconds": ["long"]},
     ]
     rows = [{"user": "u", "click": 1, **row} for row in rows]
-    log = tmp_path / "log.jsonl"
-    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    logs = {"train": [str(log)], "valid": [str(log)], "test": [str(log)]}
+    logs = {}
+    for split in ("train", "valid", "test"):
+        log = tmp_path / f"{split}.jsonl"
+        log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        logs[split] = [str(log)]
     data = {"logs": logs, "split": {"by": "given"}, "max_dead_letter_rate": 1.0}
     folder = tmp_path / "out"
     folder.mkdir()
