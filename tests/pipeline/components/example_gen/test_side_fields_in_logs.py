@@ -20,7 +20,7 @@ FEATURES = [
 def test_lists_of_other_lengths_and_numbers_that_are_none_are_dead_letters(tmp_path):
     rows = [
         {"played": ["a", "b"], "by": ["x", None], "seconds": [1, 2.50]},
-        {"played": ["a", "b"], "by": None, "seconds": "7|NA"},
+        {"played": ["a", "b"], "by": None, "seconds": [7, None]},
         {"played": ["a", "b"], "by": ["x"], "seconds": [1, 2]},
         {"played": ["a"], "by": ["x"], "seconds": [1, 2]},
         {"played": ["a"], "by": ["x"], "seconds": ["long"]},
