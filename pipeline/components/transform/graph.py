@@ -112,9 +112,11 @@ class TransformGraph:
         texts = {name: raw[name] for name in self._read}
         raw = {**raw, **text_graph.canonical(texts, self._missing)}
         scaled = [f for f in self._features.values() if _is_scaled(f)]
-        flat = {f.name: tf.reshape(raw[f.name], [-1]) for f in scaled}
-        for name, found in _scaled(scaled, flat, self._moments).items():
-            outputs[name] = tf.reshape(found, tf.shape(raw[name]))
+        lists = [f.name for f in scaled if f.kind == "numeric_sequence"]
+        flat = {name: tf.reshape(raw[name], [-1]) for name in lists}
+        outputs |= _scaled(scaled, raw | flat, self._moments)
+        for name in lists:
+            outputs[name] = tf.reshape(outputs[name], tf.shape(raw[name]))
         for name, feature in self._features.items():
             if name in outputs:
                 continue
