@@ -16,7 +16,10 @@ OPTIONS = {
     "pepnet": {"domain": "tab", "prior_features": NAMES[:3]},
     "shared_top": {"domain": "tab"},
     "specific_top": {"domain": "tab"},
-    "star": {"domain": "tab"},
+    **dict.fromkeys(
+        ("star", "sar_net", "hinet", "m3oe", "m2m", "adasparse", "apg"),
+        {"domain": "tab"},
+    ),
 }
 
 

@@ -32,21 +32,27 @@ from tfmtl.layers.sequences.pooling import SequencePooling
 from tfmtl.layers.sequences.registry import sequence_encoder as sequence_encoder
 from tfmtl.layers.sequences.target_attention import TargetAttention
 from tfmtl.layers.sequences.transformer import BST, SASRec
+from tfmtl.layers.structures.adasparse import AdaSparse
 from tfmtl.layers.structures.adatt import AdaTT
 from tfmtl.layers.structures.aitm import AITM, InformationTransfer
+from tfmtl.layers.structures.apg import APG
 from tfmtl.layers.structures.asymmetric import Asymmetric, Customized
 from tfmtl.layers.structures.cross_stitch import CrossStitch
 from tfmtl.layers.structures.dbmtl import DBMTL
 from tfmtl.layers.structures.dcrnn import DCRNN
 from tfmtl.layers.structures.domain_tower import DomainTower
 from tfmtl.layers.structures.epnet import EPNet
+from tfmtl.layers.structures.hinet import HiNet
 from tfmtl.layers.structures.home import HoME
+from tfmtl.layers.structures.m2m import M2M
+from tfmtl.layers.structures.m3oe import M3oE
 from tfmtl.layers.structures.ml_mmoe import MLMMoE
 from tfmtl.layers.structures.mmoe import MMoE, OMoE
 from tfmtl.layers.structures.phn import PHN
 from tfmtl.layers.structures.ple import CGC, PLE
 from tfmtl.layers.structures.ppnet import PPNet
 from tfmtl.layers.structures.resflow import ResFlow
+from tfmtl.layers.structures.sar_net import SARNet
 from tfmtl.layers.structures.shared_bottom import SeparateBottoms, SharedBottom
 from tfmtl.layers.structures.sluice import Sluice
 from tfmtl.layers.structures.snr import SNR, SubNetworkRouting
@@ -55,6 +61,7 @@ from tfmtl.layers.structures.stem import STEM
 
 __all__ = [
     "AITM",
+    "APG",
     "BST",
     "CGC",
     "CIN",
@@ -63,12 +70,13 @@ __all__ = [
     "DIEN",
     "DNN",
     "ETA",
+    "M2M",
     "PHN",
     "PLE",
     "SNR",
     "STAR",
-    "SASRec",
     "STEM",
+    "AdaSparse",
     "AdaTT",
     "Asymmetric",
     "AutoDis",
@@ -89,10 +97,12 @@ __all__ = [
     "GateNU",
     "GlobalGates",
     "HeterogeneousExperts",
+    "HiNet",
     "HoME",
     "InformationTransfer",
     "InputGates",
     "InteractionBottom",
+    "M3oE",
     "MLMMoE",
     "MMoE",
     "NormalisedExperts",
@@ -103,6 +113,8 @@ __all__ = [
     "PiecewiseLinear",
     "RecurrentCross",
     "ResFlow",
+    "SARNet",
+    "SASRec",
     "SeparateBottoms",
     "SequencePooling",
     "SharedBottom",
@@ -112,6 +124,6 @@ __all__ = [
     "StarTower",
     "SubNetworkRouting",
     "TargetAttention",
-    "VectorEmbedding",
     "Tower",
+    "VectorEmbedding",
 ]

@@ -2,7 +2,9 @@
 
 from tfmtl import _errors
 from tfmtl.models import own
+from tfmtl.models.adasparse import AdaSparse
 from tfmtl.models.aitm import AITM
+from tfmtl.models.apg import APG
 from tfmtl.models.architectures import (
     CGC,
     DBMTL,
@@ -25,10 +27,14 @@ from tfmtl.models.dephn import DEPHN
 from tfmtl.models.epnet import EPNet
 from tfmtl.models.escm2 import ESCM2
 from tfmtl.models.esmm import ESMM
+from tfmtl.models.hinet import HiNet
+from tfmtl.models.m2m import M2M
+from tfmtl.models.m3oe import M3oE
 from tfmtl.models.mt_phn import MTPHN
 from tfmtl.models.pepnet import PEPNet
 from tfmtl.models.ppnet import PPNet
 from tfmtl.models.resflow import ResFlow
+from tfmtl.models.sar_net import SARNet
 from tfmtl.models.shared_top import SharedTop
 from tfmtl.models.single_task import SingleTask
 from tfmtl.models.specific_top import SpecificTop
@@ -67,28 +73,39 @@ _REGISTRY = {
         SharedTop,
         SpecificTop,
         STAR,
+        SARNet,
+        HiNet,
+        M3oE,
+        M2M,
+        AdaSparse,
+        APG,
     )
 }
 
 __all__ = [
     "AITM",
+    "APG",
     "CGC",
     "DBMTL",
     "DCRNN",
     "DEPHN",
     "ESCM2",
     "ESMM",
+    "M2M",
     "MTPHN",
     "PLE",
     "SNR",
     "STAR",
     "STEM",
+    "AdaSparse",
     "AdaTT",
     "Asymmetric",
     "CrossStitch",
     "Customized",
     "EPNet",
+    "HiNet",
     "HoME",
+    "M3oE",
     "MLMMoE",
     "MMoE",
     "MultiTaskModel",
@@ -96,6 +113,7 @@ __all__ = [
     "PEPNet",
     "PPNet",
     "ResFlow",
+    "SARNet",
     "SharedBottom",
     "SharedTop",
     "SingleTask",

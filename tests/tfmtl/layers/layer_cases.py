@@ -209,6 +209,21 @@ CASES = {
         lambda **kw: layers.PartitionedNormalization(3, **kw),
         [X, DOMAIN],
     ),
+    "SARNet": (lambda **kw: layers.SARNet(TASKS, 3, 2, 2, (8, 4), **kw), [X, DOMAIN]),
+    "HiNet": (
+        lambda **kw: layers.HiNet(TASKS, 3, 2, (8, 4), 1, 2, (6,), **kw),
+        [X, DOMAIN],
+    ),
+    "M3oE": (lambda **kw: layers.M3oE(TASKS, 3, (8, 4), 3, 6, **kw), [X, DOMAIN]),
+    "M2M": (
+        lambda **kw: layers.M2M(TASKS, 3, (8, 4), 3, 2, **kw),
+        [X, _random(6, 3)],
+    ),
+    "AdaSparse": (
+        lambda **kw: layers.AdaSparse(TASKS, (8, 4), epsilon=0.9, **kw),
+        [X, _random(6, 3)],
+    ),
+    "APG": (lambda **kw: layers.APG(TASKS, (8, 4), 3, 6, **kw), [X, _random(6, 3)]),
     "StarTower": (lambda **kw: layers.StarTower(3, (8,), **kw), [X, DOMAIN]),
     "STAR": (lambda **kw: layers.STAR(TASKS, 3, (8, 4), (), **kw), [X, DOMAIN]),
 }

@@ -122,6 +122,19 @@ LAYERS = {
         "momentum": None,  # counts from the second batch on
         "epsilon": 0.1,
     },
+    "M2M": {"knowledge_units": 2},
+    "AdaSparse": {"form": "binary", "alpha": 2.0, "beta": 3.0, "epsilon": 0.5},
+    "APG": {"rank": 2, "inner_units": 0},
+    "SARNet": {"shared_experts": 1, "domain_experts": 1},
+    "HiNet": {
+        "tasks": ["click", "share"],
+        "subexperts": 3,
+        "subexpert_units": (8, 5),
+        "shared_experts": 2,
+        "task_experts": {"click": 1, "like": 2},
+        "expert_units": (5,),
+    },
+    "M3oE": {"units": (6, 5), "shared_experts": 2, "expert_units": 5},
     "STAR": {"auxiliary_units": (3,), "normalise": False},
 }
 
