@@ -49,8 +49,8 @@ class SubExpertIntegration(Layer):
         weights = ops.softmax(ops.reshape(ops.matmul(inputs, self.kernel), shape))
         experts = self.bank(inputs)  # (B, G m, U)
         experts = ops.reshape(experts, (*shape, experts.shape[-1]))  # (B, G, m, U)
-        labels = [f"expert_{j}" for j in range(self.experts)]
         for i, group in enumerate(self.groups):
+            labels = [f"{group}_{j}" for j in range(self.experts)]
             note_gate(f"{self.path}/{group}", weights[:, i], labels)
             gated_experts.note(f"{self.path}/{group}", experts[:, i])
         return ops.squeeze(ops.matmul(ops.expand_dims(weights, 2), experts), 2)

@@ -166,15 +166,12 @@ class M3oE(Layer):
         balance = self._balance("task_beta", len(self.tasks))  # (T, T)
         alpha = ops.sigmoid(self.alpha)
         note_gate(f"{self.path}/kinds", alpha, ["domain", "task"])
-        labels = [f"domain_{i}" for i in range(self.domains)]
-        note_gate(f"{self.path}/domains", own, labels)
         labels = [f"expert_{i}" for i in range(self.shared_experts)]
         of_domain = alpha[0] * of_own_domain(of_domains, own)
         outputs = {}
         for i, task in enumerate(self.tasks):
             note_gate(f"{self.path}/{task}_gate", gates[:, i], labels)
             gated_experts.note(f"{self.path}/{task}_gate", shared)
-            note_gate(f"{self.path}/{task}_tasks", balance[i], self.tasks)
             of_task = ops.squeeze(ops.matmul(balance[i : i + 1], of_tasks), 1)
             outputs[task] = mixes[:, i] + of_domain + alpha[1] * of_task
         return outputs
@@ -185,6 +182,8 @@ class M3oE(Layer):
         if n == 1:
             return own
         beta = ops.sigmoid(self.betas[name])
+        shares = ops.stack([beta, 1 - beta])
+        note_gate(f"{self.path}/{name}", shares, ["own", "others"])
         return beta * own + (1 - beta) / (n - 1) * (1 - own)
 
     def compute_output_shape(self, inputs_shape, domain_shape):

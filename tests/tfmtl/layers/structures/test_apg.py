@@ -68,7 +68,5 @@ def test_the_rank_is_no_larger_than_a_layer():
 
 
 def test_inner_units_are_none_or_some():
-    with pytest.raises(
-        ValueError, match="inner_units, if there.*Received: -1"
-    ):
+    with pytest.raises(ValueError, match="inner_units, if there.*Received: -1"):
         APG(["click"], inner_units=-1)

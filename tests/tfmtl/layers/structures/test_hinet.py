@@ -65,7 +65,8 @@ def test_a_domain_does_not_attend_to_itself():
     assert labels == [f"domain_{i}" for i in range(4)]
     for row, d in enumerate(DOMAIN):
         assert weights[row, d] == 0 and weights[row].numpy().sum() > 0
-    own, _ = gates[f"{layer.own.path}/domain_3"]
+    own, labels = gates[f"{layer.own.path}/domain_3"]
+    assert labels == ["domain_3_0", "domain_3_1"]  # nobody else's
     np.testing.assert_allclose(own.numpy().sum(1), 1, rtol=1e-5)
 
 

@@ -66,6 +66,17 @@ def test_it_is_its_equations():
             np.testing.assert_allclose(outputs[task][row], expected, 1e-3, 1e-5)
 
 
+def test_a_gate_report_tells_what_fuses_the_experts():
+    layer = _layer()
+    with record_gates() as gates:
+        layer(X, DOMAIN)
+    for name, beta in layer.betas.items():
+        shares, labels = gates[f"{layer.path}/{name}"]
+        expected = [_sigmoid(beta), 1 - _sigmoid(beta)]
+        np.testing.assert_allclose(shares, expected, rtol=1e-5)
+        assert labels == ["own", "others"]
+
+
 def test_the_gates_do_not_train_what_they_read():
     layer = _layer()
     # Nothing reaches the representation but through the gates.
@@ -103,6 +114,7 @@ def test_a_single_domain_and_task_have_their_experts_whole():
         out = layer(X, 0 * DOMAIN)["click"]
     mix = tf.linalg.matvec(shared, gates[f"{layer.path}/click_gate"][0], True)
     alpha = _sigmoid(layer.alpha)
+    np.testing.assert_allclose(gates[f"{layer.path}/kinds"][0], alpha, rtol=1e-5)
     expected = mix + alpha[0] * of_domains[:, 0] + alpha[1] * of_tasks[:, 0]
     np.testing.assert_allclose(out, expected, rtol=1e-4)
 
