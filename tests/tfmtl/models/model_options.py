@@ -113,7 +113,7 @@ ARCHITECTURES = {
         "mappings": ["raw", "cos"],
         "interactions": None,
     },
-    "m2m": {"knowledge_units": 2},
+    "m2m": {"knowledge_units": 2, "depth": 2},
     "adasparse": {"form": "binary", "alpha": 2.0, "beta": 3.0, "epsilon": 0.95},
     "apg": {"rank": 2, "inner_units": 0},
     "sar_net": {"domain_experts": 2, "shared_experts": 1},
