@@ -45,6 +45,7 @@ def small(name):
     Of what takes the most time: the number of layers, not their width.
     """
     few = {"experts": 2, "subnetworks": 2, "steps": 1, "depth": 1, "heads": 1}
+    few["inner_units"] = 0
     options = {}
     signature = inspect.signature(tfmtl.models.get(name))
     for option, parameter in signature.parameters.items():

@@ -214,7 +214,7 @@ CASES = {
         lambda **kw: layers.HiNet(TASKS, 3, 2, (8, 4), 1, 2, (6,), **kw),
         [X, DOMAIN],
     ),
-    "M3oE": (lambda **kw: layers.M3oE(TASKS, 3, (8, 4), 3, 6, **kw), [X, DOMAIN]),
+    "M3oE": (lambda **kw: layers.M3oE(TASKS, 3, 8, 4, 3, 6, **kw), [X, DOMAIN]),
     "M2M": (
         lambda **kw: layers.M2M(TASKS, 3, (8, 4), 3, 2, **kw),
         [X, _random(6, 3)],

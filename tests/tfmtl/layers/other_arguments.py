@@ -134,7 +134,7 @@ LAYERS = {
         "task_experts": {"click": 1, "like": 2},
         "expert_units": (5,),
     },
-    "M3oE": {"units": (6, 5), "shared_experts": 2, "expert_units": 5},
+    "M3oE": {"domain_units": 6, "units": 5, "shared_experts": 2, "expert_units": 5},
     "STAR": {"auxiliary_units": (3,), "normalise": False},
 }
 

@@ -118,7 +118,7 @@ ARCHITECTURES = {
     "apg": {"rank": 2, "inner_units": 0},
     "sar_net": {"domain_experts": 2, "shared_experts": 1},
     "hinet": {"subexperts": 3, "subexpert_units": (6,)},
-    "m3oe": {"units": (6, 4), "shared_experts": 2, "expert_units": 6},
+    "m3oe": {"domain_units": 6, "units": 4, "shared_experts": 2, "expert_units": 6},
     "star": {"auxiliary_units": (), "normalise": False},
     "shared_top": {"domain": None},  # an input like any other
 }

@@ -12,7 +12,7 @@ from tfmtl.layers.blocks.recording import gated_experts
 from tfmtl.layers.structures.star import StarDense
 
 
-class NormalisedExperts(Layer):
+class LayerNormalisedExperts(Layer):
     """Experts of one layer each: activation(layer_norm(x W_i + b_i)).
 
     Args:
@@ -66,8 +66,8 @@ class M3oE(Layer):
     Args:
         tasks: List of strings. Names of the tasks.
         domains: Integer. Number of domains; ids are in [0, domains). Defaults to 1.
-        units: Tuple of two integers. Widths of the layer by domain and of r. Defaults
-            to (256, 128).
+        domain_units: Integer. Width of the layer by domain. Defaults to 256.
+        units: Integer. Width of r. Defaults to 128.
         shared_experts: Integer. Defaults to 4.
         expert_units: Integer. Width of every expert, which has one layer. Defaults to
             64.
@@ -94,7 +94,8 @@ class M3oE(Layer):
         self,
         tasks,
         domains=1,
-        units=(256, 128),
+        domain_units=256,
+        units=128,
         shared_experts=4,
         expert_units=64,
         activation="relu",
@@ -104,27 +105,22 @@ class M3oE(Layer):
         self.tasks = _errors.check_task_names(tasks)
         _errors.check_positive("domains", domains)
         _errors.check_positive("shared_experts", shared_experts)
+        _errors.check_positive("domain_units", domain_units)
         _errors.check_positive("expert_units", expert_units)
-        units = _errors.check_units("units", units)
-        if len(units) != 2:
-            raise ValueError(
-                "units must be the widths of two layers, the one by domain and what is "
-                f"made of it. Received: {units}."
-            )
         self.domains = domains
         self.shared_experts = shared_experts
         self.expert_units = expert_units
 
         def bank(experts, width, name):
-            return NormalisedExperts(
+            return LayerNormalisedExperts(
                 experts, width, activation, dtype=self.dtype_policy, name=name
             )
 
         self.star = StarDense(
-            domains, units[0], dtype=self.dtype_policy, name="by_domain"
+            domains, domain_units, dtype=self.dtype_policy, name="by_domain"
         )
-        self.deep = bank(1, units[1], "deep")
-        self.skip = bank(1, units[1], "skip")
+        self.deep = bank(1, units, "deep")
+        self.skip = bank(1, units, "skip")
         self.banks = [
             bank(shared_experts, expert_units, "shared_experts"),
             bank(domains, expert_units, "domain_experts"),
@@ -137,7 +133,7 @@ class M3oE(Layer):
         self.star.build(inputs_shape)
         self.deep.build(self.star.compute_output_shape(inputs_shape))
         self.skip.build(inputs_shape)
-        width = self.skip.dense.units[-1]
+        (width,) = self.skip.dense.units
         for bank in self.banks:
             bank.build((None, width))
         gates = len(self.tasks) * self.domains * self.shared_experts

@@ -1,7 +1,6 @@
 """M3oE: shared experts by gates, domains' and tasks' by two levels of weights."""
 
 import numpy as np
-import pytest
 import tensorflow as tf
 from effects import randomise
 
@@ -38,7 +37,7 @@ def _balanced(beta, own, experts):
 
 
 def _layer(tasks=TASKS, domains=4):
-    layer = M3oE(tasks, domains, (4, 3), shared_experts=2, expert_units=3)
+    layer = M3oE(tasks, domains, 4, 3, shared_experts=2, expert_units=3)
     layer(X, DOMAIN % domains)
     randomise(layer)
     layer.alpha.assign([0.3, -0.8])
@@ -119,16 +118,11 @@ def test_a_single_domain_and_task_have_their_experts_whole():
     np.testing.assert_allclose(out, expected, rtol=1e-4)
 
 
-def test_units_are_two():
-    with pytest.raises(ValueError, match=r"widths of two layers.*Received: \(8,\)"):
-        M3oE(TASKS, units=(8,))
-
-
 def test_each_domain_has_a_tower_of_its_own():
     features = [tfmtl.Categorical("tab", vocabulary_size=4), tfmtl.Numeric("x")]
     tasks = [tfmtl.Task("click", tower=(4,))]
     model = tfmtl.models.get("m3oe")(
-        features, tasks, domain="tab", units=(4, 4), expert_units=4
+        features, tasks, domain="tab", domain_units=4, units=4, expert_units=4
     )
     inputs = {"tab": np.array([0, 1, 2, 99]), "x": np.ones(4, "float32")}
     before = model.predict(inputs, verbose=0)["click"][:, 0]
