@@ -52,7 +52,7 @@ class M3oE(Layer):
         S = sum_i softmax(W_(k,d) r)_i E_i(r)          shared experts
         D = beta_D E_d(r) + (1 - beta_D) mean_(j != d) E_j(r)    the domains'
         T = beta_T E_k(r) + (1 - beta_T) mean_(j != k) E_j(r)    the tasks'
-        y^k = S + alpha_D D + alpha_T T
+        y^k = (S + alpha_D D + alpha_T T) / (1 + alpha_D + alpha_T)
 
     d is the row's domain, f a dense layer with layer normalisation, as is each expert.
     alpha and beta are four numbers in (0, 1), sigmoids of what is learnt: how much the
@@ -60,7 +60,8 @@ class M3oE(Layer):
     gates stops at r.
 
     Deviations from the paper: alpha and beta are learnt with all else, there on other
-    data, by turns. W_d starts at 1, see `STAR`. With a single domain, or task, D, or T,
+    data, by turns; the sum of the three is not divided there, so that towers start with
+    large logits. W_d starts at 1, see `STAR`. With a single domain, or task, D, or T,
     is its expert alone.
 
     Args:
@@ -169,7 +170,8 @@ class M3oE(Layer):
             note_gate(f"{self.path}/{task}_gate", gates[:, i], labels)
             gated_experts.note(f"{self.path}/{task}_gate", shared)
             of_task = ops.squeeze(ops.matmul(balance[i : i + 1], of_tasks), 1)
-            outputs[task] = mixes[:, i] + of_domain + alpha[1] * of_task
+            fused = mixes[:, i] + of_domain + alpha[1] * of_task
+            outputs[task] = fused / (1 + ops.sum(alpha))
         return outputs
 
     def _balance(self, name, n):
