@@ -8,6 +8,7 @@ import keras
 from tfmtl import _errors
 from tfmtl.optimizers.adagrad import RowwiseAdagrad, SparseAdagrad
 from tfmtl.optimizers.adam import LazyAdam
+from tfmtl.optimizers.ftrl import SparseFtrl
 from tfmtl.optimizers.loss_scale import LossScale
 from tfmtl.optimizers.presets import pepnet_offline, pepnet_online, split
 from tfmtl.optimizers.schedules import WarmUp, scheduled
@@ -18,6 +19,7 @@ _REGISTRY = {
     "sparse_adagrad": SparseAdagrad,
     "rowwise_adagrad": RowwiseAdagrad,
     "sparse_sgd": SparseSGD,
+    "sparse_ftrl": SparseFtrl,
     "split": split,
     "pepnet_online": pepnet_online,
     "pepnet_offline": pepnet_offline,
@@ -32,6 +34,7 @@ __all__ = [
     "LossScale",
     "RowwiseAdagrad",
     "SparseAdagrad",
+    "SparseFtrl",
     "SparseSGD",
     "WarmUp",
     "get",

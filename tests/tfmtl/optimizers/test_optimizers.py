@@ -131,6 +131,7 @@ PAIRS = {
     "adam": (optimizers.LazyAdam, keras.optimizers.Adam, {}),
     "sgd": (optimizers.SparseSGD, keras.optimizers.SGD, {}),
     "momentum": (optimizers.SparseSGD, keras.optimizers.SGD, {"momentum": 0.9}),
+    "ftrl": (optimizers.SparseFtrl, keras.optimizers.Ftrl, {"beta": 0.5}),
     "norm": (optimizers.LazyAdam, keras.optimizers.Adam, {"clipnorm": 0.5}),
     "value": (optimizers.SparseSGD, keras.optimizers.SGD, {"clipvalue": 0.5}),
     "global norm": (optimizers.SparseSGD, keras.optimizers.SGD, {"global_clipnorm": 1}),
@@ -158,6 +159,33 @@ def test_adagrad_is_that_of_keras_whatever_is_looked_up():
     dense = [tf.convert_to_tensor(g) for g in steps]
     expected = _apply(keras.optimizers.Adagrad(0.1), _table(), *dense)
     found = _apply(optimizers.SparseAdagrad(0.1), _table(), *steps)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("table_update")
+def test_ftrl_from_0_is_that_of_keras_whatever_is_looked_up():
+    options = {"l1_regularization_strength": 3.0, "l2_regularization_strength": 0.3}
+    steps = [TWICE, _slices([3], [[1.0, -1.0]]), TWICE]
+    variables = [_table(), _table()]
+    for variable in variables:
+        variable.assign(np.zeros((4, 2)))
+    ours = _apply(optimizers.SparseFtrl(0.1, **options), variables[0], *steps)
+    dense = [tf.convert_to_tensor(g) for g in steps]
+    theirs = _apply(keras.optimizers.Ftrl(0.1, **options), variables[1], *dense)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    # |z| of row 3 is 1, below l1; of row 2 it is 6 and more.
+    assert not ours[3].any() and ours[2].all()
+
+
+@pytest.mark.usefixtures("table_update")
+def test_ftrl_by_hand():
+    options = {"initial_accumulator_value": 0.0, "l1_regularization_strength": 1.0}
+    found = _apply(optimizers.SparseFtrl(RATE, **options), _table(), TWICE)
+    expected = START.copy()
+    # z = g - |g| / rate w,  w = -(z - clip(z)) rate / |g|
+    for row, g in ((2, 3), (0, 4)):
+        z = g - g / RATE * START[row]
+        expected[row] = -(z - np.clip(z, -1, 1)) * RATE / g
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
