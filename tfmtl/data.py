@@ -32,6 +32,7 @@ def read(
     drop_remainder: bool = False,
     rows: int | None = None,
     start: int | None = None,
+    shard: tuple[int, int] | None = None,
 ) -> tf.data.Dataset:
     """Reads TFRecords of `tf.Example` with named features.
 
@@ -58,6 +59,9 @@ def read(
             of an epoch follows from `seed` and its number alone, so that a `fit` that
             was killed sees what it would have seen. Without `rows`, what is done with
             is read again to be skipped.
+        shard: (i, n): only the i-th of n shares is read, for the i-th of n workers,
+            from 0. With n files or more it is every n-th file, else every n-th record.
+            `rows` are those of the share. Defaults to all.
 
     Returns:
         A dataset of (features, labels), dicts of tensors. Ids of a vocabulary are
@@ -86,6 +90,9 @@ def read(
             "`start` needs a `seed`: without one, the order before it is not known."
         )
     names = [os.fspath(file) for file in files]
+    shard = _checked_shard(shard)
+    if len(names) >= shard[1]:
+        names, shard = names[shard[0] :: shard[1]], (0, 1)
 
     inputs = input_specs(features)
     spec, is_label = _spec(inputs, tasks)
@@ -115,7 +122,13 @@ def read(
 
     @_as_it_stands
     def records_of(file):
-        return tf.data.TFRecordDataset(file, compression)
+        return tf.data.TFRecordDataset(file, compression).shard(shard[1], shard[0])
+
+    if shard[1] > 1 and not any(True for n in names for _ in records_of(n).take(1)):
+        raise ValueError(
+            f"Share {shard[0]} of {shard[1]} holds no record, as there are fewer than "
+            "shares. Take fewer of them."
+        )
 
     def batches(seed):
         """One epoch."""
@@ -167,6 +180,21 @@ def read(
         tf.data.experimental.AutoShardPolicy.DATA
     )
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def _checked_shard(shard):
+    """Returns (i, n); (0, 1) of None."""
+    if shard is None:
+        return 0, 1
+    are_numbers = isinstance(shard, tuple | list) and all(
+        isinstance(n, int) for n in shard
+    )
+    if not are_numbers or len(shard) != 2 or not 0 <= shard[0] < shard[1]:
+        raise ValueError(
+            "`shard` must be (i, n), the i-th of n shares, from 0. Received: "
+            f"{shard!r}."
+        )
+    return tuple(shard)
 
 
 def _rows_of_first(file, compression, spec):

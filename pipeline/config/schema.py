@@ -10,6 +10,7 @@ from pipeline.config.data import Data
 from pipeline.config.features import CategoricalFeature, Feature, column_type
 from pipeline.config.sections import (
     METRICS,
+    MORE_METRICS,
     Beam,
     Evaluate,
     Export,
@@ -257,6 +258,12 @@ class Config(Section):
                         f"nor in evaluate.slices.{nearest(column, columns)}"
                     )
             yield from self._rule_problems(f"evaluate.rules.{i}", rule)
+        for i, name in enumerate(self.evaluate.metrics):
+            if name != "pr_auc" and not self.evaluate.group:
+                yield (
+                    f"evaluate.metrics.{i}: {name} is by group; give `evaluate.group`, "
+                    "too"
+                )
         for path, names in named.items():
             for name in names:
                 if name not in tasks:
@@ -264,7 +271,15 @@ class Config(Section):
 
     def _rule_problems(self, path: str, rule: Rule) -> Iterator[str]:
         """Tells of a rule that would hold for nothing, and so refuse nothing."""
-        without = [t.name for t in self.tasks if rule.metric not in METRICS[t.kind]]
+        base = rule.metric.split("@")[0]
+        more = base in {name for names in MORE_METRICS.values() for name in names}
+        if more and rule.metric not in self.evaluate.metrics:
+            yield f"{path}.metric: add {rule.metric} to `evaluate.metrics`"
+        without = [
+            task.name
+            for task in self.tasks
+            if base not in METRICS[task.kind] + MORE_METRICS[task.kind]
+        ]
         for name in rule.tasks or ():
             if name in without:
                 kind = next(task.kind for task in self.tasks if task.name == name)

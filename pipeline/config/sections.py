@@ -137,6 +137,15 @@ class Transform(Section):
     """
 
 
+class Checkpoint(Section):
+    """When it is saved within an epoch what a killed training goes on from."""
+
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """After so many batches."""
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    """After so many minutes; with one worker alone."""
+
+
 class Train(Section):
     """How the model is fitted; see docs/training.md."""
 
@@ -161,6 +170,9 @@ class Train(Section):
     """Whether XLA compiles the training step, but for lookups and updates of large
     tables; worth it from some minutes of training on.
     """
+    checkpoint: Checkpoint = Checkpoint()
+    """When it is saved what a killed training goes on from, beside every epoch's end.
+    """
     patience: Annotated[int, Field(ge=1)] | None = None
     """So many epochs without a better one end the training; without, none do."""
     monitor: str = "val_loss"
@@ -179,11 +191,30 @@ class Train(Section):
     """Processes on this machine, or the host:port of each worker, over which every
     batch is spread.
     """
+    shard_input: bool = False
+    """Whether each of several workers reads a share of the train split alone, and not
+    all of it: batches are then of other rows than one worker's.
+    """
     callbacks: list[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:\w+$")]] = []
     """Keras callbacks that watch the training, as module:name of a class or a function
     that makes one, such as mlflow.keras:MlflowCallback; called without arguments on the
     first worker, whenever a training starts or goes on.
     """
+
+    @model_validator(mode="after")
+    def _check(self) -> "Train":
+        if self.checkpoint.minutes and self.workers != 1:
+            raise ValueError(
+                "`checkpoint.minutes` is for one worker, as the clocks of several "
+                "differ; give `checkpoint.steps`"
+            )
+        workers = self.workers if isinstance(self.workers, int) else len(self.workers)
+        if self.shard_input and self.batch_size % workers:
+            raise ValueError(
+                "with `shard_input`, `workers` must divide `batch_size`. Received: "
+                f"{workers} and {self.batch_size}"
+            )
+        return self
 
 
 class FusedScore(Section):
@@ -231,11 +262,22 @@ METRICS = {
 }
 
 
+# {kind of a task: the metrics that it has if `evaluate.metrics` names them}
+MORE_METRICS = {
+    "binary": ("pr_auc", "uauc", "ndcg", "mrr", "hit_rate"),
+    "regression": ("gxauc", "ndcg"),
+    "count": ("gxauc", "ndcg"),
+}
+_More = Annotated[
+    str, Field(pattern=r"^(pr_auc|uauc|gxauc|mrr|(ndcg|hit_rate)@[1-9]\d*)$")
+]
+
+
 class Rule(Section):
     """What a metric of the evaluated model must fulfil, else it is not blessed."""
 
-    metric: Literal[_OfClasses, _OfNumbers]
-    """The metric."""
+    metric: Literal[_OfClasses, _OfNumbers] | _More
+    """The metric; one of `evaluate.metrics`, too."""
     tasks: list[str] | None = None
     """The tasks it holds for; without, all that have the metric."""
     slices: dict[str, list[str | int | float | bool] | None] = {}
@@ -285,6 +327,10 @@ class Evaluate(Section):
     """A column, such as the user's id, whose rows are not independent: intervals are
     made by groups, and binary tasks get a grouped AUC, the mean of the groups' weighted
     by their rows. Rows where it is missing are in no group.
+    """
+    metrics: list[_More] = []
+    """What is measured besides: pr_auc, and within each `group` uauc, ndcg@10, mrr and
+    hit_rate@10 of binary tasks, gxauc and ndcg@10 of others; see docs/evaluation.md.
     """
     best_reachable: dict[str, Column] = {}
     """{task: column with the true probability or expectation}, where data are

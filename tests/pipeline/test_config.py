@@ -156,6 +156,23 @@ def test_every_config_of_ours_is_valid(path, monkeypatch):
             "evaluate.rules.0.metric: gauc is by group; give `evaluate.group`, too",
         ),
         ("evaluate.slices=[all]", "evaluate.slices: the slice of all rows is called"),
+        (
+            "evaluate={metrics: [mrr]}",
+            "evaluate.metrics.0: mrr is by group; give `evaluate.group`, too",
+        ),
+        (
+            "evaluate={group: user_id, rules: [{metric: ndcg@5, at_least: 0.5}]}",
+            "evaluate.rules.0.metric: add ndcg@5 to `evaluate.metrics`",
+        ),
+        ("evaluate={metrics: [ndcg]}", "evaluate.metrics.0: "),
+        (
+            "train={shard_input: true, batch_size: 5, workers: 2}",
+            "`workers` must divide `batch_size`. Received: 2 and 5",
+        ),
+        (
+            "train={checkpoint: {minutes: 5}, workers: 2}",
+            "`checkpoint.minutes` is for one worker",
+        ),
         ("evaluate.minimum={clik: 1}", "no such task. Did you mean 'click'?"),
         ("features.clock.kind=numeric", "--set features.clock.kind: no item 'clock'"),
         ("features.0.name.x=1", "'x' is below a value"),

@@ -139,6 +139,37 @@ def test_an_order_that_no_seed_tells_cannot_go_on(files):
         tfmtl.data.read(files, FEATURES, TASKS, 8, shuffle=40, start=0)
 
 
+@pytest.mark.parametrize("workers", [2, 3, 7])  # of 4 files
+@pytest.mark.parametrize("options", [{}, {"shuffle": 9, "seed": 1}, {"shuffle": 9}])
+def test_workers_read_shares(files, workers, options):
+    """Whole files where there are as many, and records of each file elsewhere."""
+
+    def read(i, **more):
+        share = {"shard": (i, workers), **options, **more}
+        return tfmtl.data.read(files, FEATURES, TASKS, 3, **share)
+
+    shares = [_items(read(i)) for i in range(workers)]
+    assert sorted(item for share in shares for item in share) == [*range(40)]
+    assert all(shares)
+    if workers == 2:
+        assert {item // 10 for item in shares[0]} == {0, 2}
+    if options.get("seed") or not options:
+        endless = read(1, start=2)
+        assert len(_items(endless.take(20))) > len(shares[1])  # more than an epoch
+        if not options:
+            assert _items(endless.take(1)) == shares[1][6:9]
+
+
+def test_shares_that_are_none(files, tmp_path):
+    for shard in [(2, 2), (-1, 2), 1, (0.5, 2)]:
+        with pytest.raises(ValueError, match="must be .i, n., the i-th of n shares"):
+            tfmtl.data.read(files, FEATURES, TASKS, 3, shard=shard)
+    path = tmp_path / "few.tfrecord"
+    _write(path, [1, 2])
+    with pytest.raises(ValueError, match="Share 2 of 3 holds no record"):
+        tfmtl.data.read(str(path), FEATURES, TASKS, 3, shard=(2, 3))
+
+
 def test_drop_remainder(files):
     dataset = tfmtl.data.read(files, FEATURES, TASKS, 16, drop_remainder=True)
     assert [len(inputs["x"]) for inputs, _ in dataset] == [16, 16]

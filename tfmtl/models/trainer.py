@@ -304,9 +304,14 @@ class MultiTaskTrainer(keras.Model):
             return self.loss_weighting.train_step(self, data)
         return self.learn(data)
 
+    @property
+    def uses_xla(self):
+        """Whether XLA compiles a training step; not one of several replicas'."""
+        return self._jit and replica_share() == 1
+
     def learn(self, data):
         """Runs a training step on the loss as the loss weighting has it."""
-        if not self._jit or replica_share() < 1:
+        if not self.uses_xla:
             return super().train_step(data)
         tables = self.embedding.trainable_weights
         # Made anew in every trace: it may capture tensors of the outer graph.

@@ -9,6 +9,7 @@ from tfmtl.training.balancing.decay import Decay
 from tfmtl.training.balancing.dwa import DWA
 from tfmtl.training.balancing.famo import FAMO
 from tfmtl.training.balancing.gradient_balancing import GradientBalancing
+from tfmtl.training.balancing.gradient_sum import GradientSum
 from tfmtl.training.balancing.gradnorm import GradNorm
 from tfmtl.training.balancing.imtl_g import IMTLG
 from tfmtl.training.balancing.loss_weighting import (
@@ -21,7 +22,8 @@ from tfmtl.training.balancing.mgda import MGDA
 from tfmtl.training.balancing.nash_mtl import NashMTL
 from tfmtl.training.balancing.pcgrad import PCGrad
 from tfmtl.training.balancing.uncertainty import Uncertainty
-from tfmtl.training.checkpoints import Checkpoints, better
+from tfmtl.training.checkpoints import Checkpoints
+from tfmtl.training.monitor import better
 from tfmtl.training.stop_on_nan import StopOnNaN
 from tfmtl.training.validate_averages import ValidateAverages
 from tfmtl.training.warm_start import warm_start
@@ -31,6 +33,7 @@ _WEIGHTINGS = {
     "decay": Decay,
     "uncertainty": Uncertainty,
     "dwa": DWA,
+    "gradient_sum": GradientSum,
     "gradnorm": GradNorm,
     "pcgrad": PCGrad,
     "metabalance": MetaBalance,
@@ -54,6 +57,7 @@ __all__ = [
     "Fixed",
     "GradNorm",
     "GradientBalancing",
+    "GradientSum",
     "LossWeighting",
     "MetaBalance",
     "NashMTL",
@@ -96,7 +100,9 @@ def weighting(name: str, **options) -> LossWeighting:
     """
     _errors.check_choice("loss weighting", name, _WEIGHTINGS)
     strategy = _WEIGHTINGS[name]
-    known = [key for key in inspect.signature(strategy).parameters if key != "kwargs"]
+    known = {*inspect.signature(strategy).parameters} - {"kwargs"}
+    if issubclass(strategy, GradientBalancing):
+        known |= {*inspect.signature(GradientBalancing).parameters} - {"kwargs"}
     for key in options:
-        _errors.check_choice(f"An option of {name}", key, known)
+        _errors.check_choice(f"An option of {name}", key, sorted(known))
     return strategy(**options)

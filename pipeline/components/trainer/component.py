@@ -54,7 +54,7 @@ def trainer(
 ) -> dict:
     """Trains on the train split, stops by the valid split, writes the model.
 
-    A killed training goes on after its last whole epoch, as if nothing had happened.
+    A killed training goes on from its last checkpoint, as if nothing had happened.
     The best epoch is calibrated on the valid split, see `tfmtl.Task`.
 
     Args:
@@ -73,7 +73,8 @@ def trainer(
     check(config)
     checkpoints = _checkpoints(config, outputs)
     left = config.train.epochs - len(checkpoints.history)
-    rows = left * _steps_of_epoch(config, inputs) * config.train.batch_size
+    steps = left * _steps_of_epoch(config, inputs) - checkpoints.step
+    rows = steps * config.train.batch_size
     with progress.counting(rows, outputs["checkpoints"]) as done:
         to = outputs if done.folder is None else {**outputs, _COUNTS: done.folder}
         notes = workers.run(config, inputs, to, fit)
@@ -136,21 +137,13 @@ def fit(
     model = _model(config, inputs)
     checkpoints = _checkpoints(config, outputs)
     notes = []
-    if config.train.warm_start and not checkpoints.history:
+    if config.train.warm_start and not (checkpoints.history or checkpoints.step):
         notes = warm_start.apply(config, model, inputs["transform_graph"])
     first = checkpoints.resume(model)
     if checkpoints.finished or first >= config.train.epochs:
         return notes
     steps = _steps_of_epoch(config, inputs)
-    train = _read(
-        config,
-        inputs,
-        model,
-        "train",
-        shuffle=_SHUFFLE,
-        seed=config.train.seed,
-        start=first * steps,
-    )
+    train = _train_batches(config, inputs, model, first * steps + checkpoints.step)
     # Behind the checks of an epoch, what it saves and logs is good.
     callbacks = [tfmtl.training.StopOnNaN(), checkpoints]
     if workers.is_first():
@@ -198,8 +191,30 @@ def _model(config: Config, inputs: Mapping[str, Path]) -> tfmtl.MultiTaskModel:
 def _checkpoints(config: Config, outputs: Mapping[str, Path]):
     train = config.train
     return tfmtl.training.Checkpoints(
-        outputs["checkpoints"], train.monitor, train.patience, train.mode
+        outputs["checkpoints"],
+        train.monitor,
+        train.patience,
+        train.mode,
+        train.checkpoint.steps,
+        train.checkpoint.minutes,
     )
+
+
+def _train_batches(
+    config: Config, inputs: Mapping[str, Path], model, start: int
+) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+    """Returns the batches of the train split, behind those that are done with."""
+    options = {"shuffle": _SHUFFLE, "seed": config.train.seed, "start": start}
+    if not config.train.shard_input:
+        return _read(config, inputs, model, "train", **options)
+
+    def share(context):
+        place = context.input_pipeline_id, context.num_input_pipelines
+        size = context.get_per_replica_batch_size(config.train.batch_size)
+        options.update(shard=place, batch_size=size, rows=None)
+        return _read(config, inputs, model, "train", **options)
+
+    return tf.distribute.get_strategy().distribute_datasets_from_function(share)
 
 
 def _read(
@@ -207,14 +222,8 @@ def _read(
 ) -> tf.data.Dataset:
     """Returns the batches of a split; options are those of `tfmtl.data.read`."""
     files = layout.split(inputs["transformed_examples"], split) / layout.RECORD_FILES
-    return tfmtl.data.read(
-        str(files),
-        model.features,
-        model.tasks,
-        config.train.batch_size,
-        rows=_rows(inputs)[split],
-        **options,
-    )
+    given = {"batch_size": config.train.batch_size, "rows": _rows(inputs)[split]}
+    return tfmtl.data.read(str(files), model.features, model.tasks, **given | options)
 
 
 def _early(config: Config, best: int, epochs: int) -> list[str]:

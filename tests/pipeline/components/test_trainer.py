@@ -205,18 +205,21 @@ def test_tensorboard_holds_losses_and_metrics_of_every_task(trained):
 @pytest.mark.slow  # the library's own tests cover most of it
 def test_a_training_that_stopped_goes_on_to_the_same_end(road, trained, monkeypatch):
     """Epochs end within a pass over the data; dropout draws on."""
-    stop = keras.callbacks.TensorBoard.on_epoch_end
+    stop = keras.callbacks.TensorBoard.on_train_batch_end
 
-    def fails(self, epoch, logs=None):
-        stop(self, epoch, logs)
-        raise KeyboardInterrupt
+    def fails(self, batch, logs=None):
+        stop(self, batch, logs)
+        if int(self.model.optimizer.iterations) == 5:
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(keras.callbacks.TensorBoard, "on_epoch_end", fails)
+    monkeypatch.setattr(keras.callbacks.TensorBoard, "on_train_batch_end", fails)
+    options = {"steps_per_epoch": 3, "checkpoint": {"steps": 2}}
     with pytest.raises(KeyboardInterrupt):
-        road.fit("stopped", steps_per_epoch=3)
+        road.fit("stopped", **options)
     monkeypatch.undo()
-    assert len(Checkpoints(road.folder / "stopped").history) == 1
-    weights, _ = road.fit("stopped", steps_per_epoch=3)
+    left = Checkpoints(road.folder / "stopped")
+    assert (len(left.history), left.step) == (1, 2)
+    weights, _ = road.fit("stopped", **options)
     _equal(weights, _weights(trained[0]), atol=1e-6)
 
 

@@ -9,10 +9,12 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import training_run
 
 import tfmtl
 from tfmtl.training import Checkpoints, better
+from tfmtl.training import checkpoints as checkpoints_module
 
 
 def _model():
@@ -63,8 +65,9 @@ def test_a_killed_fit_ends_where_an_undisturbed_one_does(tmp_path):
     command = [sys.executable, training_run.__file__, str(tmp_path), "kill", str(step)]
     killed = subprocess.run(command, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    saved = Checkpoints(tmp_path / "killed", "loss").history
-    assert len(saved) == (step - 1) // training_run.STEPS, step
+    saved = Checkpoints(tmp_path / "killed", "loss")
+    epochs, steps = divmod(step - 1, training_run.STEPS)
+    assert (len(saved.history), saved.step) == (epochs, (steps + 1) // 2 * 2), step
     # In another process: other weights, another state of the random generators.
     resumed, parts = training_run.train(tmp_path, "killed", 2)
     for a, b in zip(whole.history, parts.history, strict=True):
@@ -75,6 +78,61 @@ def test_a_killed_fit_ends_where_an_undisturbed_one_does(tmp_path):
     expected = undisturbed.predict(data, verbose=0)
     for task, values in resumed.predict(data, verbose=0).items():
         np.testing.assert_allclose(values, expected[task], atol=1e-6)
+
+
+def test_a_training_goes_on_within_its_first_epoch(tmp_path, monkeypatch):
+    """And saves after minutes, here whenever the clock has gone on by two."""
+    clock = iter(range(0, 10_000, 60))  # it is asked at each step and each save
+    monkeypatch.setattr(checkpoints_module, "monotonic", lambda: next(clock))
+    (x, y), stop = _data(), KeyboardInterrupt("stop")
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 5:
+                raise stop
+
+    def fit(folder, *callbacks):
+        model = _model()
+        model.set_weights(start)
+        checkpoints = Checkpoints(folder, "loss", minutes=2.0)
+        first = checkpoints.resume(model)
+        model.fit(
+            data.repeat().skip(checkpoints.step),
+            initial_epoch=first,
+            epochs=2,
+            steps_per_epoch=8,
+            callbacks=[checkpoints, *callbacks],
+            verbose=0,
+        )
+        return model.get_weights(), checkpoints.history
+
+    start = _model().get_weights()
+    whole, history = fit(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "parts", Stop())
+    left = Checkpoints(tmp_path / "parts", "loss")
+    assert left.step > 0 and not left.history
+    names = {path.name for path in (tmp_path / "parts").iterdir()}
+    within = f"epoch-1-step-{left.step}"
+    assert names == {"history.json", f"{within}.weights.h5", f"{within}.metrics.npz"}
+    parts, again = fit(tmp_path / "parts")
+    for a, b in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    for a, b in zip(history, again, strict=True):
+        assert a == pytest.approx(b, abs=1e-6, nan_ok=True)
+    names = {path.name for path in (tmp_path / "parts").iterdir()}
+    assert not any("step" in name for name in names)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "third", Stop())
+    model = _model()
+    checkpoints = Checkpoints(tmp_path / "third", "loss")
+    checkpoints.resume(model)
+    message = rf"needs `steps_per_epoch`, .* behind the {checkpoints.step} batches"
+    checkpoints.set_model(model)
+    checkpoints.set_params({"steps": None})
+    with pytest.raises(ValueError, match=message):
+        checkpoints.on_train_begin()
 
 
 def _play(tmp_path, values, **options):

@@ -9,8 +9,11 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import training_run
 from until import LONGEST
+
+from tfmtl.training import weightings
 
 
 def _free_ports(number):
@@ -23,13 +26,15 @@ def _free_ports(number):
     return found
 
 
-def test_two_processes_equal_one(tmp_path):
-    """The rows of `like` are all in the first worker's half of a batch."""
-    training_run.write_records(tmp_path)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where two workers have left what they learnt."""
+    folder = tmp_path_factory.mktemp("workers")
+    training_run.write_records(folder)
     ports = [*_free_ports(2)]
     workers = [
         subprocess.Popen(
-            [sys.executable, training_run.__file__, tmp_path, "worker", number, *ports],
+            [sys.executable, training_run.__file__, folder, "worker", number, *ports],
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -42,18 +47,52 @@ def test_two_processes_equal_one(tmp_path):
     finally:
         for worker in workers:
             worker.kill()
-    weights, history = training_run.train_on_workers(tmp_path, "alone")
+    return folder
+
+
+def test_two_processes_equal_one(folder):
+    """The rows of `like` are all in the first worker's half of a batch."""
+    weights, history = training_run.train_on_workers(folder, "alone")
     for number in (0, 1):
-        found = np.load(tmp_path / f"weights-{number}.npz")
+        found = np.load(folder / f"weights-{number}.npz")
         for a, b in zip(weights, found.values(), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-4)
-        metrics = json.loads((tmp_path / f"history-{number}.json").read_text())
+        metrics = json.loads((folder / f"history-{number}.json").read_text())
         assert metrics.keys() == history.keys()
         for name, values in history.items():
             assert metrics[name] == pytest.approx(values, abs=1e-4), name
     # One of the two has written what the one alone has.
     names = [
-        sorted(path.name for path in (tmp_path / run).iterdir())
+        sorted(path.name for path in (folder / run).iterdir())
         for run in ("workers", "alone")
     ]
     assert names[0] == names[1]
+
+
+def test_every_strategy_balances_the_whole_batch(folder):
+    alone = training_run.balance()
+    assert len(alone) == len(weightings())
+    for number in (0, 1):
+        found = np.load(folder / f"balanced-{number}.npz")
+        for name, weights in alone.items():
+            np.testing.assert_allclose(
+                found[name], weights, rtol=1e-3, atol=1e-5, err_msg=name
+            )
+
+
+def test_workers_that_read_shares_learn_from_both(folder):
+    """Each has a file: one worker that reads both in turn has the same batches."""
+    records = [
+        training_run.tfmtl.data.read(
+            str(folder / f"{i}.tfrecord"), training_run.FEATURES, training_run.TASKS, 4
+        )
+        for i in range(2)
+    ]
+    both = tf.data.Dataset.zip(*records).map(
+        lambda *parts: tf.nest.map_structure(lambda *x: tf.concat(x, 0), *parts)
+    )
+    weights = training_run.train_on_batches(both)
+    for number in (0, 1):
+        found = np.load(folder / f"shares-{number}.npz")
+        for a, b in zip(weights, found.values(), strict=True):
+            np.testing.assert_allclose(b, a, atol=1e-5)

@@ -4,6 +4,7 @@ python training_run.py FOLDER kill STEP         is killed after so many steps
 python training_run.py FOLDER worker NUMBER PORT PORT
 """
 
+import dataclasses
 import json
 import os
 import signal
@@ -92,10 +93,11 @@ class Kill(keras.callbacks.Callback):
 def train(folder, name, seed, *callbacks):
     """Fits, from a checkpoint if there is one; returns the model."""
     model = noisy_model(seed)
-    checkpoints = Checkpoints(folder / name, "loss")
+    checkpoints = Checkpoints(folder / name, "loss", steps=2)
     first = checkpoints.resume(model)
+    done = first * STEPS + checkpoints.step
     model.fit(
-        records(folder, shuffle=30, seed=5, start=first * STEPS),
+        records(folder, shuffle=30, seed=5, start=done),
         initial_epoch=first,
         epochs=EPOCHS,
         steps_per_epoch=STEPS,
@@ -104,6 +106,28 @@ def train(folder, name, seed, *callbacks):
         verbose=0,
     )
     return model, checkpoints
+
+
+def train_on_shares(folder):
+    """Fits by what each worker reads of its own; returns the weights."""
+
+    def share(context):
+        place = context.input_pipeline_id, context.num_input_pipelines
+        files, size = str(folder / "*.tfrecord"), BATCH // place[1]
+        return tfmtl.data.read(files, FEATURES, TASKS, size, shard=place, start=0)
+
+    here = tf.distribute.get_strategy()
+    return train_on_batches(here.distribute_datasets_from_function(share))
+
+
+def train_on_batches(data):
+    """Fits a small model by three batches; returns the weights."""
+    keras.utils.set_random_seed(1)
+    tasks = [dataclasses.replace(task, tower=()) for task in TASKS]
+    model = tfmtl.MultiTaskModel(FEATURES, tasks, Scaled(("click", "like")))
+    model.compile(keras.optimizers.SGD(0.5))
+    model.fit(data, steps_per_epoch=3, shuffle=False, verbose=0)
+    return model.get_weights()
 
 
 def train_on_workers(folder, name):
@@ -120,6 +144,64 @@ def train_on_workers(folder, name):
     return model.get_weights(), history
 
 
+class Scaled(keras.layers.Layer):
+    """All that the tasks share, beside a table."""
+
+    def __init__(self, tasks):
+        super().__init__()
+        self.tasks = tasks
+
+    def build(self, input_shape):
+        self.scale = self.add_weight(shape=(input_shape[-1],), initializer="ones")
+
+    def call(self, x):
+        return dict.fromkeys(self.tasks, x * self.scale)
+
+
+def balance():
+    """A step under each strategy, one after another, of a model with a table.
+
+    Returns:
+        {strategy: the weights behind its step, one after another}.
+    """
+    keras.utils.set_random_seed(1)
+    tasks = [tfmtl.Task("u", tower=()), tfmtl.Task("v", tower=(), weight=2.0)]
+    model = tfmtl.MultiTaskModel(FEATURES, tasks, Scaled("uv"))
+    names = tfmtl.training.weightings()
+    strategies = [tfmtl.training.weighting(name) for name in names]
+    optimizer, learnt = keras.optimizers.SGD(0.5), model.trainable_weights
+    for strategy in strategies:
+        strategy.start(tasks, model.trainable_weights)
+        learnt += strategy.trainable_weights
+    optimizer.build(learnt)
+    model.compile(optimizer)
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, (2, BATCH)).astype("float32")
+    labels[1, BATCH // 2 :] = np.nan  # v has no rows in the second worker's half
+    x = {"item": random.integers(0, 5, BATCH), "x": np.float32(random.normal(size=8))}
+    batch = tf.data.Dataset.from_tensors((x, {"u": labels[0], "v": labels[1]}))
+    batch = batch.unbatch().batch(BATCH)
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = (
+        tf.data.experimental.AutoShardPolicy.DATA
+    )
+    here = tf.distribute.get_strategy()
+
+    def learn(*data):
+        weights = []
+        for strategy in strategies:
+            object.__setattr__(model, "loss_weighting", strategy)
+            model.train_step(data)
+            parts = [tf.reshape(w, (-1,)) for w in model.trainable_weights]
+            weights.append(tf.identity(tf.concat(parts, 0)))
+        return weights
+
+    step = tf.function(lambda data: here.run(learn, args=data), autograph=False)
+    (data,) = here.experimental_distribute_dataset(batch.with_options(options))
+    found = [here.experimental_local_results(w)[0].numpy() for w in step(data)]
+    return dict(zip(names, found, strict=True))
+
+
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     if sys.argv[2] == "kill":
@@ -134,5 +216,9 @@ if __name__ == "__main__":
         )
         with tf.distribute.MultiWorkerMirroredStrategy().scope():
             weights, history = train_on_workers(folder, "workers")
+            balanced = balance()
+            of_shares = train_on_shares(folder)
+        np.savez(folder / f"balanced-{number}.npz", **balanced)
+        np.savez(folder / f"shares-{number}.npz", *of_shares)
         np.savez(folder / f"weights-{number}.npz", *weights)
         (folder / f"history-{number}.json").write_text(json.dumps(history))

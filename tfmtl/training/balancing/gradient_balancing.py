@@ -3,7 +3,11 @@
 import keras
 import tensorflow as tf
 
+from tfmtl import _errors
+from tfmtl.training.balancing.gradients import add, multiply, stack, unstack
 from tfmtl.training.balancing.loss_weighting import LossWeighting
+from tfmtl.training.balancing.task_gradients import task_gradients
+from tfmtl.training.workers import replica_share, sum_over_replicas
 
 
 class GradientBalancing(LossWeighting):
@@ -28,17 +32,51 @@ class GradientBalancing(LossWeighting):
     gradients overflow, as happens under float16.
 
     The cost is a backward pass a task, through the shared part, and the sums above.
-    Under `tf.distribute` each replica balances the gradients of its own rows.
+    Under `tf.distribute` every replica balances the gradients of the whole batch, which
+    are summed over the replicas task by task.
 
     `fit` logs the mean of w_k over the shared parameters and the epoch's steps.
+
+    Args:
+        clip: Float, above 0. The gradient of each task with regard to all shared
+            parameters is scaled down to this norm, before it is balanced. Defaults to
+            no limit.
+        layers: List of strings, names of layers as they stand in the paths of the
+            weights, such as ["embedding"]. Only what lies in them is balanced, and
+            compared; other shared parameters get the sum of weight_k g_k. Defaults to
+            all.
     """
 
     # Whether w_k weighs the loss, and so the task's own parameters too.
     on_loss = False
 
+    def __init__(self, clip=None, layers=None, **kwargs):
+        super().__init__(**kwargs)
+        if clip is not None and not (_errors.is_number(clip) and clip > 0):
+            raise ValueError(f"clip must be a number above 0. Received: {clip!r}.")
+        if isinstance(layers, str) or layers == []:
+            raise ValueError(
+                "layers must be a list of names of layers, such as ['embedding']. "
+                f"Received: {layers!r}."
+            )
+        self.clip = clip
+        self.layers = layers
+
     def start(self, tasks, variables):
         """Creates the state."""
         super().start(tasks, variables)
+        parts = [f"/{variable.path}/" for variable in variables if self.layers]
+        for layer in self.layers or ():
+            if parts and not any(f"/{layer}/" in path for path in parts):
+                known = {part for path in parts for part in path.split("/")[2:-2]}
+                raise ValueError(
+                    f"No layer with weights is called {layer!r}."
+                    f"{_errors.nearest(layer, sorted(known))}"
+                )
+        # Whether a variable is balanced, if it is shared.
+        self.balanced = [
+            any(f"/{layer}/" in path for layer in self.layers) for path in parts
+        ]
         shape = (2, len(tasks))  # sum of w_k, and steps, of this epoch
         self.applied = self.add_state("applied", shape, replicas="sum")
 
@@ -75,30 +113,31 @@ class GradientBalancing(LossWeighting):
     def train_step(self, model, data):
         """Runs a training step of the model; returns its metrics."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        scale = model.optimizer.scale_loss
-        with tf.GradientTape(persistent=True) as tape:
-            y_pred = model(x, training=True)
-            losses, rows = model.compute_task_losses(x, y, y_pred, sample_weight)
-            other = model.compute_other_loss(x, y, y_pred, sample_weight)
-            scaled = [scale(losses[task.name]) for task in self.tasks]
-            scaled_other = scale(other)
-        variables = model.trainable_weights
-        by_task = [tape.gradient(loss, variables) for loss in scaled]
-        others = tape.gradient(scaled_other, variables)
-        del tape
+        by_task, others, losses, rows, other, y_pred = task_gradients(
+            model, x, y, sample_weight
+        )
+        by_task = [sum_over_replicas(gradients) for gradients in by_task]
+        losses, rows = sum_over_replicas(losses), sum_over_replicas(rows)
         for metric in model.metrics:
             if metric.name == "loss":
-                total = other + self.total(self.tasks, losses, rows)
+                names = [task.name for task in self.tasks]
+                known = [dict(zip(names, v, strict=True)) for v in (losses, rows)]
+                total = other / replica_share() + self.total(self.tasks, *known)
                 batch = tf.shape(keras.tree.flatten(x)[0])[0]
                 metric.update_state(total, sample_weight=batch)
         gradients = self.combine(
             list(zip(*by_task, strict=True)),
-            tf.stack([losses[task.name] for task in self.tasks]),
-            tf.stack([rows[task.name] for task in self.tasks]),
-            tf.cast(scale(1.0), "float32"),
+            tf.stack(losses),
+            tf.stack(rows),
+            tf.cast(model.optimizer.scale_loss(1.0), "float32"),
         )
+        if replica_share() < 1:  # the optimizer adds up what is the same on each
+            gradients = [
+                g if g is None else multiply(g, replica_share()) for g in gradients
+            ]
         gradients = [add(a, b) for a, b in zip(gradients, others, strict=True)]
-        model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        pairs = zip(gradients, model.trainable_weights, strict=True)
+        model.optimizer.apply_gradients(pairs)
         return model.compute_metrics(x, y, y_pred, sample_weight)
 
     def combine(self, gradients, losses, rows, scale=1.0):
@@ -130,14 +169,25 @@ class GradientBalancing(LossWeighting):
         finite = tf.reduce_all(tf.math.is_finite(products))
         products = tf.where(finite, products, tf.zeros_like(products))
         seen = tf.logical_and(rows > 0, finite)
+        within = tf.ones(tasks)
+        if self.clip is not None:
+            squares = tf.linalg.diag_part(tf.reduce_sum(products, axis=0))
+            within = self.clip / tf.maximum(tf.sqrt(squares), self.clip)
+            products *= within[:, None] * within
+        if self.balanced:
+            is_balanced = tf.constant(self.balanced)[:, None]
+            products = tf.where(is_balanced[:, None], products, 0.0)
         weights = tf.stop_gradient(self.balance(products, losses, seen))
         weights = tf.broadcast_to(weights, (len(gradients), tasks))
+        own_weights = weights[0] if self.on_loss else self.task_weights
+        if self.balanced:
+            weights = tf.where(is_balanced, weights, own_weights)
+        weights *= within
         if shared:
             mean = tf.reduce_mean(tf.gather(weights, shared), axis=0)
             mean = tf.where(seen, mean, 0.0)
             steps = tf.cast(seen, "float32")
             self.applied.assign_add(tf.stack([mean, steps]))
-        own_weights = weights[0] if self.on_loss else self.task_weights
         result = []
         for place, (by_task, item) in enumerate(zip(gradients, stacked, strict=True)):
             if item is not None:
@@ -146,72 +196,3 @@ class GradientBalancing(LossWeighting):
             own = [(k, g) for k, g in enumerate(by_task) if g is not None]
             result.append(multiply(own[0][1], own_weights[own[0][0]]) if own else None)
         return result
-
-
-def stack(gradients):
-    """Returns a variable's gradients as a matrix, and the ids of its rows.
-
-    Args:
-        gradients: List [tasks] of tensors, `tf.IndexedSlices` or None.
-
-    Returns:
-        Tensor of shape (tasks, numbers); ids (ids,) if all gradients are
-        `tf.IndexedSlices`, whose values are then summed over equal ids, else None.
-
-    Example:
-    >>> a = tf.IndexedSlices(tf.constant([[1.0], [2.0]]), tf.constant([5, 5]))
-    >>> b = tf.IndexedSlices(tf.constant([[3.0], [4.0]]), tf.constant([7, 5]))
-    >>> matrix, ids = stack([a, b, None])
-    >>> matrix.numpy().tolist(), ids.numpy().tolist()
-    ([[3.0, 0.0], [4.0, 3.0], [0.0, 0.0]], [5, 7])
-    """
-    known = [g for g in gradients if g is not None]
-    ids = None
-    if all(isinstance(g, tf.IndexedSlices) for g in known):
-        ids, places = tf.unique(tf.concat([g.indices for g in known], axis=0))
-        places = tf.split(places, [tf.size(g.indices) for g in known])
-        known = [
-            tf.math.unsorted_segment_sum(g.values, place, tf.size(ids))
-            for g, place in zip(known, places, strict=True)
-        ]
-    known = iter([tf.reshape(tf.convert_to_tensor(g), (-1,)) for g in known])
-    rows = [None if g is None else next(known) for g in gradients]
-    zero = tf.zeros_like(next(row for row in rows if row is not None))
-    return tf.stack([zero if row is None else row for row in rows]), ids
-
-
-def unstack(stacked, weights, gradients):
-    """Returns the weighted sum of gradients that `stack` has made a matrix of."""
-    matrix, ids = stacked
-    total = tf.linalg.matvec(matrix, weights, transpose_a=True)
-    like = next(g for g in gradients if g is not None)
-    if ids is None:
-        return tf.reshape(total, tf.shape(like))
-    values = tf.reshape(total, tf.concat([[-1], tf.shape(like.values)[1:]], axis=0))
-    return tf.IndexedSlices(values, ids, like.dense_shape)
-
-
-def multiply(gradient, factor):
-    """Returns a gradient times a number; `tf.IndexedSlices` stay so."""
-    if isinstance(gradient, tf.IndexedSlices):
-        return tf.IndexedSlices(
-            gradient.values * factor, gradient.indices, gradient.dense_shape
-        )
-    return gradient * factor
-
-
-def add(a, b):
-    """Returns the sum of two gradients, each a tensor, `tf.IndexedSlices` or None."""
-    if a is None or b is None:
-        return b if a is None else a
-    sparse = [isinstance(g, tf.IndexedSlices) for g in (a, b)]
-    if all(sparse):
-        return tf.IndexedSlices(
-            tf.concat([a.values, b.values], axis=0),
-            tf.concat([a.indices, b.indices], axis=0),
-            a.dense_shape,
-        )
-    if any(sparse):
-        rows, dense = (a, b) if sparse[0] else (b, a)
-        return tf.tensor_scatter_nd_add(dense, rows.indices[:, None], rows.values)
-    return a + b

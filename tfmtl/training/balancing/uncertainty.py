@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from tfmtl.training.balancing.loss_weighting import LossWeighting, refuse_negative
-from tfmtl.training.workers import replica_share
+from tfmtl.training.workers import replica_shares
 
 
 @keras.saving.register_keras_serializable("tfmtl.training")
@@ -61,6 +61,8 @@ class Uncertainty(LossWeighting):
     def total(self, tasks, losses, rows):
         """Returns sum_k weight_k (c_k exp(-s_k) L_k + s_k / 2)."""
         seen = ops.stack([rows[task.name] for task in tasks]) > 0
+        shares = replica_shares(rows)
+        shares = ops.stack([shares[task.name] for task in tasks])
         # Without rows, s_k / 2 would push s_k down for nothing.
-        penalty = replica_share() * ops.where(seen, 0.5 * self.log_variance, 0.0)
+        penalty = shares * ops.where(seen, 0.5 * self.log_variance, 0.0)
         return super().total(tasks, losses, rows) + ops.sum(self.task_weights * penalty)

@@ -11,9 +11,10 @@ from quick_model import quick_model
 
 import tfmtl
 from tfmtl.training import GradNorm, MetaBalance, PCGrad, weighting
-from tfmtl.training.balancing.gradient_balancing import add, stack, unstack
+from tfmtl.training.balancing.gradients import add, stack, unstack
 
 BALANCING = (
+    "gradient_sum",
     "gradnorm",
     "pcgrad",
     "metabalance",
@@ -163,6 +164,72 @@ def test_metabalance_towards_a_target():
     model.train_on_batch(*two.batch(u=(1, 0), v=(0, 4)))
     _close(model.theta, [-0.4, -0.4])
     assert strategy.report() == pytest.approx({"u": 4, "v": 1})
+
+
+def test_clipping_of_each_task():
+    """By its norm over all that is shared; what is its own stays as it is."""
+    strategy = weighting("gradient_sum", clip=1.0)
+    strategy.start([tfmtl.Task("u", weight=3), tfmtl.Task("v")], [None] * 3)
+    shared = [[3.0, 0.3], [4.0, 0.4]]  # |g_u| = 5, |g_v| = 0.5
+    gradients = [[tf.constant([g]) for g in pair] for pair in shared]
+    gradients.append([tf.constant([7.0]), None])
+    for scale in (1.0, 8.0):  # as a scaled loss has it
+        scaled = [[g if g is None else g * scale for g in pair] for pair in gradients]
+        found = strategy.combine(scaled, tf.ones(2), tf.ones(2), scale)
+        _close(found, np.array([[3 * 0.6 + 0.3], [3 * 0.8 + 0.4], [21]]) * scale)
+    assert strategy.report() == pytest.approx({"u": 3 / 5, "v": 1})
+
+
+@pytest.mark.parametrize("name", BALANCING)
+def test_what_is_clipped_is_balanced_as_gradients_of_that_norm(name):
+    pair = [tf.constant([30.0, 40.0]), tf.constant([-0.3, 0.1])]
+    short = [tf.constant([0.6, 0.8]), pair[1]]
+    results = []
+    for gradients, options in ((pair, {"clip": 1.0}), (short, {})):
+        strategy = weighting(name, **options)
+        strategy.start([tfmtl.Task("u"), tfmtl.Task("v")], [None])
+        results += strategy.combine([gradients], tf.ones(2), tf.ones(2))
+    _close(*results)
+
+
+@pytest.mark.parametrize("name", BALANCING)
+def test_layers_that_are_balanced(name):
+    """The others get the plain sum, and take no part in the comparison."""
+    variables = [
+        keras.Variable(np.zeros(2), name="w"),
+        keras.Variable(np.zeros(2), name="w"),
+    ]
+    for variable, layer in zip(variables, ("embedding", "bottom"), strict=True):
+        variable._path = f"model/{layer}/w"
+    pairs = [
+        [tf.constant([2.0, 1.0]), tf.constant([-1.0, 3.0])],
+        [tf.constant([5.0, 1.0]), tf.constant([-1.0, 0.5])],
+    ]
+    tasks = [tfmtl.Task("u"), tfmtl.Task("v", weight=2)]
+    strategy, alone = weighting(name, layers=["bottom"]), weighting(name)
+    strategy.start(tasks, variables)
+    alone.start(tasks, variables[1:])
+    found = strategy.combine(pairs, tf.ones(2), tf.ones(2))
+    (expected,) = alone.combine(pairs[1:], tf.ones(2), tf.ones(2))
+    _close(found[1], expected)
+    if not strategy.on_loss:
+        _close(found[0], pairs[0][0] + 2 * pairs[0][1])
+    again = type(strategy).from_config(strategy.get_config())
+    assert again.layers == ["bottom"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clip": 0}, "clip must be a number above 0. Received: 0"),
+        ({"layers": "embedding"}, "layers must be a list .* Received: 'embedding'"),
+        ({"layers": ["embeding"]}, "called 'embeding'. Did you mean 'embedding'"),
+        ({"clop": 1}, "An option of pcgrad .* Did you mean 'clip'"),
+    ],
+)
+def test_bad_clip_and_layers(options, message):
+    with pytest.raises(ValueError, match=message):
+        _table(weighting("pcgrad", **options))
 
 
 def _slices(values, ids, rows=6):

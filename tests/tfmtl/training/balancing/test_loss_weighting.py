@@ -34,6 +34,20 @@ def test_fixed_is_the_default_and_logs_nothing():
     assert isinstance(model.loss_weighting, Fixed)
 
 
+@pytest.mark.parametrize("name", ["fixed", "uncertainty", "pcgrad"])
+def test_the_loss_of_an_epoch_weighs_batches_by_their_rows(name):
+    """A last one that is small counts for less, in training and in validation."""
+    model = two.model(name, rate=0.0)
+    p = np.ones(3, "float32")
+    data = {"p": p, "q": 0 * p}, {"u": np.float32([1, 1, 4]), "v": np.full(3, NAN)}
+    history = _fit(model, 1, data, validation_data=data, validation_batch_size=2)
+    expected = (2 * 1 + 16) / 3
+    scale = 0.5 if name == "uncertainty" else 1
+    _close(history["loss"], [scale * expected])
+    for key in ("u_loss", "val_u_loss", "val_loss"):
+        _close(history[key], [expected])
+
+
 def test_decay_by_epoch():
     model = two.model(Decay({"u": 0.5}), rate=0.25)
     history = _fit(model, 3)
