@@ -44,6 +44,7 @@ def render(
     overall = {r["task"]: r for r in measured["results"] if r["slice"] == ALL}
     tasks = measured["tasks"]
     against = comparison.reference(measured["results"])
+    more = tuple(measured.get("more_metrics", ()))
     failed = [g for g in measured["gates"] if not g["passed"]]
     return page.render(
         "evaluation",
@@ -61,8 +62,8 @@ def render(
         overall=overall,
         against=against,
         matrix=_matrix(measured, against),
-        kinds=[(k, _of_kind(tasks, overall, k)) for k in _KINDS],
-        gains=_gains(tasks, overall),
+        kinds=[(k, _of_kind(tasks, overall, k, more)) for k in _KINDS],
+        gains=_gains(tasks, overall, more),
         seesaws=_seesaws(measured, overall),
         slices=[_slice_table(measured, c, against) for c in measured["slices"]],
         predictions=[
@@ -133,13 +134,16 @@ def _matrix(measured: Mapping, against: str | None) -> dict[str, Any]:
 
 
 def _of_kind(
-    tasks: Sequence[Mapping], overall: Mapping[str, Mapping], kind: str
+    tasks: Sequence[Mapping],
+    overall: Mapping[str, Mapping],
+    kind: str,
+    more: tuple[str, ...],
 ) -> dict[str, Any]:
     """Every metric of the tasks of a kind, over all rows."""
     members = [task for task in tasks if task["kind"] == kind]
     metrics = [
         metric
-        for metric in _KINDS[kind]
+        for metric in (*_KINDS[kind], *more)
         if any(metric in overall.get(t["name"], {}).get("model", {}) for t in members)
     ]
     return {
@@ -159,12 +163,13 @@ def _of_kind(
 
 
 def _gains(
-    tasks: Sequence[Mapping], overall: Mapping[str, Mapping]
+    tasks: Sequence[Mapping], overall: Mapping[str, Mapping], more: tuple[str, ...]
 ) -> list[dict[str, Any]]:
     """A table for each reference and kind: every metric's gain over it."""
     tables = []
     for other, called in REFERENCES.items():
         for kind, metrics in _KINDS.items():
+            metrics += more
             rows = []
             for task in tasks:
                 record = overall.get(task["name"], {})

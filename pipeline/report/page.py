@@ -124,6 +124,10 @@ def words(name: str) -> str:
 _METRICS = {
     "auc": "AUC",
     "gauc": "AUC by group",
+    "uauc": "mean AUC of groups",
+    "pr_auc": "PR-AUC",
+    "gxauc": "XAUC by group",
+    "mrr": "MRR",
     "log_loss": "log-loss",
     "normalized_entropy": "normalised entropy",
     "spearman": "Spearman",
@@ -140,6 +144,9 @@ def metric(name: str) -> str:
         >>> metric("auc"), metric("calibration")
         ('AUC', 'calibration')
     """
+    name, at, k = name.partition("@")
+    if at:
+        return f"{words(name).replace('ndcg', 'NDCG')} at {k}"
     return _METRICS.get(name, name)
 
 

@@ -2,7 +2,15 @@
 
 from tfmtl.metrics import exact
 from tfmtl.metrics.auc import AUC
-from tfmtl.metrics.grouped_auc import GroupedAUC
+from tfmtl.metrics.grouped import (
+    MRR,
+    NDCG,
+    GroupedAUC,
+    GroupedXAUC,
+    HitRate,
+    UserAUC,
+)
+from tfmtl.metrics.pr_auc import PRAUC
 from tfmtl.metrics.sums import (
     Calibration,
     LogLoss,
@@ -17,11 +25,17 @@ __all__ = [
     "AUC",
     "Calibration",
     "GroupedAUC",
+    "GroupedXAUC",
+    "HitRate",
     "LogLoss",
+    "MRR",
     "MeanAbsoluteError",
+    "NDCG",
     "NormalizedEntropy",
+    "PRAUC",
     "PoissonDeviance",
     "RootMeanSquaredError",
+    "UserAUC",
     "XAUC",
     "exact",
 ]

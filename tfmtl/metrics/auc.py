@@ -55,9 +55,13 @@ class AUC(StreamingMetric):
             ops.segment_sum(weight, bins, num_segments=self.counts.shape[0])
         )
 
+    def by_bin(self):
+        """Returns the weights of negatives and positives, (domains, 2, bins)."""
+        return ops.reshape(self.counts, (-1, 2, _BINS))
+
     def values(self):
         """Returns the AUC of each domain."""
-        counts = ops.reshape(self.counts, (-1, 2, _BINS))
+        counts = self.by_bin()
         negative, positive = counts[:, 0], counts[:, 1]  # (domains, bins)
         below = ops.cumsum(negative, axis=-1) - 0.5 * negative
         pairs = ops.sum(negative, axis=-1) * ops.sum(positive, axis=-1)

@@ -1,11 +1,22 @@
 """Which metrics a task has, by name: "auc", "gauc:user_id", "auc/tab"."""
 
 import dataclasses
+import re
 
 from tfmtl import _errors
 from tfmtl.features import check_domain, of_one_id
 from tfmtl.metrics.auc import AUC
-from tfmtl.metrics.grouped_auc import GroupedAUC
+from tfmtl.metrics.grouped import (
+    MRR,
+    NDCG,
+    GroupedAUC,
+    GroupedMetric,
+    GroupedMetricAtK,
+    GroupedXAUC,
+    HitRate,
+    UserAUC,
+)
+from tfmtl.metrics.pr_auc import PRAUC
 from tfmtl.metrics.streaming import StreamingMetric
 from tfmtl.metrics.sums import (
     Calibration,
@@ -19,20 +30,37 @@ from tfmtl.metrics.xauc import XAUC
 
 _CLASSES = {
     "auc": AUC,
+    "pr_auc": PRAUC,
     "gauc": GroupedAUC,
+    "uauc": UserAUC,
+    "ndcg": NDCG,
+    "mrr": MRR,
+    "hit_rate": HitRate,
     "logloss": LogLoss,
     "ne": NormalizedEntropy,
     "calibration": Calibration,
     "mae": MeanAbsoluteError,
     "rmse": RootMeanSquaredError,
     "xauc": XAUC,
+    "gxauc": GroupedXAUC,
     "deviance": PoissonDeviance,
 }
 # The first of each is what a task has by default.
 OF_KIND = {
-    "binary": ("auc", "gauc", "logloss", "ne", "calibration"),
-    "regression": ("mae", "rmse", "xauc", "calibration"),
-    "count": ("mae", "rmse", "xauc", "deviance", "calibration"),
+    "binary": (
+        "auc",
+        "pr_auc",
+        "gauc",
+        "uauc",
+        "ndcg",
+        "mrr",
+        "hit_rate",
+        "logloss",
+        "ne",
+        "calibration",
+    ),
+    "regression": ("mae", "rmse", "xauc", "gxauc", "ndcg", "calibration"),
+    "count": ("mae", "rmse", "xauc", "gxauc", "ndcg", "deviance", "calibration"),
 }
 MOST_DOMAINS = 1000
 
@@ -43,44 +71,57 @@ class MetricSpec:
 
     Args:
         name: String. The metric.
-        group: String. The feature whose ids are the groups of "gauc".
+        group: String. The feature whose ids are the groups of "gauc" and its like.
         domain: String. The feature for each of whose ids the metric is wanted.
+        k: Integer. The places that count, of "ndcg@10" and its like.
 
     Example:
     >>> MetricSpec.parse("gauc:user_id/tab", kind="binary")
-    MetricSpec(name='gauc', group='user_id', domain='tab')
+    MetricSpec(name='gauc', group='user_id', domain='tab', k=None)
     """
 
     name: str
     group: str | None = None
     domain: str | None = None
+    k: int | None = None
 
     @classmethod
     def parse(cls, text: str, kind: str) -> "MetricSpec":
-        """Reads "name", "name:group", "name/domain" or "name:group/domain".
+        """Reads "name", "name:group", "name/domain", "name@k:group/domain".
 
         Raises:
             ValueError: If a task of this kind has no such metric.
         """
         start, slash, domain = str(text).partition("/")
-        name, colon, group = start.partition(":")
+        found, colon, group = start.partition(":")
+        name, at, k = found.partition("@")
         _errors.check_choice(f"A metric of a {kind} task", name, OF_KIND[kind])
-        if (name == "gauc") != bool(group) or (colon and not group):
+        places = issubclass(_CLASSES[name], GroupedMetricAtK)
+        if places != bool(re.fullmatch(r"[1-9]\d*", k)) or (at and not places):
             raise ValueError(
-                "The metric 'gauc', and no other, needs a feature to group by: "
-                f"'gauc:user_id'. Received: {text!r}."
+                "The metrics 'ndcg' and 'hit_rate', and no others, need the number of "
+                f"places that count: 'ndcg@10:user_id'. Received: {text!r}."
+            )
+        if issubclass(_CLASSES[name], GroupedMetric) != bool(group) or (
+            colon and not group
+        ):
+            grouped = [n for n, c in _CLASSES.items() if issubclass(c, GroupedMetric)]
+            raise ValueError(
+                f"The metrics {', '.join(grouped)}, and no others, need a feature to "
+                f"group by: 'gauc:user_id'. Received: {text!r}."
             )
         if slash and not domain:
             raise ValueError(
                 f"A metric by domain must name its feature: '{start}/tab'. Received: "
                 f"{text!r}."
             )
-        return cls(name, group or None, domain or None)
+        return cls(name, group or None, domain or None, int(k) if k else None)
 
     @property
     def key(self) -> str:
         """The metric's name in the logs, behind that of the task."""
-        return f"{self.name}/{self.domain}" if self.domain else self.name
+        name = f"{self.name}@{self.k}" if self.k else self.name
+        return f"{name}/{self.domain}" if self.domain else name
 
     def metric(self, task: str, features: list) -> StreamingMetric:
         """Returns a new metric; raises if the features do not have its ids.
@@ -105,4 +146,6 @@ class MetricSpec:
                 f"metric of its own. Received: feature {self.domain!r} with {domains} "
                 f"in a metric of task {task!r}."
             )
-        return _CLASSES[self.name](name=f"{task}_{self.key}", domains=domains)
+        options = {"k": self.k} if self.k else {}
+        name = f"{task}_{self.key}"
+        return _CLASSES[self.name](name=name, domains=domains, **options)

@@ -100,6 +100,7 @@ def evaluator(
         "domain": config.domain,
         "slices": job.slice_columns(config),
         "group": config.evaluate.group,
+        "more_metrics": config.evaluate.metrics,
         "single_task": _described(models.get("single_task")),
         "baseline": _described(models.get("baseline")),
         "baseline_note": refusal,

@@ -216,6 +216,7 @@ class _Measure(beam.DoFn):
     def __init__(self, measured: Measured) -> None:
         self._tasks = {task.name: task for task in measured.config.tasks}
         self._sources, self._pairs = measured.sources, measured.pairs
+        self._more = measured.config.evaluate.metrics
 
     def process(
         self, element: tuple[Key, Iterable[Piece]]
@@ -236,7 +237,9 @@ class _Measure(beam.DoFn):
         }
         kind = self._tasks[task].kind
         of_source = dict(zip(self._sources[task], scores, strict=True))
-        record |= metrics.measure(kind, label, of_source, weight, group, self._pairs)
+        record |= metrics.measure(
+            kind, label, of_source, weight, group, self._pairs, self._more
+        )
         if kind == "binary":
             record["positives"] = int((label > 0.5).sum())
         if column == ALL:

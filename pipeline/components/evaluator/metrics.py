@@ -5,10 +5,11 @@ number that looks like a result. Where rows are too few to say anything, there a
 intervals and no comparisons, and `too_few` says why.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from pipeline.config.sections import MORE_METRICS
 from tfmtl.metrics import exact
 from tfmtl.metrics.exact import influence
 from tfmtl.metrics.exact.interval import interval
@@ -32,6 +33,9 @@ SCALES = {
     },
 }
 SCALES["count"] = SCALES["regression"]
+# {metric within groups: what `exact` and `influence` call it}
+_GROUPED = {name: name for name in ("uauc", "ndcg", "mrr", "hit_rate")}
+_GROUPED |= {"gauc": "grouped_auc", "gxauc": "grouped_xauc"}
 LEAST = 10  # positives, negatives and groups from which on something can be said
 _LEAST_ROWS = 20  # of labels that are no classes
 
@@ -43,6 +47,7 @@ def measure(
     weight: np.ndarray | None = None,
     group: np.ndarray | None = None,
     pairs: Mapping[str, tuple[str, str]] = {},
+    more: Sequence[str] = (),
 ) -> dict:
     """Returns every metric of a task's kind over the rows given, for each source.
 
@@ -62,6 +67,7 @@ def measure(
         group: int (rows,), such as the user's code: rows of one are not independent. A
             negative one is in no group. Defaults to no groups.
         pairs: {name of a comparison: (source, the one that it is compared with)}.
+        more: `evaluate.metrics`, of which a kind has those of `MORE_METRICS`.
 
     Returns:
         {"too_few": text or None; source: {metric: number or None, "intervals": {metric:
@@ -77,7 +83,8 @@ def measure(
     label = label.astype(np.float64)
     scores = {source: score.astype(np.float64) for source, score in scores.items()}
     invalid = {source: _invalid(kind, score) for source, score in scores.items()}
-    names = [n for n in SCALES[kind] if n != "gauc" or group is not None]
+    names = [*SCALES[kind], *(n for n in more if n.split("@")[0] in MORE_METRICS[kind])]
+    names = [n for n in names if _is_rowwise(n) or group is not None]
     few = too_few(kind, label, group)
     found: dict = {"too_few": few}
     for source, score in scores.items():
@@ -102,7 +109,7 @@ def measure(
             continue
         moved = {source: of_rows(influence, source) for source in values}
         for source, value in values.items():
-            ends = interval(value, moved[source], group, SCALES[kind][name])
+            ends = interval(value, moved[source], group, scale_of(kind, name))
             if np.isfinite([ends.low, ends.high]).all():
                 found[source]["intervals"][name] = [ends.low, ends.high]
         for comparison, found_of in gain.items():
@@ -111,6 +118,15 @@ def measure(
     if not few and gain:
         found["gain"] = gain
     return found
+
+
+def scale_of(kind: str, name: str) -> str | None:
+    """The scale of a metric's interval; None if tasks of this kind do not have it.
+
+    All those of `evaluate.metrics` are shares.
+    """
+    more = "logit" if name.split("@")[0] in MORE_METRICS[kind] else None
+    return SCALES[kind].get(name, more)
 
 
 def drops(
@@ -188,16 +204,23 @@ def _invalid(kind: str, score: np.ndarray) -> int:
 
 def _of_rows(module, name, label, score, weight, group):
     """A metric by `exact`, or by `influence` what each row moves it."""
-    if name != "gauc":
+    if _is_rowwise(name):
         return getattr(module, name)(label, score, weight=weight)
     at = group >= 0
     of_groups = None if weight is None else weight[at]
-    found = module.grouped_auc(label[at], score[at], group[at], of_groups)
+    name, _, k = name.partition("@")
+    metric = getattr(module, _GROUPED[name])
+    places = {"k": int(k)} if k else {}
+    found = metric(label[at], score[at], group[at], of_groups, **places)
     if module is exact:
         return found
     moved = np.zeros(len(label))
     moved[at] = found
     return moved
+
+
+def _is_rowwise(name: str) -> bool:
+    return name.split("@")[0] not in _GROUPED
 
 
 def _gain(

@@ -259,7 +259,7 @@ def _without_rows(
 
 def _holds_for(rule: Rule, task: Task) -> bool:
     named = not rule.tasks or task.name in rule.tasks
-    return named and rule.metric in metrics.SCALES[task.kind]
+    return named and metrics.scale_of(task.kind, rule.metric) is not None
 
 
 def _in_slices(rule: Rule, column: str, value: str) -> bool:

@@ -60,3 +60,63 @@ def test_of_values(rows):
     assert exact.poisson_deviance(label, score) == pytest.approx(deviance, abs=1e-9)
     tau = stats.kendalltau(label, score, variant="c")  # of pairs, ties and all
     assert (tau.statistic > 0) == (exact.xauc(label, score) > 0.5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_of_precision(rows, weighted):
+    _, label, score, weight = rows
+    weight = weight if weighted else None
+    expected = theirs.average_precision_score(label, score, sample_weight=weight)
+    assert exact.pr_auc(label, score, weight) == pytest.approx(expected, abs=1e-9)
+
+
+def test_within_groups(rows):
+    """Groups of some 20 rows, a third of them left out; and some without a positive."""
+    user, label, score, weight = (x[:4000] for x in rows)
+    user = user % 211
+    score = np.round(score, 2)
+    kept = np.arange(4000) % 3 > 0
+    counts = np.where(kept, 1.0, 0.0)
+    seconds = np.round(label * 30 + 20 * score + weight)
+    found = {name: [] for name in ("uauc", "ndcg", "mrr", "hit_rate", "seconds_ndcg")}
+    won = total = 0.0
+    for u in np.unique(user):
+        y, s, t = (x[kept & (user == u)] for x in (label, score, seconds))
+        different = np.not_equal.outer(t, t)
+        if different.any():
+            order = np.sign(np.subtract.outer(t, t) * np.subtract.outer(s, s))
+            share = ((order + 1) / 2)[different].mean()
+            won, total = won + len(y) * share, total + len(y)
+        if len(y) > 1 and t.any():
+            found["seconds_ndcg"].append(theirs.ndcg_score([t], [s], k=3))
+        if not y.any():
+            continue
+        places = sorted(zip(-s, y, strict=True))  # a positive behind its equals
+        first = [positive for _, positive in places].index(1)
+        found["mrr"].append(1 / (first + 1))
+        found["hit_rate"].append(first < 3)
+        found["ndcg"].append(theirs.ndcg_score([y], [s], k=5) if len(y) > 1 else 1)
+        if not y.all():
+            found["uauc"].append(pairs_in_order(y, s, np.ones(len(y))))
+    assert 0 < len(found["uauc"]) < len(np.unique(user))
+    places = {"ndcg": {"k": 5}, "hit_rate": {"k": 3}}
+    for name in ("uauc", "ndcg", "mrr", "hit_rate"):
+        of = getattr(exact, name)(label, score, user, counts, **places.get(name, {}))
+        assert of == pytest.approx(np.mean(found[name]), abs=1e-9), name
+    ndcg = exact.ndcg(seconds, score, user, counts, k=3)
+    assert ndcg == pytest.approx(np.mean(found["seconds_ndcg"]), abs=1e-9)
+    gxauc = exact.grouped_xauc(seconds, score, user, counts)
+    assert gxauc == pytest.approx(won / total, abs=1e-9)
+    # A pair weighs the product; with one group it is the XAUC itself.
+    one = np.zeros(4000)
+    of_one = exact.grouped_xauc(seconds, score, one, weight)
+    assert of_one == pytest.approx(exact.xauc(seconds, score, weight), abs=1e-12)
+
+
+def test_within_groups_of_nothing():
+    label, score, group = np.zeros(3), np.arange(3), np.arange(3)
+    for name in ("uauc", "ndcg", "mrr", "hit_rate", "grouped_xauc"):
+        metric = getattr(exact, name)
+        assert np.isnan(metric(label, score, group)), name
+        assert np.isnan(metric(label[:0], score[:0], group[:0])), name
+        assert np.isnan(metric(label + 1, score, group, np.zeros(3))), name

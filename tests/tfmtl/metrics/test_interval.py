@@ -24,7 +24,7 @@ SCALES = {
     "mae": "log",
     "rmse": "log",
 }
-BINARY = ("auc", "grouped_auc", "log_loss", "normalized_entropy")
+BINARY = ("auc", "pr_auc", "grouped_auc", "log_loss", "normalized_entropy")
 
 
 def rows_of(metric, rng, rows, users):
@@ -40,7 +40,7 @@ def rows_of(metric, rng, rows, users):
     return user, label, 0.8 * seen + 0.3 * taste
 
 
-@pytest.mark.parametrize("metric", SCALES)
+@pytest.mark.parametrize("metric", [*SCALES, "pr_auc"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_an_influence_is_the_derivative_by_the_rows_weight(metric, weighted):
     rng = np.random.default_rng(3)
@@ -67,6 +67,25 @@ def test_an_influence_is_the_derivative_by_the_rows_weight(metric, weighted):
         wanted = np.array(of_group)
     np.testing.assert_allclose(found, wanted, atol=1e-8)
     assert abs(found.sum()) < 1e-12
+
+
+@pytest.mark.parametrize("metric", ["uauc", "ndcg", "mrr", "hit_rate", "grouped_xauc"])
+def test_influence_on_a_mean_of_groups_is_what_a_group_adds(metric):
+    rng = np.random.default_rng(3)
+    user, label, score = rows_of("auc", rng, 90, 9)
+    label[user == 4] = 0  # is in no metric
+    found = np.bincount(user, getattr(influence, metric)(label, score, user))
+    whole = getattr(exact, metric)(label, score, user)
+    count = np.bincount(user) if metric == "grouped_xauc" else np.ones(9)
+    count = count * (np.arange(9) != 4)
+    for u in range(9):
+        at = user == u
+        if u == 4:
+            assert found[u] == 0
+            continue
+        value = getattr(exact, metric)(label[at], score[at], user[at])
+        added = count[u] * (value - whole) / count.sum()
+        assert found[u] == pytest.approx(added, abs=1e-12)
 
 
 def test_the_auc_has_delongs_variance():

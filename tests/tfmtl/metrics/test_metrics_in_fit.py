@@ -30,7 +30,7 @@ TASKS = [
         row_weight="w",
         metrics=("auc", "gauc:user", "logloss", "ne", "calibration", "auc/tab"),
     ),
-    tfmtl.Task("like", space="click", metrics=("gauc:user/tab",)),
+    tfmtl.Task("like", space="click", metrics=("gauc:user/tab", "ndcg@2:user")),
     _regression("mse", ("mae", "rmse", "xauc", "calibration/tab"), space="played"),
     _regression(
         "huber", space="click", loss={"name": "huber", "delta": 5.0}, row_weight="w"
@@ -161,7 +161,7 @@ def test_batches_without_a_row_inside(case, shared):
     inputs, labels, weight = _outside(case, ROWS)
     history = model.fit(inputs, labels, 48, verbose=0, sample_weight=weight).history
     # Losses; metrics; those by tab of click, like and mse.
-    assert len(history) == 1 + len(TASKS) + 5 + 3 + 1 + 1 + 3 * TABS
+    assert len(history) == 1 + len(TASKS) + 6 + 3 + 1 + 1 + 3 * TABS
     for key, (value,) in history.items():
         is_loss = key.endswith("loss") and not key.endswith("logloss")
         assert value == 0 if is_loss else np.isnan(value), key
@@ -191,6 +191,9 @@ def test_metrics_in_the_logs_are_the_exact_ones(alone):
         expected[f"mse_calibration/tab={i}"] = exact.calibration(
             labels["seconds"][at], p["mse"][at], (weight * labels["played"])[at]
         )
+    expected["like_ndcg@2"] = exact.ndcg(
+        labels["like"], p["like"], user, weight * (y == 1) * (user > 0), k=2
+    )
     expected["mse_xauc"] = exact.xauc(
         labels["seconds"], p["mse"], weight * labels["played"]
     )

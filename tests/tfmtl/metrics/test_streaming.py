@@ -1,5 +1,7 @@
 """The metrics of `fit` against the exact ones of the same rows."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -7,12 +9,16 @@ import tensorflow as tf
 
 from tfmtl import metrics
 from tfmtl.metrics import exact
+from tfmtl.metrics.grouped import GroupedMetric
+from tfmtl.metrics.row_sample import RowSample
 
 ROWS, DOMAINS = 600, 3
 
 
-def _gauc(label, score, weight, group):
-    return exact.grouped_auc(label, score, group, weight)
+def _grouped(function, **options):
+    return lambda label, score, weight, group: function(
+        label, score, group, weight, **options
+    )
 
 
 def _unweighted(function):
@@ -22,7 +28,23 @@ def _unweighted(function):
 # Metric, whether labels are 0 or 1, the exact one, the error allowed.
 CASES = {
     "auc": (metrics.AUC, True, _unweighted(exact.auc), 1e-3),
-    "gauc": (metrics.GroupedAUC, True, _gauc, 1e-6),
+    "pr_auc": (metrics.PRAUC, True, _unweighted(exact.pr_auc), 5e-3),
+    "gauc": (metrics.GroupedAUC, True, _grouped(exact.grouped_auc), 1e-6),
+    "uauc": (metrics.UserAUC, True, _grouped(exact.uauc), 1e-6),
+    "mrr": (metrics.MRR, True, _grouped(exact.mrr), 1e-6),
+    "ndcg": (
+        functools.partial(metrics.NDCG, 3),
+        True,
+        _grouped(exact.ndcg, k=3),
+        1e-6,
+    ),
+    "hit_rate": (
+        functools.partial(metrics.HitRate, 2),
+        True,
+        _grouped(exact.hit_rate, k=2),
+        1e-6,
+    ),
+    "gxauc": (metrics.GroupedXAUC, False, _grouped(exact.grouped_xauc), 1e-6),
     "logloss": (metrics.LogLoss, True, _unweighted(exact.log_loss), 1e-5),
     "ne": (
         metrics.NormalizedEntropy,
@@ -63,7 +85,7 @@ def _rows(binary, rows=ROWS):
 def _update(metric, rows, batch=100, by_domain=False):
     for at in np.array_split(np.arange(len(rows[0])), len(rows[0]) // batch):
         label, score, weight, group, domain = (x[at] for x in rows)
-        more = {"group": group} if isinstance(metric, metrics.GroupedAUC) else {}
+        more = {"group": group} if isinstance(metric, GroupedMetric) else {}
         more |= {"domain": domain} if by_domain else {}
         # Shapes as from a model.
         metric.update_state(label, score[:, None], weight, **more)
@@ -108,12 +130,12 @@ def test_by_domain_and_rows_of_no_weight(name):
 def test_compiled_and_in_low_precision(name, jit):
     make, binary, reference, error = CASES[name]
     label, score, weight, group, _ = _rows(binary)
-    more = {"group": group} if name == "gauc" else {}
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         metric = make()
     finally:
         keras.config.set_dtype_policy("float32")
+    more = {"group": group} if isinstance(metric, GroupedMetric) else {}
     assert all(v.dtype in ("float32", "int64", "int32") for v in metric.variables)
 
     @tf.function(jit_compile=jit)
@@ -129,8 +151,9 @@ def test_compiled_and_in_low_precision(name, jit):
 
 @every_metric
 def test_config_round_trip(name):
-    options = {"capacity": 99} if name in ("gauc", "xauc") else {}
-    metric = CASES[name][0](name="t", domains=2, **options)
+    metric = CASES[name][0](name="t", domains=2)
+    if isinstance(metric, RowSample):
+        metric = CASES[name][0](name="t", domains=2, capacity=99)
     again = keras.metrics.deserialize(keras.metrics.serialize(metric))
     assert type(again) is type(metric)
     assert again.get_config() == metric.get_config()

@@ -16,9 +16,11 @@ from tfmtl.metrics.exact.errors import (
     rmse,
 )
 from tfmtl.metrics.exact.gain import direction, mtl_gain
+from tfmtl.metrics.exact.grouped import grouped_xauc, hit_rate, mrr, ndcg, uauc
 from tfmtl.metrics.exact.ranking import (
     auc,
     grouped_auc,
+    pr_auc,
     precision_recall,
     ranks,
     roc,
@@ -33,15 +35,21 @@ __all__ = [
     "direction",
     "expected_calibration_error",
     "grouped_auc",
+    "grouped_xauc",
+    "hit_rate",
     "log_loss",
     "mae",
+    "mrr",
     "mtl_gain",
+    "ndcg",
     "normalized_entropy",
     "poisson_deviance",
+    "pr_auc",
     "precision_recall",
     "ranks",
     "rmse",
     "roc",
     "spearman",
+    "uauc",
     "xauc",
 ]

@@ -2,7 +2,18 @@
 
 from collections.abc import Mapping
 
-_HIGHER = ("auc", "gauc", "xauc", "spearman")
+_HIGHER = (
+    "auc",
+    "gauc",
+    "uauc",
+    "pr_auc",
+    "xauc",
+    "gxauc",
+    "spearman",
+    "ndcg",
+    "mrr",
+    "hit_rate",
+)
 _LOWER = (
     "loss",
     "logloss",
@@ -71,7 +82,7 @@ def direction(name: str, value: float) -> float:
     >>> direction("auc", 0.7), direction("mae", 2.0), direction("calibration", 0.8)
     (1.0, -1.0, 1.0)
     """
-    metric = name.split("/")[0]
+    metric = _metric(name)
     if _ends_with(metric, ("calibration",)):
         return -1.0 if value > 1 else 1.0
     if _ends_with(metric, _HIGHER):
@@ -86,8 +97,13 @@ def direction(name: str, value: float) -> float:
 
 def _goodness(name: str, value: float) -> float:
     """The value, turned so that more is better."""
-    best = 1.0 if _ends_with(name.split("/")[0], ("calibration",)) else 0.0
+    best = 1.0 if _ends_with(_metric(name), ("calibration",)) else 0.0
     return direction(name, value) * (value - best)
+
+
+def _metric(name: str) -> str:
+    """Leaves out places and domain: "click_ndcg@10/tab=1" is "click_ndcg"."""
+    return name.split("/")[0].split("@")[0]
 
 
 def _ends_with(name: str, metrics: tuple[str, ...]) -> bool:

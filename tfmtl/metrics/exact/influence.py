@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfmtl.metrics.exact import errors, ranking
+from tfmtl.metrics.exact import errors, grouped, ranking
 from tfmtl.metrics.exact.xauc import shares_in_order
 
 
@@ -57,6 +57,67 @@ def grouped_auc(label, score, group, weight=None) -> np.ndarray:
     n = np.where(both, impressions, 0)
     of_group = n * (area - (n * area).sum() / n.sum()) / n.sum()
     return (of_group / np.bincount(codes))[codes]
+
+
+def _of_groups(values, weights, group) -> np.ndarray:
+    """Influence on a mean over groups, which are what is drawn, spread over rows."""
+    codes = np.unique(group, return_inverse=True)[1].reshape(-1)
+    mean = grouped.mean_of_groups(values, weights)
+    of_group = weights * (values - mean) / weights.sum()
+    return (of_group / np.bincount(codes))[codes]
+
+
+def uauc(label, score, group, weight=None) -> np.ndarray:
+    """Influence on the mean of the groups' AUC."""
+    return _of_groups(*grouped.uauc_of_groups(label, score, group, weight), group)
+
+
+def grouped_xauc(label, prediction, group, weight=None) -> np.ndarray:
+    """Influence on the grouped XAUC."""
+    found = grouped.grouped_xauc_of_groups(label, prediction, group, weight)
+    return _of_groups(*found, group)
+
+
+def ndcg(label, score, group, weight=None, k=10) -> np.ndarray:
+    """Influence on the mean of the groups' NDCG."""
+    return _of_groups(*grouped.ndcg_of_groups(label, score, group, weight, k), group)
+
+
+def mrr(label, score, group, weight=None) -> np.ndarray:
+    """Influence on the mean reciprocal rank."""
+    return _of_groups(*grouped.mrr_of_groups(label, score, group, weight), group)
+
+
+def hit_rate(label, score, group, weight=None, k=10) -> np.ndarray:
+    """Influence on the hit rate."""
+    found = grouped.hit_rate_of_groups(label, score, group, weight, k)
+    return _of_groups(*found, group)
+
+
+def pr_auc(label, score, weight=None) -> np.ndarray:
+    """Influence on the average precision: of a row's own, and on that of others.
+
+    With T(s) the positives and N(s) all rows of scores of at least s:
+
+        c_i = w_i / W_1 (T(s_i) / N(s_i) - AP + sum_j w_j (N - T) / N^2)  of a positive
+        c_i = w_i / W_1 (- sum_j w_j T / N^2)  of a negative one
+
+    Sums are over the positive rows j with scores of at most s_i.
+    """
+    positive = np.asarray(label) > 0.5
+    weight = _weights(weight, len(positive))
+    hits = np.where(positive, weight, 0)
+    found, rows = (ranking.at_least(score, w) for w in (hits, weight))
+    known = np.where(rows > 0, rows, 1)
+    precision = found / known
+
+    def at_most(values):
+        return ranking.at_least(-np.asarray(score), hits * values)
+
+    of_positive = precision - ranking.pr_auc(label, score, weight)
+    of_positive = of_positive + at_most((rows - found) / known**2)
+    of_negative = -at_most(found / known**2)
+    return weight * np.where(positive, of_positive, of_negative) / hits.sum()
 
 
 def log_loss(label, score, weight=None) -> np.ndarray:

@@ -86,6 +86,38 @@ def by_group(label, score, group=None, weight=None):
     return won, of_class[0] * of_class[1], np.bincount(of_group, weight)
 
 
+def pr_auc(
+    label: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None
+) -> float:
+    """The area under the precision-recall curve, as average precision.
+
+        AP = sum_i w_i precision(s_i) / W_1  over positive rows i
+
+    precision(s) is that of all rows with scores of at least s. NaN without a positive.
+
+    Args:
+        label: Array (rows,), 0 or 1.
+        score: Array (rows,), in any unit.
+        weight: Array (rows,) >= 0. Defaults to 1.
+
+    Example:
+    >>> label, score = np.array([1, 0, 1, 0]), np.array([0.8, 0.6, 0.4, 0.2])
+    >>> pr_auc(label, score) == (1 + 2 / 3) / 2
+    True
+    """
+    weight = np.ones(len(label)) if weight is None else np.asarray(weight, float)
+    positive = weight * (np.asarray(label) > 0.5)
+    found, rows = (at_least(score, w) for w in (positive, weight))
+    precision = np.divide(found, rows, out=np.zeros_like(found), where=positive > 0)
+    return _ratio((positive * precision).sum(), positive.sum())
+
+
+def at_least(score: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighs, for each row, the rows of scores that are not lower."""
+    run = np.unique(score, return_inverse=True)[1].reshape(-1)
+    return np.cumsum(np.bincount(run, weight)[::-1])[::-1][run]
+
+
 def spearman(a: np.ndarray, b: np.ndarray, weight: np.ndarray | None = None) -> float:
     """The correlation of the ranks of `a` and `b`; NaN where either is constant.
 

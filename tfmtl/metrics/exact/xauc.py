@@ -37,7 +37,10 @@ def xauc(
 
 
 def shares_in_order(
-    label: np.ndarray, prediction: np.ndarray, weight: np.ndarray
+    label: np.ndarray,
+    prediction: np.ndarray,
+    weight: np.ndarray,
+    group: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weighs, for each row, the rows in order with it, and those of another label.
 
@@ -45,18 +48,25 @@ def shares_in_order(
         label: Array (rows,).
         prediction: Array (rows,).
         weight: Float array (rows,).
+        group: Integer array (rows,), codes from 0; only rows of one group are compared.
+            Defaults to one group.
 
     Returns:
         Two arrays (rows,); in the first, rows of an equal prediction count as half.
     """
     code = np.unique(label, return_inverse=True)[1].reshape(-1)
-    different = weight.sum() - np.bincount(code, weight)[code]
+    bits = int(code.max(initial=0)).bit_length()
+    if group is None:
+        group = np.zeros(len(code), np.int64)
+    code = np.asarray(group, np.int64) << bits | code
+    same = np.unique(code, return_inverse=True)[1].reshape(-1)
+    different = np.bincount(group, weight)[group] - np.bincount(same, weight)[same]
     in_order = np.zeros(len(code))
-    row = np.argsort(prediction, kind="stable")
+    row = np.lexsort((prediction, group))
     # Two different labels part at one bit, the highest in which their codes differ.
     # Before the step of that bit they lie in one block, sorted by prediction: what of
     # a row with a 1 lies behind a row with a 0 is a pair in order.
-    for bit in reversed(range(int(code.max(initial=0)).bit_length())):
+    for bit in reversed(range(bits)):
         block, one = code[row] >> (bit + 1), (code[row] >> bit & 1).astype(bool)
         new_block = np.append(True, block[1:] != block[:-1])
         ordered = np.asarray(prediction)[row]

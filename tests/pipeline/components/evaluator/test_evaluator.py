@@ -248,7 +248,8 @@ def pair_gauc(labels, scores, users, weights):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_grouped_auc_and_row_weights(run, examples, tmp_path, monkeypatch, weighted):
     monkeypatch.setattr(job, "_ROWS", 130)
-    config = config_of(tmp_path / "none", group="user").model_dump()
+    more = ["ndcg@2", "gxauc"]
+    config = config_of(tmp_path / "none", group="user", metrics=more).model_dump()
     for task in config["tasks"] if weighted else ():
         task["row_weight"] = "worth"
     _, measured, _, page = run(Config.model_validate(config))
@@ -262,7 +263,7 @@ def test_grouped_auc_and_row_weights(run, examples, tmp_path, monkeypatch, weigh
         if key[0] == "minutes":
             error = np.average(np.abs(np.subtract(scores, labels)), weights=weights)
             assert record["model"]["mae"] == pytest.approx(error, rel=1e-5)
-            assert "gauc" not in record["model"]
+            assert "gauc" not in record["model"] and "gxauc" in record["model"]
             continue
         users = [row["user"] for row in rows]
         gauc = pair_gauc(labels, scores, users, weights)
@@ -279,6 +280,7 @@ def test_grouped_auc_and_row_weights(run, examples, tmp_path, monkeypatch, weigh
     overall = found["click", "all", "all"]["model"]
     assert overall["gauc"] not in (None, overall["auc"])
     assert f"{overall['gauc']:.4f}" in page and "AUC by user" in page
+    assert f"{overall['ndcg@2']:.4f}" in page and "NDCG at 2" in page
     assert ("weighted by worth" in page) == weighted
 
 

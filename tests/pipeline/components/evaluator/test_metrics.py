@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.components.evaluator import job, metrics
+from tfmtl.metrics import exact
 
 
 def of_model(kind, label, score, weight=None, group=None):
@@ -75,6 +76,39 @@ def test_grouped_auc_by_hand():
     assert bad["gauc"] is None and bad["invalid"] == 7
     alone = of_model("binary", label, score, group=np.arange(7))
     assert alone["gauc"] is None
+
+
+MORE = ("pr_auc", "uauc", "ndcg@3", "mrr", "hit_rate@1", "gxauc")
+
+
+def test_further_metrics_their_intervals_and_gains():
+    """What a task of another kind has, it has not; nor what needs groups without."""
+    label, score, group = rows(np.random.default_rng(0), 2000)
+    group[:50] = -1  # of nobody
+    scores = {"model": score, "baseline": np.roll(score, 1)}
+    found = metrics.measure("binary", label, scores, None, group, job.PAIRS, MORE)
+    known = group >= 0
+    of_groups = label[known], score[known], group[known]
+    expected = {
+        "pr_auc": exact.pr_auc(label, score),
+        "uauc": exact.uauc(*of_groups),
+        "ndcg@3": exact.ndcg(*of_groups, k=3),
+        "mrr": exact.mrr(*of_groups),
+        "hit_rate@1": exact.hit_rate(*of_groups, k=1),
+    }
+    assert "gxauc" not in found["model"]
+    for name, value in expected.items():
+        assert found["model"][name] == pytest.approx(value, abs=1e-12)
+        low, high = found["model"]["intervals"][name]
+        assert low < value < high
+        gain = found["gain"]["baseline"][name]
+        assert gain["value"] == value - found["baseline"][name] > 0
+        assert gain["low"] < gain["value"] < gain["high"]
+    alone = metrics.measure("binary", label, scores, more=MORE)["model"]
+    assert "pr_auc" in alone and not alone.keys() & {"uauc", "mrr", "ndcg@3"}
+    seconds = metrics.measure("count", label, scores, None, group, {}, MORE)["model"]
+    assert seconds["gxauc"] == exact.grouped_xauc(*of_groups)
+    assert "ndcg@3" in seconds and "mrr" not in seconds
 
 
 def test_one_class_has_no_auc_but_a_loss():
