@@ -13,11 +13,13 @@ needs_tfrs = pytest.mark.skipif(
 )
 
 
-def _run(*arguments, cwd=ROOT):
-    """Runs Python in a process of its own, in which `tf.keras` is Keras 2."""
+def _run_cases(which):
+    """Runs them in a process of its own, in which `tf.keras` is Keras 2."""
+    options = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-m", which]
+    file = Path(__file__).with_name("tfrs_cases.py")
     done = subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=cwd,
+        [sys.executable, "-m", "pytest", *options, str(file)],
+        cwd=ROOT,
         env={
             **os.environ,
             "TF_USE_LEGACY_KERAS": "1",
@@ -28,14 +30,7 @@ def _run(*arguments, cwd=ROOT):
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def _run_cases(which):
-    options = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-m", which]
-    file = Path(__file__).with_name("tfrs_cases.py")
-    output = _run("-m", "pytest", *options, file)
-    assert " passed" in output and " skipped" not in output, output
+    assert " passed" in done.stdout and " skipped" not in done.stdout, done.stdout
 
 
 @needs_tfrs
@@ -47,17 +42,6 @@ def test_the_bridge():
 @needs_tfrs
 def test_the_bridge_with_every_architecture():
     _run_cases("slow")
-
-
-@needs_tfrs
-def test_the_example(tmp_path):
-    text = (ROOT / "examples" / "tfrs_ranking.py").read_text()
-    assert text.count("ROWS = 200, 100, 30_000") == 1
-    example = tmp_path / "example.py"
-    example.write_text(text.replace("30_000", "2_000"))
-    output = _run("-W", "error", example, cwd=tmp_path)
-    assert "click AUC" in output
-    assert (tmp_path / "exported" / "saved_model.pb").exists()
 
 
 @needs_tfrs

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras
 from doc_pages import blocks
+from paths import ROOT
 from quick_model import quick_model
 
 import tfmtl
@@ -328,10 +329,23 @@ def test_what_is_refused():
         ranking.fit(_data().map(lambda x, y, w: x), verbose=0)
 
 
-def test_blocks_of_the_page(tmp_path, monkeypatch):
+@pytest.fixture
+def eager(tmp_path, monkeypatch):
+    """Code of a page runs in a folder of its own, without time for tracing."""
     monkeypatch.chdir(tmp_path)
-    eager = functools.partialmethod(bridge.RankingModel.compile, run_eagerly=True)
-    monkeypatch.setattr(bridge.RankingModel, "compile", eager)
+    compile_ = functools.partialmethod(bridge.RankingModel.compile, run_eagerly=True)
+    monkeypatch.setattr(bridge.RankingModel, "compile", compile_)
+
+
+def test_the_example(eager, tmp_path, capsys):
+    text = (ROOT / "examples" / "tfrs_ranking.py").read_text()
+    assert text.count("ROWS = 200, 100, 30_000") == 1
+    exec(text.replace("30_000", "500"), {})
+    assert "click AUC" in capsys.readouterr().out
+    assert (tmp_path / "exported" / "saved_model.pb").exists()
+
+
+def test_blocks_of_the_page(eager, tmp_path):
     model = _model()
     names = {"features": model.features, "tasks": model.tasks, "dataset": _data()}
     for block in blocks("python"):

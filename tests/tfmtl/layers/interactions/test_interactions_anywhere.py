@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from quick_model import quick_model
+from quick_model import quick_model, small
 
 import tfmtl
 from tfmtl.layers.interactions import registry
@@ -41,8 +41,8 @@ FAST = ("shared_bottom", "single_task", "ple", "esmm", "pepnet")
 )
 def test_any_architecture_takes_interactions_below(name):
     keras.utils.set_random_seed(0)
-    model = _model(name, interactions=["cross_v2", "fm"])
-    plain = _model(name)
+    model = _model(name, **small(name), interactions=["cross_v2", "fm"])
+    plain = _model(name, **small(name))
     more = {w.path.split("/")[1] for w in model.weights}
     more -= {w.path.split("/")[1] for w in plain.weights}
     expected = {"interactions"}
@@ -100,7 +100,7 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_experts_are_any_interactions(name, options, tmp_path):
-    model = _model(name, **options)
+    model = _model(name, **{**small(name), **options})
     model.compile(run_eagerly=True)  # no time for tracing
     model.fit(INPUTS, LABELS, verbose=0)
     model.save(tmp_path / "model.keras")

@@ -421,7 +421,7 @@ def test_pcgrad_in_a_model_is_the_papers(architecture):
 
 @pytest.mark.parametrize("name", tfmtl.training.weightings())
 def test_every_strategy_and_a_task_without_rows(name):
-    model = _model("mmoe", name)
+    model = _model("shared_bottom", name)
     inputs, labels = _data()
     first = model.train_on_batch(inputs, labels, return_dict=True)
     empty = {**labels, "watch": np.full(16, np.nan, "float32")}
