@@ -1,5 +1,6 @@
 """Models of which a test asks no more than what they compute."""
 
+import functools
 import inspect
 from unittest import mock
 
@@ -31,6 +32,18 @@ def quick_again(model, inputs):
     again(inputs)
     again.set_weights(model.get_weights())
     return again
+
+
+def eager_steps(model=tfmtl.MultiTaskModel):
+    """Lets models run eagerly however they are compiled: tracing takes longer.
+
+    For code of a page, which trains for a few steps. A context.
+
+    Args:
+        model: Class with the method `compile`.
+    """
+    compile_ = functools.partialmethod(model.compile, run_eagerly=True)
+    return mock.patch.object(model, "compile", compile_)
 
 
 def _no_symbolic_call():

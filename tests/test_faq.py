@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 from paths import ROOT
+from quick_model import eager_steps
 
 import tfmtl
 
@@ -16,7 +17,7 @@ TEXT = {page: (ROOT / "docs" / f"{page}.md").read_text() for page in PAGES}
 def names(tmp_path_factory):
     """What the code of the page defines, block after block."""
     names = {}
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, eager_steps():
         patch.chdir(tmp_path_factory.mktemp("faq"))
         for block in re.findall(r"```python\n(.*?)```", TEXT["faq"], re.DOTALL):
             exec(block, names)

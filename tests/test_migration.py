@@ -8,6 +8,7 @@ import pandas as pd
 import tensorflow as tf
 import yaml
 from paths import ROOT
+from quick_model import eager_steps
 
 import tfmtl
 from pipeline.config import Config
@@ -36,7 +37,8 @@ def _ours(section, language):
 def test_of_deepctr(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"data": DATA}
-    exec(_ours("DeepCTR", "python"), names)
+    with eager_steps():
+        exec(_ours("DeepCTR", "python"), names)
     assert {n: s.shape for n, s in names["scores"].items()} == {
         "click": (64, 1),
         "buy": (64, 1),

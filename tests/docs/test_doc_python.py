@@ -1,7 +1,6 @@
 """Python in the docs runs: the blocks of a page one after another, as they are read."""
 
 import doctest
-import functools
 
 import keras
 import numpy as np
@@ -11,6 +10,7 @@ import tensorflow as tf
 from doc_inputs import features, rows, tasks
 from doc_pages import PAGES, blocks
 from paths import ROOT
+from quick_model import eager_steps
 
 import tfmtl
 
@@ -46,15 +46,7 @@ def _names():
     return given | {"frame": given["train"]}
 
 
-@pytest.mark.parametrize("page", RUN_HERE)
-def test_the_blocks_run(page, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    # No trace for a few steps, and no symbolic call of what is called with numbers.
-    eager = functools.partialmethod(tfmtl.MultiTaskModel.compile, run_eagerly=True)
-    monkeypatch.setattr(tfmtl.MultiTaskModel, "compile", eager)
-    if page.startswith("docs/models/"):
-        monkeypatch.setattr(tfmtl.MultiTaskModel, "symbolic_call", lambda *_: None)
-    names = _names()
+def _run(page, names):
     for block in PYTHON:
         if block.page != page:
             continue
@@ -63,6 +55,17 @@ def test_the_blocks_run(page, tmp_path, monkeypatch):
             continue
         code = "\n" * (block.line - 1) + block.text  # so that errors tell the line
         exec(compile(code, page, "exec"), names)
+
+
+@pytest.mark.parametrize("page", RUN_HERE)
+def test_the_blocks_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # No symbolic call of what is called with numbers.
+    if page.startswith("docs/models/"):
+        monkeypatch.setattr(tfmtl.MultiTaskModel, "symbolic_call", lambda *_: None)
+    names = _names()
+    with eager_steps():
+        _run(page, names)
     if page.startswith("docs/models/"):
         assert set(names["model"](names["x"])) == {task.name for task in names["tasks"]}
 

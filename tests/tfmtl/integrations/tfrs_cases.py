@@ -1,7 +1,6 @@
 """The bridge's tests; `test_tfrs.py` runs them where `tf.keras` is Keras 2."""
 
 import doctest
-import functools
 
 import keras
 import numpy as np
@@ -11,7 +10,7 @@ import tensorflow_recommenders as tfrs
 import tf_keras
 from doc_pages import blocks
 from paths import ROOT
-from quick_model import quick_model
+from quick_model import eager_steps, quick_model
 
 import tfmtl
 from tfmtl.integrations import tfrs as bridge
@@ -333,8 +332,8 @@ def test_what_is_refused():
 def eager(tmp_path, monkeypatch):
     """Code of a page runs in a folder of its own, without time for tracing."""
     monkeypatch.chdir(tmp_path)
-    compile_ = functools.partialmethod(bridge.RankingModel.compile, run_eagerly=True)
-    monkeypatch.setattr(bridge.RankingModel, "compile", compile_)
+    with eager_steps(bridge.RankingModel):
+        yield
 
 
 def test_the_example(eager, tmp_path, capsys):
