@@ -105,6 +105,12 @@ def test_a_gate_that_is_no_mix_in_one_batch_is_none(ple, monkeypatch):
     assert "one_expert_gate" not in checks
 
 
+def test_one_row_says_nothing_of_a_gate(ple):
+    one = {name: column[:1] for name, column in _data()[0].items()}
+    checks = {found["check"] for found in ple.gate_health(one)["findings"]}
+    assert not checks & {"constant_gate", "one_expert_gate"}
+
+
 def test_a_gate_that_does_not_see_the_row(ple):
     gate = ple.sharing.levels[0].gates["b"]
     gate.kernel.assign(gate.kernel * 0)

@@ -263,6 +263,8 @@ def test_distance_of_splits_drawn_alike_is_small(clean):
         assert drift.values(train[name], train[name]) == 0
     assert drift.values(train["request"], test["request"]) == 0
     assert drift.missing(train["age"], test["age"]) == 0
+    chance = math.sqrt(math.log(2000) / 2 * 2 / ROWS)
+    assert drift.by_chance(train["age"], test["age"]) == pytest.approx(chance)
 
 
 def test_a_distance_up_to_the_limit_is_usual():
@@ -271,6 +273,11 @@ def test_a_distance_up_to_the_limit_is_usual():
     drifts = {"here": found}
     (found,) = component._moved(drifts)
     assert "the distribution of values moved by 0.10 here" in found.text
+    # Chance widens the limit of values, not that of what is missing.
+    found = {"limit": 0.1, "features": {"age": distances}, "by_chance": {"age": 0.5}}
+    distances.update(missing=0.2, values=0.2)
+    (found,) = component._moved({"here": found})
+    assert "the share of rows without a value moved by 0.20 here" in found.text
 
 
 def test_a_label_that_comes_less_often_than_in_train_is_told(tmp_path):
@@ -282,6 +289,29 @@ def test_a_label_that_comes_less_often_than_in_train_is_told(tmp_path):
     warnings = Artifacts(tmp_path, change).validate()["warnings"]
     (warning,) = [text for text in warnings if "Task 'click'" in text]
     assert "(test split): the label is 1 in 1" in warning and "in train in" in warning
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_told"),
+    [
+        ((0.3, 1000), (0.1, 10), False),  # by chance, though three times
+        ((0.3, 10**6), (0.31, 10**6), False),  # not by chance, but little
+        ((0.3, 10**6), (0.1, 10**6), True),
+    ],
+)
+def test_a_shift_is_told_that_is_sure_and_large(before, now, is_told):
+    train, seen = (dict(zip(("mean", "rows"), of, strict=True)) for of in (before, now))
+    task = next(task for task in CONFIG.tasks if task.name == "click")
+    assert bool(component._shift(task, train, seen)) == is_told
+
+
+def test_a_column_that_nothing_reads_may_be_empty(tmp_path):
+    def change(split, data):
+        if split == "test":
+            data["request"] = pa.nulls(ROWS, pa.int64())
+
+    (warning,) = Artifacts(tmp_path, change).validate()["warnings"]
+    assert warning.startswith("Column 'request' has no value in the test split.")
 
 
 def test_few_rows_may_differ_by_chance(tmp_path, monkeypatch):
