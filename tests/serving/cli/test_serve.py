@@ -81,6 +81,7 @@ def test_serve_drains_on_sigterm(saved_models, tmp_path):
     assert not any("Traceback" in line for line in lines)
 
 
+@pytest.mark.slow  # the same with workers is tried below workers/, SIGTERM above
 def test_serve_is_ended_by_ctrl_c_with_status_130(saved_models, tmp_path):
     publish(saved_models / "one", tmp_path / "toy")
     with _serving(tmp_path / "toy") as (process, lines, _):

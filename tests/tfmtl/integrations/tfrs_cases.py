@@ -323,7 +323,7 @@ def test_what_is_refused():
     ranking = bridge.RankingModel(_model())
     with pytest.raises(ValueError, match="of tf_keras or TFRS.*of Keras 3: SGD"):
         ranking.compile(keras.optimizers.SGD())
-    ranking.compile()
+    ranking.compile(run_eagerly=True)
     with pytest.raises(ValueError, match="Labels must be a dict with the keys"):
         ranking.fit(_data().map(lambda x, y, w: x), verbose=0)
 
