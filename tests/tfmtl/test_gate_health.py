@@ -82,6 +82,14 @@ def test_an_expert_frozen_at_zero(ple):
     assert "learning rate" in found[0]["hint"]
 
 
+def test_a_layer_of_which_half_is_dead_is_not_named():
+    units = {"layer": {"active": np.zeros(4), "dead": 2}}
+    assert not list(gate_health._dead_units(units))
+    units["layer"]["dead"] = 3
+    (found,) = gate_health._dead_units(units)
+    assert found["check"] == "dead_units"
+
+
 def _lean(gate, logits):
     """Lets a gate give these logits to every row, whatever it reads."""
     model_input = gate.kernel.shape[0]

@@ -213,6 +213,12 @@ def test_rules_of_ones_own(random, rule, refused):
         assert ("in tab=1" in found[0]) == bool(rule.get("slices"))
 
 
+def test_a_loss_among_few_groups_is_judged_by_students_distribution():
+    gain = {"value": -2.0, "error": 1.0, "groups": 3}  # two degrees of freedom
+    expected = 0.5 - 1 / math.sqrt(2.0**2 + 2)
+    assert rules._p_of_loss(gain, 0.0) == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize("evidence", ["value", "against", "for"])
 def test_a_bound_is_met_by_the_number_itself(evidence):
     record = {
