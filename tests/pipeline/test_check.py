@@ -57,6 +57,15 @@ def test_all_errors_are_told_at_once(check):
     assert "'like' (train split) must hold nothing but 0 and 1" in err
 
 
+def test_few_rows_that_do_not_fit_are_a_warning(check):
+    status, out, _ = check(
+        {"price": ["x", *["1.5"] * (ROWS - 1)]},
+        features=["user", {"name": "price", "kind": "numeric"}],
+        data={"max_dead_letter_rate": 0.01},
+    )
+    assert status == 0 and "1 of 600 rows do not fit" in out
+
+
 def test_columns_that_are_not_there(check):
     status, _, err = check(features=["user", "itm"], columns={"item": TAB})
     assert status == 2

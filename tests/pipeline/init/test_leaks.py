@@ -76,3 +76,13 @@ def test_the_auc_of_a_column_is_that_of_its_rates():
     expected = auc(label[measured], rates[few[measured]])
     found = tells(profile, label, np.ones(ROWS, bool))
     np.testing.assert_allclose(found, expected)
+
+
+def test_a_value_seen_once_tells_less_than_one_seen_often():
+    learnt = [("once", 1), *[("often", 1)] * 8, ("often", 0), *[("rest", 0)] * 9]
+    learnt.append(("rest", 1))
+    measured = [("once", 0)] * 4 + [("often", 1)] * 8 + [("rest", 0)] * 8
+    rows = [row for pair in zip(learnt, measured, strict=True) for row in pair]
+    values, label = zip(*rows, strict=True)
+    profile = profiles(pa.table({"value": values}))["value"]
+    assert tells(profile, np.array(label, float), np.ones(len(label), bool)) == 1
