@@ -39,7 +39,7 @@ def measure(workspace: Path, rows: int) -> bool:
             continue
         folder = workspace / f"feed-{count}"
         shutil.rmtree(folder, ignore_errors=True)
-        config = _prepare(folder, count)
+        config = prepare(folder, count)
         seconds[count], memory = _run(config, folder)
         speed = count / seconds[count]
         line = f"{count:>12,}{seconds[count]:>10.1f}{speed:>10,.0f}{memory:>10.2f}"
@@ -60,7 +60,7 @@ def measure(workspace: Path, rows: int) -> bool:
     return missed
 
 
-def _prepare(folder: Path, rows: int) -> Path:
+def prepare(folder: Path, rows: int) -> Path:
     """Writes logs and a config; returns the config's path."""
     config = yaml.safe_load((ROOT / "configs" / "feed.yaml").read_text())
     (folder / "logs").mkdir(parents=True)

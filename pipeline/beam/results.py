@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+import grpc
 
 from pipeline.beam.atomic import atomic_write
-from pipeline.beam.runner import pipeline
+from pipeline.beam.runner import LOCAL, pipeline
 from pipeline.config.sections import Beam
 from pipeline.errors import PipelineError
 
@@ -50,7 +51,8 @@ def run(
         {key: result}, sorted by key.
 
     Raises:
-        PipelineError: If any result is one, with the messages of all.
+        PipelineError: If any result is one, with the messages of all; if the runner
+            cannot be started or reached, or gives up.
         KeyboardInterrupt: A worker in this process was interrupted.
     """
     with tempfile.TemporaryDirectory(prefix=".results-", dir=workers.folder) as folder:
@@ -62,12 +64,29 @@ def run(
                     | transform
                     | "Results" >> beam.ParDo(_Write(Path(folder)))
                 )
-        except RuntimeError as error:
+        except Exception as error:
             # How Beam wraps what a worker raises.
             if str(error).startswith(KeyboardInterrupt.__name__):
                 raise KeyboardInterrupt from error
-            raise
+            # In this process it is a fault of ours, and worth its traceback.
+            if isinstance(error, PipelineError) or workers.beam.runner == LOCAL:
+                raise
+            raise PipelineError(
+                f"beam.runner: {workers.beam.runner} could not run the job: "
+                f"{_last_line(error)}. Are its job server and its workers up, and do "
+                "they reach each other? The same command goes on after the last "
+                "complete stage"
+            ) from error
         return read(Path(folder))
+
+
+def _last_line(error: Exception) -> str:
+    """What an error says, without the traceback of the worker that raised it."""
+    text = error.details() if isinstance(error, grpc.Call) else str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return repr(error)
+    return f"{type(error).__name__}: {lines[-1][:500].rstrip('.')}"
 
 
 def parallel_map(

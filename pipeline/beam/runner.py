@@ -19,6 +19,8 @@ _PATHS = {
     LOCAL: "apache_beam.runners.portability.fn_api_runner.FnApiRunner",
     "DaskRunner": "pipeline.beam.dask.DaskRunner",
 }
+# It tells of each job's end.
+_QUIET_PRISM = "--prism_log_level=warn"
 # Beam puts 128 elements into a partition, which one worker gets; ours are large.
 _DASK_PARTITIONS = "--dask_partition_size=1"
 
@@ -32,7 +34,8 @@ def pipeline(section: Beam) -> beam.Pipeline:
     """
     runner = _PATHS.get(section.runner, section.runner)
     # Flags that come later win.
-    flags = [f"--runner={runner}", "--no_pipeline_type_check", *section.flags]
+    defaults = ["--no_pipeline_type_check", _QUIET_PRISM]
+    flags = [f"--runner={runner}", *defaults, *section.flags]
     if section.runner == "DaskRunner":
         _know_dask()
         if not any(f.startswith(("--dask_part", "--dask_npart")) for f in flags):

@@ -13,7 +13,7 @@ import sys
 
 import pytest
 from conftest import raw_config
-from dask_cluster import cluster
+from engines import ENGINES, engine
 from paths import ROOT
 from until import until
 
@@ -136,17 +136,18 @@ def test_a_killed_job_leaves_no_half_shard(config, undisturbed, tmp_path, first)
 
 
 @pytest.mark.slow
-def test_two_dask_workers_write_what_the_local_runner_does(
-    config, undisturbed, tmp_path
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_engine_writes_what_the_local_runner_does(
+    config, undisturbed, tmp_path, name
 ):
-    with cluster(tmp_path) as address:
-        flags = ["--runner=DaskRunner", f"--dask_client_address={address}"]
+    with engine(name, tmp_path) as beam:
         done = subprocess.run(
-            command(config, tmp_path / "out", *flags),
+            command(config, tmp_path / "out", f"--runner={beam.runner}", *beam.flags),
             cwd=ROOT,
             capture_output=True,
             text=True,
             check=False,
         )
     assert done.returncode == 0, done.stderr
+    assert "Prism" not in done.stderr
     assert hashes(tmp_path / "out") == undisturbed

@@ -1,6 +1,7 @@
 """What Beam's workers hand back: every result once, and errors of all of them."""
 
 import apache_beam as beam
+import grpc
 import pytest
 
 from pipeline.beam import results
@@ -56,3 +57,52 @@ def test_results_that_are_lost_are_missed(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "read", lambda folder: {0: None})
     with pytest.raises(PipelineError, match="1 of 2 results"):
         results.parallel_map(Workers(Beam(), tmp_path), _double, [1, 2])
+
+
+@pytest.mark.parametrize(
+    "runner, flags, said",
+    [
+        ("SparkRunner", ["--spark_job_server_jar=none.jar"], "none.jar"),
+        (
+            "PortableRunner",
+            [
+                "--job_endpoint=localhost:1",
+                "--job_server_timeout=1",
+                "--environment_type=LOOPBACK",
+            ],
+            "FutureTimeoutError",
+        ),
+        (
+            "DaskRunner",
+            ["--dask_client_address=tcp://127.0.0.1:1", "--dask_connection_timeout=1"],
+            "OSError",
+        ),
+    ],
+)
+def test_an_engine_that_is_not_up_is_said(tmp_path, runner, flags, said):
+    workers = Workers(Beam(runner=runner, flags=flags), tmp_path)
+    with pytest.raises(PipelineError) as error:
+        results.parallel_map(workers, _double, [1])
+    assert f"beam.runner: {runner} could not run the job: " in str(error.value)
+    assert said in str(error.value) and "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lost_connection_is_said(tmp_path, monkeypatch):
+    class Lost(grpc.RpcError, grpc.Call):
+        code = initial_metadata = trailing_metadata = None
+        is_active = time_remaining = cancel = add_callback = None
+
+        def details(self):
+            return "Socket closed"
+
+    def lose(section):
+        raise Lost("<of\nmany lines\n>")
+
+    monkeypatch.setattr(results, "pipeline", lose)
+    with pytest.raises(PipelineError, match="FlinkRunner could not .* Socket closed. "):
+        results.parallel_map(
+            Workers(Beam(runner="FlinkRunner"), tmp_path), _double, [1]
+        )
+    with pytest.raises(Lost):  # in this process it would be a fault of ours
+        results.parallel_map(Workers(Beam(), tmp_path), _double, [1])

@@ -10,14 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from dask_cluster import cluster
+from engines import ENGINES, engine
 
 import serving
 from pipeline.__main__ import main
 from pipeline.artifacts import examples, saved_model
 from pipeline.components.bulk_inferrer.component import bulk_inferrer
 from pipeline.config import Config
-from pipeline.config.sections import Beam
 from pipeline.errors import PipelineError
 from pipeline.logs import formats, parts
 
@@ -422,19 +421,17 @@ def test_the_command_line(saved_models, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_two_dask_workers_score_what_the_local_runner_does(
-    base_path, tmp_path, monkeypatch
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_engine_scores_what_the_local_runner_does(
+    base_path, tmp_path, monkeypatch, name
 ):
     monkeypatch.setattr(parts, "GROUP_BYTES", 1)
     for i in range(4):
         write_rows(tmp_path / f"{i}.jsonl", make_rows())
     rows = [f"{tmp_path}/*.jsonl"]
     local = bulk_inferrer(make_config(base_path), rows, tmp_path / "local")
-    with cluster(tmp_path) as address:
-        flags = [f"--dask_client_address={address}"]
-        config = make_config(base_path).model_copy(
-            update={"beam": Beam(runner="DaskRunner", flags=flags)}
-        )
+    with engine(name, tmp_path) as beam:
+        config = make_config(base_path).model_copy(update={"beam": beam})
         assert bulk_inferrer(config, rows, tmp_path / "far") == local
     far = read(tmp_path / "far")
     assert len(far[1]) == 4 and repr(far) == repr(read(tmp_path / "local"))

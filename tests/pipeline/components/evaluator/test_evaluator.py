@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from conftest import make_config
-from dask_cluster import cluster
+from engines import ENGINES, engine
 
 from pipeline.artifacts import blessing, saved_model
 from pipeline.components.evaluator import job, others
@@ -481,23 +481,23 @@ def test_shards_ranges_and_batches_change_no_number(
 
 
 @pytest.mark.slow
-def test_two_dask_workers_measure_what_the_local_runner_does(
-    examples, tmp_path, monkeypatch
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_engine_measures_what_the_local_runner_does(
+    examples, tmp_path, monkeypatch, name
 ):
     monkeypatch.setattr(job, "_ROWS", 100)
     save_model(tmp_path / "model")
     sources = dict.fromkeys(["click", "buy", "minutes"], ["model"])
 
     def measure(beam):
-        config = config_of(tmp_path).model_copy(update={"beam": Beam(**beam)})
+        config = config_of(tmp_path).model_copy(update={"beam": beam})
         split = examples[0] / "Split-test"
         return job.evaluate(
             config, split, {"model": tmp_path / "model"}, sources, tmp_path
         )
 
-    local = measure({})
-    with cluster(tmp_path) as address:
-        flags = [f"--dask_client_address={address}"]
-        far = measure({"runner": "DaskRunner", "flags": flags})
+    local = measure(Beam())
+    with engine(name, tmp_path) as beam:
+        far = measure(beam)
     assert len(local) > 10
     _same(far, local)

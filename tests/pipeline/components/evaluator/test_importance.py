@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from dask_cluster import cluster
+from engines import ENGINES, engine
 
 from pipeline.artifacts import examples
 from pipeline.components.evaluator import importance as module
@@ -15,7 +15,6 @@ from pipeline.components.evaluator import job
 from pipeline.components.evaluator.component import evaluator
 from pipeline.components.evaluator.importance import importance
 from pipeline.config import Config
-from pipeline.config.sections import Beam
 
 ROWS = 900
 NOTHING = {"drop": None, "low": None, "high": None}
@@ -246,12 +245,10 @@ def test_the_evaluator_writes_it(table, model, tmp_path, wanted):
 
 
 @pytest.mark.slow
-def test_two_dask_workers_find_what_the_local_runner_does(table, model, tmp_path):
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_engine_finds_what_the_local_runner_does(table, model, tmp_path, name):
     split = write(table, tmp_path / "Split-test", shard_rows=110)
     local = importance(make_config(), split, model, tmp_path)
-    with cluster(tmp_path) as address:
-        flags = [f"--dask_client_address={address}"]
-        config = make_config().model_copy(
-            update={"beam": Beam(runner="DaskRunner", flags=flags)}
-        )
+    with engine(name, tmp_path) as beam:
+        config = make_config().model_copy(update={"beam": beam})
         assert importance(config, split, model, tmp_path) == local

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import make_config
+from engines import ENGINES, engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paths import SHARED
@@ -180,36 +181,33 @@ def _hashes(folder):
     }
 
 
+def _joined(folder):
+    """A config that joins three files of impressions with clicks, and lists these."""
+    shown, clicks = _logs(2)
+    for i in range(3):
+        _write(folder / f"shown-{i}.jsonl", shown[i * 100 : (i + 1) * 100])
+    key = {"key": "user", "time": "time"}
+    logs = _write(folder / "clicks.jsonl", clicks)
+    clicked = {"actions": "click", "column": "item", "key": "user"}
+    data = {
+        "logs": f"{folder}/shown-*.jsonl",
+        "time": "time",
+        "actions": [{"name": "click", "logs": logs, "window": 7, **key}],
+        "history": [{"name": "clicked", **clicked}],
+    }
+    sequence = {"name": "clicked", "kind": "sequence", "of": "item"}
+    return _config(data, features=["item", sequence])
+
+
 def test_rows_wait_on_disk_or_in_the_shuffle_and_are_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(join, "_PARTITION_BYTES", 1 << 12)
     monkeypatch.setattr(join, "CHUNK_ROWS", 16)
     monkeypatch.setattr(formats, "CHUNK_ROWS", 32)
     monkeypatch.setattr(partitions, "_DIVIDED", 1 << 10)
-    shown, clicks = _logs(2)
-    for i in range(3):
-        _write(tmp_path / f"shown-{i}.jsonl", shown[i * 100 : (i + 1) * 100])
-    key = {"key": "user", "time": "time"}
-    clicked = {"actions": "click", "column": "item", "key": "user"}
-    config = _config(
-        {
-            "logs": f"{tmp_path}/shown-*.jsonl",
-            "time": "time",
-            "actions": [
-                {
-                    "name": "click",
-                    "logs": _write(tmp_path / "clicks.jsonl", clicks),
-                    "window": 7,
-                    **key,
-                }
-            ],
-            "history": [{"name": "clicked", **clicked}],
-        },
-        features=["item", {"name": "clicked", "kind": "sequence", "of": "item"}],
-    )
-    packed, found = packing.pack, []
+    config, pack, found = _joined(tmp_path), packing.pack, []
 
     def watched(batch, keep):
-        found.append(packed(batch, keep))
+        found.append(pack(batch, keep))
         return found[-1]
 
     monkeypatch.setattr(partitions, "pack", watched)
@@ -220,6 +218,18 @@ def test_rows_wait_on_disk_or_in_the_shuffle_and_are_the_same(tmp_path, monkeypa
     assert _run(config, tmp_path / "shuffled") == (summary, rows)
     assert all(isinstance(some.rows, bytes) for some in found[len(found) // 2 :])
     assert _hashes(tmp_path / "spilled") == _hashes(tmp_path / "shuffled")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_engine_joins_what_the_local_runner_does(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(join, "_PARTITION_BYTES", 1 << 12)
+    config = _joined(tmp_path)
+    local = _run(config, tmp_path / "local")
+    with engine(name, tmp_path) as beam:
+        far = config.model_copy(update={"beam": beam})
+        assert _run(far, tmp_path / "far") == local
+    assert _hashes(tmp_path / "far") == _hashes(tmp_path / "local")
 
 
 @pytest.mark.parametrize("delay", [0, 3])

@@ -1,13 +1,43 @@
-"""A Dask cluster of processes, for what must not depend on shared memory."""
+"""Engines whose workers are processes, for what must not depend on shared memory."""
 
 import contextlib
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from unittest import mock
 
+import pytest
 from paths import ROOT
 from until import until
+
+from pipeline.config.sections import Beam
+
+# Beam leaves the pipes of its worker processes open.
+_OPEN_PIPES = "ignore::pytest.PytestUnraisableExceptionWarning"
+ENGINES = [
+    "dask",
+    pytest.param("prism", marks=pytest.mark.filterwarnings(_OPEN_PIPES)),
+]
+PRISM = ROOT / ".engines" / "prism"
+
+
+@contextlib.contextmanager
+def engine(name, folder):
+    """Yields the section of a config that runs the Beam jobs on an engine."""
+    if name == "dask":
+        with cluster(folder) as address:
+            flags = [f"--dask_client_address={address}"]
+            yield Beam(runner="DaskRunner", flags=flags)
+        return
+    if not PRISM.is_file():
+        pytest.skip("needs Go, and `make engine-prism`")
+    flags = [f"--prism_location={PRISM}", "--experiments=use_loopback_process_worker"]
+    # Beam starts workers by the name `python`.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with mock.patch.dict(os.environ, PATH=path, PYTHONPATH=str(ROOT)):
+        yield Beam(runner="PrismRunner", flags=flags)
 
 
 @contextlib.contextmanager
