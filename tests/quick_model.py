@@ -58,6 +58,7 @@ def small(name):
     Of what takes the most time: the number of layers, not their width.
     """
     few = {"experts": 2, "subnetworks": 2, "steps": 1, "depth": 1, "heads": 1}
+    few |= {"group_units": 8, "task_units": 8}
     few["inner_units"] = 0
     options = {}
     signature = inspect.signature(tfmtl.models.get(name))
