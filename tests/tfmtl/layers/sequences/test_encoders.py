@@ -1,5 +1,6 @@
 """Encoders of sequences against loops over rows and items."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -199,6 +200,18 @@ def test_what_is_absent_learns_nothing_also_under_xla(name):
 def test_half_precision_has_no_nan(name):
     layer = sequence_encoder(name, dtype="mixed_float16")
     assert np.isfinite(_encode(layer).astype("float32")).all()
+
+
+@pytest.mark.parametrize("name", ["dien", "eta"])  # of loops and of gathers
+def test_what_is_exported_is_what_was_trained(name, tmp_path):
+    layer = sequence_encoder(name)
+    shapes = (TARGET.shape, ITEMS.shape, PRESENT.shape)
+    inputs = [keras.Input(shape[1:], dtype="float32") for shape in shapes]
+    model = keras.Model(inputs, layer(*inputs))
+    model.export(tmp_path / "model", verbose=False)
+    served = tf.saved_model.load(tmp_path / "model")
+    given = [TARGET, ITEMS, PRESENT.astype("float32")]
+    np.testing.assert_allclose(served.serve(given), model(given), rtol=1e-5, atol=1e-6)
 
 
 def test_an_unknown_encoder_is_refused():
