@@ -180,7 +180,8 @@ def _keys_at(loc: tuple) -> list[str]:
     for step in loc:
         if isinstance(step, int):
             continue
-        if isinstance(section, type) and step in section.model_fields:
+        # list[...] is a type in Python 3.10.
+        if step in getattr(section, "model_fields", ()):
             section = section.model_fields[step].annotation
         models = list(_models(section))
         if step in KINDS:

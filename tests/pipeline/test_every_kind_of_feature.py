@@ -129,13 +129,15 @@ def _tfrecord(path, columns):
             example = tf.train.Example()
             for name, value in row.items():
                 values = value if isinstance(value, list) else [value]
-                values = [v for v in values if v is not None]
+                if all(v is None for v in values):
+                    continue
                 texts = any(isinstance(v, str) for v in values)
+                missing = "" if texts else float("nan")  # keeps its place
+                values = [missing if v is None else v for v in values]
                 kind = "bytes_list" if texts else "float_list"
                 values = [v.encode() for v in values] if texts else values
-                if values:
-                    feature = example.features.feature[name]
-                    getattr(feature, kind).value.extend(values)
+                feature = example.features.feature[name]
+                getattr(feature, kind).value.extend(values)
             writer.write(example.SerializeToString())
 
 

@@ -9,7 +9,10 @@ from pipeline.artifacts import layout
 _NAMES = [
     value.strip("*")
     for name, value in vars(layout).items()
-    if name.isupper() and isinstance(value, str) and not value.isidentifier()
+    if name.isupper()
+    and isinstance(value, str)
+    and value.strip("*")
+    and not value.isidentifier()
 ]
 
 

@@ -12,6 +12,19 @@ from tfmtl.layers.structures.cross_stitch import check_hidden, stitch_matrix
 _SUBSPACES = 2
 
 
+class _Overlap(keras.regularizers.Regularizer):
+    """Gives lambda ||G_1' G_2||_F^2 of the weights of the two subspaces."""
+
+    def __init__(self, penalty):
+        self.penalty = penalty
+
+    def __call__(self, kernel):
+        first, second = ops.split(ops.convert_to_tensor(kernel), _SUBSPACES, axis=1)
+        return self.penalty * ops.sum(
+            ops.square(ops.matmul(ops.transpose(first), second))
+        )
+
+
 @keras.saving.register_keras_serializable("tfmtl")
 class Sluice(Layer):
     """Cross-stitch between halves of the tasks' layers, and a mix of all layers.
@@ -78,20 +91,13 @@ class Sluice(Layer):
             f"{task}_{level}": keras.layers.Dense(
                 width,
                 activation=self.activation,
-                kernel_regularizer=self._overlap if penalty else None,
+                kernel_regularizer=_Overlap(penalty) if penalty else None,
                 dtype=self.dtype_policy,
                 name=f"{task}_{level}",
             )
             for level, width in enumerate(self.units, start=1)
             for task in self.tasks
         }
-
-    def _overlap(self, kernel):
-        """Returns lambda ||G_1' G_2||_F^2 of the two subspaces' weights."""
-        first, second = ops.split(ops.convert_to_tensor(kernel), _SUBSPACES, axis=1)
-        return self.penalty * ops.sum(
-            ops.square(ops.matmul(ops.transpose(first), second))
-        )
 
     def build(self, input_shape):
         """Creates alpha of each layer and beta, (tasks, layers)."""

@@ -17,6 +17,17 @@ _TEMPERATURE, _LOW, _HIGH = 2 / 3, -0.1, 1.1  # beta, gamma, zeta
 _START = 2.0
 
 
+class _ExpectedOpen(keras.regularizers.Regularizer):
+    """Gives lambda times the expected number of switches that are not 0."""
+
+    def __init__(self, penalty):
+        self.penalty = penalty
+
+    def __call__(self, log_alpha):
+        shift = _TEMPERATURE * math.log(-_LOW / _HIGH)
+        return self.penalty * ops.sum(ops.sigmoid(log_alpha - shift))
+
+
 @keras.saving.register_keras_serializable("tfmtl")
 class SubNetworkRouting(Layer):
     """Connects every sender to every receiver by a switch that can learn to be off.
@@ -70,7 +81,7 @@ class SubNetworkRouting(Layer):
             name="log_alpha",
             shape=(len(self.receivers), senders),
             initializer=keras.initializers.RandomNormal(_START, 0.01),
-            regularizer=self._expected_open if self.penalty else None,
+            regularizer=_ExpectedOpen(self.penalty) if self.penalty else None,
             autocast=False,
         )
         if self.connection == "trans":
@@ -81,11 +92,6 @@ class SubNetworkRouting(Layer):
                 shape=(senders, width, len(self.receivers), width),
                 initializer=keras.initializers.RandomUniform(-limit, limit),
             )
-
-    def _expected_open(self, log_alpha):
-        """Returns lambda times the expected number of switches that are not 0."""
-        shift = _TEMPERATURE * math.log(-_LOW / _HIGH)
-        return self.penalty * ops.sum(ops.sigmoid(log_alpha - shift))
 
     def switches(self, training=None):
         """Returns z, (receivers, senders), drawn anew in training.
