@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline import progress
+from pipeline.artifacts import layout
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.stages import Stage
@@ -46,18 +47,23 @@ def execute(
         workspace: Where its artifacts go.
 
     Returns:
-        The execution, and what it wrote.
+        The execution, and what it wrote. Where it went on from what a failed or killed
+        one had left, its seconds are those of all parts.
 
     Raises:
         PipelineError: It failed of what the user can mend.
     """
+    scratch_root = layout.scratch(workspace, stage.component, key)
+    # Where there is something to go on from.
+    earlier = 0.0
+    if scratch_root.is_dir():
+        earlier = store.earlier_seconds(stage.component, key)
     execution = store.begin(run_name, stage.component, key)
     final = {
         name: workspace / stage.component / name / str(execution)
         for name in stage.outputs
     }
     staging = {name: path.with_suffix(".tmp") for name, path in final.items()}
-    scratch_root = workspace / "scratch" / stage.component / key
     scratch = {name: scratch_root / name for name in stage.scratch}
     for directory in (*staging.values(), *scratch.values()):
         directory.mkdir(parents=True, exist_ok=True)
@@ -94,9 +100,9 @@ def execute(
         if notes := summary.get("notes"):  # they may say where something stands
             moved = [note.replace(str(path), str(final[name])) for note in notes]
             summary = {**summary, "notes": moved}
-    outputs = store.complete(execution, summary, inputs, final)
+    outputs = store.complete(execution, summary, inputs, final, earlier)
     shutil.rmtree(scratch_root, ignore_errors=True)
-    seconds = time.monotonic() - started
+    seconds = time.monotonic() - started + earlier
     done = Execution(
         execution, run_name, stage.component, key, "complete", started, seconds, summary
     )

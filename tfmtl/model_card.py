@@ -70,7 +70,9 @@ def describe(
     """
     return {
         "model": {
-            "architecture": type(model).__name__,
+            # As configs have it; one of the user's own has the name of its class.
+            "architecture": vars(type(model)).get("architecture")
+            or type(model).__name__,
             "parameters": model.count_params(),
         },
         "tasks": [

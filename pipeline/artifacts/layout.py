@@ -87,6 +87,16 @@ SCORE_FILES = {
 }
 
 
+def scratch(workspace: Path, component: str, key: str) -> Path:
+    """The folder of what outlives a killed execution of a fingerprint.
+
+    Example:
+        >>> scratch(Path("work"), "Trainer", "f00d").as_posix()
+        'work/scratch/Trainer/f00d'
+    """
+    return workspace / "scratch" / component / key
+
+
 def split(artifact: Path, name: str) -> Path:
     """The folder of a split in examples, transformed examples or statistics.
 

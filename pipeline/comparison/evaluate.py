@@ -66,7 +66,9 @@ def evaluate(
         (folders["model"] / layout.SERVING_MODEL).symlink_to(model.absolute())
         inputs = {n: folders[n] for n in ("examples", "model")}
         outputs = {n: folders[n] for n in ("evaluation", "blessing")}
-        summary = evaluator(config, inputs, outputs)
+        other = f"Tasks and data are those of {config.name!r}; measure the model by "
+        other += "the config that it was trained with"
+        summary = evaluator(config, inputs, outputs, mend=other)
         test = layout.split(folders["examples"], "test")
         since = others.first_test_time(config, test)
         if seen := others.has_seen_test(config, since, model):

@@ -98,10 +98,21 @@ class Study:
         # same points are tried whether it was or not.
         return optuna.samplers.TPESampler(seed=number, n_startup_trials=_STARTUP)
 
+    @property
+    def left(self) -> int:
+        """How many trainings are to be run."""
+        begun = sum(len(trial.missing) for trial in self.trials)
+        return begun + self._new * len(self._sweep.seeds)
+
+    @property
+    def _new(self) -> int:
+        """How many trials there are to be besides those that are there."""
+        wanted = self._sweep.trials if self._sweep.space else 1
+        return max(0, wanted - len(self.trials))
+
     def ask(self) -> Trial | None:
         """A new trial; None where there are enough."""
-        wanted = self._sweep.trials if self._sweep.space else 1
-        if len(self.trials) >= wanted:
+        if not self._new:
             return None
         self._study.sampler = self._sampler(len(self.trials))
         trial = self._study.ask()

@@ -37,7 +37,7 @@ def sweep(
     config: Config,
     jobs: int = 1,
     memory: int | None = None,
-    report: Callable[[str], None] = print,
+    report: Callable[[str], None] = progress.write,
 ) -> dict[str, Any]:
     """Trains all models of a sweep; goes on where an earlier call was killed.
 
@@ -84,12 +84,18 @@ def sweep(
         studies = open_studies(
             folder / layout.STUDY, architectures, config.sweep, mode == "min"
         )
+        left = sum(study.left for study in studies)
         trainings = processes.run(
             _jobs(config, key, studies), folder / "trainings", jobs, memory, lock
         )
-        with contextlib.closing(trainings):  # none goes on where this does not
+        with (
+            progress.showing("sweep"),
+            progress.counting(left, folder, unit=f"of {left} trainings") as done,
+            contextlib.closing(trainings),  # none goes on where this does not
+        ):
             for (trial, seed), answer in trainings:
                 trial.record(seed, answer)
+                done.add(1)
                 report(_line(trial, seed, answer))
         trials = [trial for study in studies for trial in study.trials]
         board = leaderboard.of(config, trials, minimize=mode == "min")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.artifacts import layout, pushed
+from pipeline.workspace import lock as workspaces
 from pipeline.workspace.lineage import Lineage
 from pipeline.workspace.metadata import Metadata
 
@@ -119,8 +120,7 @@ def _failed(workspace: Path, kept: set[str]) -> Iterator[tuple[Path, str]]:
 
 def _age(folder: Path) -> float:
     """Seconds since something in a folder was written."""
-    newest = max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
-    return time.time() - newest
+    return time.time() - workspaces.last_write(folder)
 
 
 def _size(folder: Path) -> int:

@@ -10,7 +10,7 @@ from typing import IO
 
 from pipeline.artifacts import layout
 from pipeline.errors import PipelineError
-from pipeline.workspace.metadata import Metadata
+from pipeline.workspace.metadata import Execution, Metadata
 
 _READERS = ".readers"
 
@@ -108,15 +108,31 @@ def of(folder: Path) -> list[Path]:
 
 def clear(workspace: Path) -> Metadata:
     """Clears away what a killed run has left half done; returns the metadata."""
-    store = Metadata(workspace / layout.METADATA)
+    store, ended = Metadata(workspace / layout.METADATA), {}
     for execution in store.executions(state="running"):
-        store.fail(execution.id, "interrupted")
+        at = _last_write(workspace, execution)
+        store.fail(execution.id, "interrupted", at)
+        ended[execution.run] = max(at, ended.get(execution.run, at))
     for run in store.runs():
         if run.state == "running":
-            store.end_run(run.name, "interrupted")
+            store.end_run(run.name, "interrupted", ended.get(run.name, run.started))
     for staging in workspace.glob("*/*/*.tmp"):
         shutil.rmtree(staging)
     return store
+
+
+def _last_write(workspace: Path, execution: Execution) -> float:
+    """When an execution that was killed wrote something last, as far as files tell."""
+    folders = [
+        layout.scratch(workspace, execution.component, execution.fingerprint),
+        *workspace.glob(f"{execution.component}/*/{execution.id}.tmp"),
+    ]
+    return max([execution.started, *(last_write(f) for f in folders if f.is_dir())])
+
+
+def last_write(folder: Path) -> float:
+    """When something in a folder was written last, in seconds since 1970."""
+    return max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
 
 
 def metadata(workspace: Path) -> Metadata:

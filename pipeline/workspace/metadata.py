@@ -149,13 +149,22 @@ class Metadata:
                 "INSERT OR IGNORE INTO run_executions VALUES (?, ?)", (run, execution)
             )
 
-    def end_run(self, run: str, reason: str | None = None) -> None:
-        """Records that a run has ended; with a reason, that it has failed."""
+    def end_run(
+        self, run: str, reason: str | None = None, at: float | None = None
+    ) -> None:
+        """Records that a run has ended.
+
+        Args:
+            run: Its name.
+            reason: Why it has failed. Defaults to that it has not.
+            at: When, in seconds since 1970. Defaults to now.
+        """
+        state, ended = "failed" if reason else "complete", at or time.time()
         with self._connect() as db:
             db.execute(
                 "UPDATE runs SET state = ?, reason = ?, seconds = ? - started "
                 "WHERE name = ?",
-                ("failed" if reason else "complete", reason, time.time(), run),
+                (state, reason, ended, run),
             )
 
     def runs(self) -> list[Run]:
@@ -200,10 +209,20 @@ class Metadata:
         summary: dict,
         inputs: list[Artifact],
         outputs: dict[str, Path],
+        earlier: float = 0,
     ) -> list[Artifact]:
-        """Records, in one transaction, that an execution has written its artifacts."""
+        """Records, in one transaction, that an execution has written its artifacts.
+
+        Args:
+            execution: Its id.
+            summary: What it says of itself.
+            inputs: What it has read.
+            outputs: {artifact: folder}.
+            earlier: Seconds of what it went on from. Defaults to 0.
+        """
         with self._connect() as db:
-            db.execute(_END, ("complete", json.dumps(summary), time.time(), execution))
+            ended = time.time() + earlier
+            db.execute(_END, ("complete", json.dumps(summary), ended, execution))
             db.executemany(
                 "INSERT INTO inputs (execution, artefact) VALUES (?, ?)",
                 [(execution, artifact.id) for artifact in inputs],
@@ -221,11 +240,27 @@ class Metadata:
                 for name, path in outputs.items()
             ]
 
-    def fail(self, execution: int, reason: str) -> None:
-        """Records that an execution has ended without artifacts."""
-        summary = json.dumps({"reason": reason})
+    def fail(self, execution: int, reason: str, at: float | None = None) -> None:
+        """Records that an execution has ended without artifacts.
+
+        Args:
+            execution: Its id.
+            reason: Why.
+            at: When, in seconds since 1970. Defaults to now.
+        """
+        summary, ended = json.dumps({"reason": reason}), at or time.time()
         with self._connect() as db:
-            db.execute(_END, ("failed", summary, time.time(), execution))
+            db.execute(_END, ("failed", summary, ended, execution))
+
+    def earlier_seconds(self, component: str, fingerprint: str) -> float:
+        """Returns how long the failed executions took since the last complete one."""
+        which = "FROM executions WHERE component = ? AND fingerprint = ? AND state ="
+        last = f"(SELECT COALESCE(MAX(id), 0) {which} 'complete')"
+        with self._connect() as db:
+            return db.execute(
+                f"SELECT TOTAL(seconds) {which} 'failed' AND id > {last}",
+                (component, fingerprint) * 2,
+            ).fetchone()[0]
 
     def find(
         self, component: str, fingerprint: str

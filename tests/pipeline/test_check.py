@@ -72,6 +72,15 @@ def test_columns_that_are_not_there(check):
     assert "no column 'itm'. Did you mean 'item'?" in err
 
 
+def test_a_table_that_no_row_finds_anything_in(check, tmp_path):
+    (tmp_path / "users.csv").write_text("user,age\nnobody,30\n")
+    users = {"name": "users", "logs": str(tmp_path / "users.csv"), "key": "user"}
+    age = {"name": "age", "column": "users.age", "kind": "numeric"}
+    status, _, err = check(data={"tables": [users]}, features=["user", age])
+    assert status == 2 and "Column 'age' has no value in the train split" in err
+    assert "no row of the split has a key that the table has (user)" in err
+
+
 def test_a_split_without_rows(check):
     split = {"by": "time", "column": "when"}
     status, _, err = check({"when": np.ones(ROWS)}, data={"split": split})

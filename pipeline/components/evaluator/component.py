@@ -30,7 +30,10 @@ def check(config: Config) -> None:
 
 
 def evaluator(
-    config: Config, inputs: Mapping[str, Path], outputs: Mapping[str, Path]
+    config: Config,
+    inputs: Mapping[str, Path],
+    outputs: Mapping[str, Path],
+    mend: str = "Run ExampleGen and the Trainer again with this config",
 ) -> dict:
     """Evaluates a model per task, per domain and per slice.
 
@@ -38,6 +41,7 @@ def evaluator(
         config: The pipeline's config.
         inputs: "examples", "model".
         outputs: "evaluation", "blessing".
+        mend: What to do where the model does not fit the config.
 
     Returns:
         {"rows", "blessed", "metrics": {task: AUC or Spearman correlation}, "notes"}.
@@ -61,7 +65,8 @@ def evaluator(
                 f"{nearest(column, schema.names)}"
             )
     model = inputs["model"] / layout.SERVING_MODEL
-    _check_model(config, model, schema)
+    if problem := _misfit(config, model, schema):
+        raise PipelineError(f"{problem}. {mend}")
     compared = others.models(config)
     baseline, refusal = compared.get("baseline"), ""
     if baseline:
@@ -126,19 +131,18 @@ def evaluator(
     }
 
 
-def _check_model(config: Config, model: Path, schema: pa.Schema) -> None:
+def _misfit(config: Config, model: Path, schema: pa.Schema) -> str:
+    """Tells why a model and the examples of a config do not fit; "" if they do."""
     signature = saved_model.signatures(model)[saved_model.DEFAULT]
     wanted = {task.name for task in config.tasks}
     if lacking := sorted(wanted - set(signature.outputs)):
-        raise PipelineError(
+        return (
             f"the model must predict every task. It lacks {lacking} and has "
-            f"{sorted(signature.outputs)}. Train it again with this config"
+            f"{sorted(signature.outputs)}"
         )
     if problems := saved_model.unreadable(model, schema):
-        raise PipelineError(
-            "the examples must hold what the model takes in: "
-            f"{'; '.join(problems)}. Run ExampleGen and the Trainer again"
-        )
+        return f"the examples must hold what the model takes in: {'; '.join(problems)}"
+    return ""
 
 
 def _not_comparable(baseline: Path, schema: pa.Schema) -> str:

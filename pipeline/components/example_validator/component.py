@@ -174,9 +174,23 @@ def _against_schema(
                 yield Finding(severity, feature.name, type_, text)
         elif feature.name in used or feature.presence.min_count:
             severity = Info.ERROR if feature.name in used else Info.WARNING
-            text = f"Column {feature.name!r} has no value in the {split} split. Mend "
-            text += "the logs, or leave the column out of the config."
+            text = f"Column {feature.name!r} has no value in the {split} split. "
+            text += _of_table(config, feature.name)
+            text += "Mend the logs, or leave the column out of the config."
             yield Finding(severity, feature.name, Info.FEATURE_TYPE_NOT_PRESENT, text)
+
+
+def _of_table(config: Config, column: str) -> str:
+    """What is to be said of a column without a value that a table should give."""
+    source = {f.name: f.source for f in config.raw_features}.get(column, column)
+    for table in config.data.tables:
+        if source.startswith(f"{table.name}."):
+            keys = " and ".join(table.key)
+            return (
+                f"It is of table {table.name!r}: either it is empty there, or no row "
+                f"of the split has a key that the table has ({keys}). "
+            )
+    return ""
 
 
 def _presence(feature, stats) -> Iterator[tuple[int, int, str]]:

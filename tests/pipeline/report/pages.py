@@ -219,6 +219,24 @@ def comparison(models=3):
     }
 
 
+def six_tasks():
+    """A comparison with names and numbers that are as long as real ones."""
+    board = comparison()
+    names = ["click", "like", "follow", "comment", "long_view", "watch_seconds"]
+    board["tasks"] = [{"name": n, "kind": "binary", "metric": "auc"} for n in names]
+    for at, model in enumerate(board["models"]):
+        tasks = [model["tasks"]["click"], model["tasks"]["minutes"]] * 3
+        model |= {
+            "name": f"workspace/feed@20261201-12000{at}",
+            "architecture": "shared_bottom",
+            "parameters": 12_345_678,
+            "seconds": 1234.5,
+            "tasks": dict(zip(names, tasks, strict=True)),
+        }
+    board["against"] = board["models"][0]["name"]
+    return board
+
+
 def _seeds(*values):
     mean = sum(values) / len(values)
     return {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "values": [*values]}

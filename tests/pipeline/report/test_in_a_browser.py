@@ -80,6 +80,14 @@ def test_a_page_in_a_browser(opened, files, tmp_path, name, fewest, width):
         assert pages.ODD[1] in opened.run("document.body.textContent")
 
 
+def test_six_tasks_are_compared_without_scrolling(opened, tmp_path):
+    (tmp_path / "six.html").write_text(leaderboard.of_comparison(pages.six_tasks()))
+    opened.open(tmp_path / "six.html", 1280)
+    boxes = opened.run("""[...document.querySelectorAll(".scroll")].map(
+        box => box.scrollWidth - box.clientWidth)""")
+    assert boxes == [0]
+
+
 @pytest.mark.parametrize("name", ["comparison", "sweep"])
 def test_a_leaderboard_fits_on_paper(opened, files, name):
     """A4 less its margins is 182 mm, 688 pixels wide."""

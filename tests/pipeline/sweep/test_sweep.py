@@ -13,6 +13,7 @@ from conftest import make_config, raw_config
 from paths import ROOT
 from until import until
 
+from pipeline import progress
 from pipeline.__main__ import main
 from pipeline.cli import sweep as command
 from pipeline.config import ConfigError
@@ -89,6 +90,24 @@ def test_architectures_points_and_seeds(sweep, tmp_path):
     assert json.loads(file.read_text()) == board
     text = command.text(board)
     assert "means over 2 seeds" in text and "train.learning_rate=0.00" in text
+
+
+def test_how_many_trainings_are_done_is_shown(sweep, monkeypatch):
+    seen = []
+
+    class Lines(list):
+        def append(self, line):
+            if " seed " in line:
+                seen.append(progress._shown.line())
+
+    section = {"architectures": ["mmoe", "ple"], "seeds": [0, 1], "space": SPACE}
+    sweep(**section, trials=1, lines=Lines())
+    assert [line.partition(";")[0] for line in seen] == [
+        f"sweep: {i} of 4 trainings, {i / 4:.0%}" for i in range(1, 5)
+    ]
+    seen.clear()
+    sweep(**section, trials=2, lines=Lines())  # those that are done do not count
+    assert "4 of 4 trainings, 100%" in seen[-1] and len(seen) == 4
 
 
 def test_a_sweep_that_is_killed_goes_on(sweep, tmp_path):

@@ -356,6 +356,7 @@ def test_loads_without_tfmtl_and_holds_no_absolute_path(exported, tmp_path):
 
 def test_the_card_tells_what_the_model_takes_and_gives(exported):
     card = model_card.read(exported)
+    assert card["model"]["architecture"] == "mmoe"
     assert [task["name"] for task in card["tasks"]] == ["click", "like", "seconds"]
     assert card["tasks"][1]["space"] == "click" and card["tasks"][1]["range"] == [0, 1]
     missing = {
