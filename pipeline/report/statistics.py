@@ -10,10 +10,11 @@ from tensorflow_metadata.proto.v0.statistics_pb2 import FeatureNameStatistics
 from pipeline.artifacts.layout import ALL_DOMAINS
 from pipeline.artifacts.statistics import common
 from pipeline.report import charts, page
+from pipeline.progress import NOWHERE, Done
 from pipeline.report.svg import Chart
 
 _DOMAINS = 8  # columns of the table of label rates
-_CHARTS = 120  # columns with a chart
+MOST_CHARTS = 120  # columns with a chart
 _TOP = 10  # values of a bar chart
 _RARE = 0.001  # share of the most frequent value of a column of ids, each its own
 _STEEP = 0.8  # share of rows in one bar of a histogram, which then shows nothing
@@ -32,6 +33,7 @@ def render(
     drifts: Mapping[str, Mapping],
     features: Sequence[str],
     domain: str | None,
+    done: Done = NOWHERE,
 ) -> str:
     """Returns the page.
 
@@ -45,6 +47,7 @@ def render(
             "values"}}}}, distances from 0 to 1.
         features: The columns that the model reads, which come first.
         domain: The column of the domains.
+        done: Counts the columns that are drawn, at most `MOST_CHARTS`.
     """
     known = splits["train"][1]
     columns = [c for c in features if c in known]
@@ -55,8 +58,11 @@ def render(
         }
         for column in columns
     }
-    drawn = [(c, _chart(c, by_split[c])) for c in columns[:_CHARTS]]
-    drawn = [(column, chart) for column, chart in drawn if chart]
+    drawn = []
+    for column in columns[:MOST_CHARTS]:
+        if chart := _chart(column, by_split[column]):
+            drawn.append((column, chart))
+        done.add(1)
     return page.render(
         "statistics",
         name=name,
@@ -68,7 +74,7 @@ def render(
         rates=_rates(rates),
         correlations=_correlations(correlations["train"]),
         charts=drawn,
-        hidden=max(len(columns) - _CHARTS, 0),
+        hidden=max(len(columns) - MOST_CHARTS, 0),
         numbers=[
             _numbers(c, by_split[c], c in features) for c in columns if _is(c, known)
         ],

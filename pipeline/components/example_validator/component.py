@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
+from pipeline import progress
 from pipeline.artifacts import layout
 from pipeline.artifacts import schema as schema_artifact
 from pipeline.artifacts import statistics as statistics_artifact
@@ -101,16 +102,22 @@ def example_validator(
     )
     where = outputs["anomalies"] / layout.STATISTICS_PAGE
     if page:
-        text = statistics_page.render(
-            config.name,
-            splits,
-            rates,
-            json.loads((inputs["statistics"] / layout.LABEL_CORRELATIONS).read_text()),
-            [(Info.Severity.Name(f.severity), f.text) for f in findings],
-            drifts,
-            features=[feature.name for feature in config.features],
-            domain=config.domain,
-        )
+        correlations = inputs["statistics"] / layout.LABEL_CORRELATIONS
+        charts = min(len(train), statistics_page.MOST_CHARTS)
+        with progress.counting(
+            charts, outputs["anomalies"], "draws the page", "charts"
+        ) as done:
+            text = statistics_page.render(
+                config.name,
+                splits,
+                rates,
+                json.loads(correlations.read_text()),
+                [(Info.Severity.Name(f.severity), f.text) for f in findings],
+                drifts,
+                features=[feature.name for feature in config.features],
+                domain=config.domain,
+                done=done,
+            )
         where.write_text(text)
     errors = [f.text for f in findings if f.severity == Info.ERROR]
     if errors:

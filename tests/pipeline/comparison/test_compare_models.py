@@ -155,7 +155,7 @@ def test_a_model_that_the_rows_cannot_feed(shop, tmp_path, capsys):
     assert "compare by the config of that model" in error
     assert main(["evaluate", config, "--model", str(other)]) == 2
     error = capsys.readouterr().err
-    assert "Tasks and data are those of 'shop'; measure the model by the c" in error
+    assert "Tasks and data are those of 'small'; measure the model by the c" in error
     assert "again" not in error  # no training with this config would mend it
 
 

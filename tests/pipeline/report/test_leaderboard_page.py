@@ -36,7 +36,7 @@ def test_metrics_gains_and_costs_of_a_comparison(comparison):
     assert 'class="up"' in click and "0.7100" in click and "0.690 to 0.720" in click
     assert "▲ +0.0100, p&nbsp;0.010" in click and "+0.0000 to +0.0200" in click
     assert "too few<small>6 of the 10 positives</small>" in buy and "0.9" not in buy
-    assert 'class="down"' in minutes and "▼ −0.0100, p&nbsp;&lt;\xa00.001" in minutes
+    assert 'class="down"' in minutes and "▼ −0.0100, p&nbsp;&lt; 0.001" in minutes
     assert "1,000" in costs and "1.5 s" in costs
     assert _row(comparison, "work@2")[1].startswith("<td>0.7200")  # p = 0.2
     assert _row(comparison, "work@2")[-1] == "<td>–</td>"  # nobody knows its costs
