@@ -9,8 +9,8 @@ from tensorflow_metadata.proto.v0.statistics_pb2 import FeatureNameStatistics
 
 from pipeline.artifacts.layout import ALL_DOMAINS
 from pipeline.artifacts.statistics import common
-from pipeline.report import charts, page
 from pipeline.progress import NOWHERE, Done
+from pipeline.report import charts, page
 from pipeline.report.svg import Chart
 
 _DOMAINS = 8  # columns of the table of label rates
