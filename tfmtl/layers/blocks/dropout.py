@@ -18,8 +18,10 @@ class Dropout(keras.layers.Dropout):
 
     def call(self, inputs, training=False):
         """Sets a part `rate` of the inputs to 0 in training, and scales the others."""
-        if not training or self.rate in (0, 1):
+        if not training or self.rate == 0:
             return super().call(inputs, training=training)
+        if self.rate == 1:  # refused by TensorFlow, and by Keras below 3.13
+            return tf.zeros_like(inputs)
         # As Keras does it: XLA takes no int64 seeds.
         seed = tf.math.floormod(self.seed_generator.next(), tf.int32.max - 1)
         return tf.nn.experimental.stateless_dropout(
