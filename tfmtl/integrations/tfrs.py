@@ -10,7 +10,6 @@ imported: `tf.keras` and `tf_keras` are Keras 2 then, `keras` stays Keras 3. Wha
 share are TensorFlow's variables.
 """
 
-import contextlib
 import importlib.util
 
 import keras
@@ -185,10 +184,11 @@ class RankingModel(tfrs.Model):
     """A `tfrs.Model` of any tfmtl architecture, one `tfrs.tasks.Ranking` a task.
 
     A step is what the architecture's own `fit` does: sample spaces, missing labels
-    (NaN), task weights, losses of layers, ESMM's loss over the entire space, DEPHN's
-    virtual gradient. The optimizer is one of Keras 2 or TFRS; gradients of embedding
-    tables reach it sparse, as `tf.IndexedSlices`. Logs have `{task}_loss` beside the
-    metrics and TFRS's `loss`, `regularization_loss` and `total_loss`.
+    (NaN), task weights, losses of layers, what an architecture adds to its tasks'
+    losses, ESMM's loss over the entire space, DEPHN's virtual gradient. The optimizer
+    is one of Keras 2 or TFRS; gradients of embedding tables reach it sparse, as
+    `tf.IndexedSlices`. Logs have `{task}_loss` beside the metrics and TFRS's `loss`,
+    `regularization_loss` and `total_loss`.
 
     Args:
         model: `MultiTaskModel`. Shares its variables, so that after `fit` it is
@@ -276,14 +276,16 @@ class RankingModel(tfrs.Model):
 
     @tf.autograph.experimental.do_not_convert
     def compute_loss(self, inputs, training=False):
-        """Returns sum_k weight_k L_k and updates metrics; TFRS calls this.
+        """Returns sum_k weight_k L_k, and what the architecture adds; updates metrics.
+
+        TFRS calls this.
 
         Args:
             inputs: Tuple (features, labels) or (features, labels, sample_weight).
             training: Boolean. Defaults to False.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(inputs)
-        scope = contextlib.nullcontext()
+        scope = self.model.evaluation_scope()
         if training:
             scope = self.model.training_scope(x, y, sample_weight)
         with scope:
@@ -302,7 +304,11 @@ class RankingModel(tfrs.Model):
             self.task_losses[task.name].update_state(loss, tf.reduce_sum(weight))
             ranking(*_columns(measured[task.name]))
             total += task.weight * loss
-        return total / tf.distribute.get_strategy().num_replicas_in_sync
+        total = total / tf.distribute.get_strategy().num_replicas_in_sync
+        # Those of layers are losses of `self.layer`, which TFRS adds.
+        given = x, y, predictions, sample_weight
+        of_layers = MultiTaskModel.compute_other_loss(self.model, *given)
+        return total + self.model.compute_other_loss(*given) - of_layers
 
 
 def _attach(owner, name, value):

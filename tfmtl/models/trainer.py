@@ -146,6 +146,18 @@ class MultiTaskTrainer(keras.Model):
         """
         return contextlib.nullcontext()
 
+    @contextlib.contextmanager
+    def evaluation_scope(self):
+        """The context in which an evaluation step calls the model.
+
+        Predictions hold what losses read beside them, such as logits.
+        """
+        self._with_logits = True
+        try:
+            yield
+        finally:
+            self._with_logits = False
+
     @property
     def trainable_weights(self):
         """What the optimizer learns: the layers' weights, the loss weighting's."""
@@ -344,11 +356,8 @@ class MultiTaskTrainer(keras.Model):
 
     def test_step(self, data):
         """Runs an evaluation step of the model."""
-        self._with_logits = True
-        try:
+        with self.evaluation_scope():
             return super().test_step(data)
-        finally:
-            self._with_logits = False
 
     def loss_rows(self, x, y, y_pred, sample_weight=None):
         """Returns {task: (label, prediction, weight)}, each (batch,), for the loss."""

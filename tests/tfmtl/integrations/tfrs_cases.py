@@ -16,8 +16,9 @@ import tfmtl
 from tfmtl.integrations import tfrs as bridge
 
 ROWS = 32
-FAST = {  # the two whose step is not the base's
+FAST = {  # those whose step is not the base's
     "esmm": {"units": (16,)},
+    "escm2": {"units": (16,), "imputation_units": (4,)},
     "dephn": {"public": ("dnn",), "private": ("cross",), "units": (16,), "depth": 1},
 }
 optimizers = tfrs.experimental.optimizers
@@ -108,8 +109,10 @@ def test_a_step_of_the_others_is_that_of_keras_3(name):
     _assert_same_step(name)
 
 
-def test_evaluates_and_predicts_as_keras_3_does():
-    model = _model("esmm")  # whose loss and metrics are over different rows
+# Whose loss and metrics are over different rows, and that adds to its tasks' losses.
+@pytest.mark.parametrize("name", ["esmm", "escm2"])
+def test_evaluates_and_predicts_as_keras_3_does(name):
+    model = _model(name)
     model.compile(run_eagerly=True)
     model.start_at({"click": 0.4, "like": 0.2})
     ranking = bridge.RankingModel(model)
