@@ -45,8 +45,10 @@ class NormalisedExperts(Layer):
         self.experts = experts
         self.units = units
         self.gate_rank = gate_rank
+        # Keras's 0.99 would leave a model of some fifty steps with the 0 and 1 that
+        # the kept statistics start at.
         self.normalization = keras.layers.BatchNormalization(
-            dtype=self.dtype_policy, name="normalization"
+            momentum=0.9, dtype=self.dtype_policy, name="normalization"
         )
 
     @property

@@ -56,6 +56,9 @@ class DBMTL(Layer):
         super().__init__(**kwargs)
         self.tasks = _errors.check_task_names(tasks)
         self.parents = _check_parents(parents, self.tasks)
+        relation_units = _errors.check_units("relation_units", relation_units)
+        if not relation_units:
+            raise ValueError("A relation needs at least one layer. Received: ().")
         options = {"activation": activation, "dropout": dropout}
         options["dtype"] = self.dtype_policy
         self.bottom = DNN(shared_units, **options, name="bottom")
@@ -97,7 +100,10 @@ def _check_parents(parents, tasks):
     """Returns {task: its parents} of all tasks; raises if one does not stand before."""
     if parents is None:
         return {task: tasks[:i] for i, task in enumerate(tasks)}
-    if not isinstance(parents, dict):
+    lists = isinstance(parents, dict) and not any(
+        isinstance(before, str) for before in parents.values()
+    )
+    if not lists:
         raise ValueError(
             "parents must be a dict {task: list of tasks before it}. Received: "
             f"{parents!r}."

@@ -171,7 +171,10 @@ def _check_groups(groups, tasks):
     """Returns {group: tasks}; raises unless each task is in one group."""
     if groups is None:
         return {"all": tasks}
-    if not isinstance(groups, dict):
+    lists = isinstance(groups, dict) and not any(
+        isinstance(members, str) for members in groups.values()
+    )
+    if not lists:
         raise ValueError(
             f"groups must be a dict {{name: list of tasks}}. Received: {groups!r}."
         )

@@ -31,8 +31,9 @@ class STEM(PLE):
     Task t's gate mixes the experts of all tasks and the shared ones; sg stops the
     gradient of every expert that is another task's. So the loss of t learns from what
     the others have learnt and does not move it: x_t, the task's own embedding, is moved
-    by its own task alone. The gate of the shared part, in every level but the last,
-    mixes all experts, of which it stops none, by x_s.
+    by its own task alone. That is of a single level. With more, the gate of the shared
+    part, in every level but the last, mixes all experts by x_s and stops none: through
+    it a task's loss moves the others' experts below the last level, and their x_t.
 
     Deviations from the paper's code: gates are linear without bias, as in PLE; there
     they have hidden layers, (128, 64) by default. Experts have two layers, as PLE has

@@ -49,3 +49,10 @@ def test_parents_must_stand_before_the_task():
         DBMTL(TASKS, {"d": ["a"]})
     with pytest.raises(ValueError, match=r"must be a dict.*Received: \['a'\]"):
         DBMTL(TASKS, ["a"])
+    with pytest.raises(ValueError, match="must be a dict.*Received: {'b': 'a'}"):
+        DBMTL(TASKS, {"b": "a"})
+
+
+def test_a_relation_has_a_layer():
+    with pytest.raises(ValueError, match="needs at least one layer"):
+        DBMTL(TASKS, relation_units=())

@@ -117,6 +117,7 @@ def test_gates_and_their_labels():
         ({"a": TASKS}, "a name of its own.*Received: 'a'"),
         ({"shared": TASKS}, "a name of its own"),
         (TASKS, "must be a dict"),
+        ({"first": "a", "second": ["b", "c"]}, "must be a dict"),
     ],
 )
 def test_bad_groups_are_refused(groups, message):
@@ -129,3 +130,11 @@ def test_other_bad_arguments_are_refused():
         HoME(TASKS, task_units=(8,))
     with pytest.raises(ValueError, match="experts must be a positive integer"):
         HoME(TASKS, task_experts=0)
+
+
+def test_a_few_steps_leave_statistics_to_predict_by():
+    bank = NormalisedExperts(1, 4, gate_rank=2)
+    x = 10 * X + 5
+    for _ in range(30):
+        trained = bank(x, training=True)
+    np.testing.assert_allclose(bank(x), trained, atol=0.25)
