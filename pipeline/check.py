@@ -62,7 +62,8 @@ def check(config: Config, rows: int = ROWS) -> Found:
         try:
             part.check(config)
         except PipelineError as error:
-            found.errors.append(str(error))
+            if str(error) not in found.errors:  # stages declare features and tasks, too
+                found.errors.append(str(error))
     if config.data.source:
         found.notes.append(
             f"data.source: the run makes the rows of {config.data.source!r}, so none "

@@ -368,3 +368,9 @@ Feature = Annotated[
 def each_alone(features: Iterable[_Feature]) -> bool:
     """Whether each feature is made of its own column alone."""
     return all(feature.kind not in ("crossed", "lookup") for feature in features)
+
+
+def side_fields(features: Iterable[_Feature]) -> dict[str, str]:
+    """{feature: the sequence whose events it lists, too}."""
+    sides = ((f.name, getattr(f, "side_of", None)) for f in features)
+    return {name: events for name, events in sides if events}

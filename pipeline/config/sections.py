@@ -1,10 +1,11 @@
 """The sections of a config beside its data and features."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 import pydantic
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.config.values import Column, Name, Section, or_text
 
@@ -268,8 +269,21 @@ MORE_METRICS = {
     "regression": ("gxauc", "ndcg"),
     "count": ("gxauc", "ndcg"),
 }
+_MORE = r"^(pr_auc|uauc|gxauc|mrr|(ndcg|hit_rate)@[1-9]\d*)$"
+
+
+def _more(name: str) -> str:
+    if not re.match(_MORE, name):
+        raise ValueError(
+            "it must be pr_auc, uauc, mrr, gxauc, or ndcg or hit_rate with how many "
+            f"places count, such as ndcg@10. Received: {name!r}. Others are always "
+            "measured; groups are those of `evaluate.group`"
+        )
+    return name
+
+
 _More = Annotated[
-    str, Field(pattern=r"^(pr_auc|uauc|gxauc|mrr|(ndcg|hit_rate)@[1-9]\d*)$")
+    str, AfterValidator(_more), Field(json_schema_extra={"pattern": _MORE})
 ]
 
 

@@ -57,6 +57,11 @@ def test_all_errors_are_told_at_once(check):
     assert "'like' (train split) must hold nothing but 0 and 1" in err
 
 
+def test_an_error_that_several_stages_find_is_told_once(check):
+    status, _, err = check(tasks=[{"name": "click", "metrics": ["ndcg@0"]}])
+    assert status == 2 and err.count("Received: 'ndcg@0'") == 1
+
+
 def test_few_rows_that_do_not_fit_are_a_warning(check):
     status, out, _ = check(
         {"price": ["x", *["1.5"] * (ROWS - 1)]},

@@ -164,7 +164,7 @@ def test_every_config_of_ours_is_valid(path, monkeypatch):
             "evaluate={group: user_id, rules: [{metric: ndcg@5, at_least: 0.5}]}",
             "evaluate.rules.0.metric: add ndcg@5 to `evaluate.metrics`",
         ),
-        ("evaluate={metrics: [ndcg]}", "evaluate.metrics.0: "),
+        ("evaluate={metrics: [ndcg]}", "evaluate.metrics.0: it must be pr_auc, uauc"),
         (
             "train={shard_input: true, batch_size: 5, workers: 2}",
             "`workers` must divide `batch_size`. Received: 2 and 5",

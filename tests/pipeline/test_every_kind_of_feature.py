@@ -144,30 +144,30 @@ def _tfrecord(path, columns):
 WRITERS = {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet, "tfrecord": _tfrecord}
 
 
-def _prepare(folder, format, monkeypatch):
-    """The config, and the artifacts of the first stages."""
+def _examples(folder, format):
+    """The config, and the examples of logs of a format."""
     columns = _rows()
-    for split in ("train", "valid", "test"):
-        WRITERS[format](folder / f"{split}.{format}", columns)
-    logs = {
-        split: [f"{folder}/{split}.{format}"] for split in ("train", "valid", "test")
-    }
+    logs = {split: folder / f"{split}.{format}" for split in ("train", "valid", "test")}
+    for path in logs.values():
+        WRITERS[format](path, columns)
+    logs = {split: [str(path)] for split, path in logs.items()}
     raw = raw_config({"logs": logs, "split": {"by": "given"}}, FEATURES, ["click"])
     path = folder / "config.yaml"
     path.write_text(json.dumps(raw))
     config = configs.load(path)
-    names = "examples statistics transform_graph transformed_examples".split()
-    artifacts = {name: folder / name for name in names}
-    for artifact in artifacts.values():
-        artifact.mkdir()
-    with monkeypatch.context() as patch:
+    (folder / "examples").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
         for user in first_stages.USERS:
             patch.setattr(user, "parallel_map", first_stages._parallel_map)
-        summary = example_gen(config, {}, artifacts)
-        assert summary["dead"] == 0
-        statistics_gen(config, artifacts, artifacts)
-        transform(config, artifacts, artifacts)
-    return config, artifacts
+        summary = example_gen(config, {}, {"examples": folder / "examples"})
+    assert summary["dead"] == 0
+    return config, folder / "examples"
+
+
+def _raw(config, artifact):
+    """What Transform, and a server, takes in of the test split."""
+    (batch,) = examples.read_batches(artifact / "Split-test")
+    return batch, examples.raw_inputs(batch, config.raw_features)
 
 
 def _declared(config, artifacts):
@@ -183,16 +183,26 @@ def _records(config, artifacts):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    found = {}
+    """The config, and the artifacts of the first stages, of Parquet."""
+    folder = tmp_path_factory.mktemp("parquet")
+    config, artifact = _examples(folder, "parquet")
+    names = "statistics transform_graph transformed_examples".split()
+    artifacts = {"examples": artifact, **{name: folder / name for name in names}}
+    for name in names:
+        artifacts[name].mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        for format in WRITERS:
-            found[format] = _prepare(tmp_path_factory.mktemp(format), format, patch)
-    return found
+        for user in first_stages.USERS:
+            patch.setattr(user, "parallel_map", first_stages._parallel_map)
+        statistics_gen(config, artifacts, artifacts)
+        transform(config, artifacts, artifacts)
+    return config, artifacts
 
 
 @pytest.mark.parametrize("format", ["csv", "jsonl", "tfrecord"])
-def test_every_format_gives_the_same_records(format, prepared):
-    wanted, found = _records(*prepared["parquet"]), _records(*prepared[format])
+def test_every_format_gives_the_same_examples(format, prepared, tmp_path):
+    config, artifacts = prepared
+    _, wanted = _raw(config, artifacts["examples"])
+    _, found = _raw(*_examples(tmp_path, format))
     assert [*found] == [*wanted]
     for name, values in wanted.items():
         np.testing.assert_array_equal(found[name], values, name)
@@ -200,7 +210,7 @@ def test_every_format_gives_the_same_records(format, prepared):
 
 
 def test_statistics_know_how_wide_and_how_long_vectors_are(prepared, tmp_path):
-    config, artifacts = prepared["parquet"]
+    config, artifacts = prepared
     _, statistics = statistics_artifact.read(artifacts["statistics"], "train")
     cover, common = statistics["cover"], statistics["cover"].num_stats.common_stats
     vectors = [v for v in _rows()["cover"] if v]
@@ -227,20 +237,19 @@ def _of_logs(config, model):
 
 
 def test_the_served_scores_are_those_of_the_records(prepared, tmp_path):
-    config, artifacts = prepared["parquet"]
+    config, artifacts = prepared
     features, tasks = _declared(config, artifacts)
     keras.utils.set_random_seed(1)
     model = tfmtl.models.get("shared_bottom")(features, tasks, units=(8,))
-    model.compile(optimizer=keras.optimizers.Adam(0.05))
+    # A few steps, which no graph is worth.
+    model.compile(optimizer=keras.optimizers.Adam(0.05), run_eagerly=True)
     x = _records(config, artifacts)
-    model.fit(x, {"click": np.arange(ROWS) % 3 == 0}, epochs=5, verbose=0)
-    wanted = model.predict(x, verbose=0)["click"].ravel()
+    model.fit(x, {"click": np.arange(ROWS) % 3 == 0}, batch_size=ROWS, epochs=3)
+    wanted = model.predict(x, batch_size=ROWS)["click"].ravel()
     assert wanted.std() > 0.05
     graph = artifacts["transform_graph"] / "transform_fn"
     tfmtl.export(model, tmp_path / "model" / "1", graph)
-    split = artifacts["examples"] / "Split-test"
-    (batch,) = examples.read_batches(split)
-    raw = examples.raw_inputs(batch, config.raw_features)
+    batch, raw = _raw(config, artifacts["examples"])
     rows = {f.name: batch[f.name].to_pylist() for f in config.raw_features}
     found = _of_logs(config, tmp_path / "model" / "1")
     np.testing.assert_allclose(found, wanted, atol=1e-5)

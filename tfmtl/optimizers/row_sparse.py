@@ -44,6 +44,13 @@ class RowSparse:
                 f"loss_scale_factor={kwargs['loss_scale_factor']!r}."
             )
         _errors.check_number("l2", l2)
+        if not isinstance(kwargs.get("use_ema", False), bool):
+            raise ValueError(
+                f"use_ema must be true or false. Received: {kwargs['use_ema']!r}."
+            )
+        for name in ("gradient_accumulation_steps", "ema_overwrite_frequency"):
+            if kwargs.get(name) is not None:
+                _errors.check_positive(name, kwargs[name])
         for name, value in kwargs.items():
             if isinstance(value, str) and name != "name":
                 raise ValueError(f"{name} must be a number. Received: {value!r}.")

@@ -22,6 +22,7 @@ from pipeline.beam.atomic import atomic_write
 from pipeline.components.bulk_inferrer import kept, writers
 from pipeline.components.bulk_inferrer.job import Infer, Plan, Report
 from pipeline.config import Config
+from pipeline.config.features import side_fields
 from pipeline.errors import PipelineError
 from pipeline.logs import files as sources
 from pipeline.logs import parts, table_files
@@ -80,6 +81,8 @@ def bulk_inferrer(
     read = casting.feature_columns(config, features)
     wanted = [column.source for column in read] + list((keep or {}).values())
     wanted += [column.weights for column in read if column.weights]
+    taken = {column.name for column in read}
+    sides = side_fields(config.features)
     output.mkdir(parents=True, exist_ok=True)
     with (
         _empty_if_interrupted(output),
@@ -116,6 +119,7 @@ def bulk_inferrer(
                 output,
                 workers.folder,
                 done,
+                {name: of for name, of in sides.items() if {name, of} <= taken},
             )
             found = results.run(workers, enumerate(groups), Infer(plan))
         results.check_all(workers, len(found), len(groups), "results")

@@ -1,6 +1,6 @@
 """The Beam job that scores rows: groups of parts of files -> shards of scores."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from pipeline.errors import PipelineError
 from pipeline.logs import files
 from pipeline.logs.dead_letters import DeadLetters, SourcedRows
 from pipeline.logs.files import Source
-from pipeline.logs.values import casting
+from pipeline.logs.values import casting, lists
 from pipeline.logs.values.casting import Column
 from pipeline.progress import NOWHERE, Done
 
@@ -35,6 +35,7 @@ class Plan(NamedTuple):
         folder: Where dead letters go.
         work: Where shards go until all are whole.
         done: Counts the rows. Defaults to nowhere.
+        side_fields: {column of lists: the one whose events it lists, too}.
     """
 
     config: Config
@@ -46,6 +47,7 @@ class Plan(NamedTuple):
     folder: Path
     work: Path
     done: Done = NOWHERE
+    side_fields: Mapping[str, str] = {}
 
 
 class Report(NamedTuple):
@@ -91,6 +93,7 @@ class _Infer(beam.DoFn):
     def _infer(self, name: str, group: Sequence[Source]) -> Report:
         plan, rows_in = self._plan, 0
         wanted = [c.source for c in (*plan.features, *plan.kept.values())]
+        wanted += [c.weights for c in plan.features if c.weights]
         wanted = list(dict.fromkeys(wanted))
         letters = DeadLetters(plan.folder, name, plan.work)
 
@@ -105,7 +108,8 @@ class _Infer(beam.DoFn):
                     features, misfits = casting.cast(chunk.rows, plan.features)
                     columns, wrong = casting.cast(chunk.rows, list(plan.kept.values()))
                     kept = columns.columns
-                    misfits = {**wrong, **misfits}
+                    unequal = lists.unequal(features, plan.side_fields)
+                    misfits = {**unequal, **wrong, **misfits}
                     part = np.zeros(chunk.rows.num_rows, int)
                     rows = SourcedRows(chunk.rows, [source], part, chunk.positions)
                     letters.add(rows, misfits)

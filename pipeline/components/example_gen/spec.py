@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from pipeline.config import Config
+from pipeline.config.features import side_fields
 from pipeline.errors import PipelineError
 from pipeline.logs.evaluation import Expression
 from pipeline.logs.values import casting
@@ -36,11 +37,7 @@ class Spec:
         self.data = config.data
         self.missing = config.missing_words
         self.features = {feature.name: feature for feature in config.features}
-        self.side_fields = {
-            feature.name: feature.side_of
-            for feature in config.features
-            if getattr(feature, "side_of", None)
-        }
+        self.side_fields = side_fields(config.features)
         self.where = self.expression(self.data.where)
         self.labels = {n: self.expression(t) for n, t in self.data.labels.items()}
         made = self.data.made()

@@ -1,12 +1,11 @@
 """Rows of logs become examples, in shards of the three splits, or dead letters."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.artifacts import layout
 from pipeline.artifacts.layout import SPLITS
@@ -17,7 +16,7 @@ from pipeline.components.example_gen.shards import Shards
 from pipeline.logs import evaluation, files
 from pipeline.logs.dead_letters import DeadLetters, SourcedRows
 from pipeline.logs.files import Source
-from pipeline.logs.values import casting, times
+from pipeline.logs.values import casting, lists, times
 from pipeline.logs.values.casting import Misfits
 from pipeline.logs.values.scalars import readable
 
@@ -88,29 +87,13 @@ class Output:
             label = pa.array(values, mask=np.isnan(values))
             batch = batch.append_column(name, label)
             misfits = {**wrong, **misfits}
-        misfits = {**_unequal(self.plan.side_fields, batch), **misfits}
+        misfits = {**lists.unequal(batch, self.plan.side_fields), **misfits}
         split, unsplit = _assign(self.plan, rows, batch)
         misfits = {**unsplit, **misfits}
         split[list(misfits)] = -1
         for number, shards in enumerate(self.shards):
             shards.add(batch.filter(pa.array(split == number)))
         self.letters.add(rows, misfits)
-
-
-def _unequal(side_fields: Mapping[str, str], batch: pa.RecordBatch) -> Misfits:
-    """Rows whose lists of the same events have different lengths."""
-    misfits = {}
-    for field, events in side_fields.items():
-        counts, wanted = (
-            pc.fill_null(pc.list_value_length(batch.column(name)), 0).to_numpy()
-            for name in (field, events)
-        )
-        for row in np.flatnonzero((counts != wanted) & (counts > 0) & (wanted > 0)):
-            misfits[int(row)] = (
-                f"column {field!r}: {counts[row]} values, but {wanted[row]} in "
-                f"{events!r}, whose side field it is"
-            )
-    return misfits
 
 
 def _assign(

@@ -105,7 +105,7 @@ class TransformGraph:
                 values, outputs[weights] = text_graph.weighted(raw[name])
                 raw = {**raw, name: values}
             elif feature.kind == "lookup":
-                keys, numbers[name] = text_graph.weighted(raw[name], -np.inf)
+                keys, numbers[name] = text_graph.weighted(raw[name], of_map=True)
                 raw = {**raw, name: keys}
             elif feature.kind == "numeric_sequence":
                 raw = {**raw, name: text_graph.numbers(raw[name])}

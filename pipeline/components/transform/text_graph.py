@@ -52,17 +52,19 @@ def _flat(text: tf.Tensor) -> tf.Tensor:
     return text if text.shape.rank == 1 else tf.reshape(text, [-1])
 
 
-def weighted(texts: tf.Tensor, least: float = 0.0) -> tuple[tf.Tensor, tf.Tensor]:
+def weighted(texts: tf.Tensor, of_map: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
     """Texts "value:weight" as values and float weights, 1 of a text without.
 
-    A value whose weight is no finite number, or below `least`, is missing, "".
+    A value whose weight is no finite number, or below 0, is missing, "". With `of_map`
+    weights may be below 0, and a text without is missing.
     """
+    alone = "" if of_map else "1"
     has_weight = tf.strings.regex_full_match(texts, f"(?s:.*){WEIGHT}")
-    written = tf.where(has_weight, tf.strings.regex_replace(texts, VALUE, ""), "1")
+    written = tf.where(has_weight, tf.strings.regex_replace(texts, VALUE, ""), alone)
     is_number = tf.strings.regex_full_match(written, _WEIGHT)
     weights = tf.strings.to_number(tf.where(is_number, written, "0"), tf.float32)
     values = tf.strings.regex_replace(texts, WEIGHT, "")
-    fits = is_number & tf.math.is_finite(weights) & (weights >= least)
+    fits = is_number & tf.math.is_finite(weights) & (of_map | (weights >= 0))
     weights = tf.where(fits & (values != ""), weights, 0.0)
     return tf.where(fits, values, ""), weights
 

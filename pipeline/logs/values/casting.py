@@ -15,7 +15,6 @@ Null is missing; so are NaN and an empty string, in every format. Each function 
 a whole column and looks at single values only where that fails.
 """
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -191,8 +190,7 @@ def _cast(array: pa.Array, column: Column) -> tuple[pa.Array, Misfits]:
     if column.kind == "vector":
         return lists.vectors(array, column.dim, *how)
     if column.kind in ("weighted", "map"):
-        least = -math.inf if column.kind == "map" else 0.0
-        return lists.weighted_items(array, *how, least)
+        return lists.weighted_items(array, *how, of_map=column.kind == "map")
     if column.kind != "own":
         array, wrong = single.one_value(array)
         if wrong and column.kind == "float":

@@ -3,6 +3,8 @@
 Each function works on a whole column, and tells {row: what is wrong with its values}.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -63,18 +65,18 @@ def _read_brackets(
 
 
 def weighted_items(
-    array: pa.Array, separator: str | None, missing: Missing, least: float = 0.0
+    array: pa.Array, separator: str | None, missing: Missing, of_map: bool = False
 ) -> tuple[pa.Array, Misfits]:
     """Values with weights, texts or maps -> list<string> of "value:weight".
 
-    A weight below `least` does not fit.
+    With `of_map` they are the entries of a map: each has a number, of any sign.
     """
     if pa.types.is_map(array.type) or pa.types.is_struct(array.type):
         rows = [weighted.of_mapping(row) for row in array.to_pylist()]
         array = pa.array(rows, column_types.STRINGS)
     lists, wrong = items(array, separator, missing)
-    values, weights = weighted.apart(lists.flatten())
-    lists, more = _joined(lists, values, weights, missing, least)
+    values, weights = weighted.apart(lists.flatten(), "" if of_map else "1")
+    lists, more = _joined(lists, values, weights, missing, of_map)
     return lists, {**more, **wrong}
 
 
@@ -137,16 +139,37 @@ def vectors(
     return pa.ListArray.from_arrays(pa.array(offsets), numbers, mask=mask), wrong
 
 
+def unequal(batch: pa.RecordBatch, side_fields: Mapping[str, str]) -> Misfits:
+    """Rows whose lists of the same events have different lengths.
+
+    Args:
+        batch: The rows.
+        side_fields: {column of lists: the one whose events it lists, too}.
+    """
+    misfits = {}
+    for field, events in side_fields.items():
+        counts, wanted = (
+            pc.fill_null(pc.list_value_length(batch.column(name)), 0).to_numpy()
+            for name in (field, events)
+        )
+        for row in np.flatnonzero((counts != wanted) & (counts > 0) & (wanted > 0)):
+            misfits[int(row)] = (
+                f"column {field!r}: {counts[row]} values, but {wanted[row]} in "
+                f"{events!r}, whose side field it is"
+            )
+    return misfits
+
+
 def _joined(
     lists: pa.Array,
     values: pa.Array,
     weights: pa.Array,
     missing: Missing,
-    least: float = 0.0,
+    of_map: bool = False,
 ) -> tuple[pa.Array, Misfits]:
     """Lists of "value:weight" in place of those of as many items."""
     values, more = single.text(values, missing)
-    joined, wrong = weighted.joined(values, weights, least)
+    joined, wrong = weighted.joined(values, weights, of_map)
     wrong = _by_row({**wrong, **more}, _counts(lists))
     return column_types.with_items(lists, joined), wrong
 

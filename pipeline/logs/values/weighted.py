@@ -1,7 +1,8 @@
 """Values with weights, or the entries of a map, written as texts: "value:weight".
 
 The weight stands behind the last colon; without one it is 1. A weight of 0 leaves its
-value out, and one below 0 or infinite is none.
+value out, and one below 0 or infinite is none. The number of a map's entry may have any
+sign, but must be there.
 """
 
 from collections.abc import Mapping
@@ -30,8 +31,8 @@ def of_mapping(row: Mapping[str, Any] | list[tuple[str, Any]] | None) -> list | 
     return [f"{value}:{weight}" for value, weight in pairs if weight is not None]
 
 
-def apart(items: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Texts as values, and as texts of their weights.
+def apart(items: pa.Array, alone: str = "1") -> tuple[pa.Array, pa.Array]:
+    """Texts as values, and as texts of their weights, `alone` of one without.
 
     >>> apart(pa.array(["a:0.5", "x:y:2", "b"]))[0].to_pylist()
     ['a', 'x:y', 'b']
@@ -39,27 +40,32 @@ def apart(items: pa.Array) -> tuple[pa.Array, pa.Array]:
     has_weight = pc.match_substring(items, ":")
     values = pc.replace_substring_regex(items, WEIGHT, "")
     weights = pc.replace_substring_regex(items, VALUE, "")
-    return values, pc.if_else(has_weight, weights, "1")
+    return values, pc.if_else(has_weight, weights, alone)
 
 
 def joined(
-    values: pa.Array, weights: pa.Array, least: float = 0.0
+    values: pa.Array, weights: pa.Array, of_map: bool = False
 ) -> tuple[pa.Array, dict[int, str]]:
     """Texts of values with weights, and {item: what is wrong}.
 
-    A value that is missing is an empty text. A weight below `least` is wrong.
+    A value that is missing is an empty text. A weight below 0 is wrong, but for the
+    numbers of a map.
     """
     weights = weights.cast(pa.string())
     try:
         found, wrong = weights.cast(pa.float64()), {}
     except pa.ArrowInvalid:
         found, wrong = numbers.read(weights, ())
-    number = found.to_numpy(zero_copy_only=False).astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large is infinite, and told
+        number = found.to_numpy(zero_copy_only=False).astype(np.float32)
     known = pc.is_valid(values).to_numpy(zero_copy_only=False)
-    fits = np.isfinite(number) & (number >= least)
+    fits = np.isfinite(number) & (of_map | (number >= 0))
     for i in np.flatnonzero(known & ~fits):
         given = weights[int(i)].as_py()
-        rule = "a weight must be a number >= 0" if least == 0 else "not finite"
-        wrong.setdefault(int(i), f"{given!r}: {rule}")
+        reason = f"{given!r}: a weight must be a number >= 0"
+        if of_map:
+            key = values[int(i)].as_py()
+            reason = f"{key!r} has the number {given!r}; write entries as in 'a:0.5'"
+        wrong.setdefault(int(i), reason)
     written = pa.array(np.where(fits, number, 0)).cast(pa.string())
     return pc.fill_null(pc.binary_join_element_wise(values, written, ":"), ""), wrong

@@ -346,6 +346,11 @@ def test_what_would_touch_every_row_is_refused():
         optimizers.SparseAdagrad(l2=-1)
     with pytest.raises(ValueError, match="beta_1 must be a number. Received: '0.9'"):
         optimizers.LazyAdam(beta_1="0.9")
+    with pytest.raises(ValueError, match="use_ema must be true or false.*'yes'"):
+        optimizers.LazyAdam(use_ema="yes")
+    for steps in (0, 2.5):
+        with pytest.raises(ValueError, match=f"_steps must be a positive.*: {steps}"):
+            optimizers.LazyAdam(gradient_accumulation_steps=steps)
     with pytest.raises(ValueError, match="SGD has no loss_scale_factor.*LossScale"):
         optimizers.SparseSGD(loss_scale_factor=2.0)
     with pytest.raises(ValueError, match="no amsgrad"):

@@ -365,6 +365,38 @@ def save(folder, **signatures):
     return folder
 
 
+class Lists(tf.Module):
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, 2], tf.string, n) for n in ("by", "seen", "tags")
+        ]
+    )
+    def default(self, by, seen, tags):
+        weight = tf.strings.to_number(tf.strings.regex_replace(tags[:, 0], ".*:", ""))
+        return {"click": weight}
+
+
+def test_lists_are_read_as_examples_are(tmp_path):
+    model = tmp_path / "model"
+    module = Lists()
+    signatures = {"serving_default": module.default.get_concrete_function()}
+    tf.saved_model.save(module, str(model), signatures=signatures)
+    lists = {"kind": "sequence", "of": "user", "max_length": 2}
+    features = [
+        FEATURES[0],
+        {**lists, "name": "seen"},
+        {**lists, "name": "by", "side_of": "seen"},
+        {"name": "tags", "kind": "multivalued", "weights": "w", "max_length": 2},
+    ]
+    row = {"tags": ["a"], "w": [0.5], "seen": ["u", "v", "u"], "by": ["x", "y", "x"]}
+    rows = [row, {**row, "by": ["x", "y"]}, {**row, "w": [2.0]}]
+    path = write_rows(tmp_path / "a.parquet", rows)
+    config = make_config(tmp_path / "none", features, rate=0.5)
+    summary = bulk_inferrer(config, [path], tmp_path / "out", model)
+    assert [found["click"] for found in read(tmp_path / "out")[0]] == [0.5, 2.0]
+    assert "'by': 2 values, but 3 in 'seen'" in str(summary["notes"])
+
+
 @pytest.mark.parametrize("rank", ["rank", "score", "default"])
 def test_the_fused_score_is_written_too(tmp_path, rank):
     model = save(tmp_path / "model", serving_default="default", rank=rank)

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from pipeline.components.transform import text_graph
-from pipeline.config.features import MultivaluedFeature
+from pipeline.config.features import LookupFeature, MultivaluedFeature
 from pipeline.logs.values import casting
 from pipeline.statistics.columns import unweighted
 
@@ -72,6 +72,28 @@ def test_what_does_not_fit_is_told():
         i: f"column 'tags': {n} values, but {w} weights in 'w'"
         for i, (n, w) in enumerate([(2, 1), (1, 2), (1, 0)])
     }
+
+
+def test_a_number_that_is_too_large_is_no_weight():
+    found, wrong = _cast({"tags": ["a:1e39", "b:1e30"]})
+    assert [*wrong] == [0] and found.to_pylist()[1] == ["b:1e+30"]
+
+
+def test_an_entry_of_a_map_has_a_number():
+    feature = LookupFeature(kind="lookup", name="rates", key="tab")
+    column = casting.column("rates", "map", pa.null(), ("NA",), None, feature)
+    texts = ["a:-2|b:0.5", "feed", "c:nan", "", "NA"]
+    batch = pa.RecordBatch.from_pydict({"rates": texts})
+    rows, wrong = casting.cast(batch, [column])
+    assert rows.column(0).to_pylist()[0] == ["a:-2", "b:0.5"]
+    assert wrong == {
+        i: f"column 'rates': {key} has the number {n}; write entries as in 'a:0.5'"
+        for i, key, n in [(1, "'feed'", "''"), (2, "'c'", "'nan'")]
+    }
+    texts = tf.constant(["a:-2", "feed", ""])
+    values, numbers = text_graph.weighted(texts, of_map=True)
+    assert values.numpy().tolist() == [b"a", b"", b""]
+    assert numbers.numpy().tolist() == [-2, 0, 0]
 
 
 def test_the_graph_takes_them_apart():
