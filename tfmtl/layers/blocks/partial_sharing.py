@@ -97,7 +97,7 @@ class PartialDense(Layer):
             return self.activation(x if bias is None else x + bias)
         outputs = []
         for kernel, bias in self.parts:
-            x = ops.matmul(inputs, kernel)
+            x = product(inputs, kernel)
             if bias is not None:
                 x = x + bias
             # Common units of a common input are computed once for all copies.
@@ -114,13 +114,14 @@ def product(x, kernels):
 
     Args:
         x: Tensor of shape (..., copies or 1, batch, width).
-        kernels: Tensor of shape (copies, width, units).
+        kernels: Tensor of shape (copies, width, units), or (width, units) for all.
     """
-    if kernels.shape[0] == 1:
-        # One product of two matrices. TensorFlow 2.21's batched one, with oneDNN, would
-        # besides read behind the end of such kernels if x has more than three axes.
-        return ops.matmul(x, kernels[0])
-    return ops.matmul(x, kernels)
+    if len(kernels.shape) == 3 and kernels.shape[0] > 1:
+        return ops.matmul(x, kernels)
+    # One product of two matrices. TensorFlow 2.21's batched one, with oneDNN, would
+    # besides read behind the end of such kernels if x has more than three axes; and
+    # that is what `ops.matmul` becomes before Keras 3.13.
+    return ops.tensordot(x, ops.reshape(kernels, kernels.shape[-2:]), axes=1)
 
 
 def spread(x, copies):
