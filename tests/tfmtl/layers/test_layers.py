@@ -15,6 +15,7 @@ from other_arguments import other
 from tfmtl import layers
 
 FINGERPRINTS = Path(__file__).with_name("fingerprints.json")
+_OF_KERAS = {*vars(keras.layers.Layer())}  # of every layer, such as the list of all
 every_layer = pytest.mark.parametrize("name", CASES)
 
 
@@ -52,6 +53,24 @@ def test_config_round_trip(name):
     again(*inputs)
     again.set_weights(layer.get_weights())
     _same(layer(*inputs), again(*inputs))
+
+
+@every_layer
+def test_a_keras_file_holds_its_parts(name):
+    """Keras below 3.13 does not save layers of a list in a list or dict."""
+    make, inputs = CASES[name]
+    layer = make()
+    layer(*inputs)
+    seen = set()
+    for part in layer._flatten_layers():
+        for key, held in vars(part).items():
+            if key in _OF_KERAS:
+                continue
+            values = held.values() if isinstance(held, dict) else held
+            values = values if isinstance(held, dict | list | tuple) else [held]
+            seen |= {id(v) for v in values if isinstance(v, keras.layers.Layer)}
+    parts = list(layer._flatten_layers(include_self=False))
+    assert [part.name for part in parts if id(part) not in seen] == []
 
 
 @every_layer

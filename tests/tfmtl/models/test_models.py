@@ -373,7 +373,7 @@ def test_what_a_model_cannot_be_built_from():
         make(features, tasks, shared_expert=2)
     with pytest.raises(ValueError, match="must be a tfmtl.Task. Received: 'click'"):
         make(features, ["click"])
-    with pytest.raises(ValueError, match="must be a Categorical, Numeric or Sequence"):
+    with pytest.raises(ValueError, match="must be a Categorical, Multivalued, Numeric"):
         make(["x"], tasks)
 
 

@@ -99,15 +99,15 @@ class CrossV2(Layer):
         """Creates W, or V and U, and b of each layer."""
         _errors.check_rank(self, input_shape, 2)
         width = input_shape[-1]
-        self.layers = []
+        self.downs, self.layers = [], []
         for i in range(self.depth):
-            parts = []
             if self.rank:
-                parts.append(self._dense(self.rank, f"down_{i}", use_bias=False))
-                parts[0].build(input_shape)
-            parts.append(self._dense(width, f"cross_{i}"))
-            parts[-1].build((*input_shape[:-1], self.rank or width))
-            self.layers.append(parts)
+                down = self._dense(self.rank, f"down_{i}", use_bias=False)
+                down.build(input_shape)
+                self.downs.append(down)
+            cross = self._dense(width, f"cross_{i}")
+            cross.build((*input_shape[:-1], self.rank or width))
+            self.layers.append(cross)
 
     def _dense(self, units, name, use_bias=True):
         return keras.layers.Dense(
@@ -117,10 +117,8 @@ class CrossV2(Layer):
     def call(self, inputs):
         """Maps (batch, width) to the same shape."""
         x = inputs
-        for parts in self.layers:
-            crossed = x
-            for dense in parts:
-                crossed = dense(crossed)
+        for i, cross in enumerate(self.layers):
+            crossed = cross(self.downs[i](x) if self.downs else x)
             x = inputs * crossed + x  # (B, W)
         return x
 

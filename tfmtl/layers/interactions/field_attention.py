@@ -45,18 +45,16 @@ class FieldAttention(Layer):
     def build(self, input_shape):
         """Creates the projections of each layer."""
         _errors.check_rank(self, input_shape, 3)
-        self.projections = []
+        self.projections = {}
         for i in range(self.depth):
-            layer = {}
             for part in ("query", "key", "value", "residual"):
-                layer[part] = keras.layers.Dense(
+                projection = self.projections[f"{part}_{i}"] = keras.layers.Dense(
                     self.heads * self.units,
                     use_bias=False,
                     dtype=self.dtype_policy,
                     name=f"{part}_{i}",
                 )
-                layer[part].build(input_shape)
-            self.projections.append(layer)
+                projection.build(input_shape)
             input_shape = self.compute_output_shape(input_shape)
 
     def call(self, inputs):
@@ -68,15 +66,18 @@ class FieldAttention(Layer):
             x = ops.reshape(x, (-1, fields, self.heads, self.units))
             return ops.transpose(x, (0, 2, 1, 3))
 
-        for layer in self.projections:
-            query, key, value = (split(layer[p](x)) for p in ("query", "key", "value"))
+        for i in range(self.depth):
+            query, key, value = (
+                split(self.projections[f"{part}_{i}"](x))
+                for part in ("query", "key", "value")
+            )
             scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))
             mixed = ops.matmul(ops.softmax(scores), value)  # (B, H, F, U)
             mixed = ops.reshape(
                 ops.transpose(mixed, (0, 2, 1, 3)),
                 (-1, fields, self.heads * self.units),
             )
-            x = ops.relu(mixed + layer["residual"](x))
+            x = ops.relu(mixed + self.projections[f"residual_{i}"](x))
         return x
 
     def compute_output_shape(self, input_shape):

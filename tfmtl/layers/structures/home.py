@@ -117,10 +117,10 @@ class HoME(Layer):
         def mixing(name, own, others):
             return SelfGated(own, sum(others, []), dtype=policy, name=name)
 
-        self.levels = [
+        self.below, self.above = (
             {name: bank(number, level, name) for name, number in numbers.items()}
             for level in range(2)
-        ]
+        )
         self.experts = {task: bank(task_experts, 1, f"{task}_own") for task in tasks}
         labels = {name: names(name, number) for name, number in numbers.items()}
         shared, groups = labels[SHARED], [labels[g] for g in self.groups]
@@ -139,21 +139,20 @@ class HoME(Layer):
         """Builds experts and gates of both levels."""
         lower, upper = ((input_shape[0], width) for width in self.units)
         for name, gate in self.group_gates.items():
-            self.levels[0][name].build(input_shape)
+            self.below[name].build(input_shape)
             gate.build(input_shape)
-            self.levels[1][name].build(lower)
+            self.above[name].build(lower)
         for task, gate in self.gates.items():
             self.experts[task].build(lower)
             gate.build((input_shape[0], 2 * self.units[0]))
 
     def call(self, inputs, training=None):
         """Maps (batch, width) to {task: (batch, task_units)}."""
-        below, above = self.levels
-        experts = {n: e(inputs, training=training) for n, e in below.items()}
+        experts = {n: e(inputs, training=training) for n, e in self.below.items()}
         shared, groups = experts[SHARED], [experts[g] for g in self.groups]
         z = {g: self.group_gates[g](inputs, [experts[g], shared]) for g in self.groups}
         z[SHARED] = self.group_gates[SHARED](inputs, [shared, *groups])
-        experts = {n: e(z[n], training=training) for n, e in above.items()}
+        experts = {n: e(z[n], training=training) for n, e in self.above.items()}
         outputs = {}
         for task, gate in self.gates.items():
             group = self.group_of[task]

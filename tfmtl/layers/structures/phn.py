@@ -126,9 +126,11 @@ class PHN(Layer):
             if heads
         }
         self.public_experts = self._experts(self.public, SHARED)
-        self.task_experts = {
-            task: self._experts(self.private, task) for task in self.tasks
-        }
+        self.private_experts = [
+            expert
+            for task in self.tasks
+            for expert in self._experts(self.private, task)
+        ]
         labels = [
             f"{label}/{mapping}"
             for label in labels_of(self.public)
@@ -139,6 +141,15 @@ class PHN(Layer):
             self.gates = GlobalGates(self.tasks, len(labels), coefficient, **options)
         else:
             self.gates = InputGates(self.tasks, len(labels), **options)
+
+    @property
+    def task_experts(self) -> dict[str, list[keras.layers.Layer]]:
+        """{task: the experts that are its own}."""
+        number, experts = len(self.private), self.private_experts
+        return {
+            task: experts[i * number : (i + 1) * number]
+            for i, task in enumerate(self.tasks)
+        }
 
     def _experts(self, kinds, owner):
         defaults = {
@@ -156,7 +167,7 @@ class PHN(Layer):
         _errors.check_rank(self, input_shape, 3)
         for selection in self.selections.values():
             selection.build(input_shape)
-        for expert in sum(self.task_experts.values(), self.public_experts):
+        for expert in self.public_experts + self.private_experts:
             build_flat(expert, input_shape)
         mapped = self._mapped_shapes(input_shape)
         if self.gate_kind == "global":

@@ -101,17 +101,15 @@ class PPNet(Layer):
         self.hidden_units = hidden_units
         self.embedding_input = embedding_input
         self.activation = keras.activations.get(activation)
-        self.networks = {
-            task: [
-                keras.layers.Dense(
-                    width,
-                    activation=self.activation,
-                    dtype=self.dtype_policy,
-                    name=f"{task}_{i}",
-                )
-                for i, width in enumerate(widths, start=1)
-            ]
+        self.dense = {
+            f"{task}_{i}": keras.layers.Dense(
+                width,
+                activation=self.activation,
+                dtype=self.dtype_policy,
+                name=f"{task}_{i}",
+            )
             for task, widths in self.units.items()
+            for i, width in enumerate(widths, start=1)
         }
         self.gates = [
             GateNU(
@@ -123,6 +121,14 @@ class PPNet(Layer):
             )
             for i in range(max(map(len, self.units.values())))
         ]
+
+    @property
+    def networks(self) -> dict[str, list[keras.layers.Dense]]:
+        """{task: its hidden layers, the lowest first}."""
+        return {
+            task: [self.dense[f"{task}_{i}"] for i in range(1, len(widths) + 1)]
+            for task, widths in self.units.items()
+        }
 
     def widths(self, layer: int) -> dict[str, int]:
         """Returns {task: width} of the tasks that have a layer of this index."""
@@ -163,8 +169,9 @@ class PPNet(Layer):
         for i, gate in enumerate(self.gates):
             deltas = split_scales(gate.path, gate(selector), self.widths(i))
             for task, delta in deltas.items():  # delta: (B, U_t)
-                units = self.networks[task][i](outputs[task])
-                hidden_units.note(self.networks[task][i].path, (units, 0))
+                dense = self.dense[f"{task}_{i + 1}"]
+                units = dense(outputs[task])
+                hidden_units.note(dense.path, (units, 0))
                 outputs[task] = delta * units
         return outputs
 

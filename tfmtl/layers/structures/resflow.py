@@ -47,17 +47,23 @@ class ResFlow(Layer):
         self.units = _errors.check_units("units", units)
         if not self.units:
             raise ValueError("A task needs at least one layer. Received: units=().")
-        self.networks = {
-            task: [
-                DNN(
-                    (width,),
-                    activation,
-                    dropout,
-                    dtype=self.dtype_policy,
-                    name=f"{task}_{i}",
-                )
-                for i, width in enumerate(self.units)
-            ]
+        self.dense = {
+            f"{task}_{i}": DNN(
+                (width,),
+                activation,
+                dropout,
+                dtype=self.dtype_policy,
+                name=f"{task}_{i}",
+            )
+            for task in self.tasks
+            for i, width in enumerate(self.units)
+        }
+
+    @property
+    def networks(self) -> dict[str, list[DNN]]:
+        """{task: its layers, the lowest first}."""
+        return {
+            task: [self.dense[f"{task}_{i}"] for i in range(len(self.units))]
             for task in self.tasks
         }
 

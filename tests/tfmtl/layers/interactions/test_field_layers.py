@@ -57,7 +57,7 @@ def test_cin_product_by_product():
 
 def test_field_attention_head_by_head():
     layer = _randomised(layers.FieldAttention(1, heads=2, units=3))
-    w = {name: part.kernel.numpy() for name, part in layer.projections[0].items()}
+    w = {n.removesuffix("_0"): p.kernel.numpy() for n, p in layer.projections.items()}
     for row, out in zip(V, np.asarray(layer(V)), strict=True):
         heads = []
         for h in (slice(0, 3), slice(3, 6)):

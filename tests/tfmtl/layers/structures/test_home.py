@@ -62,13 +62,13 @@ def test_home_is_its_equations(own, groups, training):
     def experts(bank, x):
         return np.asarray(bank(x, training=training))
 
-    first = {n: experts(bank, X) for n, bank in layer.levels[0].items()}
+    first = {n: experts(bank, X) for n, bank in layer.below.items()}
     z = {
         g: _mixed(layer.group_gates[g], X, [first[g], first["shared"]]) for g in groups
     }
     every = [first["shared"], *(first[g] for g in groups)]
     z["shared"] = _mixed(layer.group_gates["shared"], X, every)
-    second = {n: experts(bank, z[n]) for n, bank in layer.levels[1].items()}
+    second = {n: experts(bank, z[n]) for n, bank in layer.above.items()}
     assert list(outputs) == TASKS
     for group, tasks in groups.items():
         selector = np.concatenate([z[group], z["shared"]], axis=1)
@@ -84,7 +84,9 @@ def test_a_tasks_loss_does_not_reach_the_experts_of_another_groups_second_level(
     layer(X)
     kernels = {
         (level, name): bank.kernel.value
-        for level, banks in enumerate((*layer.levels, layer.experts), start=1)
+        for level, banks in enumerate(
+            (layer.below, layer.above, layer.experts), start=1
+        )
         for name, bank in banks.items()
     }
     with tf.GradientTape() as tape:
