@@ -148,6 +148,11 @@ GATES = {
     "epnet": 1,
     "ppnet": 2,  # layers
     "pepnet": 1 + 2,
+    "sar_net": 2,
+    "hinet": 1 + 1 + 2,  # sub-experts of the domain, shared ones, tasks
+    "m3oe": 1 + 1 + 2,  # shares of other tasks, of the kinds of experts, tasks
+    "m2m": 2,
+    "adasparse": 1,  # weights of units
 }
 
 
