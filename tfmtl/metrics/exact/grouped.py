@@ -134,7 +134,7 @@ def uauc_of_groups(label, score, group, weight=None):
 
 def grouped_xauc_of_groups(label, prediction, group, weight=None):
     """Returns each group's XAUC, and the weight of its rows."""
-    codes = np.unique(group, return_inverse=True)[1].reshape(-1)
+    codes, _ = _codes(group)
     weight = np.ones(len(codes)) if weight is None else np.asarray(weight, float)
     in_order, different = shares_in_order(label, prediction, weight, codes)
     won, pairs = (np.bincount(codes, weight * x) for x in (in_order, different))
@@ -143,16 +143,16 @@ def grouped_xauc_of_groups(label, prediction, group, weight=None):
 
 def ndcg_of_groups(label, score, group, weight=None, k=10):
     """Returns each group's NDCG@k, and whether it counts."""
-    codes, place, order = _places(group, np.asarray(score), weight)
+    every, groups = _codes(group)
+    codes, place, order = _places(every, score, weight)
     gain = np.asarray(label, np.float64)[order]
     discount = np.where(place < k, 1 / np.log2(place + 2), 0)
     ordered = np.asarray(score)[order]
     same = (codes[1:] == codes[:-1]) & (ordered[1:] == ordered[:-1])
     run = np.cumsum(np.append(True, ~same)[: len(codes)]) - 1
     shared = (np.bincount(run, discount) / np.bincount(run))[run]
-    groups = _groups(group)
     found = np.bincount(codes, gain * shared, groups)
-    codes, place, order = _places(group, np.asarray(label), weight)
+    codes, place, order = _places(every, label, weight)
     gain = np.asarray(label, np.float64)[order]
     discount = np.where(place < k, 1 / np.log2(place + 2), 0)
     best = np.bincount(codes, gain * discount, groups)
@@ -174,20 +174,20 @@ def hit_rate_of_groups(label, score, group, weight=None, k=10):
 def _first_positive(label, score, group, weight):
     """The place, from 0, of each group's first positive row; inf without one."""
     positive = np.asarray(label) > 0.5
-    codes, place, order = _places(group, np.asarray(score), weight, positive)
-    first = np.full(_groups(group), np.inf)
+    every, groups = _codes(group)
+    codes, place, order = _places(every, score, weight, positive)
+    first = np.full(groups, np.inf)
     hits = positive[order]
     np.minimum.at(first, codes[hits], place[hits])
     return first
 
 
-def _places(group, values, weight, last=None):
+def _places(codes, values, weight, last=None):
     """Sorts rows that count by group and falling value, those of `last` behind ties.
 
     Returns:
         The group's code of each row, its place in it from 0, and which row it is.
     """
-    codes = np.unique(group, return_inverse=True)[1].reshape(-1)
     keys = (-np.asarray(values, np.float64), codes)
     order = np.lexsort(keys if last is None else (last, *keys))
     if weight is not None:
@@ -197,8 +197,10 @@ def _places(group, values, weight, last=None):
     return codes, np.arange(len(codes)) - starts, order
 
 
-def _groups(group) -> int:
-    return len(np.unique(group))
+def _codes(group):
+    """Returns each row's group as a number from 0, and how many groups there are."""
+    ids, codes = np.unique(group, return_inverse=True)
+    return codes.reshape(-1), len(ids)
 
 
 def _divided(a, b):
