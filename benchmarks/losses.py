@@ -1,11 +1,13 @@
-"""What do other losses of click bring on the simulated feed?
+"""What do other losses of an action bring on the simulated feed?
 
-    python benchmarks/losses.py [--seeds 0 1 2] [--impressions 100000] [--set key=value]
+    python benchmarks/losses.py [--task click] [--only focal jrc] [--seeds 0 1 2]
+        [--impressions 100000] [--set key=value]
 
 For each loss and seed of the training it runs configs/feed.yaml up to the Evaluator and
-prints, of click over the test split: AUC, AUC within a user, log-loss and calibration
-(predictions over labels), uncalibrated; then the means, and the difference to `bce` of
-the same seed, with 95 % intervals (t) over the seeds. Every run stays in the cache.
+prints, of the task over the test split: AUC, AUC within a user, log-loss and
+calibration (predictions over labels), uncalibrated; then the means, and the difference
+to `bce` of the same seed, with 95 % intervals (t) over the seeds. Every run stays in
+the cache.
 """
 
 import argparse
@@ -33,8 +35,10 @@ LOSSES = {
 }
 
 
-def measure(loss: str, seed: int, impressions: int, overrides: list[str]) -> dict:
-    """Trains with a loss; returns click's metrics on the test split."""
+def measure(
+    task: str, loss: str, seed: int, impressions: int, overrides: list[str]
+) -> dict:
+    """Trains a task with a loss; returns its metrics on the test split."""
     config = configs.load(
         ROOT / "configs" / "feed.yaml",
         [
@@ -42,8 +46,8 @@ def measure(loss: str, seed: int, impressions: int, overrides: list[str]) -> dic
             "push.destination=workspace/losses/served",
             f"data.options.impressions={impressions}",
             f"train.seed={seed}",
-            f"tasks.click.loss={LOSSES[loss]}",
-            "tasks.click.calibration=none",
+            f"tasks.{task}.loss={LOSSES[loss]}",
+            f"tasks.{task}.calibration=none",
             *overrides,
         ],
     )
@@ -52,7 +56,7 @@ def measure(loss: str, seed: int, impressions: int, overrides: list[str]) -> dic
     (record,) = (
         record["model"]
         for record in measured["results"]
-        if record["task"] == "click" and record["slice"] == "all"
+        if record["task"] == task and record["slice"] == "all"
     )
     return {"loss": loss, "seed": seed, **{name: record[name] for name in METRICS}}
 
@@ -69,14 +73,17 @@ def with_interval(values: np.ndarray) -> str:
 def main() -> None:
     """Prints a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--task", default="click", help="a binary task of the feed")
+    parser.add_argument("--only", nargs="+", choices=LOSSES, default=list(LOSSES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--impressions", type=int, default=100_000)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
+    losses = list(dict.fromkeys(["bce", *args.only]))
     found = pd.DataFrame(
-        measure(loss, seed, args.impressions, args.set)
+        measure(args.task, loss, seed, args.impressions, args.set)
         for seed in args.seeds
-        for loss in LOSSES
+        for loss in losses
     )
     print(found.to_string(index=False))
     values = found.set_index(["loss", "seed"])
@@ -84,7 +91,7 @@ def main() -> None:
     of_bce = values.loc["bce"]
     for name in METRICS[:2]:
         table[f"{name} - bce"] = [
-            with_interval((values.loc[loss] - of_bce)[name]) for loss in LOSSES
+            with_interval((values.loc[loss] - of_bce)[name]) for loss in losses
         ]
     print(table.to_string())
 

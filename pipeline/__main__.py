@@ -71,9 +71,16 @@ def _quiet() -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from pipeline.artifacts import pushed
-    from pipeline.cli import ending
+    from pipeline.cli import days, ending
+    from pipeline.config import load
     from pipeline.run import run
 
+    if args.day:
+        if args.only or args.until:
+            raise PipelineError("--day runs all stages; leave out --only and --until")
+        config = load(args.config, [*args.set, *_beam(args)])
+        done = days.run(config, args.day, cache=not args.no_cache, overrides=args.set)
+        return 0 if done else _REFUSED
     config = _load(args, _beam(args))
     artifacts = run(
         config,
@@ -195,6 +202,12 @@ def _parser() -> argparse.ArgumentParser:
         help="run this component alone, on what earlier runs wrote; may be repeated",
     )
     run.add_argument("--until", metavar="COMPONENT", help="stop after this component")
+    run.add_argument(
+        "--day",
+        metavar="DAY",
+        help="go on with the logs of a day, 2024-05-02, or an hour, 2024-05-02T13: "
+        "measure the served model on them, then train from it",
+    )
     preprocess = command(
         "preprocess",
         _preprocess,

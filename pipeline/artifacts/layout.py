@@ -31,6 +31,7 @@ WILDCARDS = "wildcards.json"  # of a workspace: {wildcard: its columns}
 
 TENSORBOARD_LINKS = "tensorboard"  # of a workspace: learning curves by run
 SWEEPS = "sweeps"  # of a workspace, beside the components
+DAYS = "days"  # of a workspace: a folder for each `--day`, and the report over them
 COMPARISON = "comparison"  # of a workspace: what `compare` has written
 STUDY = "study.sqlite"  # of a sweep: its trials
 LEADERBOARD = "leaderboard.json"  # of a sweep, and of a comparison
@@ -74,6 +75,10 @@ INFRA = "infra.json"
 REQUEST = "request.json"
 
 REPORT = "report.html"
+
+DAY = "day.json"  # of a day: what has become of it
+EVALUATION = "evaluation"  # of a day: of the model that was served, as an artifact
+DAYS_FOUND = "days.json"  # what the report over days shows
 
 BLESSED = "BLESSED"
 NOT_BLESSED = "NOT_BLESSED"

@@ -36,7 +36,9 @@ def evaluate(
         against_served: Whether it is compared as `evaluate` says, too.
 
     Returns:
-        The Evaluator's summary: "rows", "metrics", "notes".
+        The Evaluator's summary, "rows", "metrics", "notes", and "has_seen_test": why
+        the model may have learnt from these rows, "" if it has not, None if it cannot
+        be told.
 
     Raises:
         PipelineError: The rows cannot be read, or the model cannot be measured on them.
@@ -71,7 +73,8 @@ def evaluate(
         summary = evaluator(config, inputs, outputs, mend=other)
         test = layout.split(folders["examples"], "test")
         since = others.first_test_time(config, test)
-        if seen := others.has_seen_test(config, since, model):
+        seen = summary["has_seen_test"] = others.has_seen_test(config, since, model)
+        if seen:
             summary["notes"].append(f"warning: its metrics may be too good: {seen}")
         if output:
             measured = json.loads((outputs["evaluation"] / layout.METRICS).read_text())

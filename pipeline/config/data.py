@@ -96,8 +96,11 @@ class Data(Reading):
     """What the bundled dataset is made or read by, such as {seed: 7}."""
     logs: _Logs | None = None
     """The files of impressions, globs allowed; {split: files} for a split as `given`,
-    where valid may be left out.
+    where valid may be left out. In any path of logs, %Y, %m, %d and %H stand for the
+    day and hour of `run --day`, else for all.
     """
+    window: Annotated[int, Field(ge=1)] = 1
+    """Of how many days, or hours, up to that of `run --day` the logs are trained on."""
     tables: list[Table] = []
     """Tables of users or items that impressions are joined with."""
     where: Expression | None = None

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
+from pipeline.config import dated
 from pipeline.config.reading import Reading
 from pipeline.errors import PipelineError
 from pipeline.logs import csv, csv_header, formats, static_tables
@@ -121,6 +122,7 @@ def find(
     columns = [*columns, *(name for table in tables for name in table.reads)]
     paths = tuple(dict.fromkeys(name for name in columns if "." in name))
     for where, pattern, split in patterns:
+        pattern = dated.all_periods(pattern)
         try:
             _check_permission(pattern)
             files = _match(pattern)
@@ -184,7 +186,7 @@ def versions(patterns: Iterable[str]) -> list[tuple[str, int, float | None]]:
     found = set()
     for pattern in patterns:
         try:
-            files = _match(pattern)
+            files = _match(dated.all_periods(pattern))
         except _CANNOT_LIST as error:
             raise PipelineError(f"{pattern!r} cannot be listed: {error}") from error
         found |= {(f.path, f.size_in_bytes, f.last_updated_in_seconds) for f in files}

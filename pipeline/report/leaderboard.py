@@ -163,7 +163,7 @@ def _render(
     tasks = board["tasks"]
     for place, row in enumerate(rows, 1):
         row["place"] = place
-        row["cells"] = [_cell(row["tasks"].get(task["name"])) for task in tasks]
+        row["cells"] = [cell(row["tasks"].get(task["name"])) for task in tasks]
     labelled = {f"{row['place']}. {row['called']}": row for row in rows}
     gains = {
         label: {task: found["gain"] for task, found in row["tasks"].items()}
@@ -182,8 +182,8 @@ def _render(
     )
 
 
-def _cell(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What the table shows of one task of one model."""
+def cell(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What a table shows of one task of one model."""
     if found is None or (found["value"] is None and not found["too_few"]):
         return None
     gain = found["gain"] or dict.fromkeys(("value", "low", "high", "p_adjusted"))
@@ -214,7 +214,7 @@ def _of_test(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _over_seeds(found: Mapping[str, Any]) -> dict[str, Any] | None:
     ends = {"value": found["mean"], "low": found["low"], "high": found["high"]}
-    return _cell({**ends, "too_few": None, "gain": None})
+    return cell({**ends, "too_few": None, "gain": None})
 
 
 def _costs(model: Mapping[str, Any]) -> dict[str, Any]:

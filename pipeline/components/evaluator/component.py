@@ -24,6 +24,10 @@ from pipeline.workspace import lock as workspaces
 from serving.release.rollbacks import identity
 
 
+class Misfit(PipelineError):
+    """A model does not predict the tasks of a config, or does not read its examples."""
+
+
 def check(config: Config) -> None:
     """Raises a PipelineError for a comparison that cannot be made, before any work."""
     others.models(config)
@@ -66,7 +70,7 @@ def evaluator(
             )
     model = inputs["model"] / layout.SERVING_MODEL
     if problem := _misfit(config, model, schema):
-        raise PipelineError(f"{problem}. {mend}")
+        raise Misfit(f"{problem}. {mend}")
     compared = others.models(config)
     baseline, refusal = compared.get("baseline"), ""
     if baseline:
