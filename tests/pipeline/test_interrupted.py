@@ -23,6 +23,7 @@ def watch(event, arguments):
         if f"/{stage}/" in path and "/.progress-" in path:
             is_done = True
             os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background: ignored
 sys.addaudithook(watch)
 sys.exit(main(sys.argv[1:]))
 """
