@@ -23,7 +23,8 @@ def watch(event, arguments):
         if f"/{stage}/" in path and "/.progress-" in path:
             is_done = True
             os.kill(os.getpid(), signal.SIGINT)
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background: ignored
+# A shell that has started the tests in the background ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.addaudithook(watch)
 sys.exit(main(sys.argv[1:]))
 """
