@@ -27,6 +27,7 @@ LOSSES = {
     "jrc": "binary",
     "pairwise": "binary",
     "listwise": "binary",
+    "softmax": "classes",
     "mse": "regression",
     "log_mse": "regression",
     "weighted_logistic": "regression",
@@ -72,6 +73,8 @@ def _loss(name: str):
         return ["bce", {"name": name, "group": "id_0"}]
     if name == "jrc":
         return {"name": name, "group": "id_0"}
+    if name == "softmax":
+        return {"name": name, "classes": 2}
     if name == "ordinal":
         return {"name": name, "lowest": 0, "highest": 1}
     return name if name in LOSSES else None

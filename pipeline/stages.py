@@ -155,7 +155,7 @@ def stages(config: Config) -> list[Stage]:
             "SchemaGen",
             inputs=("statistics",),
             outputs=("schema",),
-            depends=lambda c: [_features(c), _labels(c)],
+            depends=lambda c: [_features(c), _labels(c), [t.classes for t in c.tasks]],
         ),
         Stage(
             "ExampleValidator",
@@ -179,6 +179,7 @@ def stages(config: Config) -> list[Stage]:
                 _labels(c),
                 c.transform.model_dump(),
                 c.train.warm_start,
+                [[t.quantile_group, t.quantile_intervals] for t in c.tasks],
             ],
         ),
         Stage(

@@ -42,5 +42,5 @@ class Declaration:
 def _short(value) -> str:
     if not isinstance(value, tuple) or len(value) <= _SHOWN:
         return repr(value)
-    first = [f"{v:.4g}" if isinstance(v, float) else repr(v) for v in value[:3]]
+    first = [f"{v:.4g}" if isinstance(v, float) else _short(v) for v in value[:3]]
     return f"({', '.join(first)}, ... {len(value):,} values)"

@@ -32,6 +32,10 @@ CARD = Path("assets.extra") / "model_card.json"
 _RANGES = {"binary": [0.0, 1.0], "count": [0.0, None], "regression": [None, None]}
 
 
+def _range(task) -> list:
+    return [0.0, task.classes - 1.0] if task.classes else _RANGES[task.kind]
+
+
 def read(saved_model: str | os.PathLike) -> dict[str, Any]:
     """Returns the card of a SavedModel; empty if it has none."""
     file = Path(saved_model) / CARD
@@ -82,7 +86,8 @@ def describe(
                 "label": task.label,
                 "space": task.space,
                 "calibration": task.calibration,
-                "range": _RANGES[task.kind],
+                "range": _range(task),
+                **({"classes": task.classes} if task.classes else {}),
             }
             for task in model.tasks
         ],

@@ -13,7 +13,7 @@ from tfmtl.calibration import OF_KIND as CALIBRATIONS
 from tfmtl.features import of_one_id
 from tfmtl.metrics.metric_spec import OF_KIND, MetricSpec
 
-_KINDS = ("binary", "regression", "count")
+_KINDS = ("binary", "regression", "count", "classes")
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -37,7 +37,9 @@ class Task(Declaration):
         label: String. The label's key. Defaults to `name`.
         kind: "binary" (label 0 or 1, the output is a probability), "regression", or
             "count" (label 0, 1, 2, ..., as of comments or pages; the output is the
-            expected count).
+            expected count), or "classes" (label 0 to K - 1 by the loss {"name":
+            "softmax", "classes": K}; outputs are the mean class, and beside it the
+            probability of each: "rating" of five classes, "rating_0" to "rating_4").
         space: String. The sample space: a column that is 1 for rows inside (among the
             labels or the features), or another binary task, whose label must be 1
             ("given click") in a row of its own space: purchase given cart, cart given
@@ -48,7 +50,8 @@ class Task(Declaration):
             list of such, whose weighted sum is the task's loss. The first says what
             the prediction is; those behind it are of the order of rows, as in
             ["bce", {"name": "pairwise", "group": "user_id", "weight": 0.2}]. Afterwards
-            a tuple of `Loss`. Defaults to "bce", "mse" and "poisson".
+            a tuple of `Loss`. Defaults to "bce", "mse", "poisson" and
+            "softmax".
         tower: Tuple of integers. Hidden layers between the shared part and the task's
             logit. Defaults to (64,).
         row_weight: String. A column (among the labels, else the features) of weights,
@@ -58,9 +61,10 @@ class Task(Declaration):
         metrics: Tuple of strings, the metrics in `fit`: "auc", "gauc:user_id" (grouped
             by a categorical feature), "logloss", "ne" (normalised entropy),
             "calibration" for binary tasks; "mae", "rmse", "xauc", "calibration" for
-            regressions and counts, "deviance" for counts. "auc/tab" is the AUC for each
-            id of the categorical feature tab, "click_auc/tab=1" in the logs. Defaults
-            to ("auc",) or ("mae",).
+            regressions and counts, "deviance" for counts; "accuracy" and
+            "cross_entropy" for classes. "auc/tab" is the AUC for each id of the
+            categorical feature tab, "click_auc/tab=1" in the logs. Defaults
+            to ("auc",), ("mae",) or ("accuracy",).
         outside: Float. The weight, in the loss alone, of rows outside of the space
             whose label is not missing: a soft sample space, by which a task of few
             rows sees the others a little. Defaults to 0.
@@ -157,7 +161,7 @@ class Task(Declaration):
                 "A duration belongs to a regression of watch time. Received: "
                 f"{self.duration!r} for the {self.kind} task {self.name!r}."
             )
-        if self.duration is not None and self.logits > 1:
+        if self.duration is not None and (self.logits > 1 or self.predicts_quantiles):
             raise ValueError(
                 "A duration divides predictions, which the loss "
                 f"{self.loss[0].name!r} of task {self.name!r} does not read alone. "
@@ -225,8 +229,25 @@ class Task(Declaration):
 
     @property
     def largest_label(self) -> tuple[float, str]:
-        """The largest label of a binary task or a count, and the rule in words."""
+        """The largest label of a task that is no regression, and the rule in words."""
+        if self.kind == "classes":
+            return self.classes - 1, f"a class from 0 to {self.classes - 1}"
         return (1, "0 or 1") if self.kind == "binary" else (math.inf, ">= 0")
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes there are; None of another kind of task."""
+        return self.loss[0].classes if self.kind == "classes" else None
+
+    @property
+    def outputs(self) -> list[str]:
+        """What the model calls its outputs: the task's name, then those of classes."""
+        return [self.name, *(f"{self.name}_{k}" for k in range(self.classes or 0))]
+
+    def probabilities(self, logits) -> dict:
+        """Maps logits (batch, classes) to {output of a class: (batch, 1)}."""
+        columns = ops.split(ops.softmax(logits), self.classes, axis=-1)
+        return dict(zip(self.outputs[1:], columns, strict=True))
 
     @property
     def logits(self) -> int:
@@ -255,9 +276,28 @@ class Task(Declaration):
         return total
 
     @property
+    def predicts_quantiles(self) -> bool:
+        """Whether what the tower predicts is a quantile within a group of rows."""
+        return isinstance(self.loss[0], losses.D2Q)
+
+    def in_label_unit(self, quantile, groups):
+        """Maps quantiles (batch, 1) to (batch, 2): values, and behind them quantiles.
+
+        Values are in the label's unit; the loss reads the quantiles, as it reads logits
+        behind other predictions.
+        """
+        values = self.loss[0].label_at(quantile[:, 0], groups)
+        return ops.concatenate([ops.expand_dims(values, -1), quantile], axis=-1)
+
+    @property
     def loss_groups(self) -> list[str]:
         """The features by whose ids losses compare rows."""
         return [loss.group for loss in self.loss if loss.group is not None]
+
+
+def is_probability(task: Task, output: str) -> bool:
+    """Whether an output of a task is a probability: a binary task's, or a class's."""
+    return task.kind == "binary" or output != task.name
 
 
 def columns_beside(tasks: list[Task]) -> list[str]:
@@ -276,6 +316,8 @@ def check_tasks(tasks: list) -> None:
         if not isinstance(task, Task):
             raise ValueError(f"A task must be a tfmtl.Task. Received: {task!r}.")
     _errors.check_unique("Tasks", [task.name for task in tasks])
+    outputs = [name for task in tasks for name in task.outputs]
+    _errors.check_unique("Outputs of tasks and classes", outputs)
     by_name = {task.name: task for task in tasks}
     for task in tasks:
         lineage = [task.name]
@@ -303,6 +345,14 @@ def check_loss_groups(tasks: list[Task], features: list) -> None:
                     f"A loss of task {task.name!r} must group rows by a Categorical "
                     f"among the features. Received: {group!r}."
                     f"{_errors.nearest(group, ids)}"
+                )
+        if task.predicts_quantiles:
+            loss, size = task.loss[0], ids[task.loss[0].group].table_size
+            if len(loss.levels) != size:
+                raise ValueError(
+                    f"levels of the loss 'd2q' of task {task.name!r} must have a row "
+                    f"for each of the {size} ids of {loss.group!r}. Received: "
+                    f"{len(loss.levels)}."
                 )
 
 

@@ -49,6 +49,8 @@ def schema_gen(
             domain.min, domain.max = 0, 1
         elif task.kind == "count":
             domain.min = 0
+        elif task.kind == "classes":
+            domain.min, domain.max = 0, task.classes - 1
     schema_artifact.write(outputs["schema"], schema)
     return {
         "rows": rows,

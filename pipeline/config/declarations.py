@@ -7,13 +7,14 @@ from typing import Any
 import tfmtl
 from pipeline.config.features import Feature, weights_name
 from pipeline.config.schema import Config
-from pipeline.config.sections import Model
+from pipeline.config.sections import Model, Task
 from pipeline.errors import ConfigError, nearest
 from tfmtl.features import check_domain, check_features
 from tfmtl.tasks import check_loss_groups, check_tasks
 
 # What is not known before Transform.
 _PLACEHOLDERS = {"size": 2, "boundaries": (0.0, 1.0)}
+_LEVELS = ((0.0, 1.0), (0.0, 1.0))  # of the loss d2q, for tables of that size
 
 
 def check(config: Config) -> None:
@@ -60,8 +61,19 @@ def declare(
             features.append(_feature(feature, made))
     for i, task in enumerate(config.tasks):
         with faults_of(f"tasks.{i}"):
-            tasks.append(tfmtl.Task(**task.model_dump()))
+            tasks.append(_task(task, sizes))
     return features, tasks
+
+
+def _task(task: Task, sizes: Mapping[str, Mapping] | None) -> tfmtl.Task:
+    given = task.model_dump()
+    if task.is_of_quantiles:
+        losses = given["loss"] if isinstance(given["loss"], list) else [given["loss"]]
+        first = {k: v for k, v in losses[0].items() if k != "intervals"}
+        made = sizes[task.quantile_group]["levels"] if sizes else {}
+        first["levels"] = made.get(task.name, _LEVELS)
+        given["loss"] = [first, *losses[1:]]
+    return tfmtl.Task(**given)
 
 
 def options_of(model: Model, architecture: str) -> dict[str, Any]:

@@ -159,6 +159,7 @@ class Config(Section):
                     "feature so"
                 )
         yield from self._table_problems()
+        yield from self._quantile_problems()
         yield from self._problems_of_made()
         for path, column in label_columns(self.tasks):
             if path.endswith(("row_weight", "duration")) and column in features:
@@ -205,6 +206,23 @@ class Config(Section):
                     f"features.{i}.table: features of one table must be alike in what "
                     f"makes the table. Received: {feature.name!r} and "
                     f"{other.name!r}, which differ"
+                )
+
+    def _quantile_problems(self) -> Iterator[str]:
+        """Tells of tasks of the loss d2q whose groups, or intervals, are none."""
+        known = [f.name for f in self.features if getattr(f, "buckets", None)]
+        for i, task in enumerate(self.tasks):
+            group, intervals = task.quantile_group, task.quantile_intervals
+            if task.is_of_quantiles and group not in known:
+                yield (
+                    f"tasks.{i}.loss.group: d2q needs a numeric feature with `buckets`,"
+                    f" such as the duration's. Received: {group!r}."
+                    f"{nearest(str(group), known)}"
+                )
+            if not isinstance(intervals, int) or not 1 <= intervals <= 1000:
+                yield (
+                    f"tasks.{i}.loss.intervals: a whole number from 1 to 1000 is "
+                    f"needed. Received: {intervals!r}"
                 )
 
     def _problems_of_made(self) -> Iterator[str]:
@@ -264,6 +282,12 @@ class Config(Section):
                     f"evaluate.metrics.{i}: {name} is by group; give `evaluate.group`, "
                     "too"
                 )
+        for task in self.tasks:
+            if task.classes and task.name in self.evaluate.best_reachable:
+                yield (
+                    f"evaluate.best_reachable.{task.name}: of a task with classes the "
+                    "best prediction is no single column; leave it out"
+                )
         for path, names in named.items():
             for name in names:
                 if name not in tasks:
@@ -291,7 +315,7 @@ class Config(Section):
 
     def _export_problems(self) -> Iterator[str]:
         features = [feature.name for feature in self.raw_features]
-        tasks = [task.name for task in self.tasks]
+        tasks = [name for task in self.tasks for name in task.outputs]
         score = self.export.fused_score
         outputs = [*tasks, "score"] if score else tasks
         for key, names, known, what in (

@@ -41,8 +41,10 @@ class Task(Section):
     """The model's output."""
     label: Column | None = None
     """The label's column; without, the name."""
-    kind: Literal["binary", "regression", "count"] = "binary"
-    """What the label is: 0 or 1, a number, or 0, 1, 2 ..."""
+    kind: Literal["binary", "regression", "count", "classes"] = "binary"
+    """What the label is: 0 or 1, a number, 0, 1, 2 ..., or one of the K classes 0 to
+    K - 1 of the loss {name: softmax, classes: K}.
+    """
     space: Column | None = None
     """The rows it is learnt from: a column that is 1 there, or a binary task whose
     label is; without, all.
@@ -52,15 +54,15 @@ class Task(Section):
     loss: Named | list[Named] | None = None
     """What it learns by, of `tfmtl.losses`: a name, `{name: huber, delta: 2}` with
     arguments, or a list whose others, pairwise and listwise, come beside the first.
-    Without, bce, mse or poisson.
+    Without, bce, mse, poisson or softmax.
     """
     tower: list[Annotated[int, Field(ge=1)]] = [64]
     """Widths of the hidden layers between the shared part and its output."""
     row_weight: Column | None = None
     """A column of weights >= 0 by which rows count in its loss and metrics."""
     metrics: list[str] | None = None
-    """Metrics of the training, such as auc, gauc:user_id, auc/tab or mae; without, auc
-    or mae.
+    """Metrics of the training, such as auc, gauc:user_id, auc/tab or mae; without, auc,
+    mae or accuracy.
     """
     outside: Annotated[float, Field(ge=0, le=1)] = 0.0
     """The weight, in the loss alone, of rows outside of its space."""
@@ -83,8 +85,41 @@ class Task(Section):
     @property
     def negative_rate(self) -> float:
         """Which share of the negatives the logs have kept, as the loss says."""
+        return self._loss_options.get("negative_rate", 1.0)
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes the loss says; None of another kind of task."""
+        return self._loss_options.get("classes", 2) if self.kind == "classes" else None
+
+    @property
+    def outputs(self) -> list[str]:
+        """The model's outputs, as `tfmtl.Task.outputs` has them."""
+        return [self.name, *(f"{self.name}_{k}" for k in range(self.classes or 0))]
+
+    @property
+    def quantile_group(self) -> str | None:
+        """The feature within whose buckets the loss d2q takes quantiles."""
+        return self._loss_options.get("group") if self.is_of_quantiles else None
+
+    @property
+    def is_of_quantiles(self) -> bool:
+        """Whether its loss is d2q."""
+        return self._first_loss is not None and self._first_loss.name == "d2q"
+
+    @property
+    def quantile_intervals(self) -> int:
+        """How many intervals the loss d2q has between quantiles."""
+        return self._loss_options.get("intervals", 100)
+
+    @property
+    def _first_loss(self) -> Named | None:
         losses = self.loss if isinstance(self.loss, list) else [self.loss]
-        return losses[0].options.get("negative_rate", 1.0) if losses[0] else 1.0
+        return losses[0] if losses else None
+
+    @property
+    def _loss_options(self) -> dict[str, Any]:
+        return self._first_loss.options if self._first_loss else {}
 
     @property
     def is_weighted(self) -> bool:
@@ -226,7 +261,8 @@ class FusedScore(Section):
     weights: Annotated[
         dict[str, Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=1)
     ]
-    """{task: w}; the other tasks do not count."""
+    """{task: w}, or {task_k: w} of the probability of its class k; others do not count.
+    """
 
 
 class Export(Section):
@@ -254,12 +290,14 @@ class Infra(Section):
 
 
 _OfClasses = Literal["auc", "gauc", "log_loss", "normalized_entropy", "calibration"]
+_OfSeveral = Literal["accuracy", "log_loss", "normalized_entropy"]
 _OfNumbers = Literal["spearman", "xauc", "mae", "rmse", "calibration"]
 # {kind of a task: its metrics}
 METRICS = {
     "binary": get_args(_OfClasses),
     "regression": get_args(_OfNumbers),
     "count": get_args(_OfNumbers),
+    "classes": get_args(_OfSeveral),
 }
 
 
@@ -268,6 +306,7 @@ MORE_METRICS = {
     "binary": ("pr_auc", "uauc", "ndcg", "mrr", "hit_rate"),
     "regression": ("gxauc", "ndcg"),
     "count": ("gxauc", "ndcg"),
+    "classes": (),
 }
 _MORE = r"^(pr_auc|uauc|gxauc|mrr|(ndcg|hit_rate)@[1-9]\d*)$"
 
@@ -290,7 +329,7 @@ _More = Annotated[
 class Rule(Section):
     """What a metric of the evaluated model must fulfil, else it is not blessed."""
 
-    metric: Literal[_OfClasses, _OfNumbers] | _More
+    metric: Literal[_OfClasses, _OfNumbers, _OfSeveral] | _More
     """The metric; one of `evaluate.metrics`, too."""
     tasks: list[str] | None = None
     """The tasks it holds for; without, all that have the metric."""
@@ -369,7 +408,9 @@ class Evaluate(Section):
     only the tasks that it names to it.
     """
     minimum: dict[str, float] = {}
-    """{task: least metric}, AUC of binary tasks, Spearman correlation of others."""
+    """{task: least metric}: AUC of binary tasks, accuracy of those with classes,
+    Spearman correlation of others.
+    """
     rules: list[Rule] = []
     """Further rules."""
     importance: Importance | None = Importance()

@@ -95,6 +95,7 @@ _KINDS = {
     "binary": ("auc", "gauc", "log_loss", "normalized_entropy", "calibration"),
     "regression": ("spearman", "xauc", "mae", "rmse", "calibration"),
     "count": ("spearman", "xauc", "mae", "rmse", "calibration"),
+    "classes": ("accuracy", "log_loss", "normalized_entropy"),
 }
 
 

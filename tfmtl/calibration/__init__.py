@@ -20,6 +20,7 @@ from tfmtl.metrics.metric_spec import MOST_DOMAINS
 
 OF_KIND = {
     "binary": ("none", "platt", "isotonic"),
+    "classes": ("none",),
     "regression": ("none", "scale", "isotonic"),
     "count": ("none", "scale", "isotonic"),
 }

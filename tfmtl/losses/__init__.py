@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from tfmtl import _errors
 from tfmtl.losses.binary import BCE, FakeNegativeWeighted, Focal
+from tfmtl.losses.classes import Softmax
+from tfmtl.losses.d2q import D2Q, quantile_levels
 from tfmtl.losses.distributions import ZILN, Ordinal
 from tfmtl.losses.loss import Loss, RowLoss
 from tfmtl.losses.ranking import JRC, Listwise, Pairwise, RankingLoss
@@ -23,6 +25,7 @@ from tfmtl.losses.values import (
 
 __all__ = [
     "BCE",
+    "D2Q",
     "JRC",
     "MSE",
     "ZILN",
@@ -38,10 +41,12 @@ __all__ = [
     "Quantile",
     "RankingLoss",
     "RowLoss",
+    "Softmax",
     "Tweedie",
     "WeightedLogistic",
     "get",
     "names",
+    "quantile_levels",
 ]
 
 _CLASSES = {
@@ -60,6 +65,8 @@ _CLASSES = {
         Tweedie,
         ZILN,
         Ordinal,
+        D2Q,
+        Softmax,
         Pairwise,
         Listwise,
     )

@@ -19,7 +19,9 @@ from tfmtl.metrics.grouped import (
 from tfmtl.metrics.pr_auc import PRAUC
 from tfmtl.metrics.streaming import StreamingMetric
 from tfmtl.metrics.sums import (
+    Accuracy,
     Calibration,
+    CrossEntropy,
     LogLoss,
     MeanAbsoluteError,
     NormalizedEntropy,
@@ -44,6 +46,8 @@ _CLASSES = {
     "xauc": XAUC,
     "gxauc": GroupedXAUC,
     "deviance": PoissonDeviance,
+    "accuracy": Accuracy,
+    "cross_entropy": CrossEntropy,
 }
 # The first of each is what a task has by default.
 OF_KIND = {
@@ -61,6 +65,7 @@ OF_KIND = {
     ),
     "regression": ("mae", "rmse", "xauc", "gxauc", "ndcg", "calibration"),
     "count": ("mae", "rmse", "xauc", "gxauc", "ndcg", "deviance", "calibration"),
+    "classes": ("accuracy", "cross_entropy"),
 }
 MOST_DOMAINS = 1000
 

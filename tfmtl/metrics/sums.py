@@ -207,3 +207,59 @@ class PoissonDeviance(_Sums):
         p = ops.maximum(prediction, _EPSILON)
         y = ops.maximum(label, _EPSILON)  # 0 log 0 = 0
         return (2 * (label * ops.log(y / p) - label + p),)
+
+
+class _OfClasses(_Sums):
+    """A metric of logits (batch, classes), in the place of predictions."""
+
+    def rows(self, y_true, y_pred, sample_weight=None, domain=None):
+        """Returns label, logits, weight and domain."""
+        logits = ops.cast(y_pred, "float32")
+        first = logits[:, 0]
+        label, _, weight, domain = super().rows(y_true, first, sample_weight, domain)
+        counts = ops.expand_dims(weight > 0, -1)
+        return label, ops.where(counts, logits, 0.0), weight, domain
+
+
+@keras.saving.register_keras_serializable("tfmtl")
+class Accuracy(_OfClasses):
+    """The share of rows whose likeliest class is the label; of logits (batch, classes).
+
+    Args:
+        name: String. Defaults to "accuracy".
+        domains: Integer. See `StreamingMetric`.
+        dtype: String. Defaults to "float32".
+
+    Example:
+    >>> metric = Accuracy()
+    >>> metric.update_state([1, 0], [[0.0, 2.0, 1.0], [0.0, 0.5, 0.0]])
+    >>> float(metric.result())
+    0.5
+    """
+
+    mode = "max"
+    default_name = "accuracy"
+
+    def terms(self, label, logits):
+        """Returns whether each row's class is found."""
+        found = ops.argmax(logits, axis=-1)
+        return (ops.cast(ops.equal(ops.cast(found, "float32"), label), "float32"),)
+
+
+@keras.saving.register_keras_serializable("tfmtl")
+class CrossEntropy(_OfClasses):
+    """The mean of -log p(label), by logits (batch, classes).
+
+    Args:
+        name: String. Defaults to "cross_entropy".
+        domains: Integer. See `StreamingMetric`.
+        dtype: String. Defaults to "float32".
+    """
+
+    mode = "min"
+    default_name = "cross_entropy"
+
+    def terms(self, label, logits):
+        """Returns each row's loss."""
+        of_class = ops.one_hot(ops.cast(label, "int32"), logits.shape[-1])
+        return (-ops.sum(of_class * ops.log_softmax(logits), axis=-1),)

@@ -34,7 +34,8 @@ class MultiTaskModel(MultiTaskTrainer):
           -> sharing structure     {task: (batch, units)}
           -> towers [PPNet]        {task: (batch, 1)} logits
           -> [calibration]         outside of training, see `calibrate`
-        outputs {task: (batch, 1)} probabilities, or values of regressions
+        outputs {task: (batch, 1)} probabilities, or values of regressions;
+                {task_k: (batch, 1)} of each class k
 
     An ordinary `keras.Model`: `compile`, `fit`, `evaluate`, `predict` and `save` work
     as usual. An architecture is a subclass that names its sharing structure, the layer
@@ -226,6 +227,11 @@ class MultiTaskModel(MultiTaskTrainer):
             # A structure may hand more to `score` than what its tasks read.
             shared = {**shared, **self.ppnet(shared, vectors, scaled)}
         predictions = self.predict_tasks(self.score(shared, inputs))
+        for task in self.tasks:
+            if task.predicts_quantiles:
+                groups = self._ids(task.loss[0].group, inputs)
+                found = predictions[task.name]
+                predictions[task.name] = task.in_label_unit(found, groups)
         if training:  # What is learnt does not depend on a calibration.
             return predictions
         for task in self.tasks:
@@ -233,6 +239,8 @@ class MultiTaskModel(MultiTaskTrainer):
             prediction, logits = found[:, :1], found[:, 1:]
             if layer := self.calibrations.get(task.name):
                 prediction = layer(prediction, self.calibration_domain(task, inputs))
+            if task.classes and not self._with_logits:
+                predictions |= task.probabilities(logits)
             if self._with_logits:
                 prediction = ops.concatenate([prediction, logits], axis=-1)
             predictions[task.name] = prediction

@@ -229,7 +229,8 @@ class MultiTaskTrainer(keras.Model):
         """Returns {task: (rows, 1)}, as `keras.Model.predict`; data as in `fit`."""
         x = inputs.read_features(x, self.features, self.tasks)
         if isinstance(x, dict) and not len(next(iter(x.values()))):
-            return {task.name: np.zeros((0, 1), "float32") for task in self.tasks}
+            names = [name for task in self.tasks for name in task.outputs]
+            return {name: np.zeros((0, 1), "float32") for name in names}
         return super().predict(x, *args, **kwargs)
 
     def _given(self, method, args, kwargs):
@@ -388,7 +389,8 @@ class MultiTaskTrainer(keras.Model):
                     # Id 0, missing or unknown, is many users and not one.
                     ids["group"] = self._ids(spec.group, x)
                     weight = ops.where(ids["group"] != 0, weight, 0.0)
-                predictions = y_pred[task.name][:, :1]
+                found = y_pred[task.name]
+                predictions = found[:, 1:] if task.classes else found[:, :1]
                 metric.update_state(label, predictions, weight, **ids)
         return self.get_metrics_result()
 

@@ -16,6 +16,7 @@ from tfmtl.features import Vector, input_specs
 from tfmtl.models.base import MultiTaskModel
 from tfmtl.saved_model import example_parsing
 from tfmtl.saved_model.rank import check_score, fuse, tile
+from tfmtl.tasks import is_probability
 
 _METHODS = {
     "classify": tf.saved_model.CLASSIFY_METHOD_NAME,
@@ -36,7 +37,8 @@ def export(
 ) -> None:
     """Writes one SavedModel that holds the transform graph and the model.
 
-    Signatures, with outputs {task: float32 (batch, 1)} where nothing else is said:
+    Signatures, with outputs {task: float32 (batch, 1)} where nothing else is said, and
+    {task_k: float32 (batch, 1)} of each class k of a task that has classes:
 
     - `serving_default`: raw features as they stand in the logs; without a transform,
       what the model takes in.
@@ -48,8 +50,8 @@ def export(
       PLE's eq. 1 without its f(video length).
     - `transformed`: what the model takes in, {feature: ids or numbers}.
     - `classify`: input `inputs`, as `examples`; outputs `classes` and `scores`, (batch,
-      binary tasks): the names and the probabilities of the binary tasks. Only if there
-      are some.
+      n): the names and the probabilities of the binary tasks, and of the classes of
+      tasks that have some. Only if there are any.
     - `regress`: input `inputs`; output `outputs` (batch, 1), the value of the task that
       is not binary. Where several are not, each has a `regress_{task}`.
 
@@ -67,8 +69,8 @@ def export(
             a user's once. Defaults to none: raw features are model inputs.
         user_features: Names of the raw features that `rank` takes once, all others
             being the candidates' own. Defaults to whatever a request gives once.
-        fused_score: {task: weight w_k} of the output `score`. Defaults to no such
-            output.
+        fused_score: {task, or task_k for class k: weight} of the output `score`.
+            Defaults to no such output.
         fused_form: "product" or "sum". A negative value of a regression counts as 0
             in a product. Defaults to "product".
         rank_outputs: Names of the outputs of `rank`. Fewer make shorter answers: over
@@ -111,7 +113,7 @@ def export(
             transformed = graph.transform(inputs)
             return predict({name: transformed[name] for name in model_specs})
 
-    names = [task.name for task in model.tasks]
+    names = [name for task in model.tasks for name in task.outputs]
     outputs = [*names, "score"] if fused_score else names
     for name in rank_outputs or ():
         _errors.check_choice("A name in rank_outputs", name, outputs)
@@ -146,14 +148,14 @@ def export(
         parsed = example_parsing.parse(examples, raw_specs, missing, vectors)
         return predict_raw(parsed)
 
-    binary = [task.name for task in model.tasks if task.kind == "binary"]
-    others = [name for name in names if name not in binary]
+    probable = [n for t in model.tasks for n in t.outputs if is_probability(t, n)]
+    others = [name for name in names if name not in probable]
     serialized = tf.TensorSpec([None], tf.string, "inputs")
 
     def classify(inputs):
         found = predict_examples(inputs)
-        scores = tf.concat([found[name] for name in binary], axis=1)  # (B, binary)
-        classes = tf.broadcast_to(tf.constant([binary]), tf.shape(scores))
+        scores = tf.concat([found[name] for name in probable], axis=1)  # (B, probable)
+        classes = tf.broadcast_to(tf.constant([probable]), tf.shape(scores))
         return {"classes": classes, "scores": scores}
 
     def regress(name):
@@ -165,7 +167,7 @@ def export(
         "rank": rank,
         "transformed": predict,
     }
-    if binary:
+    if probable:
         endpoints["classify"] = _traced(serialized)(classify)
     for name in others:
         key = "regress" if len(others) == 1 else f"regress_{name}"

@@ -21,7 +21,7 @@ def check_score(
     _errors.check_choice("fused_form", form, _FORMS)
     if weights is None:
         return
-    names = [task.name for task in tasks]
+    names = [name for task in tasks for name in task.outputs]
     if "score" in names:
         raise ValueError(
             "A fused score is the output 'score' of the signature 'rank'. Received: a "

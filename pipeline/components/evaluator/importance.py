@@ -167,7 +167,7 @@ class _Score(beam.DoFn):
             rows = slice(start, start + examples.BATCH_ROWS)
             found.append(self._scorer.predict({n: t[rows] for n, t in inputs.items()}))
         for task in self._config.tasks:
-            scores = np.concatenate([scores[task.name] for scores in found])
+            scores = np.concatenate([metrics.predictions(task, of) for of in found])
             yield task.name, (feature, scores)
         self._done.add(1)
 

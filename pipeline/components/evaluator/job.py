@@ -37,7 +37,8 @@ _ROWS = 8 * examples.BATCH_ROWS  # of one element of the first collection
 
 Key = tuple[str, str, str]  # task, slice column, value
 # The first row; labels, weights if the task has them, and scores, (1 or 2 + sources,
-# rows); the group of each row, if there are groups.
+# rows), with a line for each class of each source where there are classes; the group of
+# each row, if there are groups.
 Piece = tuple[int, np.ndarray, pa.Array | None]
 
 
@@ -192,15 +193,14 @@ class _Score(beam.DoFn):
         for task in self._config.tasks:
             best = self._config.evaluate.best_reachable.get(task.name)
             weight = [examples.weights(labels, task)] if task.is_weighted else []
-            stacked = np.stack(
-                [labels[task.label_column], *weight]
-                + [
-                    examples.floats(batch.column(best))
-                    if source == "best_reachable"
-                    else predicted[source][task.name]
-                    for source in self._sources[task.name]
-                ]
-            )  # (1 or 2 + sources, rows)
+            scores = [
+                examples.floats(batch.column(best))
+                if source == "best_reachable"
+                else metrics.predictions(task, predicted[source]).T
+                for source in self._sources[task.name]
+            ]
+            # (1 or 2 + sources, rows); of classes, a line for each
+            stacked = np.vstack([labels[task.label_column], *weight, *scores])
             counted = examples.in_space(labels, task, self._config.tasks)
             for column, value, at in groups:
                 at = at[counted[at]]
@@ -226,6 +226,9 @@ class _Measure(beam.DoFn):
         _, arrays, groups = zip(*sorted(pieces, key=lambda p: p[0]), strict=True)
         label, *scores = np.concatenate(arrays, axis=1)
         weight = scores.pop(0) if self._tasks[task].is_weighted else None
+        if width := self._tasks[task].classes:
+            starts = range(0, len(scores), width)
+            scores = [np.stack(scores[at : at + width], axis=1) for at in starts]
         group = None if groups[0] is None else examples.codes(groups)
         del arrays, groups
         record = {
@@ -254,7 +257,8 @@ class _Measure(beam.DoFn):
 
 
 def _curves(kind: str, label, score, weight) -> dict[str, list]:
-    curves = {"calibration": exact.calibration_bins(label, score, weight=weight)}
+    values = metrics.means(score)
+    curves = {"calibration": exact.calibration_bins(label, values, weight=weight)}
     if kind == "binary":
         curves["roc"] = exact.roc(label, score, weight=weight)
     return curves

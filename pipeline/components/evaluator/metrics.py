@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from pipeline.config import Task
 from pipeline.config.sections import MORE_METRICS
 from tfmtl.metrics import exact
 from tfmtl.metrics.exact import influence
 from tfmtl.metrics.exact.interval import interval
 
 PRIMARY = {"binary": "auc", "regression": "spearman", "count": "spearman"}
+PRIMARY["classes"] = "accuracy"
 # {metric: the scale on which its interval is symmetric}, in the report's order.
 SCALES = {
     "binary": {
@@ -33,6 +35,11 @@ SCALES = {
     },
 }
 SCALES["count"] = SCALES["regression"]
+SCALES["classes"] = {
+    "accuracy": "logit",
+    "log_loss": "log",
+    "normalized_entropy": "log",
+}
 # {metric within groups: what `exact` and `influence` call it}
 _GROUPED = {name: name for name in ("uauc", "ndcg", "mrr", "hit_rate")}
 _GROUPED |= {"gauc": "grouped_auc", "gxauc": "grouped_xauc"}
@@ -55,12 +62,14 @@ def measure(
     predicting the group's mean label; `calibration`, the sum of predictions over the
     sum of labels; `gauc`, the mean AUC of the groups by their rows' weights, where
     groups are given. Regression and count: `spearman` (the correlation of ranks),
-    `xauc`, `mae`, `rmse`, `calibration`. `mean` is that of the predictions; `invalid`
+    `xauc`, `mae`, `rmse`, `calibration`. Classes: `accuracy`, `log_loss`,
+    `normalized_entropy`; their predictions are (rows, classes), `mean` of the mean
+    class. `mean` is that of the predictions; `invalid`
     counts those that are not finite or, for a binary task, not probabilities; where
     there are any, all other metrics are None.
 
     Args:
-        kind: "binary", "regression" or "count".
+        kind: "binary", "regression", "count" or "classes".
         label: float (rows,), 0 or 1 for a binary task.
         scores: {source: float (rows,)}, the predictions of models.
         weight: float (rows,) > 0, by which rows count in all metrics. Defaults to 1.
@@ -89,7 +98,8 @@ def measure(
     found: dict = {"too_few": few}
     for source, score in scores.items():
         usable = len(score) and not invalid[source]
-        mean = float(np.average(score, weights=weight)) if usable else None
+        values = means(score)
+        mean = float(np.average(values, weights=weight)) if usable else None
         found[source] = {"invalid": invalid[source], "mean": mean}
         found[source] |= dict.fromkeys(names)
         if not few:
@@ -140,7 +150,7 @@ def drops(
     """Returns what a task's primary metric loses, for each feature.
 
     Args:
-        kind: "binary", "regression" or "count".
+        kind: "binary", "regression", "count" or "classes".
         label: float (rows,), 0 or 1 for a binary task.
         score: float (rows,), the predictions.
         permuted: {feature: float (rows,), the predictions without it}.
@@ -195,10 +205,31 @@ def too_few(kind: str, label: np.ndarray, group: np.ndarray | None) -> str | Non
     return None
 
 
+def predictions(task: Task, predicted: Mapping[str, np.ndarray]) -> np.ndarray:
+    """A task's predictions, (rows,); or of its classes, (rows, classes).
+
+    Args:
+        task: The task.
+        predicted: {output: (rows,)} of a model.
+    """
+    if not task.classes:
+        return predicted[task.name]
+    return np.stack([predicted[name] for name in task.outputs[1:]], axis=1)
+
+
+def means(predictions: np.ndarray) -> np.ndarray:
+    """The predictions, (rows,); of classes the mean class."""
+    if predictions.ndim == 1:
+        return predictions
+    return predictions @ np.arange(predictions.shape[1])
+
+
 def _invalid(kind: str, score: np.ndarray) -> int:
     usable = np.isfinite(score)
-    if kind == "binary":
+    if kind in ("binary", "classes"):
         usable &= (score >= 0) & (score <= 1)
+    if score.ndim == 2:
+        usable = usable.all(axis=1)
     return len(score) - int(usable.sum())
 
 

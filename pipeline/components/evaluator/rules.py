@@ -7,7 +7,8 @@ Default rules, for every task that `evaluate.exempt` does not name:
   that a rare task does not block a model by its noise, and a frequent one does.
 - `better_than_mean`: the interval of the AUC does not lie between 0.5 or less and 0.6,
   that of a correlation not between 0 and 0.1, and that of the normalised entropy not
-  above 1. An AUC of 0.44 to 0.70 is undecided: its rows are too few.
+  above 1, which alone counts for classes. An AUC of 0.44 to 0.70 is undecided: its rows
+  are too few.
 - `plausible`: no AUC or correlation above 0.999: then a feature tells the label.
 - `unseen`: the baseline has not learnt from rows of the test split.
 
@@ -100,7 +101,7 @@ def _undecided(rule: str, task: str, why: str, **details) -> dict:
 def _valid(task: Task, overall: Mapping[str, dict]) -> Iterator[dict]:
     record = overall.get(task.name)
     if record and (invalid := record["model"]["invalid"]):
-        what = "probabilities" if task.kind == "binary" else "finite"
+        what = "probabilities" if task.kind in ("binary", "classes") else "finite"
         reason = (
             f"{task.name}: {invalid} of {record['rows']} predictions are not {what}"
         )
@@ -108,13 +109,20 @@ def _valid(task: Task, overall: Mapping[str, dict]) -> Iterator[dict]:
 
 
 def _better_than_mean(task: Task, record: Mapping) -> Iterator[dict]:
+    # The accuracy that classes have by chance depends on their shares.
+    if task.kind != "classes" or record["too_few"]:
+        yield _better_than_chance(task, record)
+    if not record["too_few"]:
+        yield from _better_than_shares(task, record)
+
+
+def _better_than_chance(task: Task, record: Mapping) -> dict:
     rule, metric = "better_than_mean", metrics.PRIMARY[task.kind]
     value, low, high = _found(record, metric)
     details = {"metric": metric, "value": value, "low": low, "high": high}
     chance = 0.5 if task.kind == "binary" else 0.0
     if record["too_few"]:
-        yield _undecided(rule, task.name, record["too_few"], **details)
-        return
+        return _undecided(rule, task.name, record["too_few"], **details)
     span = value is not None and _span(value, low, high)
     low, high = (value, value) if low is None else (low, high)
     reason, undecided = "", False
@@ -129,7 +137,11 @@ def _better_than_mean(task: Task, record: Mapping) -> Iterator[dict]:
                 f"{task.name}: undecided, {metric} {span} may be chance, {chance:g}"
             )
     details |= {"limit": chance, "undecided": undecided}
-    yield _gate(rule, task.name, reason, **details)
+    return _gate(rule, task.name, reason, **details)
+
+
+def _better_than_shares(task: Task, record: Mapping) -> Iterator[dict]:
+    """The gate of the normalised entropy, of tasks that have one."""
     entropy, low, high = _found(record, "normalized_entropy")
     if entropy is not None:
         reason, undecided = "", False
@@ -142,13 +154,14 @@ def _better_than_mean(task: Task, record: Mapping) -> Iterator[dict]:
                 reason = f"{task.name}: undecided, {span} may be below 1"
         ends = {"value": entropy, "low": low, "high": high, "limit": 1.0}
         details = {"metric": "normalized_entropy", "undecided": undecided} | ends
-        yield _gate(rule, task.name, reason, **details)
+        yield _gate("better_than_mean", task.name, reason, **details)
 
 
 def _plausible(task: Task, record: Mapping) -> Iterator[dict]:
     metric = metrics.PRIMARY[task.kind]
     value, low, high = _found(record, metric)
-    if value is None or record["too_few"]:
+    # One class may well have nearly all rows.
+    if value is None or record["too_few"] or task.kind == "classes":
         return
     reason = ""
     if value > _TOO_GOOD:

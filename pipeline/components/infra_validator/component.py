@@ -162,7 +162,8 @@ def _judge(
     served = _by_task(config, answer)
     missing = []
     if answer.signature in (saved_model.DEFAULT, "examples", "transformed"):
-        missing = [t.name for t in config.tasks if t.name not in served]
+        wanted = [name for task in config.tasks for name in task.outputs]
+        missing = [name for name in wanted if name not in served]
     difference, reasons = _compare(config, served, offline)
     return difference, [f"there is no output {name!r}" for name in missing] + reasons
 
@@ -199,18 +200,19 @@ def _by_task(config: Config, answer: Answer) -> Arrays:
 def _compare(config: Config, served: Arrays, offline: Arrays) -> tuple[float, list]:
     """The largest difference to the offline scores, and what is not within limits."""
     largest, reasons = 0.0, []
-    for task in config.tasks:
-        if task.name not in served:
+    kinds = {name: task.kind for task in config.tasks for name in task.outputs}
+    for output, kind in kinds.items():
+        if output not in served:
             continue
-        scores = served[task.name].astype(np.float64)
-        expected = offline[task.name][: len(scores)].astype(np.float64)
+        scores = served[output].astype(np.float64)
+        expected = offline[output][: len(scores)].astype(np.float64)
         difference = np.abs(scores - expected)
-        if task.kind != "binary":
+        if kind != "binary":
             difference /= np.maximum(1.0, np.abs(expected))
         worst = int(np.argmax(difference))
         if not difference[worst] <= TOLERANCE:
             reasons.append(
-                f"{task.name} must be within {TOLERANCE:g} of the offline scores. Row "
+                f"{output} must be within {TOLERANCE:g} of the offline scores. Row "
                 f"{worst}: served {scores[worst]:.6g}, offline {expected[worst]:.6g}. "
                 "Export the model again with the transform it was trained with"
             )

@@ -24,7 +24,7 @@ from pipeline import progress
 from pipeline.artifacts import examples, layout, warm_start
 from pipeline.beam import results
 from pipeline.beam.atomic import atomic_write
-from pipeline.components.transform import tf_example
+from pipeline.components.transform import label_levels, tf_example
 from pipeline.config import Config
 from pipeline.config.features import each_alone, input_names
 from pipeline.errors import PipelineError
@@ -82,11 +82,18 @@ def transform(
         )
         graph.save(saved)
     described = graph.describe()
+    train = layout.split(inputs["examples"], "train")
+    workers = results.Workers(config.beam, outputs["transformed_examples"])
+    for task in config.tasks:
+        if group := task.quantile_group:
+            found = label_levels.levels(
+                config, task, train, graph.edges(group), workers
+            )
+            described[group].setdefault("levels", {})[task.name] = found
     (outputs["transform_graph"] / layout.FEATURES).write_text(
         json.dumps(described, indent=1) + "\n"
     )
 
-    workers = results.Workers(config.beam, outputs["transformed_examples"])
     groups = [shards[at : at + _THREADS] for at in range(0, len(shards), _THREADS)]
     _loaded[str(saved)] = graph
     try:

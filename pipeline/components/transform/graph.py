@@ -170,6 +170,10 @@ class TransformGraph:
         known = tf.reduce_all(tf.stack(parts) != "", axis=0)
         return tf.where(known, ids, tf.zeros_like(ids))
 
+    def edges(self, name: str) -> np.ndarray:
+        """Where a numeric feature with `buckets` is cut."""
+        return bucket_edges(self._features[name], self._moments[name])
+
     def describe(self) -> dict[str, dict]:
         """What each feature is for the model.
 
@@ -301,6 +305,13 @@ def _bucket(feature: NumericFeature, values: tf.Tensor, moments: Mapping) -> tf.
     """Cuts a numeric feature (batch,) into buckets; 0 where it is not known."""
     known = tf.math.is_finite(values)
     values = tf.where(known, values, tf.zeros_like(values))
+    edges = bucket_edges(feature, moments)
+    ids = 1 + tf.searchsorted(edges, values, side="right", out_type=tf.int64)
+    return tf.where(known, ids, tf.zeros_like(ids))
+
+
+def bucket_edges(feature: NumericFeature, moments: Mapping) -> np.ndarray:
+    """Where a numeric feature is cut into buckets, float32 (buckets - 1,)."""
     parts = np.arange(1, feature.buckets) / feature.buckets
     quantiles = np.float32(moments["quantiles"])
     # Of the 1001 quantiles, those nearest to 1/buckets, 2/buckets, ...
@@ -308,8 +319,7 @@ def _bucket(feature: NumericFeature, values: tf.Tensor, moments: Mapping) -> tf.
     if feature.bucketing == "log":
         low, high = np.log1p(np.maximum(quantiles[[0, -1]], 0))
         edges = np.float32(np.expm1(low + parts * (high - low)))
-    ids = 1 + tf.searchsorted(edges, values, side="right", out_type=tf.int64)
-    return tf.where(known, ids, tf.zeros_like(ids))
+    return edges
 
 
 def _looked_up(key: tf.Tensor, keys: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:

@@ -6,6 +6,7 @@ result.
 """
 
 from tfmtl.metrics.exact.errors import (
+    accuracy,
     calibration,
     calibration_bins,
     expected_calibration_error,
@@ -29,6 +30,7 @@ from tfmtl.metrics.exact.ranking import (
 from tfmtl.metrics.exact.xauc import xauc
 
 __all__ = [
+    "accuracy",
     "auc",
     "calibration",
     "calibration_bins",

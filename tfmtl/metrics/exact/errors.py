@@ -11,9 +11,14 @@ def log_loss(
     """The mean of -log p(label), with p kept 1e-7 away from 0 and 1.
 
     Args:
-        label: Array (rows,), 0 or 1.
-        score: Array (rows,), probabilities.
+        label: Array (rows,), 0 or 1; with several classes the class.
+        score: Array (rows,), probabilities; or (rows, classes).
         weight: Array (rows,) >= 0. Defaults to 1.
+
+    Example:
+    >>> of_classes = np.array([[0.5, 0.25, 0.25], [0.25, 0.25, 0.5]])
+    >>> round(log_loss(np.array([0, 2]), of_classes), 4)  # log 2
+    0.6931
     """
     return _mean(row_log_loss(label, score), weight)
 
@@ -21,6 +26,8 @@ def log_loss(
 def row_log_loss(label: np.ndarray, score: np.ndarray) -> np.ndarray:
     """Each row's part of `log_loss`, an array (rows,)."""
     score = np.clip(np.asarray(score, np.float64), _EPSILON, 1 - _EPSILON)
+    if score.ndim == 2:
+        return -np.log(score[np.arange(len(score)), np.asarray(label, int)])
     return -(label * np.log(score) + (1 - label) * np.log1p(-score))
 
 
@@ -30,6 +37,7 @@ def normalized_entropy(
     """The log-loss over that of always predicting the mean label; NaN of one class.
 
         NE = log-loss / -(q log q + (1 - q) log(1 - q)),  q = mean label
+        NE = log-loss / -sum_k q_k log q_k,  q_k the share of class k
 
     Below 1 is better than the mean. Arguments as of `log_loss`.
 
@@ -40,11 +48,41 @@ def normalized_entropy(
     References:
         - [He et al., 2014](https://doi.org/10.1145/2648584.2648589), eq. 3.
     """
-    mean = _mean(label, weight)
-    if not 0 < mean < 1:
-        return float("nan")
-    background = -(mean * np.log(mean) + (1 - mean) * np.log1p(-mean))
-    return log_loss(label, score, weight) / float(background)
+    background = label_entropy(label, score, weight)
+    return log_loss(label, score, weight) / background if background else float("nan")
+
+
+def label_entropy(label, score, weight=None) -> float:
+    """The log-loss of always predicting the classes' shares; arguments as above."""
+    shares = label_shares(label, score, weight)
+    return float(-sum(q * np.log(q) for q in shares if q > 0))
+
+
+def label_shares(label, score, weight=None) -> np.ndarray:
+    """The share of each class among the labels, (classes,)."""
+    if np.ndim(score) == 1:
+        mean = _mean(label, weight)
+        return np.array([1 - mean, mean])
+    classes = np.arange(np.shape(score)[1])
+    return np.array([_mean(np.asarray(label) == k, weight) for k in classes])
+
+
+def accuracy(
+    label: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None
+) -> float:
+    """The share of rows whose likeliest class is the label; NaN without rows.
+
+    Args:
+        label: Array (rows,), the class.
+        score: Array (rows, classes).
+        weight: Array (rows,) >= 0. Defaults to 1.
+    """
+    return _mean(row_accuracy(label, score), weight)
+
+
+def row_accuracy(label: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Whether each row's class is found, 1 or 0; of ties the first class."""
+    return (np.argmax(score, axis=1) == np.asarray(label)).astype(np.float64)
 
 
 def calibration(

@@ -13,11 +13,13 @@ _HIGHER = (
     "ndcg",
     "mrr",
     "hit_rate",
+    "accuracy",
 )
 _LOWER = (
     "loss",
     "logloss",
     "log_loss",
+    "cross_entropy",
     "ne",
     "normalized_entropy",
     "mae",

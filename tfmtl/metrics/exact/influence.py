@@ -126,16 +126,21 @@ def log_loss(label, score, weight=None) -> np.ndarray:
 
 
 def normalized_entropy(label, score, weight=None) -> np.ndarray:
-    """Influence on the normalised entropy: of the log-loss, and of the mean label.
+    """Influence on the normalised entropy: of the log-loss, and of the labels' shares.
 
-    NE = L / H(q), dNE = dL / H - NE log((1 - q) / q) / H dq
+    NE = L / H(q), dNE = (dL - NE dH) / H, and H is the mean of -log q_y to first order
     """
-    q = np.average(label, weights=weight)
-    background = -(q * np.log(q) + (1 - q) * np.log1p(-q))
+    shares = errors.label_shares(label, score, weight)
+    background = errors.label_entropy(label, score, weight)
     value = errors.normalized_entropy(label, score, weight)
-    by_mean = _of_mean(np.asarray(label, np.float64), weight)
-    slope = np.log1p(-q) - np.log(q)
-    return (log_loss(label, score, weight) - value * slope * by_mean) / background
+    surprise = -np.log(shares[np.asarray(label, int)])
+    by_entropy = _of_mean(surprise, weight)
+    return (log_loss(label, score, weight) - value * by_entropy) / background
+
+
+def accuracy(label, score, weight=None) -> np.ndarray:
+    """Influence on the accuracy, a mean."""
+    return _of_mean(errors.row_accuracy(label, score), weight)
 
 
 def calibration(label, prediction, weight=None) -> np.ndarray:

@@ -45,7 +45,8 @@ class Uncertainty(LossWeighting):
         refuse_negative(self, tasks)  # s_k would fall without end
         super().start(tasks, variables)
         self.factors = np.array(
-            [1.0 if task.kind == "binary" else 0.5 for task in tasks], "float32"
+            [1.0 if task.kind in ("binary", "classes") else 0.5 for task in tasks],
+            "float32",
         )
         self.log_variance = self.add_weight(
             shape=(len(tasks),),
