@@ -63,6 +63,7 @@ SIDE_FIELDS = [
 ENCODERS = ("mean", "target_attention", "dien", "bst", "sasrec", "eta")
 VARIANTS = {name: (name, False) for name in ENCODERS}
 VARIANTS |= {f"{name}, side": (name, True) for name in ENCODERS}
+VARIANTS["sim, side"] = ({"name": "sim", "category": "played_categories"}, True)
 
 
 def prepare(impressions: int) -> tuple[configs.Config, dict[str, Path]]:
@@ -128,16 +129,24 @@ def cost(length: int, steps: int = 10) -> dict[str, float]:
     """Returns CPU seconds of a training step of each encoder, the least of three."""
     rng = np.random.default_rng(0)
     item = tfmtl.Categorical("item", vocabulary_size=10_000)
+    kind = tfmtl.Categorical("kind", vocabulary_size=10)
+    kinds = tfmtl.Sequence("kinds", of=kind, max_length=length, side_of="played")
     rows = {
         "item": rng.integers(1, 10_000, 1024),
         "played": rng.integers(1, 10_000, (1024, length)),
+        "kind": rng.integers(1, 10, 1024),
+        "kinds": rng.integers(1, 10, (1024, length)),
     }
     batch = tf.data.Dataset.from_tensors((rows, {"a": rng.integers(0, 2, 1024)}))
     found = {}
-    for name in ENCODERS:
-        played = tfmtl.Sequence("played", of=item, max_length=length, encoder=name)
+    sim = {"name": "sim", "category": "kinds"}
+    for name in (*ENCODERS, "eta, side", "sim, side"):
+        encoder, _, side = name.partition(", ")
+        encoder = sim if encoder == "sim" else encoder
+        played = tfmtl.Sequence("played", of=item, max_length=length, encoder=encoder)
+        features = [item, played, *([kind, kinds] if side else [])]
         model = tfmtl.models.get("shared_bottom")(
-            [item, played], [tfmtl.Task("a")], units=(32,)
+            features, [tfmtl.Task("a")], units=(32,)
         )
         model.compile()
         model.fit(batch.repeat(2), verbose=0)  # traces the step

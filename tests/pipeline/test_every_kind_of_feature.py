@@ -35,7 +35,7 @@ FEATURES = [
     {"name": "visits", "kind": "numeric", "buckets": 4, "bucketing": "log"},
     {
         **{"name": "seen", "kind": "sequence", "of": "user", "max_length": 3},
-        "encoder": {"name": "target_attention", "units": 4},
+        "encoder": {"name": "sim", "category": "seen_tab", "items": 2, "units": 4},
     },
     {
         **{"name": "seen_tab", "kind": "sequence", "of": "tab", "max_length": 3},

@@ -10,8 +10,10 @@ from tfmtl.features.numeric import Numeric
 from tfmtl.features.sequence import (
     NumericSequence,
     Sequence,
+    check_category,
     check_sequence,
     check_side_field,
+    side_fields,
 )
 from tfmtl.features.vector import Vector
 
@@ -85,6 +87,8 @@ def check_features(features: list) -> None:
             check_sequence(feature, tables)
         if getattr(feature, "side_of", None):
             check_side_field(feature, sequences)
+    for name, fields in side_fields(features).items():
+        check_category(sequences[name], fields, tables)
 
 
 def _table(feature: Categorical) -> list:

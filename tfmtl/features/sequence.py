@@ -21,6 +21,7 @@ ENCODERS = {
     "bst": True,
     "sasrec": False,
     "eta": True,
+    "sim": True,
 }
 
 
@@ -50,7 +51,8 @@ class Sequence(Declaration):
             Defaults to it if `of` is the feature itself, else "int64".
         encoder: String, or dict {"name": string, **options}, in place of a pooling: one
             of `tfmtl.layers.sequence_encoder`, such as "dien" or
-            {"name": "bst", "heads": 4}.
+            {"name": "bst", "heads": 4}. "sim" also needs which side field is searched:
+            {"name": "sim", "category": "watched_category"}.
         side_of: String. The sequence of which this is a side field: a list of the same
             length, encoded with it.
 
@@ -100,6 +102,12 @@ class Sequence(Declaration):
             given = self.encoder
             name = given.get("name") if isinstance(given, Mapping) else given
             _errors.check_choice(f"encoder of {self.name!r}", name, ENCODERS)
+            if name == "sim" and not isinstance(self.category, str):
+                raise ValueError(
+                    f"encoder of {self.name!r} needs the side field by which it "
+                    'searches: {"name": "sim", "category": ...}. Received: '
+                    f"{given!r}."
+                )
         if self.side_of is not None and self.encoding != ("mean", {}):
             raise ValueError(
                 f"Sequence({self.name!r}) is encoded with {self.side_of!r}, whose "
@@ -111,9 +119,17 @@ class Sequence(Declaration):
     def encoding(self) -> tuple[str, dict]:
         """The encoder's name and options."""
         if isinstance(self.encoder, Mapping):
-            options = dict(self.encoder)
-            return options.pop("name"), options
+            options = {k: v for k, v in self.encoder.items() if k != "name"}
+            if self.category is not None:
+                del options["category"]
+            return self.encoder["name"], options
         return self.encoder or self.pooling, {}
+
+    @property
+    def category(self) -> str | None:
+        """The side field by which the encoder "sim" searches; None of another."""
+        given = self.encoder if isinstance(self.encoder, Mapping) else {}
+        return given.get("category") if given.get("name") == "sim" else None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -198,6 +214,28 @@ def check_side_field(
         raise ValueError(
             f"max_length of {feature.name!r} must be that of {events.name!r}, "
             f"{events.max_length}. Received: {feature.max_length}."
+        )
+
+
+def check_category(
+    feature: Sequence, fields: list, tables: Mapping[str, Categorical]
+) -> None:
+    """Raises a ValueError unless an encoder finds the category that it searches by."""
+    ids = {field.name: field for field in fields if isinstance(field, Sequence)}
+    if feature.category is None:
+        return
+    if feature.category not in ids:
+        raise ValueError(
+            f"category of the encoder of {feature.name!r} must be a Sequence with "
+            f"side_of={feature.name!r}. Received: {feature.category!r}."
+            f"{_errors.nearest(feature.category, ids)}"
+        )
+    field = ids[feature.category]
+    one, other = (tables[name].table_name for name in (field.of, field.target))
+    if one != other:
+        raise ValueError(
+            f"target of {field.name!r}, by which {feature.name!r} is searched, must "
+            f"share the table of {field.of!r}. Received: {field.target!r}."
         )
 
 

@@ -30,6 +30,7 @@ from tfmtl.layers.sequences.dien import DIEN
 from tfmtl.layers.sequences.eta import ETA
 from tfmtl.layers.sequences.pooling import SequencePooling
 from tfmtl.layers.sequences.registry import sequence_encoder as sequence_encoder
+from tfmtl.layers.sequences.sim import SIM
 from tfmtl.layers.sequences.target_attention import TargetAttention
 from tfmtl.layers.sequences.transformer import BST, SASRec
 from tfmtl.layers.structures.adasparse import AdaSparse
@@ -115,6 +116,7 @@ __all__ = [
     "ResFlow",
     "SARNet",
     "SASRec",
+    "SIM",
     "SeparateBottoms",
     "SequencePooling",
     "SharedBottom",

@@ -59,6 +59,35 @@ def test_the_target_has_a_vector_for_each_list_of_ids_and_zeros_for_numbers():
     np.testing.assert_allclose(out[0], expected[0], rtol=1e-4, atol=1e-6)
 
 
+def test_sim_sees_the_events_of_the_candidates_category():
+    encoder = {"name": "sim", "category": "by", "items": 2}
+    played = Sequence("played", of="item", max_length=3, encoder=encoder)
+    layer = FeatureEmbedding([ITEM, AUTHOR, played, BY])
+    inputs = {
+        "item": np.array([1, 1, 1, 1]),
+        "author": np.array([4, 2, 0, 7]),  # known, known, missing, unknown
+        "played": np.array([[3, 5, 6]] * 4),
+        "by": np.array([[4, 2, 4], [4, 2, 4], [0, 0, 0], [7, 7, 7]]),
+    }
+    out = layer(inputs)["played"].numpy()
+    encoder = layer.encoders["played"].encoder
+    for row, at in ((0, [0, 2]), (1, [1])):
+        events = np.zeros((1, 2, 7), "float32")
+        for place, i in enumerate(at):
+            item, author = inputs["played"][row, i], inputs["by"][row, i]
+            pair = layer.table("item")[item], layer.table("author")[author]
+            events[0, place] = np.concatenate(pair)
+        author = layer.table("author")[inputs["author"][row]]
+        target = np.concatenate([layer.table("item")[1], author])[None]
+        there = np.arange(2)[None] < len(at)
+        expected = encoder.attention(target, events, there)[0]
+        np.testing.assert_allclose(out[row], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(out[2:], 0)
+
+
+SIM = {"name": "sim", "category": "by"}
+
+
 @pytest.mark.parametrize("encoder", ["bst", {"name": "dien", "units": 5}])
 def test_an_encoder_serves_in_a_model_that_learns(encoder):
     played = Sequence("played", of="item", max_length=3, encoder=encoder)
@@ -97,6 +126,18 @@ def test_numbers_of_events_are_padded_with_nan():
             [ITEM, PLAYED, NumericSequence("seconds", "played", 4)],
             "max_length of 'seconds' must be that of 'played', 3. Received: 4",
         ),
+        (
+            [ITEM, AUTHOR, Sequence("played", "item", 3, encoder=SIM), AGE],
+            "category of the encoder of 'played' must be a Sequence.*'by'",
+        ),
+        (
+            [
+                *(ITEM, AUTHOR, Categorical("other", vocabulary_size=5)),
+                Sequence("played", "item", 3, encoder=SIM),
+                Sequence("by", "item", 3, side_of="played", target="other"),
+            ],
+            "must have the embedding_dim|must share the table of 'item'",
+        ),
     ],
 )
 def test_side_fields_that_fit_no_sequence_are_refused(features, message):
@@ -110,6 +151,7 @@ def test_side_fields_that_fit_no_sequence_are_refused(features, message):
         ({"encoder": "diem"}, "encoder of 'x' must be one of .*'dien'"),
         ({"encoder": "bst", "pooling": "sum"}, "a pooling or an encoder, not both"),
         ({"encoder": "bst", "side_of": "played"}, "encoded with 'played'"),
+        ({"encoder": "sim"}, "encoder of 'x' needs the side field by which"),
         ({"encoder": "sasrec", "target": "item"}, "needs an encoder that takes one"),
     ],
 )

@@ -90,6 +90,10 @@ CASES = {
         lambda **kw: layers.ETA(2, 8, 5, "tanh", **kw),
         [_random(6, 4), *SEQUENCE],
     ),
+    "SIM": (
+        lambda **kw: layers.SIM(2, 5, "tanh", **kw),
+        [_random(6, 4), *SEQUENCE, SEQUENCE[1][::-1].copy()],
+    ),
     "AutoDis": (
         lambda **kw: layers.AutoDis(4, 3, **kw),
         [np.array([[np.nan, 0.5], [-2, 2], [-0.5, 0], [0, np.nan], [0.5, 1], [2, 3]])],

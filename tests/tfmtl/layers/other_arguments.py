@@ -43,6 +43,7 @@ LAYERS = {
     "BST": {"blocks": 1},
     "SASRec": {"blocks": 2},
     "ETA": {"items": 1, "bits": 5, "units": 4},
+    "SIM": {"items": 1, "units": 4},
     "AutoDis": {"dim": 3, "meta_embeddings": 2, "temperature": 0.5, "skip": 0.1},
     "VectorEmbedding": {"units": 4},
     "SoftmaxGate": {"experts": None},  # must be as many as the input has

@@ -47,7 +47,7 @@ class EventEncoder(keras.layers.Layer):
                 self.piecewise[field.name] = layer
         self.encoder.build(*self._shapes())
 
-    def call(self, values, targets, present):
+    def call(self, values, targets, present, same=None):
         """Returns (batch, width of the encoder's output).
 
         Args:
@@ -55,6 +55,8 @@ class EventEncoder(keras.layers.Layer):
                 numbers}.
             targets: Dict {field: (batch, width)} of what the ids are compared with.
             present: (batch, length). 1 where there is an event.
+            same: (batch, length). Whether an event is of the target's category, for an
+                encoder that searches by it.
         """
         events = _joined([self._embed(f, values[f.name]) for f in self.fields])
         given = [events, present]
@@ -67,6 +69,8 @@ class EventEncoder(keras.layers.Layer):
                 for f in self.fields
             ]
             given.insert(0, _joined(target))
+        if same is not None:
+            given.append(same)
         return self.encoder(*given)
 
     def _embed(self, field, values):

@@ -379,7 +379,24 @@ class FeatureEmbedding(keras.layers.Layer):
                 if field.target:
                     targets[field.name] = vectors[field.target]
         present = functools.reduce(ops.maximum, masks)  # any id is known
-        return encoder(values, targets, present)
+        same = self._same(encoder, x)
+        return encoder(values, targets, present, same)
+
+    def _same(self, encoder, x):
+        """Returns which events (B, L) are of the target's category; None: not asked."""
+        wanted = encoder.fields[0].category
+        field = next((f for f in encoder.fields if f.name == wanted), None)
+        if field is None:
+            return None
+        item = self._categorical[field.of]
+        _, known = self._items(item, x[field.name])
+        pairs = zip(
+            self._rows(item, x[field.name]),
+            self._rows(self._categorical[field.target], x[field.target]),
+            strict=True,
+        )  # for each hash function
+        equal = [ops.equal(events, ops.expand_dims(one, 1)) for events, one in pairs]
+        return ops.cast(functools.reduce(ops.logical_and, equal), known.dtype) * known
 
     def compute_output_shape(self, input_shape):
         """Returns {name: (batch, dim)}."""

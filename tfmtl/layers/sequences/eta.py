@@ -5,6 +5,7 @@ from keras import ops
 
 from tfmtl import _errors
 from tfmtl.layers.blocks.layer import Layer
+from tfmtl.layers.sequences.search import best
 from tfmtl.layers.sequences.target_attention import TargetAttention
 
 
@@ -80,12 +81,7 @@ class ETA(Layer):
             )  # (B, L, 1): bits that are equal, less those that are not
             # Less than the 2 that a bit is worth, for the last of equals.
             rank = ops.squeeze(equal, 2) + ops.arange(length, dtype="float32") / length
-            known = ops.cast(present, "bool")
-            rank = ops.where(known, rank, ops.full_like(rank, -self.bits - 1.0))
-            _, found = ops.top_k(rank, self.items)
-            found = ops.sort(found, axis=1)  # the oldest first
-            present = ops.take_along_axis(ops.cast(present, sequence.dtype), found, 1)
-            sequence = ops.take_along_axis(sequence, ops.expand_dims(found, 2), 1)
+            sequence, present = best(sequence, present, rank, self.items)
         return self.attention(target, sequence, present)
 
     def _signature(self, vectors):

@@ -8,6 +8,7 @@ from tfmtl import _errors
 from tfmtl.layers.sequences.dien import DIEN
 from tfmtl.layers.sequences.eta import ETA
 from tfmtl.layers.sequences.pooling import POOLINGS, SequencePooling
+from tfmtl.layers.sequences.sim import SIM
 from tfmtl.layers.sequences.target_attention import TargetAttention
 from tfmtl.layers.sequences.transformer import BST, SASRec
 
@@ -18,6 +19,7 @@ ENCODERS = {
     "bst": BST,
     "sasrec": SASRec,
     "eta": ETA,
+    "sim": SIM,
 }
 
 
@@ -26,8 +28,9 @@ def sequence_encoder(encoder: str, /, **options) -> keras.layers.Layer:
 
     "mean", "sum" and "max" have no weights of their own. "target_attention" (DIN),
     "dien", "bst" and "eta" compare the items with a target, and are called with
-    (target, sequence, present); "sasrec" and the poolings with (sequence, present). The
-    attribute `takes_target` tells.
+    (target, sequence, present); "sim" with (target, sequence, present, same); "sasrec"
+    and the poolings with (sequence, present). The attributes `takes_target` and
+    `takes_same` tell.
 
     Args:
         encoder: String. One of the above.

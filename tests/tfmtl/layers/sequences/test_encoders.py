@@ -6,7 +6,15 @@ import pytest
 import tensorflow as tf
 from effects import randomise
 
-from tfmtl.layers import BST, DIEN, ETA, SASRec, SequencePooling, sequence_encoder
+from tfmtl.layers import (
+    BST,
+    DIEN,
+    ETA,
+    SIM,
+    SASRec,
+    SequencePooling,
+    sequence_encoder,
+)
 from tfmtl.layers.sequences.registry import ENCODERS
 
 DIM = 4
@@ -17,8 +25,14 @@ PRESENT = np.array([[1, 1, 1, 0, 0], [0, 1, 0, 1, 1], [0] * 5, [1] * 5])
 
 
 def _encode(layer, items=ITEMS, present=PRESENT):
+    return layer(*_given(layer, items, present)).numpy()
+
+
+def _given(layer, items, present):
+    """What an encoder is called with; all events are of the target's category."""
     target = [TARGET] if layer.takes_target else []
-    return layer(*target, items, present).numpy()
+    same = [np.ones_like(present)] if getattr(layer, "takes_same", False) else []
+    return [*target, items, present, *same]
 
 
 def _expected(one_row):
@@ -160,6 +174,30 @@ def test_eta_of_few_items_is_target_attention():
     np.testing.assert_array_equal(_encode(layer), expected)
 
 
+def test_sim_attends_to_the_last_events_of_the_targets_category():
+    layer = SIM(items=2)
+    same = np.array([[1, 0, 1, 1, 1], [1, 1, 1, 1, 1], [1] * 5, [1, 1, 0, 1, 0]])
+    layer(TARGET, ITEMS, PRESENT, same)
+    randomise(layer)
+    expected = []
+    for q, x, found in zip(TARGET, ITEMS, PRESENT * same, strict=True):
+        at = np.flatnonzero(found)[-2:]
+        chosen = np.zeros((1, 2, DIM), "float32")
+        chosen[0, : len(at)] = x[at]
+        there = np.arange(2)[None] < len(at)
+        expected.append(layer.attention(q[None], chosen, there).numpy()[0])
+    found = layer(TARGET, ITEMS, PRESENT, same).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    nothing = layer(TARGET, ITEMS, PRESENT, np.zeros_like(same)).numpy()
+    np.testing.assert_array_equal(nothing, 0)
+
+
+def test_sim_of_few_items_of_one_category_is_target_attention():
+    layer = _made(SIM(items=5))
+    expected = layer.attention(TARGET, ITEMS, PRESENT)
+    np.testing.assert_array_equal(_encode(layer), expected)
+
+
 @pytest.mark.parametrize("name", ENCODERS)
 def test_padding_changes_nothing(name):
     """Not by what stands there, nor by where it stands."""
@@ -185,8 +223,7 @@ def test_what_is_absent_learns_nothing_also_under_xla(name):
     def gradients(items):
         with tf.GradientTape() as tape:
             tape.watch(items)
-            target = [tf.constant(TARGET)] if layer.takes_target else []
-            out = layer(*target, items, tf.constant(PRESENT))
+            out = layer(*_given(layer, items, PRESENT))
             loss = tf.reduce_sum(out * tf.random.stateless_normal(out.shape, (1, 2)))
         return tape.gradient(loss, items)
 
@@ -202,15 +239,15 @@ def test_half_precision_has_no_nan(name):
     assert np.isfinite(_encode(layer).astype("float32")).all()
 
 
-@pytest.mark.parametrize("name", ["dien", "eta"])  # of loops and of gathers
+@pytest.mark.parametrize("name", ["dien", "eta", "sim"])  # of loops and of gathers
 def test_what_is_exported_is_what_was_trained(name, tmp_path):
     layer = sequence_encoder(name)
-    shapes = (TARGET.shape, ITEMS.shape, PRESENT.shape)
+    given = [np.float32(x) for x in _given(layer, ITEMS, PRESENT)]
+    shapes = [x.shape for x in given]
     inputs = [keras.Input(shape[1:], dtype="float32") for shape in shapes]
     model = keras.Model(inputs, layer(*inputs))
     model.export(tmp_path / "model", verbose=False)
     served = tf.saved_model.load(tmp_path / "model")
-    given = [TARGET, ITEMS, PRESENT.astype("float32")]
     np.testing.assert_allclose(served.serve(given), model(given), rtol=1e-5, atol=1e-6)
 
 
