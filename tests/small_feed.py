@@ -27,6 +27,7 @@ SMALL = {
    loss: {name: d2q, group: length, intervals: 20}}]""",
     "data.labels": "{depth: click + like}",
     "export.user_features": "[user_id, watched, tab, network]",
+    "export.fused_score.weights": "{click: 1.0, like: 0.2, depth_2: 0.5}",
     "evaluate.best_reachable": "{click: p_click, watch_seconds: e_watch_seconds}",
     "evaluate.minimum": "{}",
     "model.architecture": "shared_bottom",  # the fastest to trace

@@ -90,7 +90,11 @@ class Task(Section):
     @property
     def classes(self) -> int | None:
         """How many classes the loss says; None of another kind of task."""
-        return self._loss_options.get("classes", 2) if self.kind == "classes" else None
+        if self.kind != "classes":
+            return None
+        classes = self._loss_options.get("classes")
+        # The library refuses what is no such number.
+        return classes if isinstance(classes, int) and 2 <= classes <= 1000 else 2
 
     @property
     def outputs(self) -> list[str]:

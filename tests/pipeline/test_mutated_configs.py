@@ -56,6 +56,14 @@ CONFIG = {
         {"name": "click", "weight": 2.0, "tower": [8], "metrics": ["auc"]},
         {"name": "long", "space": "click", "calibration": "platt"},
         {"name": "watch", "kind": "regression", "loss": "log_mse"},
+        {
+            **{"name": "depth", "kind": "classes", "label": "click"},
+            "loss": {"name": "softmax", "classes": 2},
+        },
+        {
+            **{"name": "share", "kind": "regression", "label": "watch"},
+            "loss": {"name": "d2q", "group": "age", "intervals": 4},
+        },
     ],
     "model": {"architecture": "mmoe", "options": {"experts": 2, "expert_units": [8]}},
     "validation": {"drift": 0.3},

@@ -93,6 +93,29 @@ def test_every_stage_runs_and_writes_its_artifact(road):
     assert (report.parent / link).resolve() == statistics.resolve()
 
 
+def test_classes_and_quantiles_are_measured_and_served(road):
+    _, artifacts, _ = road
+    measured = json.loads((artifacts["evaluation"] / "metrics.json").read_text())
+    (depth,) = (
+        r["model"]
+        for r in measured["results"]
+        if (r["task"], r["slice"]) == ("depth", "all")
+    )
+    for metric in ("accuracy", "log_loss", "normalized_entropy"):
+        low, high = depth["intervals"][metric]
+        assert low < depth[metric] < high
+    assert 0 < depth["mean"] < 2 and "auc" not in depth
+    served = json.loads((artifacts["infra_blessing"] / "infra.json").read_text())
+    scores = {name: score for name, (score, _) in served["scores"].items()}
+    classes = [scores[f"depth_{k}"] for k in range(3)]
+    assert sum(classes) == pytest.approx(1, abs=1e-5)
+    assert scores["depth"] == pytest.approx(classes[1] + 2 * classes[2], abs=1e-5)
+    features = artifacts["transform_graph"] / "features.json"
+    levels = json.loads(features.read_text())["length"]["levels"]["watch_quantile"]
+    assert [len(row) for row in levels] == [21] * 6
+    assert 0 <= scores["watch_quantile"] <= max(max(row) for row in levels)
+
+
 def test_the_demo_serves_the_offline_score_from_the_cache(road, capsys):
     folder, artifacts, _ = road
     arguments = [part for o in _overrides(folder) for part in ("--set", o)]

@@ -154,7 +154,8 @@ class TaskLoss(tf_keras.losses.Loss):
 
     def __init__(self, task: Task):
         super().__init__(name=f"{task.name}_loss")
-        if len(task.loss) > 1 or task.logits > 1 or task.outside:
+        of_rows = task.logits == 1 and not task.predicts_quantiles
+        if len(task.loss) > 1 or not of_rows or task.outside:
             raise ValueError(
                 "A TaskLoss compares labels with predictions of rows in their space, "
                 "one by one. Received: task "

@@ -17,6 +17,9 @@ from pipeline.config import Config, dated
 from pipeline.days import day as days
 from pipeline.days import records
 from pipeline.errors import PipelineError
+from pipeline.report import days as page
+
+RENDER = page.render  # which draws, and so takes its time
 
 
 class Killed(Exception):
@@ -35,6 +38,7 @@ class _Team:
         self.misfit, self.seen = None, ""
         patch.setattr("pipeline.comparison.evaluate.evaluate", self._evaluate)
         patch.setattr(days, "run_held", self._run)
+        patch.setattr(page, "render", json.dumps)
 
     def day(self, text, **kept):
         data = {
@@ -49,9 +53,13 @@ class _Team:
         raw = raw_config(data, **sections)
         return command.run(Config.model_validate(raw), text, **kept)
 
+    def board(self):
+        file = self.folder / "work" / "days" / "days.json"
+        assert (file.parent / "report.html").stat().st_size
+        return json.loads(file.read_text())
+
     def records(self):
-        found = json.loads((self.folder / "work" / "days" / "days.json").read_text())
-        return {record["day"]: record for record in found["days"]}
+        return {record["day"]: record for record in self.board()["days"]}
 
     def _evaluate(self, config, model, rows, output, against_served):
         assert not against_served
@@ -105,8 +113,8 @@ def test_a_day_judges_the_served_model_before_it_trains_from_it(team, capsys):
     assert re.search(r"2024-03-01 +2 +100 +0.6200 \(0.6100 to 0.6400\) +3", last)
     # Two days of 0.61 and 0.62: t is 12.706 at 97.5 %, the standard error 0.005.
     assert re.search(r"mean +0.6150 \(0.5515 to 0.6785\)", last)
-    page = (team.folder / "work" / "days" / "report.html").read_text()
-    assert "<td>0.6200" in page and page.count("<svg") == 1 and "http" not in page
+    html = RENDER(team.board())
+    assert "<td>0.6200" in html and html.count("<svg") == 1 and "http" not in html
 
 
 def test_a_window_trains_on_the_days_before_too(team):
@@ -159,7 +167,7 @@ def test_days_that_are_missing_or_out_of_order_are_said(team, capsys):
     assert "warning: out of order: 2024-03-06 is trained on already" in out
     assert "2024-03-03 †" in out and "† it came after 2024-03-06" in out
     assert re.search(r"mean +0.6100\n", out)  # of 2024-03-06 alone
-    assert "after 2024-03-06" in (team.folder / "work/days/report.html").read_text()
+    assert "after 2024-03-06" in RENDER(team.board())
 
 
 def test_a_refused_day_leaves_what_is_served(team, capsys):
