@@ -12,7 +12,9 @@ from tfmtl.metrics.grouped import (
 )
 from tfmtl.metrics.pr_auc import PRAUC
 from tfmtl.metrics.sums import (
+    Accuracy,
     Calibration,
+    CrossEntropy,
     LogLoss,
     MeanAbsoluteError,
     NormalizedEntropy,
@@ -23,7 +25,9 @@ from tfmtl.metrics.xauc import XAUC
 
 __all__ = [
     "AUC",
+    "Accuracy",
     "Calibration",
+    "CrossEntropy",
     "GroupedAUC",
     "GroupedXAUC",
     "HitRate",
