@@ -8,7 +8,7 @@ INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compil
 CONFIG ?= configs/feed.yaml
 DATA ?=
 
-.PHONY: demo test test-all notebooks lint docs docs-serve lock clean engine-prism engine-dask
+.PHONY: demo test test-all notebooks lint docs docs-serve lock clean engine-prism engine-dask engine-flink engine-spark
 
 demo: $(VENV)/installed  ## logs -> TFRecords -> model -> served; CONFIG=..., DATA=...
 	$(RUN) -m pipeline demo $(CONFIG) $(if $(DATA),--set data.options.data=$(DATA))
@@ -66,7 +66,18 @@ engine-prism: .engines/prism  ## builds Beam's Prism
 	GOBIN=$(CURDIR)/.engines go install github.com/apache/beam/sdks/v2/go/cmd/prism@v$$($(RUN) -c 'import importlib.metadata as m; print(m.version("apache-beam"))')
 
 engine-dask: $(VENV)/installed-dev  ## a Dask cluster of two workers, until Ctrl-C
-	$(RUN) -c 'import dask.distributed as d, signal; c = d.LocalCluster(n_workers=2, threads_per_worker=1, scheduler_port=8786, dashboard_address=None); print("--runner=DaskRunner --dask_client_address=" + c.scheduler_address, flush=True); signal.pause()'
+	$(RUN) -m clusters dask
+
+# They need Java 17; Maven fetches their jars, 300 MB each.
+engine-flink: .engines/flink $(VENV)/installed  ## a Flink cluster of two task managers
+	$(RUN) -m clusters flink
+
+engine-spark: .engines/spark $(VENV)/installed  ## a Spark cluster of two workers
+	$(RUN) -m clusters spark
+
+.engines/flink .engines/spark: .engines/%: clusters/%.xml
+	mvn --batch-mode --quiet --file $< dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$@/jars
+	touch $@
 
 # Changes no more than pyproject.toml asks for; LOCK_FLAGS=--upgrade: the newest of all.
 # uv must be installed. Every line would say that it is for CPython on Linux.

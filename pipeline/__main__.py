@@ -51,9 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status or 0
 
 
-def _is_no_missing_extra(record: logging.LogRecord) -> bool:
-    """Beam warns of Google's client at every import where the extra is not there."""
-    return not str(record.msg).startswith("apitools not found")
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a record of the root logger says what nobody else does.
+
+    Beam warns of Google's client at every import where the extra is not there. What a
+    job server tells of a job that failed is raised, too.
+    """
+    missing_extra = str(record.msg).startswith("apitools not found")
+    return not missing_extra and record.module != "portable_runner"
 
 
 def _quiet() -> None:
@@ -61,7 +66,7 @@ def _quiet() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is loaded
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
-    logging.getLogger().addFilter(_is_no_missing_extra)  # which Beam tells the root
+    logging.getLogger().addFilter(_is_news)  # which Beam tells the root
     # What a worker logs as an error it raises, too.
     for name in ("common", "portability.local_job_service"):
         logging.getLogger(f"apache_beam.runners.{name}").setLevel(logging.CRITICAL)

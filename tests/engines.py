@@ -1,16 +1,14 @@
 """Engines whose workers are processes, for what must not depend on shared memory."""
 
 import contextlib
-import json
+import importlib
 import os
-import subprocess
 import sys
 from pathlib import Path
 from unittest import mock
 
 import pytest
 from paths import ROOT
-from until import until
 
 from pipeline.config.sections import Beam
 
@@ -18,6 +16,8 @@ from pipeline.config.sections import Beam
 _OPEN_PIPES = "ignore::pytest.PytestUnraisableExceptionWarning"
 ENGINES = [
     "dask",
+    "flink",
+    "spark",
     pytest.param("prism", marks=pytest.mark.filterwarnings(_OPEN_PIPES)),
 ]
 PRISM = ROOT / ".engines" / "prism"
@@ -26,10 +26,9 @@ PRISM = ROOT / ".engines" / "prism"
 @contextlib.contextmanager
 def engine(name, folder):
     """Yields the section of a config that runs the Beam jobs on an engine."""
-    if name == "dask":
-        with cluster(folder) as address:
-            flags = [f"--dask_client_address={address}"]
-            yield Beam(runner="DaskRunner", flags=flags)
+    if name != "prism":
+        with cluster(name, folder) as found:
+            yield Beam(runner=found.runner, flags=found.flags)
         return
     if not PRISM.is_file():
         pytest.skip("needs Go, and `make engine-prism`")
@@ -41,28 +40,14 @@ def engine(name, folder):
 
 
 @contextlib.contextmanager
-def cluster(folder):
-    """A Dask scheduler with two workers, each a process; yields its address."""
-    dask = [sys.executable, "-m", "dask"]
-    # Free ports are found by the processes themselves; no dashboard is needed.
-    address = folder / "scheduler.json"
-    env = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    with (folder / "dask.log").open("w") as log:
-        start = {"cwd": folder, "env": env, "stdout": log, "stderr": log}
-        scheduler = [*dask, "scheduler", "--port", "0", "--host", "127.0.0.1"]
-        worker = [*dask, "worker", "--no-nanny", "--nthreads", "1"]
-        shared = ["--scheduler-file", str(address), "--no-dashboard"]
-        processes = [
-            subprocess.Popen([*line, *shared], **start)
-            for line in (scheduler, worker, worker)
-        ]
+def cluster(name, folder, workers=2):
+    """Yields a `Cluster`; skips where Java or the jars are missing."""
+    folder = folder / f"cluster-{name}"
+    folder.mkdir()
+    with contextlib.ExitStack() as stack:
         try:
-            until(
-                lambda: address.is_file() and address.read_text().endswith("}"),
-                f"a scheduler has started; see {folder}/dask.log",
-            )
-            yield json.loads(address.read_text())["address"]
-        finally:
-            for process in reversed(processes):
-                process.terminate()
-                process.wait(240)
+            start = importlib.import_module(f"clusters.{name}").start
+            found = stack.enter_context(start(folder, workers))
+        except FileNotFoundError as error:
+            pytest.skip(f"needs Java, Maven and `make engine-{name}`: {error}")
+        yield found

@@ -4,7 +4,10 @@ import argparse
 from collections.abc import Sequence
 
 import apache_beam as beam
+import grpc
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability.api import beam_job_api_pb2 as messages
+from apache_beam.portability.api import beam_job_api_pb2_grpc as services
 
 from pipeline.config import ConfigError, nearest
 from pipeline.config.sections import Beam
@@ -21,6 +24,7 @@ _PATHS = {
 }
 # It tells of each job's end.
 _QUIET_PRISM = "--prism_log_level=warn"
+_LONGEST_ANSWER = 60  # seconds, of a job server that is starting
 # Beam puts 128 elements into a partition, which one worker gets; ours are large.
 _DASK_PARTITIONS = "--dask_partition_size=1"
 
@@ -49,19 +53,40 @@ def pipeline(section: Beam) -> beam.Pipeline:
 
 
 def check_flags(flags: Sequence[str], runner: str | None = None) -> None:
-    """Raises a ConfigError for a flag that Beam does not know, and would ignore."""
+    """Raises a ConfigError for a flag that nobody knows, and Beam would ignore."""
     if runner == "DaskRunner":
         _know_dask()
     parser = _Parser(add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)
-    _, unknown = parser.parse_known_args(list(flags))
+    found, unknown = parser.parse_known_args(list(flags))
     known = [flag for action in parser._actions for flag in action.option_strings]
+    unknown = [flag.partition("=")[0] for flag in unknown]
+    if unknown and found.job_endpoint:
+        theirs = _flags_of(found.job_endpoint)
+        known += theirs
+        unknown = [flag for flag in unknown if flag not in theirs]
     for flag in unknown:
-        name = flag.partition("=")[0]
         raise ConfigError(
-            f"{name}: neither a flag of this command nor of Beam.{nearest(name, known)}"
+            f"{flag}: neither a flag of this command nor of Beam.{nearest(flag, known)}"
         )
+
+
+def _flags_of(job_server: str) -> list[str]:
+    """The flags of a job server's own, such as Flink's and Spark's."""
+    try:
+        with grpc.insecure_channel(job_server) as channel:
+            answer = services.JobServiceStub(channel).DescribePipelineOptions(
+                messages.DescribePipelineOptionsRequest(),
+                timeout=_LONGEST_ANSWER,
+                wait_for_ready=True,
+            )
+    except grpc.RpcError as error:
+        raise ConfigError(
+            f"--job_endpoint: nothing at {job_server} says which flags it knows: "
+            f"{error.code().name}. Is the job server up?"
+        ) from error
+    return [f"--{option.name}" for option in answer.options]
 
 
 class _Parser(argparse.ArgumentParser):
