@@ -1,6 +1,6 @@
 """One Beam job on several engines: seconds, CPU seconds, and whether rows are the same.
 
-    python benchmarks/engines.py [--rows 200000] [--engines local prism dask]
+    python benchmarks/engines.py [--rows 200000] [--engines local flink dask]
 
 Writes a feed like that of configs/feed.yaml, filled with random numbers, and prepares
 it by `python -m pipeline preprocess` on each engine, all on this machine:
@@ -9,10 +9,12 @@ it by `python -m pipeline preprocess` on each engine, all on this machine:
 - processes: the same with two worker processes.
 - prism: Beam's Prism, whose binary `make engine-prism` builds, the workers as threads
   of the command; prism-processes: as processes of their own.
-- dask, dask-1: a Dask cluster of two workers, each a process, and of one.
+- dask, flink, spark: on a cluster of two workers (`clusters/`; Flink and Spark need
+  `make engine-flink` and `make engine-spark`); dask-1 ...: of one.
 
-The seconds are those of the command; the CPU seconds are those of the command and of
-its cluster, imports and all. It fails (exit status 1) if an engine writes other records
+The seconds are those of the command, without the start of a cluster; the CPU seconds
+are those of the command and of its cluster, imports and all.
+It fails (exit status 1) if an engine writes other records
 than the first of `--engines`: the hashes of all, sorted, are compared.
 """
 
@@ -20,13 +22,12 @@ import argparse
 import contextlib
 import gzip
 import hashlib
-import json
+import importlib
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from preprocess import scale
@@ -46,9 +47,13 @@ FLAGS = {
     ],
     "prism": _PRISM_FLAGS,
     "prism-processes": [*_PRISM_FLAGS, "--experiments=use_loopback_process_worker"],
-    "dask": ["--runner=DaskRunner"],
-    "dask-1": ["--runner=DaskRunner"],
 }
+CLUSTERS = {
+    f"{name}{suffix}": (name, workers)
+    for name in ("dask", "flink", "spark")
+    for suffix, workers in (("", 2), ("-1", 1))
+}
+ENGINES = [*FLAGS, *CLUSTERS]
 
 
 def run(line: list, log: Path) -> subprocess.Popen:
@@ -70,38 +75,20 @@ def end(process: subprocess.Popen) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-@contextlib.contextmanager
-def dask(folder: Path, workers: int) -> Iterator[tuple[str, list[float]]]:
-    """Yields the address of a cluster, and what gets its CPU seconds in the end."""
-    file, cpu = folder / "scheduler.json", []
-    shared = ["--scheduler-file", str(file), "--no-dashboard"]
-    lines = [["dask", "scheduler", "--host", "127.0.0.1", "--port", "0", *shared]]
-    lines += [["dask", "worker", "--no-nanny", "--nthreads", "1", *shared]] * workers
-    started = [run(line, folder / f"dask-{i}.log") for i, line in enumerate(lines)]
-    try:
-        while not (file.is_file() and file.read_text().endswith("}")):
-            if started[0].poll() is not None:
-                sys.exit(f"dask failed; see {folder}/dask-0.log")
-            time.sleep(0.1)
-        yield json.loads(file.read_text())["address"], cpu
-    finally:
-        for process in reversed(started):
-            process.terminate()
-            cpu.append(end(process))
-
-
 def measure(engine: str, config: Path) -> tuple[float, float]:
     """Runs the job; returns its seconds and CPU seconds."""
     folder = config.parent / engine
     folder.mkdir()
     command = ["pipeline", "preprocess", config, "--output", folder / "out"]
-    command += FLAGS[engine]
-    cluster = contextlib.nullcontext((None, []))
-    if engine.startswith("dask"):
-        cluster = dask(folder, 1 if engine == "dask-1" else 2)
-    with cluster as (address, cpu):
-        if address:
-            command.append(f"--dask_client_address={address}")
+    command += FLAGS.get(engine, [])
+    with contextlib.ExitStack() as stack:
+        cpu = []
+        if engine in CLUSTERS:
+            name, workers = CLUSTERS[engine]
+            start = importlib.import_module(f"clusters.{name}").start
+            cluster = stack.enter_context(start(folder, workers))
+            command += [f"--runner={cluster.runner}", *cluster.flags]
+            cpu = cluster.cpu  # filled when it ends
         started = time.perf_counter()
         process = run(command, folder / "job.log")
         own = end(process)
@@ -128,7 +115,7 @@ def main(argv: list[str] | None = None) -> int:
     """Prints the table; returns 1 if the records differ."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--engines", choices=FLAGS, nargs="+", default=list(FLAGS))
+    parser.add_argument("--engines", choices=ENGINES, nargs="+", default=ENGINES)
     parser.add_argument(
         "--workspace", type=lambda p: Path(p).resolve(), default="workspace/engines"
     )

@@ -19,9 +19,7 @@ jobmanager.rpc.port: {rpc}
 jobmanager.bind-host: 127.0.0.1
 rest.address: 127.0.0.1
 rest.port: {rest}
-# A task manager that is gone is noticed at once by its connection, or by this.
-heartbeat.interval: 1000
-heartbeat.timeout: 10000
+# Else a worker that dies ends the job.
 restart-strategy.type: fixed-delay
 restart-strategy.fixed-delay.attempts: 3
 restart-strategy.fixed-delay.delay: 1 s
@@ -62,7 +60,7 @@ def start(folder: Path, workers: int = 2) -> Iterator[Cluster]:
     at = ["--configDir", conf]
     with processes(folder) as started:
         manager = [*java, _MANAGER, *at, "--executionMode", "cluster"]
-        head = started.start("job-manager", manager, **env)
+        started.start("job-manager", manager, **env)
         all_ = [
             started.start(f"task-manager-{i}", [*java, _WORKER, *at], **env)
             for i in range(workers)
@@ -70,7 +68,7 @@ def start(folder: Path, workers: int = 2) -> Iterator[Cluster]:
         started.wait_until(lambda: _task_managers(rest) == workers, "Flink")
         server = [*java, _BEAM, f"--flink-master=127.0.0.1:{rest}"]
         server += [f"--flink-conf-dir={conf}"]
-        flags = portable.job_server(started, folder, server, **env)
+        head, flags = portable.job_server(started, folder, server, **env)
         flags += [f"--parallelism={workers}"]
         yield Cluster("PortableRunner", flags, head, all_, started.cpu)
 

@@ -1,6 +1,7 @@
 """What Beam's Java runners, Flink's and Spark's, have in common."""
 
 import json
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -41,8 +42,10 @@ def home(engine: str) -> Path:
     return folder
 
 
-def job_server(started: Processes, folder: Path, line: list, **env: str) -> list[str]:
-    """Starts a job server; returns the flags of its jobs.
+def job_server(
+    started: Processes, folder: Path, line: list, **env: str
+) -> tuple[subprocess.Popen, list[str]]:
+    """Starts a job server; returns it and the flags of its jobs.
 
     Args:
         started: Starts it.
@@ -52,7 +55,9 @@ def job_server(started: Processes, folder: Path, line: list, **env: str) -> list
     """
     # Each task manager starts its workers by this command.
     worker = folder / "beam-worker"
-    worker.write_text(f'#!/bin/sh\nexec {sys.executable} -m pipeline.beam.worker "$@"\n')
+    worker.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -m pipeline.beam.worker "$@"\n'
+    )
     worker.chmod(0o755)
     port = free_port()
     own = [
@@ -62,14 +67,14 @@ def job_server(started: Processes, folder: Path, line: list, **env: str) -> list
         "--expansion-port=0",
         f"--artifacts-dir={folder}/staged",
     ]
-    started.start("job-server", [*line, *own], **env)
+    server = started.start("job-server", [*line, *own], **env)
     started.wait_until(lambda: listens(port), "the job server")
     environment = json.dumps({"command": str(worker)})
     # The cluster has the jars; else each job would bring the whole class path along.
     staged = folder / "nothing.jar"
     with zipfile.ZipFile(staged, "w"):
         pass
-    return [
+    return server, [
         f"--job_endpoint=127.0.0.1:{port}",
         "--environment_type=PROCESS",
         f"--environment_config={environment}",

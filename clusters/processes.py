@@ -21,7 +21,7 @@ class Cluster(NamedTuple):
     Attributes:
         runner: Beam's name of its runner.
         flags: Of a job that is to run there.
-        head: What hands out the work.
+        head: What jobs are handed to.
         workers: What does it.
         cpu: Filled when all have ended: the CPU seconds of each process.
     """
@@ -47,7 +47,9 @@ class Processes:
         `python` and `import pipeline` are this environment's there.
         """
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        env = {"PYTHONPATH": str(ROOT), "PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"} | env
+        modules = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        env |= {"PYTHONPATH": os.pathsep.join(modules), "PATH": path}
+        env |= {"TF_CPP_MIN_LOG_LEVEL": "3"}
         with (self._folder / f"{name}.log").open("w") as log:
             process = subprocess.Popen(
                 [str(word) for word in line],

@@ -42,7 +42,7 @@ def start(folder: Path, workers: int = 2) -> Iterator[Cluster]:
     host = ["--host", "127.0.0.1", "--webui-port", "0"]
     with processes(folder) as started:
         line = [*java, f"{deploy}.master.Master", *host, "--port", port]
-        head = started.start("master", line, **env)
+        started.start("master", line, **env)
         started.wait_until(lambda: listens(port), "Spark's master")
         line = [*java, f"{deploy}.worker.Worker", *host, "--cores", "1"]
         all_ = [
@@ -54,5 +54,5 @@ def start(folder: Path, workers: int = 2) -> Iterator[Cluster]:
             for i in range(workers)
         ]
         server = [*java, _BEAM, f"--spark-master-url={master}"]
-        flags = portable.job_server(started, folder, server, **env)
+        head, flags = portable.job_server(started, folder, server, **env)
         yield Cluster("PortableRunner", flags, head, all_, started.cpu)

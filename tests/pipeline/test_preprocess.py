@@ -1,4 +1,4 @@
-"""The whole of `preprocess` in processes of their own: killed, and on two Dask workers.
+"""The whole of `preprocess` in processes of their own: killed, and on several engines.
 
 What is compared are the bytes of every file of every artifact.
 """
@@ -11,9 +11,10 @@ import signal
 import subprocess
 import sys
 
+import deaths
 import pytest
 from conftest import raw_config
-from engines import ENGINES, engine
+from engines import ENGINES, cluster, engine
 from paths import ROOT
 from until import until
 
@@ -150,4 +151,64 @@ def test_an_engine_writes_what_the_local_runner_does(
         )
     assert done.returncode == 0, done.stderr
     assert "Prism" not in done.stderr
+    assert hashes(tmp_path / "out") == undisturbed
+
+
+# Those with a job, which workers do.
+_JOBS = {"ExampleGen", "StatisticsGen", "Transform"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dask", "flink", "spark"])
+def test_a_worker_may_die_in_each_stage(
+    config, undisturbed, tmp_path, monkeypatch, name
+):
+    folder = deaths.prepare(tmp_path, _JOBS)
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder))
+        with cluster(name, tmp_path, workers=4 if name == "dask" else 2) as found:
+            patch.undo()  # the command itself lives
+            line = command(config, tmp_path / "out", f"--runner={found.runner}")
+            done = subprocess.run([*line, *found.flags], cwd=ROOT, check=False)
+    assert done.returncode == 0
+    assert deaths.died(folder) == _JOBS
+    assert hashes(tmp_path / "out") == undisturbed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dask", "flink", "spark"])
+def test_a_lost_engine_is_said_and_a_rerun_goes_on(
+    config, undisturbed, tmp_path, monkeypatch, name
+):
+    """What jobs are handed to is killed in the last of them."""
+    folder = deaths.prepare(tmp_path, ["Transform"])
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder))
+        with cluster(name, tmp_path) as found:
+            patch.undo()
+            (folder / "victim").write_text(str(found.head.pid))
+            line = command(config, tmp_path / "out", f"--runner={found.runner}")
+            lost = subprocess.run(
+                [*line, *found.flags],
+                cwd=ROOT,
+                check=False,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+    assert deaths.died(folder) == {"Transform"}
+    assert lost.returncode == 2
+    lines = [line for line in lost.stderr.splitlines() if " rows, " not in line]
+    error, kept = lines
+    assert kept.startswith("(what it wrote so far")
+    assert error.startswith(f"error: Transform: beam.runner: {found.runner} could not")
+    assert error.endswith("The same command goes on after the last complete stage")
+    # Here the same stages without an engine: their results are the same.
+    done = subprocess.run(
+        command(config, tmp_path / "out"),
+        cwd=ROOT,
+        check=False,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 0 and done.stdout.count("cached") == 4
     assert hashes(tmp_path / "out") == undisturbed
