@@ -1,9 +1,9 @@
 """The stages of a pipeline as the tasks of an Airflow DAG, one after the other.
 
-For Airflow 3; put the file into its folder of DAGs, and say by two variables what to run:
+For Airflow 3. Put the file into its folder of DAGs, and say what to run:
 
-    TFMTL_CONFIG=/srv/shop/shop.yaml     the pipeline's YAML
-    TFMTL_PYTHON=/srv/shop/.venv/bin/python     where tfmtl[pipeline] is installed
+    TFMTL_CONFIG=/srv/shop/shop.yaml            # the pipeline's YAML
+    TFMTL_PYTHON=/srv/shop/.venv/bin/python     # where tfmtl[pipeline] is installed
 
 The stages hand over folders of the workspace, which all of Airflow's workers must see.
 """

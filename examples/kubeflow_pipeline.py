@@ -1,7 +1,7 @@
 """The stages of a pipeline as the tasks of Kubeflow Pipelines, one after the other.
 
     pip install kfp kfp-kubernetes
-    python examples/kubeflow_pipeline.py     # writes tfmtl.yaml, for the UI or kfp.Client
+    python examples/kubeflow_pipeline.py     # writes tfmtl.yaml
 
 Each stage is a container of an image with tfmtl[pipeline]. The stages hand over folders
 of the workspace, on a volume that all of them mount.

@@ -54,6 +54,7 @@ def test_airflow_runs_each_stage(tmp_path, least, state):
         "AIRFLOW_HOME": str(tmp_path / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "1",
         "PYTHONPATH": str(ROOT),
         "TFMTL_CONFIG": str(path),
         "TFMTL_PYTHON": sys.executable,

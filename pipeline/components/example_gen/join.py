@@ -121,16 +121,29 @@ class Join(beam.PTransform):
     def expand(self, elements: beam.PCollection) -> beam.PCollection:
         """Adds the transforms."""
         read = elements | "Read" >> beam.ParDo(self._read)
-        rows = read | "Rows" >> beam.Filter(lambda found: found[0] != partitions.REPORT)
+        rows = read | "Rows" >> beam.Filter(_is_rows)
         done = read | "Reports" >> beam.FlatMap(_report)
-        end = done | "End" >> beam.Map(lambda d: d[2]) | beam.CombineGlobally(_latest)
+        end = done | "End" >> beam.Map(_latest_of) | beam.CombineGlobally(_latest)
         matched = (
             rows
             | "Shuffle" >> beam.GroupByKey()
             | "Match" >> beam.ParDo(self._match, beam.pvalue.AsSingleton(end))
         )
-        was_read = done | "Keys" >> beam.Map(lambda d: ((0, *d[0]), d[1]))
+        was_read = done | "Keys" >> beam.Map(_keyed)
         return (was_read, matched) | "Both" >> beam.Flatten()
+
+
+# No lambdas: Beam would send them with the path of this file.
+def _is_rows(found: tuple[int, Any]) -> bool:
+    return found[0] != partitions.REPORT
+
+
+def _latest_of(report: tuple) -> Any:
+    return report[2]
+
+
+def _keyed(report: tuple) -> tuple[tuple, Any]:
+    return (0, *report[0]), report[1]
 
 
 def _report(found: tuple[int, Any]) -> list[Any]:
