@@ -38,9 +38,7 @@ shuffled = 0  # bytes
 
 def work(config: str, stage: str) -> None:
     """Runs a stage in this process; prints what it took as JSON."""
-    inside = []
-    for transform in (beam.CombinePerKey, beam.GroupByKey):
-        transform.expand = _counted(transform.expand, inside)
+    beam.Pipeline.apply = _counting(beam.Pipeline.apply)
     spill.folder = lambda workers: None  # as on a cluster: the rows travel
     started, cpu = time.perf_counter(), time.process_time()
     with contextlib.redirect_stdout(sys.stderr):
@@ -54,17 +52,20 @@ def work(config: str, stage: str) -> None:
     print(json.dumps(taken))
 
 
-def _counted(expand: Callable, inside: list) -> Callable:
-    """The same, but counts; a combiner has a group-by-key inside."""
+def _counting(apply: Callable) -> Callable:
+    """The same, but counts before each group-by-key; a combiner has one inside."""
+    combining = []
 
-    def counted(transform, pairs):
-        if not inside:
-            pairs = pairs | "Count" >> beam.Map(_count)
-        inside.append(transform)
+    def counted(job, transform, pairs=None, label=None):
+        combines = isinstance(transform, beam.CombinePerKey)
+        if not combining and (combines or isinstance(transform, beam.GroupByKey)):
+            name = f"Count {label or transform.label}"
+            pairs = apply(job, beam.Map(_count), pairs, name)
+        combining.extend([transform] * combines)
         try:
-            return expand(transform, pairs)
+            return apply(job, transform, pairs, label)
         finally:
-            inside.pop()
+            del combining[len(combining) - combines :]
 
     return counted
 
