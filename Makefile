@@ -66,16 +66,16 @@ engine-prism: .engines/prism  ## builds Beam's Prism
 	GOBIN=$(CURDIR)/.engines go install github.com/apache/beam/sdks/v2/go/cmd/prism@v$$($(RUN) -c 'import importlib.metadata as m; print(m.version("apache-beam"))')
 
 engine-dask: $(VENV)/installed-dev  ## a Dask cluster of two workers, until Ctrl-C
-	$(RUN) -m clusters dask
+	PYTHONPATH=tests $(RUN) -m clusters dask
 
 # They need Java 17; Maven fetches their jars, 300 MB each.
 engine-flink: .engines/flink $(VENV)/installed  ## a Flink cluster of two task managers
-	$(RUN) -m clusters flink
+	PYTHONPATH=tests $(RUN) -m clusters flink
 
 engine-spark: .engines/spark $(VENV)/installed  ## a Spark cluster of two workers
-	$(RUN) -m clusters spark
+	PYTHONPATH=tests $(RUN) -m clusters spark
 
-.engines/flink .engines/spark: .engines/%: clusters/%.xml
+.engines/flink .engines/spark: .engines/%: tests/clusters/%.xml
 	mvn --batch-mode --quiet --file $< dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$@/jars
 	touch $@
 

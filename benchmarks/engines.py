@@ -9,7 +9,7 @@ it by `python -m pipeline preprocess` on each engine, all on this machine:
 - processes: the same with two worker processes.
 - prism: Beam's Prism, whose binary `make engine-prism` builds, the workers as threads
   of the command; prism-processes: as processes of their own.
-- dask, flink, spark: on a cluster of two workers (`clusters/`; Flink and Spark need
+- dask, flink, spark: on a cluster of two workers (tests/clusters; Flink and Spark need
   `make engine-flink` and `make engine-spark`); dask-1 ...: of one.
 
 The seconds are those of the command, without the start of a cluster; the CPU seconds
@@ -34,6 +34,8 @@ from preprocess import scale
 
 from pipeline.artifacts import layout
 from pipeline.logs import tfrecord
+
+sys.path.append(str(scale.ROOT / "tests"))  # clusters/
 
 PRISM = scale.ROOT / ".engines" / "prism"
 # Beam starts worker processes by the name `python`.

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[1]
+from paths import ROOT
+
 _LONGEST_START = 240  # seconds
 _LONGEST_END = 60
 

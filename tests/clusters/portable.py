@@ -6,7 +6,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-from clusters.processes import ROOT, Processes, free_port, listens
+from paths import ROOT
+
+from clusters.processes import Processes, free_port, listens
 
 _JARS = ROOT / ".engines"
 # What Java 17 keeps to itself, and the two reach for by reflection.
