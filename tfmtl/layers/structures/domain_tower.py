@@ -91,10 +91,12 @@ class DomainTower(Layer):
         if self.hidden is not None:
             x = ops.matmul(ops.expand_dims(chosen, 1), self.hidden(inputs))
             x = ops.squeeze(x, 1)  # (B, U)
-        kernel = ops.matmul(chosen, self.kernel)  # (B, U L)
+        # With `autocast` off, inside of a model, Keras casts no variable either.
+        kernel, bias = (ops.cast(w, x.dtype) for w in (self.kernel, self.bias))
+        kernel = ops.matmul(chosen, kernel)  # (B, U L)
         kernel = ops.reshape(kernel, (-1, x.shape[-1], self.logits))  # (B, U, L)
         logits = ops.sum(ops.expand_dims(x, -1) * kernel, axis=1)  # (B, L)
-        return logits + ops.matmul(chosen, self.bias)
+        return logits + ops.matmul(chosen, bias)
 
     def compute_output_shape(self, inputs_shape, domain_shape):
         """Returns (batch, logits)."""

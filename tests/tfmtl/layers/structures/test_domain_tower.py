@@ -1,5 +1,6 @@
 """Towers of domains, alone and in SpecificTop."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -45,6 +46,22 @@ def test_logits_start_with_the_scale_of_one_dense_layer():
     kernel = layer.kernel.numpy()
     assert kernel.std() == pytest.approx(np.sqrt(2 / 100), rel=0.05)
     assert len(np.unique(kernel, axis=0)) == 50
+
+
+@pytest.mark.parametrize("units", [(), (8,)])
+def test_half_precision_inside_of_another_layer(units):
+    """Keras then casts no variable of a layer that leaves its inputs as they are."""
+    tower = layers.DomainTower(4, units, dtype="mixed_bfloat16")
+    tower.build(X.shape)
+
+    class Outer(keras.layers.Layer):
+        def call(self, x):
+            return tower(x, DOMAIN)
+
+    outer = Outer(dtype="mixed_bfloat16")
+    np.testing.assert_array_equal(
+        np.float32(outer(X)), np.float32(tower(X, DOMAIN)), strict=True
+    )
 
 
 def _specific_top(**kwargs):
