@@ -14,7 +14,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tfmtl import _errors, model_card
 from tfmtl.features import Vector, input_specs
 from tfmtl.models.base import MultiTaskModel
-from tfmtl.saved_model import example_parsing
+from tfmtl.saved_model import example_parsing, widths
 from tfmtl.saved_model.rank import check_score, fuse, tile
 from tfmtl.tasks import is_probability
 
@@ -94,9 +94,13 @@ def export(
         for name, (shape, dtype) in input_specs(model.features).items()
     }
 
+    missing = {tf.string: "", tf.float32: float("nan")}
+    vectors = [f.name for f in model.features if isinstance(f, Vector)]
+
     # One function, so that the model is traced once and not for each signature.
     @_traced(model_specs)
     def predict(inputs):
+        inputs = widths.fit(inputs, model_specs, missing, vectors)
         outputs = model(inputs, training=False)
         return {name: tf.cast(output, "float32") for name, output in outputs.items()}
 
@@ -110,7 +114,8 @@ def export(
 
         @_traced(raw_specs)
         def predict_raw(inputs):
-            transformed = graph.transform(inputs)
+            fitted = widths.fit(inputs, raw_specs, missing, vectors)
+            transformed = graph.transform(fitted)
             return predict({name: transformed[name] for name in model_specs})
 
     names = [name for task in model.tasks for name in task.outputs]
@@ -129,6 +134,7 @@ def export(
 
     @_traced(raw_specs)
     def rank(inputs):
+        inputs = widths.fit(inputs, raw_specs, missing, vectors)
         if each_alone:  # A user's features are transformed once and not N times.
             transformed = graph.transform(inputs)
             inputs = {name: transformed[name] for name in model_specs}
@@ -139,9 +145,6 @@ def export(
         if fused_score:
             found["score"] = fuse(found, fused_score, fused_form)
         return {name: found[name] for name in rank_outputs or outputs}
-
-    missing = {tf.string: "", tf.float32: float("nan")}
-    vectors = [f.name for f in model.features if isinstance(f, Vector)]
 
     @_traced(tf.TensorSpec([None], tf.string, "examples"))
     def predict_examples(examples):

@@ -12,6 +12,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import tfmtl
+from serving.errors import ServingError
+from serving.models.servable import Servable
 from tfmtl import model_card
 from tfmtl.saved_model import example_parsing
 
@@ -295,6 +297,44 @@ def test_a_number_that_is_not_finite_is_missing_without_a_transform(model, tmp_p
 def test_rank_refuses_other_numbers_of_values(ask, changed, message):
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         ask("rank", **{**RAW, **changed})
+
+
+@contextlib.contextmanager
+def serving(folder):
+    """Gives a function as `asking` does, which no shape is held against either."""
+    servable = Servable(folder)
+
+    def ask(name, **inputs):
+        return servable.run(servable.signature(name), inputs)
+
+    yield ask
+    servable.close()
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "rank", "transformed"])
+def test_of_a_longer_list_the_last_values_count_and_a_shorter_is_padded(
+    exported, signature
+):
+    given = {**IDS, "user": np.arange(4)} if signature == "transformed" else RAW
+    lists = given["seen"]
+    longer = np.concatenate([lists[:, :2], lists], axis=1)
+    shorter = lists[:, :2]
+    padded = np.concatenate([shorter, lists[3:, :1].repeat(4, axis=0)], axis=1)
+    with serving(exported) as ask:
+        same(ask(signature, **{**given, "seen": longer}), ask(signature, **given))
+        found = ask(signature, **{**given, "seen": shorter})
+        same(found, ask(signature, **{**given, "seen": padded}))
+
+
+def test_a_vector_of_another_width_is_refused(tmp_path):
+    features = [tfmtl.Vector("cover", 4)]
+    model = tfmtl.models.get("shared_bottom")(features, [tfmtl.Task("click")])
+    tfmtl.export(model, tmp_path / "m")
+    message = r"cover must have 4 numbers a row. Received:\] \[3\]"
+    with serving(tmp_path / "m") as ask:
+        for signature in ("serving_default", "rank", "transformed"):
+            with pytest.raises(ServingError, match=message):
+                ask(signature, cover=np.zeros((2, 3), np.float32))
 
 
 def test_the_apis_are_named(exported):
