@@ -154,7 +154,10 @@ def unreadable(folder: Path, schema: pa.Schema) -> list[str]:
 
 
 def requests(
-    folder: Path, raw: Mapping[str, np.ndarray], transformed: Mapping[str, np.ndarray]
+    folder: Path,
+    raw: Mapping[str, np.ndarray],
+    transformed: Mapping[str, np.ndarray],
+    rows_of_others: int | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
     """A request for every signature of a SavedModel that takes the features.
 
@@ -162,24 +165,27 @@ def requests(
         folder: The SavedModel.
         raw: {raw feature: (rows, ...)}, as `arrow.raw_inputs` gives them.
         transformed: The same rows as the transform graph gives them.
+        rows_of_others: How many rows any other signature than serving_default gets.
+            Defaults to all.
 
     Returns:
-        {signature: {input: array}}, with all rows; `rank` takes each row's user.
+        {signature: {input: array}}; `rank` takes each row's user.
     """
     from serving.models.examples import serialized
 
+    first = {name: array[:rows_of_others] for name, array in raw.items()}
     found, records = {}, None
     for name, signature in signatures(folder).items():
         inputs = set(signature.inputs)
         if len(inputs) == 1 and inputs <= {"examples", "inputs"}:
             (key,) = inputs
             if records is None:  # they are not cheap to make
-                records = np.array(list(serialized(raw)), object)
+                records = np.array(list(serialized(first)), object)
             found[name] = {key: records}
         elif name == "transformed":
-            found[name] = dict(transformed)
+            found[name] = {key: a[:rows_of_others] for key, a in transformed.items()}
         elif inputs == set(raw):
-            found[name] = dict(raw)
+            found[name] = dict(raw if name == DEFAULT else first)
     return found
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 import pydantic
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pipeline.config.values import Column, Name, Section, or_text
 
@@ -241,6 +241,16 @@ class Train(Section):
     first worker, whenever a training starts or goes on.
     """
 
+    @field_validator("checkpoint", mode="before")
+    @classmethod
+    def _says_when(cls, checkpoint: Any) -> Any:
+        if checkpoint == {}:
+            raise ValueError(
+                "give `steps` or `minutes`; without the key, the end of an epoch alone "
+                "is saved"
+            )
+        return checkpoint
+
     @model_validator(mode="after")
     def _check(self) -> "Train":
         if self.checkpoint.minutes and self.workers != 1:
@@ -284,7 +294,9 @@ class Infra(Section):
     """What InfraValidator holds the exported model to before it may be pushed."""
 
     rows: Annotated[int, Field(ge=1)] = 1000
-    """Logged rows whose served scores are compared with the offline ones."""
+    """Logged rows whose served scores are compared with the offline ones; by other
+    signatures than `serving_default`, the first 100 of them.
+    """
     max_latency_ms: Annotated[float, Field(gt=0)] | None = None
     """The median milliseconds of a request of one row to the embedded server on this
     machine.

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
+from tensorflow.core.framework.function_pb2 import FunctionDef
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.protobuf.config_pb2 import CallableOptions, ConfigProto
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
@@ -77,7 +78,7 @@ def _import(graph: tf.Graph, definition: GraphDef) -> None:
     # would be inferred for each call of them, and nobody else could run meanwhile.
     functions = []
     if not definition.library.gradient:  # which must come with its function
-        functions = list(definition.library.function)
+        functions = _called(definition)
         definition.library.ClearField("function")
     buffer = pywrap_tf_session.TF_NewBufferFromString(definition.SerializeToString())
     options = pywrap_tf_session.TF_NewImportGraphDefOptions()
@@ -96,6 +97,27 @@ def _import(graph: tf.Graph, definition: GraphDef) -> None:
     finally:
         pywrap_tf_session.TF_DeleteImportGraphDefOptions(options)
         pywrap_tf_session.TF_DeleteBuffer(buffer)
+
+
+def _called(definition: GraphDef) -> list[FunctionDef]:
+    """The functions that the graph calls, itself or by others.
+
+    TensorFlow saves the functions of Python objects, too, which nobody can ask for
+    here: two of three, where a model has many tables.
+    """
+    known = {f.signature.name: f for f in definition.library.function}
+    called: dict[str, FunctionDef] = {}
+    nodes = list(definition.node)
+    while nodes:
+        node = nodes.pop()
+        names = [node.op]  # which is a function's name in graphs of TensorFlow 1
+        for value in node.attr.values():
+            names += [value.func.name, *(function.name for function in value.list.func)]
+        for name in names:
+            if name in known and name not in called:
+                called[name] = known[name]
+                nodes += known[name].node_def
+    return list(called.values())
 
 
 def _initialize(

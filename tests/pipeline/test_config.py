@@ -173,6 +173,7 @@ def test_every_config_of_ours_is_valid(path, monkeypatch):
             "train={checkpoint: {minutes: 5}, workers: 2}",
             "`checkpoint.minutes` is for one worker",
         ),
+        ("train.checkpoint={}", "train.checkpoint: give `steps` or `minutes`"),
         ("evaluate.minimum={clik: 1}", "no such task. Did you mean 'click'?"),
         ("features.clock.kind=numeric", "--set features.clock.kind: no item 'clock'"),
         ("features.0.name.x=1", "'x' is below a value"),

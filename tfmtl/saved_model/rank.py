@@ -81,20 +81,21 @@ def tile(
     Returns:
         {feature: (N, ...)}. The graph fails on any other number of values.
     """
-    # Few ops a feature: there may be hundreds, and a server prepares each op.
-    sizes = tf.stack(
-        [
-            tf.size(tensor) if tensor.shape.rank == 1 else tf.shape(tensor)[0]
-            for tensor in inputs.values()
-        ]
-    )
+    # Few ops for all features: there may be hundreds, and a server prepares each op.
+    groups: dict[tuple, list[str]] = {}  # of one type and shape
+    for name, tensor in inputs.items():
+        groups.setdefault((tensor.dtype, *tensor.shape[1:]), []).append(name)
+    names = [name for group in groups.values() for name in group]
+    shapes = [tf.shape_n([inputs[n] for n in group]) for group in groups.values()]
+    by_group = [tf.stack(group)[:, 0] for group in shapes]
+    sizes = tf.concat(by_group, axis=0)
     others = tf.boolean_mask(sizes, tf.not_equal(sizes, 1))
     rows = tf.cond(tf.size(others) > 0, lambda: tf.reduce_max(others), lambda: 1)
-    may_be_once = [once is None or name in once for name in inputs]
+    may_be_once = [once is None or name in once for name in names]
     wrong = (sizes != rows) & ((sizes != 1) | tf.logical_not(may_be_once))
     rules = [
         f"{name} must have one value a candidate" + ", or one for all" * may
-        for name, may in zip(inputs, may_be_once, strict=True)
+        for name, may in zip(names, may_be_once, strict=True)
     ]
     broken = tf.strings.reduce_join(tf.boolean_mask(rules, wrong), separator="; ")
     message = tf.strings.join(["rank: ", broken, ". Received values and candidates:"])
@@ -104,14 +105,10 @@ def tile(
     )
     with tf.control_dependencies([check]):
         rows = tf.identity(rows)
-    groups: dict[tuple, list[int]] = {}  # Of one type and shape.
-    for i, tensor in enumerate(inputs.values()):
-        groups.setdefault((tensor.dtype, *tensor.shape[1:]), []).append(i)
-    names, tensors = list(inputs), list(inputs.values())
     tiled = {}
-    for group in groups.values():
-        parts = _tile([tensors[i] for i in group], tf.gather(sizes, group), rows)
-        tiled |= zip([names[i] for i in group], parts, strict=True)
+    for group, given in zip(groups.values(), by_group, strict=True):
+        parts = _tile([inputs[name] for name in group], given, rows)
+        tiled |= zip(group, parts, strict=True)
     return {name: tiled[name] for name in inputs}
 
 

@@ -2,9 +2,11 @@
 
     examples, transformed_examples, model -> infra_blessing
 
-Logged rows go through every signature of the SavedModel over HTTP. The embedded server
-loads it into a session, as TF Serving does, and replays the warm-up requests. A
-signature that takes something else is asked for an empty row.
+Logged rows go through every signature of the SavedModel over HTTP: `infra.rows` through
+serving_default, the first 100 of them through the others, which read them in another
+way and then run the same graph. The embedded server loads it into a session, as TF
+Serving does, and replays the warm-up requests. A signature that takes something else is
+asked for an empty row.
 The offline scores are those of the Keras model on the records that Transform wrote for
 the same rows. They must agree: then the transform that serves is the one that the model
 was trained with. Size and latency must be within `infra`.
@@ -32,6 +34,7 @@ from pipeline.errors import PipelineError
 from serving.models.warmup import WARMUP_FILE
 
 TOLERANCE = 1e-5
+_ROWS_OF_OTHERS = 100
 _SHOWN = "asks the model", "answers"
 
 
@@ -63,7 +66,7 @@ def infra_validator(
         inputs["transformed_examples"],
         batch.num_rows,
     )
-    requests = saved_model.requests(path, raw, transformed)
+    requests = saved_model.requests(path, raw, transformed, _ROWS_OF_OTHERS)
     files, size = _files(path), sum(file[1] for file in _files(path)) / 2**20
     signatures = saved_model.signatures(path)
     # Those of the loader itself, such as its initialization, are not for callers.

@@ -347,8 +347,9 @@ def _scaled(
     """
     if not features:
         return {}
-    sizes = [tf.size(raw[feature.name]) for feature in features]
-    values = tf.concat([raw[feature.name] for feature in features], axis=0)
+    tensors = [raw[feature.name] for feature in features]
+    sizes = tf.concat(tf.shape_n(tensors), axis=0)
+    values = tf.concat(tensors, axis=0)
     found = [_moments(feature, moments.get(feature.name, {})) for feature in features]
     logarithmic, means, stds = (np.array(part) for part in zip(*found, strict=True))
     missing = [np.nan if feature.knows_missing else 0.0 for feature in features]
@@ -361,7 +362,7 @@ def _scaled(
         tf.repeat(np.float32(numbers), sizes) for numbers in (means, stds, missing)
     )
     scaled = tf.where(known, (values - means) / stds, missing)
-    parts = tf.split(scaled, sizes)
+    parts = tf.split(scaled, sizes, num=len(features))
     return {f.name: part for f, part in zip(features, parts, strict=True)}
 
 

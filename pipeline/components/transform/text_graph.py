@@ -32,7 +32,8 @@ def canonical(
         return {}
     # All together: an operation on a few strings costs more than the strings, and a
     # server prepares each operation, and each output of a condition.
-    flat = tf.concat([_flat(text) for text in texts.values()], 0)
+    flats = [_flat(text) for text in texts.values()]
+    flat = tf.concat(flats, 0)
     words = "|".join(map(re.escape, (*missing, *BOOLEANS)))
     other = f"{WHOLE}|{SCIENTIFIC}|^(?:{words})$"
     flat = tf.cond(
@@ -40,8 +41,7 @@ def canonical(
         lambda: _rewritten(flat, missing),
         lambda: flat,
     )
-    sizes = [tf.size(text) for text in texts.values()]
-    parts = tf.split(flat, sizes, num=len(texts))
+    parts = tf.split(flat, tf.concat(tf.shape_n(flats), 0), num=len(texts))
     return {
         name: part if text.shape.rank == 1 else tf.reshape(part, tf.shape(text))
         for (name, text), part in zip(texts.items(), parts, strict=True)

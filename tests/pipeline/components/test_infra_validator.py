@@ -129,6 +129,11 @@ def test_every_signature_takes_logged_rows(artifacts):
         "transformed",
     ]
     assert sorted(requests) == names
+    fewer = saved_model.requests(path, raw, {}, rows_of_others=1)
+    rows = {name: {len(of) for of in fewer[name].values()} for name in names}
+    assert rows == dict.fromkeys(names, {1}) | {"serving_default": {2}} | {
+        "transformed": set()
+    }
     logs = tf.data.TFRecordDataset(str(path / WARMUP_FILE)).as_numpy_iterator()
     kinds = {}
     for log in map(PredictionLog.FromString, logs):
