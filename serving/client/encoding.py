@@ -32,7 +32,8 @@ def input_columns(
     strings that a string input wants (5 and 5.0 are "5", of any type), None and what
     pandas has for it are a missing value ("" or NaN), and a list for a string input of
     shape (batch, n) keeps its last n items and is padded behind; a missing one is
-    padding alone. For a float input of this shape it is a vector of n numbers, or none.
+    padding alone, a dict is a list of "value:weight". For a float input of this shape
+    it is a vector of n numbers, or none.
 
     Args:
         data: list of dict (rows), dict of lists or arrays (columns), or DataFrame.
@@ -57,11 +58,13 @@ def input_columns(
         )
     columns = {}
     for name in sorted(inputs):
-        dtype = inputs[name]["dtype"]
-        column = _to_json(_column(data, name), dtype, name)
+        dtype, column = inputs[name]["dtype"], _column(data, name)
         sizes = [
             int(d["size"]) for d in inputs[name].get("tensor_shape", {}).get("dim", ())
         ]
+        if len(sizes) == 2 and dtype == "DT_STRING":
+            column = _of_dicts(column, name)
+        column = _to_json(column, dtype, name)
         if len(sizes) == 2 and sizes[1] > 0 and dtype in _MISSING:
             column = [_fixed(row, sizes[1], _MISSING[dtype], name) for row in column]
         if column == []:
@@ -70,6 +73,21 @@ def input_columns(
             )
         columns[name] = column
     return columns
+
+
+def _of_dicts(column: Any, name: str) -> Any:
+    """Writes dicts as lists of "value:weight", as the logs' maps are; None is none."""
+    if not any(isinstance(row, Mapping) for row in column):
+        return column
+
+    def text(value):
+        return _to_json(value, "DT_STRING", name)
+
+    def entries(row):
+        given = ((v, w) for v, w in row.items() if not _is_missing(w))
+        return [f"{text(value)}:{text(weight)}" for value, weight in given]
+
+    return [entries(row) if isinstance(row, Mapping) else row for row in column]
 
 
 def _fixed(row: Any, length: int, padding: Any, name: str) -> list[Any]:

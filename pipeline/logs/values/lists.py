@@ -69,12 +69,20 @@ def weighted_items(
 ) -> tuple[pa.Array, Misfits]:
     """Values with weights, texts or maps -> list<string> of "value:weight".
 
-    With `of_map` they are the entries of a map: each has a number, of any sign.
+    With `of_map` they are the entries of a map: each has a number, of any sign. A map
+    may be a text, too, as JSON or Python writes it.
     """
+    maps: dict[int, list] = {}
     if pa.types.is_map(array.type) or pa.types.is_struct(array.type):
         rows = [weighted.of_mapping(row) for row in array.to_pylist()]
         array = pa.array(rows, column_types.STRINGS)
+    elif column_types.is_text(array.type) and missing is not None:
+        maps = weighted.written_maps(single.utf8(array)[0])
     lists, wrong = items(array, separator, missing)
+    if maps:
+        rows = [maps.get(i, row) for i, row in enumerate(lists.to_pylist())]
+        lists = pa.array(rows, column_types.STRINGS)
+        wrong = {row: reason for row, reason in wrong.items() if row not in maps}
     values, weights = weighted.apart(lists.flatten(), "" if of_map else "1")
     lists, more = _joined(lists, values, weights, missing, of_map)
     return lists, {**more, **wrong}

@@ -5,6 +5,8 @@ value out, and one below 0 or infinite is none. The number of a map's entry may 
 sign, but must be there.
 """
 
+import ast
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +19,7 @@ from pipeline.logs.values import numbers
 # Of a text with a weight: what is not the value, and what is not the weight.
 WEIGHT = r":[^:]*$"
 VALUE = r"^(?s:.*):"
+_BRACES = r"(?s)^\s*\{.*\}\s*$"
 
 
 def of_mapping(row: Mapping[str, Any] | list[tuple[str, Any]] | None) -> list | None:
@@ -29,6 +32,27 @@ def of_mapping(row: Mapping[str, Any] | list[tuple[str, Any]] | None) -> list | 
         return None
     pairs = row.items() if isinstance(row, Mapping) else row
     return [f"{value}:{weight}" for value, weight in pairs if weight is not None]
+
+
+def written_maps(strings: pa.Array) -> dict[int, list]:
+    """The texts of maps that are texts themselves, as JSON or Python writes them.
+
+    >>> written_maps(pa.array(["a:0.5", "{'a': 0.5, 'b': 1}", '{"c": null}']))
+    {1: ['a:0.5', 'b:1'], 2: []}
+    """
+    braces = pc.match_substring_regex(strings, _BRACES).fill_null(False)
+    found = {}
+    for row in np.flatnonzero(braces.to_numpy(zero_copy_only=False)):
+        text = strings[int(row)].as_py().strip()
+        for read in (json.loads, ast.literal_eval):
+            try:
+                value = read(text)
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                continue
+            if isinstance(value, dict):
+                found[int(row)] = of_mapping(value)
+                break
+    return found
 
 
 def apart(items: pa.Array, alone: str = "1") -> tuple[pa.Array, pa.Array]:

@@ -274,11 +274,12 @@ def test_columns_are_made_what_the_model_was_trained_with():
     rows = [
         {"seen": [1, 2, 3, 4], "city": None, "member": True},
         {"seen": ["a"], "city": "Rome", "member": False},
+        {"seen": {7.0: 0.25, "a": 1, "b": None}, "city": "Rome", "member": None},
     ]
     assert input_columns(rows, inputs) == {
-        "seen": [["2", "3", "4"], ["a", "", ""]],
-        "city": ["", "Rome"],
-        "member": ["true", "false"],
+        "seen": [["2", "3", "4"], ["a", "", ""], ["7:0.25", "a:1", ""]],
+        "city": ["", "Rome", "Rome"],
+        "member": ["true", "false", ""],
     }
     price = {"price": {"dtype": "DT_FLOAT"}}
     (nan,) = input_columns([{"price": None}], price)["price"]
