@@ -59,3 +59,14 @@ def test_a_misspelt_architecture_is_no_option():
     config = make_config(model={"architecture": "ple", "options": options})
     with pytest.raises(ConfigError, match="plee"):
         build(config, *declare(config))
+
+
+def test_a_fault_of_the_features_is_told_as_theirs():
+    names = {"user": 4, "friend": 8}
+    features = [
+        {"name": name, "kind": "categorical", "table": "people", "embedding_dim": dim}
+        for name, dim in names.items()
+    ]
+    config = make_config(features=features, model={"options": {"units": [4]}})
+    with pytest.raises(ConfigError, match="^features: Features of one table .*friend"):
+        build(config, *declare(config))

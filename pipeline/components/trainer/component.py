@@ -280,6 +280,8 @@ def build(
         with faults_of("model.options"):
             model = architecture(features, tasks, **options)
     except ConfigError as error:
+        with faults_of("features"):  # where they stand, if they are at fault
+            tfmtl.layers.FeatureEmbedding(features).build()
         hint = (
             ". Options of another architecture? They stand below its name, as in "
             "{ple: {...}, mmoe: {...}}; --set model.options={} drops all"
