@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pipeline.artifacts import blessing
 from pipeline.cli import table
+from pipeline.cli.differences import differences
 from pipeline.config import Config
-from pipeline.config.differences import differences
 from pipeline.workspace import lineage as graph
 from pipeline.workspace.lock import metadata
 from pipeline.workspace.metadata import Execution, Metadata, Run

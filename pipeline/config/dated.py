@@ -98,7 +98,7 @@ def of_periods(data: "Data", periods: Sequence[Period]) -> "Data":
         if wanted not in pattern:
             raise PipelineError(
                 "data.logs: the paths must name the day, and for hours the hour, as "
-                f"in logs/%Y-%m-%d/%H-*.parquet. Received: {pattern!r}"
+                f"in logs/%Y-%m-%d/%H/*. Received: {pattern!r}"
             )
     if data.logs is None:
         raise PipelineError("--day needs `data.logs`. Received: data.source")

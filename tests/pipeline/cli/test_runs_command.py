@@ -8,8 +8,8 @@ import recorded_runs
 from conftest import raw_config
 
 from pipeline.__main__ import main
+from pipeline.cli.differences import differences
 from pipeline.config import Config
-from pipeline.config.differences import differences
 from pipeline.workspace import lineage
 from pipeline.workspace.metadata import Metadata
 
