@@ -1,10 +1,9 @@
 """Keras layers, one concept a file; each also works in any functional model."""
 
 from tfmtl.layers.blocks.dnn import DNN
-from tfmtl.layers.blocks.experts import Experts
+from tfmtl.layers.blocks.experts import Experts, NormalisedExperts
 from tfmtl.layers.blocks.gate_nu import GateNU
 from tfmtl.layers.blocks.gates import SoftmaxGate
-from tfmtl.layers.blocks.normalised_experts import NormalisedExperts
 from tfmtl.layers.blocks.partitioned_normalization import PartitionedNormalization
 from tfmtl.layers.blocks.soft_selection import SoftSelection
 from tfmtl.layers.blocks.task_gates import GlobalGates, InputGates

@@ -9,12 +9,14 @@ import pytest
 import tensorflow as tf
 from effects import redraw
 from quick_model import quick_model, small
+from representatives import architectures as representatives
+from representatives import fast
 
 import tfmtl
 
 ROWS = 64
-# One of each way to call: the graph of the others is looked at, not saved.
-EXPORTED = ("shared_bottom", "single_task", "ple", "esmm", "aitm", "dephn", "pepnet")
+# The graph of the other representatives is looked at, not saved.
+EXPORTED = ("ple", "esmm", "dephn")
 # In training every row of a batch counts in its mean, whatever its labels.
 NORMALISED_BY_BATCH = ("star", "home")
 MEANS = {"click": 0.3, "like": 0.002, "watch": 25.0}
@@ -123,7 +125,7 @@ def fitted():
     return get
 
 
-@every_architecture
+@representatives
 def test_fits_and_predicts(name, fitted):
     _, history, predictions, _ = fitted(name)
     assert history["loss"][-1] < history["loss"][0]
@@ -156,7 +158,7 @@ def test_dozens_of_tasks(name):
     assert len(model({"x": np.ones(2, "float32")})) == 24
 
 
-@every_architecture
+@representatives
 def test_a_number_that_is_not_finite_is_0(name, fitted):
     model, history, predictions, _ = fitted(name)
     assert np.isfinite(history["loss"]).all()
@@ -168,7 +170,7 @@ def test_a_number_that_is_not_finite_is_0(name, fitted):
     _same(predictions, model.predict(inputs, verbose=0), rtol=0, atol=0)
 
 
-@every_architecture
+@representatives
 def test_saves_and_loads(name, fitted, tmp_path):
     model, _, predictions, _ = fitted(name)
     model.save(tmp_path / "model.keras")
@@ -189,7 +191,7 @@ def _trace(call, *examples):
     return tf.function(call, autograph=False).get_concrete_function(*specs)
 
 
-@every_architecture
+@representatives
 def test_its_graph_holds_nothing_but_its_variables(name, fitted):
     """An export would lose what else it held."""
     model = fitted(name).model
@@ -198,7 +200,7 @@ def test_its_graph_holds_nothing_but_its_variables(name, fitted):
     assert {id(tensor) for tensor in graph.captured_inputs} <= own
 
 
-@every_architecture
+@representatives
 def test_its_loss_can_be_traced(name, fitted):
     model = fitted(name).model
 
@@ -209,13 +211,7 @@ def test_its_loss_can_be_traced(name, fitted):
     assert _trace(loss, *_data()).structured_outputs.shape == ()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[] if name in EXPORTED else pytest.mark.slow)
-        for name in tfmtl.models.names()
-    ],
-)
+@pytest.mark.parametrize("name", fast(tfmtl.models.names(), EXPORTED))
 def test_exports_for_a_server(name, fitted, tmp_path):
     model, _, expected, _ = fitted(name)
     inputs, _ = _data()
@@ -234,8 +230,8 @@ def test_exports_for_a_server(name, fitted, tmp_path):
 
 
 @every_architecture
-def test_masked_rows_change_nothing(name, fitted):
-    model = fitted(name).model
+def test_masked_rows_change_nothing(name):
+    model = _model(name, **small(name))
     inputs, labels = _data()
     loss, gradients = _gradients(model, inputs, labels)
     more_inputs, more_labels = _data(seed=1)
@@ -357,7 +353,7 @@ def test_sample_weights_count_like_repeated_rows():
         np.testing.assert_allclose(value, repeated[key], rtol=1e-5, err_msg=key)
 
 
-@every_architecture
+@representatives
 def test_starts_at_the_means_of_the_labels(name, fitted):
     started = fitted(name).started
     for task in _tasks():

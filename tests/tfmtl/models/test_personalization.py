@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from quick_model import quick_again, quick_model, small
+from representatives import architectures as representatives
 
 import tfmtl
 
@@ -27,7 +28,7 @@ def _switch_off(model):
         gate.scale.set_weights([np.zeros_like(w) for w in gate.scale.get_weights()])
 
 
-@pytest.mark.parametrize("name", tfmtl.models.names())
+@representatives
 def test_every_architecture_takes_both(name):
     options = {"epnet": EPNET, "ppnet": PPNET}
     options = {k: v for k, v in options.items() if k in tfmtl.models.options(name)}

@@ -4,9 +4,9 @@ import keras
 from keras import ops
 
 from tfmtl import _errors
+from tfmtl.layers.blocks.experts import NormalisedExperts
 from tfmtl.layers.blocks.gates import SoftmaxGate, note_gate
 from tfmtl.layers.blocks.layer import Layer
-from tfmtl.layers.blocks.normalised_experts import NormalisedExperts
 from tfmtl.layers.structures.ple import SHARED
 
 

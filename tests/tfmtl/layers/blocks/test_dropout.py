@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfmtl.layers.blocks.dnn import DNN
-from tfmtl.layers.blocks.dropout import Dropout
+from tfmtl.layers.blocks.dnn import DNN, Dropout
 
 ONES = np.ones((64, 32), "float32")
 

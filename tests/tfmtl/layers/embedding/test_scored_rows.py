@@ -220,7 +220,7 @@ def test_a_new_owner_does_not_inherit_what_the_optimizer_knew(optimizer):
         tfmtl.Categorical("item", capacity=1, embedding_dim=4, min_score=1.0),
     ]
     model = tfmtl.models.get("shared_bottom")(features, [tfmtl.Task("click")])
-    model.compile(optimizer)
+    model.compile(optimizer, run_eagerly=True)
 
     def fit(item, rows, label):
         inputs = {"user": np.zeros(rows, int), "item": np.full(rows, item)}

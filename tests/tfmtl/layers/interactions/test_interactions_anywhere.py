@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from quick_model import quick_model, small
+from representatives import fast
 
 import tfmtl
 from tfmtl.layers.interactions import registry
@@ -98,7 +99,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "options"), CASES)
+@pytest.mark.parametrize(
+    ("name", "options"), fast(CASES, [CASES[1], CASES[2], CASES[6]])
+)
 def test_experts_are_any_interactions(name, options, tmp_path):
     model = _model(name, **{**small(name), **options})
     model.compile(run_eagerly=True)  # no time for tracing
