@@ -38,6 +38,7 @@ def _overrides(folder, **more):
         "data.options.impressions": 6000,
         "train.epochs": 1,
         "train.batch_size": 256,
+        "train.schedule": "cosine",
         "infra.max_latency_ms": "null",  # this machine may be slow
         "evaluate.default_rules": "[]",  # too few rows to be better than the mean
         "evaluate.importance": "null",  # it has tests of its own

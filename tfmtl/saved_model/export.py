@@ -204,11 +204,25 @@ def _traced(specs):
     return trace
 
 
+class _View(tf.train.TrackableView):
+    """Leaves out what lies in a list that has changed, which TensorFlow cannot save.
+
+    So has an optimizer's list of variables, once a schedule replaced its rate.
+    """
+
+    @classmethod
+    def children(cls, obj, *args, **kwargs):
+        try:
+            return super().children(obj, *args, **kwargs)
+        except ValueError:
+            return {}
+
+
 def _tables(root) -> list:
     """Returns the lookup tables of a model or a transform graph."""
     return [
         part
-        for part in tf.train.TrackableView(root).descendants()
+        for part in _View(root).descendants()
         if isinstance(part, tf.saved_model.experimental.TrackableResource)
     ]
 

@@ -482,8 +482,10 @@ class Known(keras.layers.Layer):
         return self.bottom(keras.ops.cast(ids, x.dtype))
 
 
-def test_a_table_of_a_layer_of_ones_own_is_exported(tmp_path):
+def test_a_table_of_a_layer_of_ones_own_is_exported_also_after_a_schedule(tmp_path):
     model = tfmtl.MultiTaskModel([tfmtl.Numeric("x")], [TASKS[0]], Known())
+    adam = tfmtl.optimizers.LazyAdam()
+    model.compile(tfmtl.optimizers.scheduled(adam, "cosine", 1, steps_per_epoch=2))
     tfmtl.export(model, tmp_path / "m")
     inputs = {"x": tf.constant([5.0, 7.0, 8.0])}
     loaded = tf.saved_model.load(str(tmp_path / "m"))
