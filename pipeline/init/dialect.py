@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pipeline.config.data import MISSING_WORDS
 from pipeline.config.reading import Reading
 from pipeline.errors import PipelineError
-from pipeline.logs import files
+from pipeline.logs import files, formats
 from pipeline.logs.files import Source
 
 _HEAD_BYTES = 256 << 10
@@ -19,14 +19,6 @@ _BEFORE = 20  # lines at most before the header
 _POINT = re.compile(r"[+-]?\d+\.\d{1,2}|[+-]?\d+\.\d{4,}", re.ASCII)
 _COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?", re.ASCII)
-# What a file starts with that is no text, and how its name would tell it.
-_STARTS = {
-    b"PAR1": "parquet",
-    b"\x1f\x8b": "csv.gz",
-    b"BZh": "csv.bz2",
-    b"\x28\xb5\x2f\xfd": "csv.zst",
-    b"PK\x03\x04": "csv.zip",
-}
 # So few lines that do not fit become dead letters.
 _FEW = 1e-3
 
@@ -89,16 +81,11 @@ def _format(head: bytes) -> str:
 
 def _check_bytes(path: str, head: bytes) -> None:
     """Raises a PipelineError for bytes that are no CSV in UTF-8."""
-    for start, extension in _STARTS.items():
-        if head.startswith(start):
-            raise PipelineError(
-                f"{path}: it starts as a .{extension} file does, and is no plain CSV. "
-                "Give it a name that ends so"
-            )
+    if fault := formats.no_text(head[:60]):
+        raise PipelineError(f"{path}: {fault}")
     lines = head.split(b"\n")
     wrong = [i for i, line in enumerate(lines[:-1], 1) if not _is_utf8(line)]
-    # UTF-16, which has a NUL in each letter, is told by whoever reads it.
-    if b"\0" not in head and len(wrong) > max(1, _FEW * len(lines)):
+    if len(wrong) > max(1, _FEW * len(lines)):
         raise PipelineError(
             f"{path}: {len(wrong):,} of its first {len(lines):,} lines are not UTF-8, "
             f"such as line {wrong[0]}. Write it anew, as by: iconv -f LATIN1 -t UTF-8"

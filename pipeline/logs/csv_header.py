@@ -33,7 +33,9 @@ def header(stream: BinaryIO, dialect: Reading) -> list[str]:
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        raise ValueError(f"the header is not UTF-8 text. Received: {line[:60]!r}")
+        raise ValueError(
+            "the header is not UTF-8 text; iconv -f LATIN1 -t UTF-8 may make it some"
+        )
     if "\r" in text.rstrip("\r\n"):
         raise ValueError(
             f"lines must end with \\n or \\r\\n, not \\r. Received: {line[:60]!r}"

@@ -50,6 +50,7 @@ _CANNOT_READ = (
 _COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".zip": "zip"}
 _HEADS = 50  # sources of which `heads` takes rows
 _NOT_READ = r"\.(xz|lzma|7z|lz4|br|snappy|deflate|Z)$"
+_OTHER_FORMATS = r"\.(xlsx?|ods|feather|arrow|orc|avro|pkl|pickle|npz|h5|hdf5?)$"
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,11 @@ def find(
                 problems.append(
                     f"{where}: {file.path}: {codec[0]} files are not read. Compress by "
                     f"one of {', '.join(_COMPRESSED)}"
+                )
+            elif other := re.search(_OTHER_FORMATS, file.path):
+                problems.append(
+                    f"{where}: {file.path}: {other[0]} files are not read. Write it as "
+                    "Parquet, as pandas does by DataFrame.to_parquet"
                 )
             elif kind is None:
                 problems.append(
@@ -332,6 +338,7 @@ def _csv_names(source: Source) -> list[str]:
     if source.dialect.columns:
         return source.dialect.columns
     with opened(replace(source, start=0, stop=None)) as stream:
+        formats.check_text(stream)
         csv_header.skip(stream, source.dialect)
         return csv_header.header(stream, source.dialect)
 
@@ -381,8 +388,9 @@ def _opened(
 
 
 def _match(pattern: str) -> list[FileMetadata]:
-    # Beam finds nothing by a glob that names no folder.
-    pattern = pattern if "/" in pattern else f"./{pattern}"
+    # Beam finds nothing by a glob whose first part is no folder's name.
+    first = re.split(r"[*?\[]", pattern)[0]
+    pattern = pattern if "/" in first else f"./{pattern}"
     return FileSystems.match([pattern])[0].metadata_list
 
 

@@ -27,6 +27,14 @@ _LINES = (
 )
 _LONG_NUMBER = re.compile(rb"\d{19}")
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
+# What a file starts with that is no text, and how its name would tell it.
+_STARTS = {
+    b"PAR1": ".parquet",
+    b"\x1f\x8b": ".csv.gz",
+    b"BZh": ".csv.bz2",
+    b"\x28\xb5\x2f\xfd": ".csv.zst",
+    b"PK\x03\x04": ".csv.zip or .xlsx",
+}
 
 
 class Unparsed(NamedTuple):
@@ -63,12 +71,27 @@ class Chunk(NamedTuple):
         return self.rows.num_rows + sum(record.lines for record in self.unparsed)
 
 
-def check_text(stream: BinaryIO) -> None:
-    """Raises a ValueError for a file that starts as no UTF-8 text does."""
-    head = stream.peek(2)[:60]
+def no_text(head: bytes) -> str | None:
+    """What a file is, by its first bytes, where it is no UTF-8 text; else None."""
+    for start, extension in _STARTS.items():
+        if head.startswith(start):
+            return (
+                f"it starts as a {extension} file does, and is no plain text. Give it "
+                "a name that ends so"
+            )
     # Of UTF-16, every second byte of plain text is 0.
     if head.startswith(_BYTE_ORDER_MARKS) or 3 * head.count(0) > len(head):
-        raise ValueError(f"the file is not UTF-8 text. It starts with {head[:20]!r}")
+        return (
+            "it is not UTF-8 text, but looks like UTF-16. Write it anew, as by: iconv "
+            "-f UTF-16 -t UTF-8"
+        )
+    return None
+
+
+def check_text(stream: BinaryIO) -> None:
+    """Raises a ValueError for a file that starts as no UTF-8 text does."""
+    if fault := no_text(stream.peek(2)[:60]):
+        raise ValueError(fault)
 
 
 def read_jsonl(

@@ -51,11 +51,13 @@ def _misfits(
 ) -> Iterator[str]:
     """Yields what is to be said of columns whose types can hold nothing of use."""
     data = spec.data
-    wanted = [(logs, *column) for column in spec.named]
+    wanted = []
     if data.split.by == "time":
         wanted.append((logs, "data.split.column", data.split.column, "time"))
     if data.time:
         wanted.append((logs, "data.time", data.time, "time"))
+    known = {path for _, path, *_ in wanted}
+    wanted += [(logs, *column) for column in spec.named if column[0] not in known]
     for i, (action, log) in enumerate(zip(data.actions, actions, strict=True)):
         path = f"data.actions.{i}"
         wanted += [(logs, f"{path}.key", name, "string") for name in action.key]

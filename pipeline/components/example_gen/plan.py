@@ -125,13 +125,15 @@ def plan(spec: Spec, logs: LogSchema, folder: Path, work: Path) -> Plan:
 
 
 def _first(logs: LogSchema, column: str) -> str:
-    """The first value of a column, for a message; "" if the first rows have none."""
+    """The first value of a column, or why there is none, for a message."""
+    path = logs.files[0].path
     for chunk in files.read(logs.files[0]):
         if column in chunk.rows.schema.names:
             values = chunk.rows.column(column)
             for row in range(len(values)):
                 if (value := readable(values, row)) not in (None, ""):
-                    line = f"{logs.files[0].path}, {chunk.positions[row]}"
-                    return f". The first is {value!r} ({line})"
-        break
-    return ""
+                    return f". The first is {value!r} ({path}, {chunk.positions[row]})"
+        for position, reason, *_ in chunk.unparsed[:1]:
+            return f". The first line that does not fit: {path}, {position}: {reason}"
+        return ""
+    return f". {path} has no rows"

@@ -296,6 +296,18 @@ def test_what_cannot_be_opened_or_listed_is_named(tmp_path, monkeypatch):
         _run(_config("nowhere://x/*"), tmp_path / "b")
 
 
+@pytest.mark.parametrize("pattern", ["*.csv", "*/*.csv", "day=*/a.csv", "day=1/*"])
+def test_a_relative_glob_starts_at_the_working_directory(
+    pattern, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.csv", "day=1/a.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"a\n1\n")
+    (found,) = sources.find([("logs", pattern, None)], Reading(delimiter=","))
+    assert (tmp_path / found.path).is_file()
+
+
 @settings(max_examples=60)
 @given(
     st.lists(st.text('ab\n\r",\u00e9 ', max_size=6), min_size=1, max_size=8),

@@ -9,6 +9,7 @@ from conftest import make_config
 from pipeline.artifacts.layout import SPLITS
 from pipeline.components.example_gen import splits
 from pipeline.components.example_gen.component import example_gen
+from pipeline.errors import PipelineError
 
 ROWS = 3000
 
@@ -101,3 +102,30 @@ def test_a_null_in_any_of_the_columns_has_no_place():
 def test_splits_that_are_none(split, message):
     with pytest.raises(ValueError, match=message):
         make_config({"split": split})
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("u,01/02/2024,1\n" * 2, r"The first is '01/02/2024' \(.*log\.csv, 2\)"),
+        ("u,2024-01-02,1,\n" * 2, r"not fit: .*csv, 2: 4 fields .* ends with a delim"),
+        ("", r"log\.csv has no rows"),
+    ],
+)
+def test_a_split_by_time_without_times_shows_why(lines, message, tmp_path):
+    (tmp_path / "log.csv").write_text(f"user,day,click\n{lines}")
+    split = {"by": "time", "column": "day", "train": 0.6, "valid": 0.2}
+    with pytest.raises(PipelineError, match=message):
+        _run(tmp_path, [f"{tmp_path}/log*"], split)
+
+
+def test_a_split_column_of_a_type_without_order_is_told_once(tmp_path):
+    table = pa.table({"user": ["a"], "day": [{"of": 1}], "click": [1]})
+    pq.write_table(table, tmp_path / "log.parquet")
+    split = {"by": "time", "column": "day", "train": 0.6, "valid": 0.2}
+    with pytest.raises(PipelineError) as caught:
+        _run(tmp_path, [f"{tmp_path}/log*"], split)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(
+        "data.split.column: column 'day' is struct<of: int64>, where"
+    )
