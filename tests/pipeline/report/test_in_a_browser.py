@@ -80,9 +80,10 @@ def test_a_page_in_a_browser(opened, files, tmp_path, name, fewest, width):
         assert pages.ODD[1] in opened.run("document.body.textContent")
 
 
-def test_six_tasks_are_compared_without_scrolling(opened, tmp_path):
+@pytest.mark.parametrize("width", [1024, 1280])
+def test_six_tasks_are_compared_without_scrolling(opened, tmp_path, width):
     (tmp_path / "six.html").write_text(leaderboard.of_comparison(pages.six_tasks()))
-    opened.open(tmp_path / "six.html", 1280)
+    opened.open(tmp_path / "six.html", width)
     boxes = opened.run("""[...document.querySelectorAll(".scroll")].map(
         box => box.scrollWidth - box.clientWidth)""")
     assert boxes == [0]
