@@ -4,13 +4,14 @@ import argparse
 import json
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, nearest
 from serving.cli import installation
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser = _parser()
         args, unknown = parser.parse_known_args(argv)
         if unknown and not hasattr(args, "runner"):  # none of Beam's
-            parser.error(f"unknown arguments: {' '.join(unknown)}")
+            flags = re.findall(r"--[\w-]+", args.parser.format_help())
+            near = nearest(unknown[0], flags)
+            args.parser.error(f"unknown arguments: {' '.join(unknown)}.{near}")
         args.beam_flags = unknown
         status = args.command(args)
     except BrokenPipeError:  # as by `| head`
@@ -178,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
             metavar="KEY=VALUE",
             help="override a key of the YAML, such as train.epochs=1; may be repeated",
         )
-        sub.set_defaults(command=function)
+        sub.set_defaults(command=function, parser=sub)
         return sub
 
     for name, add_arguments, function, help_ in (
@@ -193,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     ):  # fmt: skip
         sub = commands.add_parser(name, help=help_, description=help_)
         add_arguments(sub)
-        sub.set_defaults(command=function)
+        sub.set_defaults(command=function, parser=sub)
     run = command(
         "run",
         _run,

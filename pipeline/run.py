@@ -145,8 +145,9 @@ def _run_stages(
             found = execute(stage, config, inputs, key, name, store, workspace)
             how = f"{found[0].seconds:8.1f} s"
         else:
+            need = "need" if len(wanted) > 1 else "needs"
             raise PipelineError(
-                f"{' and '.join(sorted(wanted))} need what {stage.component} "
+                f"{' and '.join(sorted(wanted))} {need} what {stage.component} "
                 f"writes, and it has not run with this config"
                 f"{_newer(stage, inputs, store)}. Run the pipeline without `only`, or "
                 f"with --only {stage.component} first."

@@ -68,7 +68,8 @@ def check_flags(flags: Sequence[str], runner: str | None = None) -> None:
         unknown = [flag for flag in unknown if flag not in theirs]
     for flag in unknown:
         raise ConfigError(
-            f"{flag}: neither a flag of this command nor of Beam.{nearest(flag, known)}"
+            f"{flag}: neither a flag of this command nor of Beam. A key of the config "
+            f"is given by --set KEY=VALUE.{nearest(flag, known)}"
         )
 
 

@@ -70,7 +70,9 @@ def init(args: argparse.Namespace) -> None:
     config = load(output)
     tasks = ", ".join(task.name for task in config.tasks)
     unused = [
-        c.name for c in drafted.choices if c.feature is None and c.reason != LABEL
+        c.name or "a column without a name"
+        for c in drafted.choices
+        if c.feature is None and c.reason != LABEL
     ]
     print(f"{output}: {len(config.features)} features; tasks {tasks}")
     if unused:

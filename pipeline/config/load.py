@@ -19,6 +19,7 @@ from pipeline.config.schema import Config
 from pipeline.config.values import Section
 from pipeline.errors import ConfigError, nearest
 
+_OF_LOGS = "Of logs, `python -m pipeline init` writes a config"
 _LONGEST = 200  # characters of what was received
 
 
@@ -51,7 +52,8 @@ def read_yaml(path: str | Path) -> Any:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML in UTF-8: {error}") from None
+        logs = "" if isinstance(error, yaml.YAMLError) else f". {_OF_LOGS}"
+        raise ConfigError(f"{path}: not valid YAML in UTF-8: {error}{logs}") from None
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -69,7 +71,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     if not isinstance(raw, dict):
         raise ConfigError(
             f"{path}: a config is a YAML file of keys and values. Received: "
-            f"{type(raw).__name__}. Of logs, `python -m pipeline init` writes one"
+            f"{type(raw).__name__}. {_OF_LOGS}"
         )
     for change in overrides:
         override(raw, change)

@@ -121,7 +121,7 @@ def _feature(choice: Choice, p: Profile) -> str:
         return f"  # - {_flow(entry)}  # {_comment(choice.reason)}"
     seen = [choice.reason] if choice.reason else []
     if choice.feature["kind"] == "categorical":
-        seen.insert(0, f"{p.distinct:,} values")
+        seen.insert(0, f"{p.distinct:,} value{'s' * (p.distinct != 1)}")
     elif choice.feature["kind"] == "numeric":
         known = p.numbers[np.isfinite(p.numbers)]
         seen.insert(0, f"{known.min():.4g} to {known.max():.4g}")

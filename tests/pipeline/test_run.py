@@ -170,7 +170,7 @@ def test_one_component_alone(road):
     assert ran == ["Transform"]
     assert again["transform_graph"] != first["transform_graph"]
     config = _config(folder, **{"data.options.seed": 1})
-    with pytest.raises(PipelineError, match="need what LogSource writes"):
+    with pytest.raises(PipelineError, match="Transform needs what LogSource writes"):
         run(config, only=["Transform"])
     with pytest.raises(PipelineError, match="Did you mean 'Transform'"):
         run(_config(folder), only=["transfrom"])
@@ -292,6 +292,9 @@ def test_wrong_flags(capsys, tmp_path):
         with pytest.raises(SystemExit) as error:
             main(arguments)
         assert error.value.code == 2
+    with pytest.raises(SystemExit):
+        main(["init", "log.csv", "--labels", "click"])
+    assert "--labels click. Did you mean '--label'?" in capsys.readouterr().err
     assert main(["run", str(tmp_path / "none.yaml")]) == 2
     assert "No such file" in capsys.readouterr().err
     assert main(["runs", str(FEED), "--set", f"workspace={tmp_path}"]) == 2
