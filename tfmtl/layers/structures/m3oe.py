@@ -8,7 +8,7 @@ from tfmtl.layers.blocks.domains import of_own_domain, one_hot_domains
 from tfmtl.layers.blocks.experts import Experts
 from tfmtl.layers.blocks.gates import note_gate
 from tfmtl.layers.blocks.layer import Layer
-from tfmtl.layers.blocks.recording import gated_experts
+from tfmtl.layers.blocks.recording import gated_experts, hidden_units
 from tfmtl.layers.structures.star import StarDense
 
 
@@ -41,7 +41,10 @@ class LayerNormalisedExperts(Layer):
     def call(self, inputs):
         """Maps (batch, width) to (batch, experts, units)."""
         x = self.norm(self.dense(inputs))
-        return self.activation(self.gamma * x + self.beta)
+        x = self.activation(self.gamma * x + self.beta)
+        # In place of what the dense layer has noted, which is not the experts' output.
+        hidden_units.note(f"{self.dense.path}/layer_0", (x, 0))
+        return x
 
 
 @keras.saving.register_keras_serializable("tfmtl")

@@ -60,7 +60,8 @@ class StarDense(Layer):
         )  # (B, D, U)
         x = of_own_domain(x, chosen) + self.bias
         x = self.activation(x + ops.matmul(chosen, self.domain_biases))
-        hidden_units.note(self.path, (x, 0))
+        if self.activation is not keras.activations.linear:
+            hidden_units.note(self.path, (x, 0))
         return x
 
     def compute_output_shape(self, inputs_shape, domain_shape=None):

@@ -7,6 +7,7 @@ from effects import randomise
 import tfmtl
 from tfmtl.layers import M3oE
 from tfmtl.layers.blocks.gates import record_gates
+from tfmtl.layers.blocks.recording import gated_experts, hidden_units
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(6, 5)).astype("float32")
@@ -75,6 +76,17 @@ def test_a_gate_report_tells_what_fuses_the_experts():
         expected = [_sigmoid(beta), 1 - _sigmoid(beta)]
         np.testing.assert_allclose(shares, expected, rtol=1e-5)
         assert labels == ["own", "others"]
+
+
+def test_units_are_those_behind_the_activation():
+    layer = _layer()
+    with hidden_units.listen() as units, gated_experts.listen() as mixed:
+        layer(X, DOMAIN)
+    shared = units.pop(f"{layer.path}/shared_experts/dense/layer_0")
+    np.testing.assert_array_equal(shared[0], mixed[f"{layer.path}/click_gate"])
+    assert len(units) == 4  # two networks, and the experts of domains and tasks
+    for x, rows in units.values():
+        assert rows == 0 and x.shape[0] == 6 and (x.numpy() == 0).any()
 
 
 def test_the_gates_do_not_train_what_they_read():
