@@ -238,6 +238,15 @@ def _same(a, b, **tolerance):
         np.testing.assert_allclose(a[name], b[name], err_msg=name, **tolerance)
 
 
+def _calibrate(model, data):
+    """Calibrates eagerly, as tracing takes longer; some tests have it in a graph."""
+    tf.config.run_functions_eagerly(True)
+    try:
+        return model.calibrate(data)
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope="module")
 def calibrated():
     """A model with all methods, of which no test may change anything; its inputs."""
@@ -272,13 +281,13 @@ def test_rows_outside_change_nothing():
     more["watch"][:20], more["length"][20:40] = NAN, 0
     more["importance"][40:50], more["importance"][50:] = NAN, 0
     unlabelled = {**more, "click": np.full(60, NAN, "float32")}
-    expected = _model().calibrate(_dataset(inputs, labels))
+    expected = _calibrate(_model(), _dataset(inputs, labels))
     for extra, tasks in ((more, ["watch"]), (unlabelled, ["click", "watch"])):
         data = [
             {key: np.concatenate([of[key], rest[key]]) for key in of}
             for of, rest in ((inputs, more_inputs), (labels, extra))
         ]
-        found = _model().calibrate(_dataset(*data))
+        found = _calibrate(_model(), _dataset(*data))
         for task in tasks:
             assert found[task] == pytest.approx(expected[task])
 
@@ -292,8 +301,8 @@ def test_sample_weights_count_like_repeated_rows():
         {key: np.repeat(value, times) for key, value in of.items()}
         for of in (inputs, labels)
     ]
-    expected = _model().calibrate(_dataset(*repeated))
-    found = _model().calibrate(_dataset(inputs, labels, weights))
+    expected = _calibrate(_model(), _dataset(*repeated))
+    found = _calibrate(_model(), _dataset(inputs, labels, weights))
     for task, numbers in expected.items():
         repeats = {"rows": found[task]["rows"]}
         assert found[task] == pytest.approx({**numbers, **repeats})
@@ -304,7 +313,7 @@ def test_what_is_learnt_does_not_depend_on_it():
     found = []
     for model in (_model(), _model()):
         if found:
-            model.calibrate(_dataset(inputs, labels))
+            _calibrate(model, _dataset(inputs, labels))
             assert float(model.calibrations["watch"].scale) > 2
         with tf.GradientTape() as tape:
             outputs = model({"x": tf.constant(inputs["x"])}, training=True)
@@ -324,7 +333,7 @@ def test_fit_starts_from_uncalibrated_predictions():
     histories = []
     for model in (_model(), _model()):
         if histories:
-            model.calibrate(_dataset(inputs, labels))
+            _calibrate(model, _dataset(inputs, labels))
         fitted = model.fit(inputs, labels, shuffle=False, **options)
         histories.append({key: value[0] for key, value in fitted.history.items()})
     assert histories[0] == pytest.approx(histories[1])
@@ -334,9 +343,9 @@ def test_fit_starts_from_uncalibrated_predictions():
 def test_it_is_fitted_anew():
     model = _model()
     inputs, labels = _data()
-    model.calibrate(_dataset(*_data(seed=5)))
-    again = model.calibrate(_dataset(inputs, labels))
-    first = _model().calibrate(_dataset(inputs, labels))
+    _calibrate(model, _dataset(*_data(seed=5)))
+    again = _calibrate(model, _dataset(inputs, labels))
+    first = _calibrate(_model(), _dataset(inputs, labels))
     for task, numbers in first.items():
         assert again[task] == pytest.approx(numbers)
 
@@ -346,7 +355,7 @@ def test_a_chain_is_calibrated_behind_its_product():
     model = _model(tasks, "esmm")
     inputs, labels = _data()
     before = _outputs(model, inputs)
-    model.calibrate(_dataset(inputs, labels))
+    _calibrate(model, _dataset(inputs, labels))
     after, line = _outputs(model, inputs), model.calibrations["like"]
     np.testing.assert_array_equal(before["click"], after["click"])
     np.testing.assert_allclose(after["like"], line(before["like"]), rtol=1e-5)
@@ -386,7 +395,7 @@ def test_it_is_float32_under_mixed_precision(method):
     finally:
         keras.config.set_dtype_policy("float32")
     inputs, labels = _data()
-    report = model.calibrate(_dataset(inputs, labels))
+    report = _calibrate(model, _dataset(inputs, labels))
     assert report["click"]["after"] == pytest.approx(1, abs=0.02)
     assert {weight.dtype for weight in model.calibrations["click"].weights} == {
         "float32"
@@ -407,7 +416,7 @@ def test_too_few_rows_change_nothing(rows, changes, reason):
     labels |= {key: np.float32(value) for key, value in changes.items()}
     model = _model()
     before = _outputs(model, _data()[0])
-    found = model.calibrate(_dataset(inputs, labels))["click"]
+    found = _calibrate(model, _dataset(inputs, labels))["click"]
     assert found["rows"] == rows and re.search(reason, found["reason"])
     assert found["after"] == pytest.approx(found["before"], nan_ok=True)
     after = _outputs(model, _data()[0])
@@ -429,7 +438,7 @@ def test_as_many_rows_as_are_needed_are_enough(kind, least):
 def test_what_is_not_finite_is_told():
     inputs, labels = _data()
     labels["watch"][labels["click"] == 1] = np.inf
-    found = _model().calibrate(_dataset(inputs, labels))
+    found = _calibrate(_model(), _dataset(inputs, labels))
     assert found["watch"]["reason"] == "not all predictions and labels are finite"
     assert "reason" not in found["click"]
 
@@ -442,7 +451,7 @@ def test_without_labels_nothing_is_calibrated():
 
 def test_a_table_with_its_labels_is_calibrated_as_a_dataset_is():
     inputs, labels = _data()
-    expected = _model().calibrate(_dataset(inputs, labels))
+    expected = _calibrate(_model(), _dataset(inputs, labels))
     for data in ({**inputs, **labels}, (inputs, labels)):
         for task, found in _model().calibrate(data).items():
             assert found["rows"] == expected[task]["rows"]
@@ -452,12 +461,12 @@ def test_a_table_with_its_labels_is_calibrated_as_a_dataset_is():
 
 def test_many_rows_are_pooled(monkeypatch):
     inputs, labels = _data(4000)
-    whole = _model(_tasks("isotonic")).calibrate(_dataset(inputs, labels))
+    whole = _calibrate(_model(_tasks("isotonic")), _dataset(inputs, labels))
     monkeypatch.setattr("tfmtl.calibration.rows._KEPT", 500)
     monkeypatch.setattr("tfmtl.calibration.rows._POOLED", 200)
     kept, pooled = [], Rows.pooled
     monkeypatch.setattr(Rows, "pooled", lambda r: kept.append(r._kept) or pooled(r))
-    found = _model(_tasks("isotonic")).calibrate(_dataset(inputs, labels))
+    found = _calibrate(_model(_tasks("isotonic")), _dataset(inputs, labels))
     assert 500 < max(kept) <= 700 and len(kept) > 5
     for task, numbers in whole.items():
         assert found[task]["rows"] == numbers["rows"]
@@ -495,7 +504,7 @@ def test_the_mean_of_watch_times_whose_noise_differs():
     inputs, labels = draw(200_000, 1)
     total = labels["watch"].sum()
     before = model.predict(inputs, batch_size=9999, verbose=0)["watch"][:, 0]
-    model.calibrate(_dataset(*draw(20_000, 2), batch=5000))
+    _calibrate(model, _dataset(*draw(20_000, 2), batch=5000))
     after = model.predict(inputs, batch_size=9999, verbose=0)["watch"][:, 0]
     assert 0.5 < before.sum() / total < 0.65
     assert 0.97 < after.sum() / total < 1.03
@@ -553,7 +562,7 @@ def test_each_domain_with_rows_enough_has_its_own(method):
     inputs, labels = _domains(3000)
     model = _model_by_tab(method)
     before = _outputs(model, inputs)["watch"][:, 0]
-    found = model.calibrate(_dataset(inputs, labels))["watch"]
+    found = _calibrate(model, _dataset(inputs, labels))["watch"]
     assert found["by"] == "tab" and found["apart"] == [1, 2]
     p = _outputs(model, inputs)["watch"][:, 0].astype(float)
     for tab in (1, 2):
@@ -568,8 +577,8 @@ def test_each_domain_with_rows_enough_has_its_own(method):
 def test_the_factor_of_the_others_is_that_of_all_rows():
     inputs, labels = _domains()
     by_tab, alone = _model_by_tab(), _model_by_tab()
-    by_tab.calibrate(_dataset(inputs, labels))
-    alone.calibrate(_dataset(inputs | {"tab": np.full(1200, 3)}, labels))
+    _calibrate(by_tab, _dataset(inputs, labels))
+    _calibrate(alone, _dataset(inputs | {"tab": np.full(1200, 3)}, labels))
     scale, of_all = (m.calibrations["watch"].scale.numpy() for m in (by_tab, alone))
     assert scale[0] == scale[3] == scale[4]
     assert of_all[3] == of_all[0]  # all rows are of one domain
@@ -580,7 +589,7 @@ def test_the_factor_of_the_others_is_that_of_all_rows():
 def test_calibrations_by_domain_are_saved_and_served(tmp_path):
     inputs, labels = _domains()
     model = _model_by_tab("isotonic")
-    model.calibrate(_dataset(inputs, labels))
+    _calibrate(model, _dataset(inputs, labels))
     expected = _outputs(model, inputs)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")

@@ -115,8 +115,7 @@ def test_shuffles_by_its_seed(files):
     assert _items(dataset) != _items(dataset)  # each epoch anew
 
 
-@pytest.mark.parametrize("rows", [40, None])
-@pytest.mark.parametrize("shuffle", [0, 7])
+@pytest.mark.parametrize(("rows", "shuffle"), [(40, 0), (None, 7)])
 def test_goes_on_behind_the_batches_that_are_done_with(files, rows, shuffle):
     options = {"batch_size": 16, "shuffle": shuffle, "seed": 3, "rows": rows}
 
@@ -139,8 +138,10 @@ def test_an_order_that_no_seed_tells_cannot_go_on(files):
         tfmtl.data.read(files, FEATURES, TASKS, 8, shuffle=40, start=0)
 
 
-@pytest.mark.parametrize("workers", [2, 3, 7])  # of 4 files
-@pytest.mark.parametrize("options", [{}, {"shuffle": 9, "seed": 1}, {"shuffle": 9}])
+@pytest.mark.parametrize(  # of 4 files
+    ("workers", "options"),
+    [(2, {}), (2, {"shuffle": 9}), (3, {"shuffle": 9, "seed": 1}), (7, {})],
+)
 def test_workers_read_shares(files, workers, options):
     """Whole files where there are as many, and records of each file elsewhere."""
 

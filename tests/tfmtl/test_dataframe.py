@@ -228,7 +228,7 @@ def test_a_table_is_learnt_from_and_served(table, tmp_path):
     train, test = table[:300], table[300:].reset_index(drop=True)
     features, tasks = tfmtl.from_dataframe(train, ["click", "seconds"], ignore=["paid"])
     model = tfmtl.models.get("mmoe")(features, tasks, experts=2, expert_units=(8,))
-    model.compile()
+    model.compile(run_eagerly=True)
     history = model.fit(train, validation_data=test, epochs=2, verbose=0).history
     assert np.isfinite(history["val_loss"]).all()
     expected = model.predict(test, verbose=0)

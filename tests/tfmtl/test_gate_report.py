@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from quick_model import quick_model, small
+from representatives import architectures as representatives
 
 import tfmtl
 
@@ -156,7 +157,7 @@ GATES = {
 }
 
 
-@pytest.mark.parametrize("name", tfmtl.models.names())
+@representatives
 def test_every_gate_of_every_architecture_whatever_the_tasks_are_called(name):
     tasks = [tfmtl.Task("public"), tfmtl.Task("level_2_expert_0")]
     inputs = {"tab": np.array([1, 2, 3]), "x": np.zeros(3, "float32")}

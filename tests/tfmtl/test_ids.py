@@ -97,7 +97,7 @@ def test_training_does_not_depend_on_the_types():
             domain="int8",
             units=(),
         )
-        model.compile()
+        model.compile(run_eagerly=True)
         data = {name: a.astype(name) if typed else a for name, a in ids.items()}
         history = model.fit(
             data, label, shuffle=False, verbose=0, validation_data=(data, label)

@@ -386,7 +386,7 @@ def _fit(task, x, labels, epochs=1, **options):
         tfmtl.Numeric("x"),
     ]
     model = tfmtl.models.get("shared_bottom")(features, [task], units=(8,))
-    model.compile(**options)
+    model.compile(**(options or {"run_eagerly": True}))
     history = model.fit(x, labels, batch_size=64, epochs=epochs, verbose=0)
     return model, history
 
@@ -423,12 +423,12 @@ def _users(rows=256):
     return {"user": user, "x": x}, {"click": label}
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_a_models_loss_is_the_weighted_sum_and_leaves_unknown_users_out(jit_compile):
+@pytest.mark.parametrize("options", [{}, {"jit_compile": True}])
+def test_a_models_loss_is_the_weighted_sum_and_leaves_unknown_users_out(options):
     parts = ["bce", {"name": "pairwise", "group": "user", "weight": 0.5}]
     task = Task("click", loss=parts, tower=(4,))
     x, y = _users()
-    model, _ = _fit(task, x, y, jit_compile=jit_compile)
+    model, _ = _fit(task, x, y, **options)
     found = model.evaluate(x, y, batch_size=256, verbose=0, return_dict=True)["loss"]
     p = model.predict(x, verbose=0)["click"].ravel().astype("float64")
     score = np.log(p) - np.log1p(-p)
@@ -459,7 +459,7 @@ def test_a_chain_learns_its_order_from_its_product():
     tasks = [Task("click"), Task("buy", loss=["bce", "pairwise"], space=None)]
     features = [tfmtl.Categorical("user", vocabulary_size=6), tfmtl.Numeric("x")]
     model = tfmtl.models.get("esmm")(features, [tasks[0], tasks[1]])
-    model.compile()
+    model.compile(run_eagerly=True)
     assert np.isfinite(model.fit(x, y, verbose=0).history["loss"]).all()
 
 

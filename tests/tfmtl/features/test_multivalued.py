@@ -151,7 +151,7 @@ def test_a_model_of_tags_is_trained_saved_and_served(tmp_path):
     tags = Multivalued("tags", 9, embedding_dim=2, max_length=3, weights="w")
     features = [tags, Categorical("tab", 3, embedding_dim=2)]
     model = tfmtl.models.get("shared_bottom")(features, [Task("a")], units=(4,))
-    model.compile()
+    model.compile(run_eagerly=True)
     x = {"tags": IDS, "w": WEIGHTS, "tab": np.array([0, 1, 2, 1])}
     model.fit(x, {"a": np.eye(4)[0]}, epochs=2, verbose=0)
     expected = model.predict(x, verbose=0)["a"]

@@ -92,7 +92,7 @@ SIM = {"name": "sim", "category": "by"}
 def test_an_encoder_serves_in_a_model_that_learns(encoder):
     played = Sequence("played", of="item", max_length=3, encoder=encoder)
     model = models.get("shared_bottom")([ITEM, AUTHOR, played, BY, AGE], [Task("a")])
-    model.compile()
+    model.compile(run_eagerly=True)
     before = model.embedding.encoders["played"].get_weights()
     x = {name: INPUTS[name] for name in ("item", "author", "played", "by", "age")}
     model.fit(x, {"a": np.array([0, 1])}, verbose=0)

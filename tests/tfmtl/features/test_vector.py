@@ -89,7 +89,7 @@ def test_a_model_of_vectors_is_trained_saved_and_served(tmp_path):
     model = tfmtl.models.get("single_task")(
         features, [Task("a"), Task("b")], units=(4,)
     )
-    model.compile()
+    model.compile(run_eagerly=True)
     x = {"cover": VECTORS, "x": np.float32([0, 1, 2, 3])}
     model.fit(x, {"a": np.eye(4)[0], "b": np.eye(4)[1]}, epochs=3, verbose=0)
     expected = model.predict(x, verbose=0)["a"]

@@ -64,13 +64,13 @@ def _data(rows=ROWS, seed=0):
 def _model(tasks, **options):
     keras.utils.set_random_seed(0)
     model = tfmtl.models.get("shared_bottom")(FEATURES, tasks, units=(8,))
-    model.compile(keras.optimizers.SGD(1e-3), jit_compile=False, **options)
+    model.compile(keras.optimizers.SGD(1e-3), **{"run_eagerly": True, **options})
     return model
 
 
 @pytest.fixture(scope="module")
 def shared():
-    """A model of all tasks, and its weights: tracing it anew for each test is slow."""
+    """A model of all tasks, and its weights; eager, as tracing it takes longer."""
     model = _model(TASKS)
     return model, model.get_weights()
 

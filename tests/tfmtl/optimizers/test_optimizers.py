@@ -191,16 +191,18 @@ def test_ftrl_by_hand():
 
 def _model():
     keras.utils.set_random_seed(0)
-    return tfmtl.models.get("mmoe")(
+    return tfmtl.models.get("shared_bottom")(
         [
             tfmtl.Categorical("user", vocabulary_size=50, embedding_dim=4),
             tfmtl.Categorical("item", num_buckets=60, embedding_dim=8),
             tfmtl.Sequence("seen", of="item", max_length=3),
             tfmtl.Numeric("x"),
         ],
-        [tfmtl.Task("click"), tfmtl.Task("watch", kind="regression", space="click")],
-        experts=2,
-        expert_units=(8,),
+        [
+            tfmtl.Task("click", tower=()),
+            tfmtl.Task("watch", kind="regression", space="click", tower=()),
+        ],
+        units=(8,),
     )
 
 

@@ -17,9 +17,9 @@ from tfmtl.training import Checkpoints, better
 from tfmtl.training import checkpoints as checkpoints_module
 
 
-def _model():
+def _model(**options):
     model = tfmtl.models.get("shared_bottom")(
-        features=[tfmtl.Numeric("x")], tasks=[tfmtl.Task("click")], units=(4,)
+        [tfmtl.Numeric("x")], [tfmtl.Task("click", tower=())], units=(4,), **options
     )
     model.compile()
     return model
@@ -57,6 +57,7 @@ def test_a_stopped_fit_goes_on_as_if_nothing_had_happened(tmp_path):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.slow  # two processes; within one below
 def test_a_killed_fit_ends_where_an_undisturbed_one_does(tmp_path):
     """With dropout and noise, shuffled data, and epochs that end within a pass."""
     training_run.write_records(tmp_path)
@@ -92,9 +93,9 @@ def test_a_training_goes_on_within_its_first_epoch(tmp_path, monkeypatch):
             if batch == 5:
                 raise stop
 
-    def fit(folder, *callbacks):
-        model = _model()
-        model.set_weights(start)
+    def fit(folder, *callbacks, seed=1):
+        keras.utils.set_random_seed(seed)
+        model = _model(dropout=0.3)
         checkpoints = Checkpoints(folder, "loss", minutes=2.0)
         first = checkpoints.resume(model)
         model.fit(
@@ -107,7 +108,6 @@ def test_a_training_goes_on_within_its_first_epoch(tmp_path, monkeypatch):
         )
         return model.get_weights(), checkpoints.history
 
-    start = _model().get_weights()
     whole, history = fit(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "parts", Stop())
@@ -116,7 +116,8 @@ def test_a_training_goes_on_within_its_first_epoch(tmp_path, monkeypatch):
     names = {path.name for path in (tmp_path / "parts").iterdir()}
     within = f"epoch-1-step-{left.step}"
     assert names == {"history.json", f"{within}.weights.h5", f"{within}.metrics.npz"}
-    parts, again = fit(tmp_path / "parts")
+    # In another process: other weights, another state of the random generators.
+    parts, again = fit(tmp_path / "parts", seed=2)
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     for a, b in zip(history, again, strict=True):
@@ -125,7 +126,7 @@ def test_a_training_goes_on_within_its_first_epoch(tmp_path, monkeypatch):
     assert not any("step" in name for name in names)
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "third", Stop())
-    model = _model()
+    model = _model(dropout=0.3)
     checkpoints = Checkpoints(tmp_path / "third", "loss")
     checkpoints.resume(model)
     message = rf"needs `steps_per_epoch`, .* behind the {checkpoints.step} batches"

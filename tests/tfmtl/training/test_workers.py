@@ -15,6 +15,8 @@ from until import LONGEST
 
 from tfmtl.training import weightings
 
+pytestmark = pytest.mark.slow  # three processes trace every strategy
+
 
 def _free_ports(number):
     """Ports below those that a system gives to who asks for any, as other tests do."""

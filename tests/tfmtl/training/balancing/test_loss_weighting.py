@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import two_parameters as two
+from representatives import fast
 
 import tfmtl
 from tfmtl.training import DWA, Decay, Fixed, Uncertainty, WeightingEpochs, weighting
@@ -195,6 +196,10 @@ def _check_states_of_v(strategy, before):
             _close(variable.numpy()[..., 1], old[..., 1])
 
 
+# With a state of epochs, one that is learnt on the loss, and one learnt on gradients.
+RESUMED = ("dwa", "uncertainty", "gradnorm")
+
+
 class Stopped(NamedTuple):
     """A training after two epochs."""
 
@@ -221,7 +226,7 @@ def stopped(tmp_path_factory):
     return get
 
 
-@pytest.mark.parametrize("name", tfmtl.training.weightings()[1:])
+@pytest.mark.parametrize("name", fast(tfmtl.training.weightings()[1:], RESUMED))
 def test_a_resumed_training_goes_on_as_if_nothing_had_happened(name, stopped):
     data, parts, checkpoints, folder = stopped(name)
     whole = two.model(name)
@@ -345,7 +350,7 @@ def test_a_strategy_belongs_to_one_model():
         two.model(strategy)
 
 
-@pytest.mark.parametrize("name", tfmtl.training.weightings())
+@pytest.mark.parametrize("name", fast(tfmtl.training.weightings(), RESUMED))
 def test_what_was_learnt_under_any_strategy_loads_without_it(name, stopped):
     """As a server loads it, and as a training under another strategy goes on."""
     (inputs, _), model, _, folder = stopped(name)
