@@ -162,4 +162,4 @@ def _table(feature: Feature, size: int) -> dict:
         own, sizes = ("num_hashes", "table"), {"num_buckets": size}
     else:
         own, sizes = ("oov_buckets", "table"), {"vocabulary_size": size}
-    return sizes | {key: getattr(feature, key) for key in own}
+    return sizes | {key: getattr(feature, key) for key in (*own, "sharded")}

@@ -128,6 +128,10 @@ class CategoricalFeature(_Feature):
     """
     embedding_dim: Annotated[int, Field(ge=1)] = 16
     """Numbers in a row of the table."""
+    sharded: bool = False
+    """Whether each of several `train.workers` holds a part of the table's rows, and not
+    all of them.
+    """
 
     @property
     def by_vocabulary(self) -> bool:
@@ -145,6 +149,8 @@ class CategoricalFeature(_Feature):
         given = [f"`{kind}`" for kind in kinds if getattr(self, kind)]
         if len(given) > 1:
             raise ValueError(f"give one of {' and '.join(given)}, not both")
+        if self.sharded and self.capacity:
+            raise ValueError("a table by `capacity` cannot be `sharded`")
         for key, kind in _NEEDS.items():
             fits = self.by_vocabulary if kind == "vocabulary" else getattr(self, kind)
             # Not `model_fields_set`: a config that was dumped and read has set all.

@@ -40,6 +40,10 @@ class Categorical(Declaration):
         table: String. Features that name the same table share it; they must declare
             the same but for their names. Defaults to a table of the feature's name.
 
+        sharded: Boolean. Whether the rows of the table are spread over the replicas of
+            a `tf.distribute` strategy, so that each holds a part. Defaults to False:
+            each holds all.
+
     Exactly one of `vocabulary`, `vocabulary_size`, `num_buckets` and `capacity` must be
     given.
 
@@ -62,6 +66,7 @@ class Categorical(Declaration):
     pass_steps: int = 1000
     table: str | None = None
     vocabulary: tuple[str, ...] | tuple[int, ...] | None = None
+    sharded: bool = False
 
     def __post_init__(self):
         _errors.check_feature_name(self.name)
@@ -91,6 +96,16 @@ class Categorical(Declaration):
             raise ValueError(
                 f"num_buckets of {self.name!r} must be at least 2 with several hash "
                 f"functions, one row being that of id 0. Received: {self.num_buckets}."
+            )
+        if not isinstance(self.sharded, bool):
+            raise ValueError(
+                f"sharded of {self.name!r} must be true or false. Received: "
+                f"{self.sharded!r}."
+            )
+        if self.sharded and self.capacity is not None:
+            raise ValueError(
+                f"A table by capacity cannot be sharded. Received: {self.name!r} with "
+                f"capacity={self.capacity}; take num_buckets."
             )
         _errors.check_number(f"min_score of {self.name!r}", self.min_score)
         if not _errors.is_number(self.decay) or not 0 < self.decay <= 1:

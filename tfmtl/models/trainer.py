@@ -12,6 +12,7 @@ from keras import ops
 from tfmtl import _errors, inputs, optimizers
 from tfmtl.ids import as_integers
 from tfmtl.layers.embedding.table_rows import rows_of_table
+from tfmtl.models.sharding import check_training
 from tfmtl.optimizers.dense_part import averages
 from tfmtl.optimizers.row_sparse import FEW_ROWS, RowSparse, optimizer_of
 from tfmtl.sample_space import completion, labels_and_masks, weigh
@@ -97,12 +98,14 @@ class MultiTaskTrainer(keras.Model):
                 "loss_weighting must be a name or a tfmtl.training.LossWeighting. "
                 f"Received: {loss_weighting!r}."
             )
+        optimizer = _optimizer(optimizer)
+        check_training(self, optimizer, loss_weighting)
         if loss_weighting is not self.loss_weighting:
             loss_weighting.start(self.tasks, super().trainable_weights)
             # Not as a layer of the model, whose weights are what is served. It is saved
             # all the same, and learnt by way of `trainable_weights`.
             object.__setattr__(self, "loss_weighting", loss_weighting)
-        super().compile(optimizer=_optimizer(optimizer), jit_compile=False, **kwargs)
+        super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
         if type(self.optimizer) is keras.optimizers.LossScaleOptimizer:
             config = self.optimizer.get_config()
             config["inner_optimizer"] = self.optimizer.inner_optimizer

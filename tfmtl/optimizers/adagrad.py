@@ -87,6 +87,8 @@ class RowwiseAdagrad(SparseAdagrad):
             return super().add_variable_from_reference(
                 reference_variable, name, initializer
             )
+        if hasattr(reference_variable, "slot"):
+            return self.add_sharded_slot(reference_variable, name, initializer, 1)
         path = reference_variable.path.replace("/", "_")
         return self.add_variable(
             (reference_variable.shape[0], 1),

@@ -10,7 +10,7 @@ import re
 import keras
 import tensorflow as tf
 
-TABLE = r"(.*/)?(table_\d+|embeddings)"
+TABLE = r"(.*/)?((sharded_)?table_\d+|embeddings)"
 SLOTS = ("average", "gradient_accumulator")  # as Keras names them
 
 
@@ -60,7 +60,7 @@ def update_averages(optimizer) -> None:
             variable.assign(tf.where(overwrite, mean, variable))
 
     pairs = _averages(optimizer, optimizer._trainable_variables)
-    _on_all_replicas(
+    on_all_replicas(
         optimizer, update, [(v, (a.value, momentum, overwrite)) for v, a in pairs]
     )
 
@@ -96,12 +96,12 @@ def accumulate(optimizer, gradients, variables) -> None:
         tf.cond(is_last, learn, wait)
 
     of_each = zip(variables, slots, sums, means, strict=True)
-    _on_all_replicas(
+    on_all_replicas(
         optimizer, update, [(v, (*rest, is_last, rate)) for v, *rest in of_each]
     )
 
 
-def _on_all_replicas(optimizer, update, calls):
+def on_all_replicas(optimizer, update, calls):
     """Calls `update(variable, *arguments)` on every replica, for each of `calls`."""
 
     def merged(distribution, calls):

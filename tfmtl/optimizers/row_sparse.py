@@ -63,9 +63,36 @@ class RowSparse:
         """Creates a slot of a variable, or none for a table; Keras calls this."""
         if name in dense_part.SLOTS and dense_part.is_table(reference_variable):
             return None
+        if hasattr(reference_variable, "slot"):
+            return self.add_sharded_slot(reference_variable, name, initializer)
         return super().add_variable_from_reference(
             reference_variable, name, initializer
         )
+
+    def add_sharded_slot(self, table, name, initializer, width=None):
+        """Creates a slot of a sharded table: each replica has it of its own rows."""
+        path = table.path.replace("/", "_")
+        made = table.slot(f"{path}_{name}", initializer, width)
+        self._track_variable(made)
+        return made
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        # As Keras does, but that a replica has its rows' gradients from all of them.
+        summed, others = [], []
+        for gradient, variable in zip(grads, trainable_variables, strict=True):
+            if hasattr(variable, "slot"):
+                summed.append((variable, (gradient, learning_rate)))
+            else:
+                others.append((gradient, variable))
+        if others:
+            grads, variables = zip(*others, strict=True)
+            super()._backend_update_step(grads, variables, learning_rate)
+
+        def update(variable, gradient, rate):
+            self.update_step(gradient, variable, rate)
+
+        if summed:
+            dense_part.on_all_replicas(self, update, summed)
 
     def _backend_apply_gradients(self, grads, trainable_variables):
         # As Keras does, but for tables.

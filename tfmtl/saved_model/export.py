@@ -14,6 +14,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tfmtl import _errors, model_card
 from tfmtl.features import Vector, input_specs
 from tfmtl.models.base import MultiTaskModel
+from tfmtl.models.sharding import check_whole
 from tfmtl.saved_model import example_parsing, widths
 from tfmtl.saved_model.rank import check_score, fuse, tile
 from tfmtl.tasks import is_probability
@@ -84,6 +85,7 @@ def export(
         - [Progressive Layered Extraction, Tang et al., 2020](
           https://dl.acm.org/doi/10.1145/3383313.3412236)
     """
+    check_whole(model)
     check_score(model.tasks, fused_score, fused_form)
     # What a signature needs must be tracked.
     saved = tf.train.Checkpoint(

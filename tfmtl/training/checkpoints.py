@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from tfmtl import _errors
+from tfmtl.layers.embedding.sharded_table import only_sending
 from tfmtl.training.monitor import BETTER, better
 from tfmtl.training.workers import is_first_worker, workers
 
@@ -31,7 +32,8 @@ class Checkpoints(keras.callbacks.Callback):
     patience used up are known again after a restart.
 
     Under `tf.distribute` with several workers, all of them must reach the directory,
-    and only the first one writes.
+    and only the first one writes. A file holds the rows of sharded tables of all
+    workers, so that a training may go on with another number of them.
 
     Args:
         directory: Where to save; made if it does not exist.
@@ -216,7 +218,7 @@ class Checkpoints(keras.callbacks.Callback):
         metrics = [v.numpy() for v in self.model.metrics_variables] if self.step else []
         self._saved_at = monotonic()
         if not is_first_worker(self.model):
-            with tempfile.TemporaryDirectory() as folder:
+            with tempfile.TemporaryDirectory() as folder, only_sending():
                 self.model.save_weights(Path(folder) / "new.weights.h5")
             return
         temporary = self.directory / "new.weights.h5"

@@ -7,6 +7,7 @@ import numpy as np
 
 from tfmtl.calibration import Calibration
 from tfmtl.layers.embedding.feature_embedding import FeatureEmbedding
+from tfmtl.layers.embedding.sharded_table import ShardedTable
 
 
 def warm_start(
@@ -25,7 +26,8 @@ def warm_start(
     initialised. A table with a vocabulary on one side only is left alone, as its ids
     mean something else now.
 
-    The optimizer starts anew.
+    The optimizer starts anew. Of sharded tables under a strategy, all workers call
+    this.
 
     Args:
         model: The new model; its weights are overwritten.
@@ -55,8 +57,7 @@ def warm_start(
     """
     if isinstance(old, keras.Model):
         old = {
-            path: weight.value[rows].numpy()
-            for path, (weight, rows) in places(old).items()
+            path: _read(weight, rows) for path, (weight, rows) in places(old).items()
         }
     vocabularies, old_vocabularies = (
         {feature: list(values) for feature, values in (given or {}).items()}
@@ -70,8 +71,9 @@ def warm_start(
         )
     report = {"copied": [], "rows": {}, "left": {}}
     for path, (weight, rows) in places(model).items():
-        part = weight.value[rows]  # which can be assigned to, as a variable can
-        shape = tuple(part.shape)
+        shape = tuple(weight.shape)
+        if rows is not ...:
+            shape = (rows.stop - rows.start, *shape[1:])
         feature = path.rpartition("/")[2]
         if path not in old:
             report["left"][path] = "the old model has none"
@@ -82,7 +84,7 @@ def warm_start(
             new_rows, old_rows = match_rows(
                 vocabularies[feature], old_vocabularies[feature]
             )
-            table = part.numpy()
+            table = _read(weight, rows)
             others = len(table) - 1 - len(vocabularies[feature])
             if 0 < others == len(old[path]) - 1 - len(old_vocabularies[feature]):
                 table[-others:] = old[path][-others:]
@@ -90,16 +92,29 @@ def warm_start(
             new_rows, old_rows = new_rows[fits], old_rows[fits]
             table[new_rows] = old[path][old_rows]
             table[0] = old[path][0]
-            part.assign(table)
+            _write(weight, rows, table)
             report["rows"][path] = (len(new_rows), len(table) - 1)
         elif feature in vocabularies or feature in old_vocabularies:
             report["left"][path] = "only one of the models has a vocabulary"
         elif old[path].shape != shape:
             report["left"][path] = f"{old[path].shape} has become {shape}"
         else:
-            part.assign(old[path])
+            _write(weight, rows, old[path])
             report["copied"].append(path)
     return report
+
+
+def _read(weight, rows) -> np.ndarray:
+    if isinstance(weight, ShardedTable):
+        return weight.read(rows.start, rows.stop)
+    return weight.value[rows].numpy()
+
+
+def _write(weight, rows, values: np.ndarray) -> None:
+    if isinstance(weight, ShardedTable):
+        weight.write(rows.start, values)
+    else:
+        weight.value[rows].assign(values)
 
 
 def match_rows(values: Iterable, old_values: Iterable) -> tuple[np.ndarray, np.ndarray]:

@@ -389,6 +389,29 @@ def test_two_workers_train_what_one_does(road, monkeypatch):
 
 
 @pytest.mark.slow
+def test_two_workers_share_the_tables_of_a_served_model(road, trained, monkeypatch):
+    monkeypatch.setattr(Road, "options", "{units: [8]}")
+    whole = Road.config
+
+    def config(road, **train):
+        found = whole(road, **train)
+        features = [
+            f.model_copy(update={"sharded": True}) if f.kind == "categorical" else f
+            for f in found.features
+        ]
+        return found.model_copy(update={"features": features})
+
+    served = str(trained[0] / "Format-Serving")
+    options = {"epochs": 1, "steps_per_epoch": 3, "warm_start": served}
+    expected, _ = road.fit("whole", **options)
+    monkeypatch.setattr(Road, "config", config)
+    one, _ = road.fit("one_shard", **options)
+    two, _ = road.fit("two_shards", workers=2, **options)
+    _equal(one, two, atol=1e-4)
+    _equal(one, expected, atol=1e-4)
+
+
+@pytest.mark.slow
 def test_a_worker_that_fails_is_told(road, tmp_path):
     config = road.config(workers=2)
     with pytest.raises(PipelineError, match=r"worker \d of 2 has ended with code 1"):

@@ -98,3 +98,33 @@ def test_workers_that_read_shares_learn_from_both(folder):
         found = np.load(folder / f"shares-{number}.npz")
         for a, b in zip(weights, found.values(), strict=True):
             np.testing.assert_allclose(b, a, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def sharded(folder):
+    """What each worker has told of its sharded tables."""
+    return [json.loads((folder / f"sharded-{n}.json").read_text()) for n in (0, 1)]
+
+
+def test_sharded_tables_learn_what_whole_ones_do(folder, sharded):
+    """And their checkpoint, slots included, is that of one process."""
+    model, checkpoints = training_run.train_sharded(folder, "whole")
+    for told in sharded:
+        for epoch, values in zip(told["history"], checkpoints.history, strict=True):
+            assert epoch == pytest.approx(values, abs=1e-5)
+    values = [v.numpy() for v in model.variables]
+    training_run.Checkpoints(folder / "sharded").resume(model)
+    for found, expected in zip(model.variables, values, strict=True):
+        np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+
+
+def test_each_worker_holds_a_part_of_a_sharded_table(sharded):
+    for told in sharded:
+        assert all(told["same"])  # when they have read their own checkpoint
+        assert told["rows"] == {"sharded_table_4": 15, "table_4": 4}  # of 30, of 4
+        call, export, adam, norm, pcgrad = told["refusals"]
+        assert "looked up by all replicas at once" in call
+        assert "each with a part of ['shared_bottom/embedding/sharded_table" in export
+        assert "Received: Adam." in adam
+        assert "LazyAdam with clipnorm" in norm
+        assert "Received: PCGrad" in pcgrad

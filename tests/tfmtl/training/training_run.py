@@ -144,6 +144,63 @@ def train_on_workers(folder, name):
     return model.get_weights(), history
 
 
+def train_sharded(folder, name):
+    """Fits tables that workers share; returns the model and its checkpoints."""
+    keras.utils.set_random_seed(1)
+    of = {"embedding_dim": 4, "sharded": True}
+    features = [
+        tfmtl.Categorical("item", vocabulary_size=21, **of),
+        tfmtl.Categorical("user", num_buckets=9, num_hashes=2, **of),
+        tfmtl.Sequence("seen", of="item", max_length=3),
+        tfmtl.Categorical("tab", vocabulary_size=4, embedding_dim=4),
+    ]
+    random, n = np.random.default_rng(0), BATCH * 3 + 2
+    x = {name: random.integers(0, 30, n) for name in ("item", "user", "tab")}
+    x["seen"] = random.integers(0, 21, (n, 3))
+    y = {task.name: random.integers(0, 2, n).astype("float32") for task in TASKS}
+    model = tfmtl.models.get("shared_bottom")(features, TASKS, units=(8,))
+    model.compile(tfmtl.optimizers.LazyAdam(0.01))
+    checkpoints = Checkpoints(folder / name, "val_loss")
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH)
+    options = {"epochs": 2, "callbacks": [checkpoints], "verbose": 0, "shuffle": False}
+    model.fit(data, validation_data=data, **options)
+    return model, checkpoints
+
+
+def share_tables(folder):
+    """Trains sharded tables as one of two workers; returns what there is to tell."""
+    model, checkpoints = train_sharded(folder, "sharded")
+    weights = model.get_weights()
+    checkpoints.resume(model)
+    after = model.get_weights()
+    return {
+        "history": checkpoints.history,
+        "rows": {name: t.shape[0] for name, t in model.embedding.tables.items()},
+        "same": [np.array_equal(*pair) for pair in zip(weights, after, strict=True)],
+        "refusals": refusals(model),
+    }
+
+
+def refusals(model):
+    """What a worker says of what cannot be done with a part of a table."""
+    x = {"item": [1], "user": [1], "tab": [1], "seen": [[1, 2, 3]]}
+    optimizers = tfmtl.optimizers
+    calls = [
+        lambda: model({name: tf.constant(ids) for name, ids in x.items()}),
+        lambda: tfmtl.export(model, "nowhere"),
+        lambda: model.compile("adam"),
+        lambda: model.compile(optimizers.LazyAdam(clipnorm=1.0)),
+        lambda: model.compile(loss_weighting="pcgrad"),
+    ]
+    messages = []
+    for call in calls:
+        try:
+            call()
+        except ValueError as error:
+            messages.append(str(error))
+    return messages
+
+
 class Scaled(keras.layers.Layer):
     """All that the tasks share, beside a table."""
 
@@ -218,6 +275,8 @@ if __name__ == "__main__":
             weights, history = train_on_workers(folder, "workers")
             balanced = balance()
             of_shares = train_on_shares(folder)
+            told = share_tables(folder)
+        (folder / f"sharded-{number}.json").write_text(json.dumps(told))
         np.savez(folder / f"balanced-{number}.npz", **balanced)
         np.savez(folder / f"shares-{number}.npz", *of_shares)
         np.savez(folder / f"weights-{number}.npz", *weights)

@@ -22,13 +22,16 @@ from tfmtl.features import (
 from tfmtl.ids import as_integers
 from tfmtl.layers.embedding.autodis import AutoDis
 from tfmtl.layers.embedding.event_encoder import EventEncoder
+from tfmtl.layers.embedding.exchange import look_up, replicas
 from tfmtl.layers.embedding.multivalued_pooling import pool
 from tfmtl.layers.embedding.piecewise_linear import PiecewiseLinear
 from tfmtl.layers.embedding.scored_rows import ScoredRows
+from tfmtl.layers.embedding.sharded_table import PIECE, ShardedTable
 from tfmtl.layers.embedding.table_rows import rows_of_table
 from tfmtl.layers.embedding.vector_embedding import VectorEmbedding
 
 MAX_ROWS = 2**31 - 1
+_SHARDED = "sharded_"
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -45,7 +48,8 @@ class FeatureEmbedding(keras.layers.Layer):
 
     The tables of one embedding width are one variable, such as `tables["table_16"]`:
     one lookup, one gradient and one update serve all of them, and each feature has rows
-    of its own in it (`place`, `table`, `set_table`).
+    of its own in it (`place`, `table`, `set_table`). The sharded ones are another, such
+    as "sharded_table_16": a `ShardedTable` under a strategy with several replicas.
 
     In training, rows of a feature with a `capacity` go from id to id. Each is then set
     anew, and `on_replaced(table, rows)` is called if it is given: a function of the
@@ -100,13 +104,15 @@ class FeatureEmbedding(keras.layers.Layer):
 
     def build(self, input_shape=None):
         """Creates one table an embedding width, with the rows of all its features."""
-        sizes = {}  # {embedding_dim: [table sizes]}
+        sizes = {}  # {variable: [table sizes]}
+        dims = {}
         self._starts = {}  # {table: its first row}
         self.scored = {}
         for feature in self._categorical.values():
             if feature.table_name in self._starts:
                 continue
-            before = sizes.setdefault(feature.embedding_dim, [])
+            dims[_variable(feature)] = feature.embedding_dim
+            before = sizes.setdefault(_variable(feature), [])
             self._starts[feature.table_name] = sum(before)
             before.append(feature.table_size)
             if feature.capacity is not None:
@@ -122,17 +128,27 @@ class FeatureEmbedding(keras.layers.Layer):
         # Counting ids is not for XLA.
         self.supports_jit = not self.scored
         self.tables = {}
-        for dim, rows in sizes.items():
+        for name, rows in sizes.items():
+            dim = dims[name]
             if sum(rows) > MAX_ROWS:
                 raise ValueError(
                     f"Tables of one embedding_dim hold at most {MAX_ROWS} rows, so "
                     f"that int32 can count them. Received: {sum(rows)} rows with "
                     f"embedding_dim={dim}."
                 )
-            self.tables[_name(dim)] = self.add_weight(
-                name=_name(dim),
+            initialize = self._initialize(rows)
+            if name.startswith(_SHARDED):
+                parts = self._parts(rows, dim)
+                if replicas() > 1:
+                    dtype = self.variable_dtype
+                    table = ShardedTable(parts, sum(rows), dim, dtype=dtype, name=name)
+                    self.tables[name] = table
+                    continue
+                initialize = _all_of(parts)
+            self.tables[name] = self.add_weight(
+                name=name,
                 shape=(sum(rows), dim),
-                initializer=self._initialize(rows),
+                initializer=initialize,
                 # Autocasting would cast, and so copy, the whole table in every step.
                 autocast=False,
             )
@@ -171,6 +187,20 @@ class FeatureEmbedding(keras.layers.Layer):
 
         return initialize
 
+    def _parts(self, rows, dim):
+        """Returns a function that draws the rows of sharded tables by and by.
+
+        They are the same on all replicas, on any number of them, and in each call.
+        """
+        sizes = [min(PIECE, n - at) for n in rows for at in range(0, n, PIECE)]
+        draws = [self.initializer.clone() for _ in sizes]
+
+        def parts():
+            for draw, size in zip(draws, sizes, strict=True):
+                yield draw((size, dim), self.variable_dtype)
+
+        return parts
+
     def _embedded_numbers(self):
         """Returns {(meta-embeddings, embedding_dim): the numeric features of these}."""
         groups = {}
@@ -195,17 +225,25 @@ class FeatureEmbedding(keras.layers.Layer):
         feature = self._categorical[name]
         start = self._starts[feature.table_name]
         rows = slice(start, start + feature.table_size)
-        return self.tables[_name(feature.embedding_dim)], rows
+        return self.tables[_variable(feature)], rows
 
     def table(self, name):
-        """Returns a categorical feature's table as an array (rows, embedding_dim)."""
+        """Returns a categorical feature's table as an array (rows, embedding_dim).
+
+        Of a sharded table under a strategy, all workers call this.
+        """
         variable, rows = self.place(name)
+        if isinstance(variable, ShardedTable):
+            return variable.read(rows.start, rows.stop)
         return variable.value[rows].numpy()
 
     def set_table(self, name, values):
         """Gives a categorical feature's table new values, (rows, embedding_dim)."""
         variable, rows = self.place(name)
-        variable.value[rows].assign(ops.convert_to_tensor(values, variable.dtype))
+        if isinstance(variable, ShardedTable):
+            variable.write(rows.start, values)
+        else:
+            variable.value[rows].assign(ops.convert_to_tensor(values, variable.dtype))
 
     def call(self, inputs, training=None):
         """Maps {name: ids or numbers} to {name: (batch, dim)}."""
@@ -214,18 +252,21 @@ class FeatureEmbedding(keras.layers.Layer):
             self._admit(x)
         vectors = self._numbers(x) | self._embed_numbers(x)
         vectors |= {name: layer(x[name]) for name, layer in self.vectors.items()}
+        given = self._exchange(x)
         single = [f for f in self._categorical.values() if not f.shape]
-        for dim in dict.fromkeys(f.embedding_dim for f in single):
-            group = [f for f in single if f.embedding_dim == dim]
-            vectors |= self._look_up_all(dim, group, x)
+        vectors |= {f.name: given[f.name] for f in single if f.name in given}
+        single = [f for f in single if f.name not in given]
+        for name in dict.fromkeys(map(_variable, single)):
+            group = [f for f in single if _variable(f) == name]
+            vectors |= self._look_up_all(name, group, x)
         for feature in self.features:
             if isinstance(feature, Multivalued):
-                found, weights = self._items(feature, x[feature.name])
+                found, weights = self._items(feature, feature, x, given)
                 if feature.weights:
                     weights = weights * self._weights(feature, inputs)
                 vectors[feature.name] = pool(found, weights, feature.pooling)
         for name, encoder in self.encoders.items():
-            vectors[name] = self._encode(encoder, x, vectors)
+            vectors[name] = self._encode(encoder, x, vectors, given)
         return {f.name: vectors[f.name] for f in self.features if f.name in vectors}
 
     def _read(self, feature, inputs):
@@ -317,10 +358,39 @@ class FeatureEmbedding(keras.layers.Layer):
                 self.on_replaced(variable, first + rows)
 
     def _table_of(self, feature):
-        feature = self._categorical.get(getattr(feature, "of", feature.name))
-        return feature and feature.table_name
+        owner = self._owner(feature)
+        return owner and owner.table_name
 
-    def _look_up_all(self, dim, group, x):
+    def _owner(self, feature):
+        """Returns the feature whose table a feature's ids are looked up in, or None."""
+        return self._categorical.get(getattr(feature, "of", feature.name))
+
+    def _exchange(self, x):
+        """Returns {feature: vectors} of those that the replicas look up together.
+
+        One exchange a table serves all features, sequences and several ids included.
+        """
+        found = {}
+        for name, table in self.tables.items():
+            if not isinstance(table, ShardedTable):
+                continue
+            owners = {f.name: self._owner(f) for f in self.features}
+            own = [n for n, f in owners.items() if f and _variable(f) == name]
+            rows = {n: ops.stack(self._rows(owners[n], x[n])) for n in own}
+            flat = ops.concatenate([ops.reshape(r, (-1,)) for r in rows.values()])
+            vectors = look_up(table.value, flat, table.replicas)
+            vectors = ops.cast(vectors, self.compute_dtype)
+            sizes = [tf.size(r) for r in rows.values()]
+            parts = tf.split(vectors, sizes) if len(sizes) > 1 else [vectors]
+            for (n, r), part in zip(rows.items(), parts, strict=True):
+                shape = tf.concat([tf.shape(r), [table.shape[1]]], 0)
+                part = tf.ensure_shape(
+                    tf.reshape(part, shape), (*r.shape, table.shape[1])
+                )
+                found[n] = _sum(iter(tf.unstack(part)), owners[n].num_hashes)
+        return found
+
+    def _look_up_all(self, name, group, x):
         """Returns the vectors of the features of one width by a single lookup."""
         plain = [f for f in group if f.has_plain_ids]
         others = [f for f in group if not f.has_plain_ids]
@@ -329,7 +399,7 @@ class FeatureEmbedding(keras.layers.Layer):
         if plain:
             rows.insert(0, self._plain_rows(plain, x))
         # Fields first: apart again without a copy, which (B, F, D) is not.
-        found = iter(ops.unstack(self._look_up(dim, ops.concatenate(rows))))
+        found = iter(ops.unstack(self._look_up(name, ops.concatenate(rows))))
         return {f.name: _sum(found, f.num_hashes) for f in plain + others}
 
     def _plain_rows(self, group, x):
@@ -351,30 +421,33 @@ class FeatureEmbedding(keras.layers.Layer):
             rows = [rows_of_table(ids, feature, i) for i in range(feature.num_hashes)]
         return [self._starts[feature.table_name] + r for r in rows]
 
-    def _look_up(self, dim, rows):
+    def _look_up(self, name, rows):
         # Not `ops.take`, which reads, and after a sparse update copies, the table.
-        found = tf.gather(self.tables[_name(dim)].value, rows)
+        found = tf.gather(self.tables[name].value, rows)
         return ops.cast(found, self.compute_dtype)
 
-    def _items(self, item, ids):
+    def _items(self, item, feature, x, given):
         """Returns the vectors (B, L, D) of ids (B, L), and 1 where there is one."""
+        ids = x[feature.name]
         rows = self._rows(item, ids)  # hashes x (B, L)
         if item.vocabulary_size is None:  # other ids than 0 may share its row
             present = ops.not_equal(ids, 0)
         else:
             present = ops.not_equal(rows[0], self._starts[item.table_name])
         mask = ops.cast(present, self.compute_dtype)
-        found = iter([self._look_up(item.embedding_dim, r) for r in rows])
+        if feature.name in given:
+            return given[feature.name], mask
+        found = iter([self._look_up(_variable(item), r) for r in rows])
         return _sum(found, item.num_hashes), mask
 
-    def _encode(self, encoder, x, vectors):
+    def _encode(self, encoder, x, vectors, given):
         """Returns the vector (B, width) of a sequence and its side fields."""
         values, targets, masks = {}, {}, []
         for field in encoder.fields:
             values[field.name] = x[field.name]
             if isinstance(field, Sequence):
                 item = self._categorical[field.of]
-                values[field.name], mask = self._items(item, x[field.name])
+                values[field.name], mask = self._items(item, field, x, given)
                 masks.append(mask)
                 if field.target:
                     targets[field.name] = vectors[field.target]
@@ -425,9 +498,14 @@ class FeatureEmbedding(keras.layers.Layer):
         return cls(**{**config, "features": features})
 
 
-def _name(dim):
-    """Returns the name of the table of a width; a SavedModel wants a string."""
-    return f"table_{dim}"
+def _variable(feature):
+    """Returns the name of the variable that holds a feature's table."""
+    sharded = _SHARDED if feature.sharded else ""
+    return f"{sharded}table_{feature.embedding_dim}"
+
+
+def _all_of(parts):
+    return lambda shape, dtype=None: ops.concatenate([*parts()])
 
 
 def _width(feature):

@@ -1,0 +1,155 @@
+"""A table of which every replica holds some rows."""
+
+import contextlib
+import functools
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfmtl.layers.embedding.exchange import replicas
+
+PIECE = 65_536  # rows that are made, gathered or set at a time
+_keeps_rows = True
+
+
+@contextlib.contextmanager
+def only_sending():
+    """In this context a worker reads no whole table, but sends its rows to the others.
+
+    So it need not have the memory. All that is read has no rows.
+    """
+    global _keeps_rows
+    _keeps_rows = False
+    try:
+        yield
+    finally:
+        _keeps_rows = True
+
+
+class ShardedTable(keras.Variable):
+    """The rows of a table, or of its slots, that the replicas of this process hold.
+
+    Row r of the whole table is row r // replicas of replica r % replicas. `shape` is
+    that of one replica's part; `numpy` and `assign`, which Keras saves and loads by,
+    speak of the whole, so that files do not depend on the number of replicas.
+
+    Made in the scope of a strategy with several replicas. Each replica has a variable
+    of its own, like one that is mirrored, but with other values.
+
+    Args:
+        parts: Function that returns an iterator of arrays (n, width), which are the
+            rows of the table one after another.
+        rows: Integer. Rows of the whole table.
+        width: Integer. Numbers in a row.
+        **kwargs: Of `keras.Variable`: `dtype`, `trainable`, `name`.
+    """
+
+    def __init__(self, parts, rows, width, **kwargs):
+        self.rows = rows
+        self.replicas = replicas()
+        self._strategy = tf.distribute.get_strategy()
+        self._parts = parts
+        self._numbers = _numbers(self._strategy)
+        part = -(-rows // self.replicas)
+        super().__init__("zeros", shape=(part, width), autocast=False, **kwargs)
+
+    def _initialize_with_initializer(self, initializer):
+        super()._initialize_with_initializer(initializer)
+        start = 0
+        with tf.init_scope():
+            for values in self._parts():
+                self.write(start, values)
+                start += len(values)
+        self._parts = None
+
+    def slot(self, name, start, width=None):
+        """Returns a variable with a number, or numbers, for each row.
+
+        Args:
+            name: String.
+            start: Initializer of Keras, or its name.
+            width: Integer. Numbers for a row. Defaults to those of the table.
+        """
+        width = width or self.shape[1]
+        start = keras.initializers.get(start)
+
+        def parts():
+            for first in range(0, self.rows, PIECE):
+                yield start((min(PIECE, self.rows - first), width), self.dtype)
+
+        return ShardedTable(
+            parts, self.rows, width, dtype=self.dtype, trainable=False, name=name
+        )
+
+    def read(self, start, stop):
+        """Returns rows [start, stop) of the whole table; all replicas call this."""
+        run, local = self._strategy.run, self._strategy.experimental_local_results
+
+        @functools.partial(tf.function, autograph=False, reduce_retracing=True)
+        def gather(first, size):
+            return local(run(_gather, args=(self.value, first, size)))[0]
+
+        found = np.empty(
+            (stop - start if _keeps_rows else 0, self.shape[1]), self.dtype
+        )
+        piece = max(1, PIECE // self.replicas)
+        for first in range(start // self.replicas, -(-stop // self.replicas), piece):
+            size = min(piece, self.shape[0] - first)
+            rows = gather(tf.constant(first), tf.constant(size)).numpy()
+            at = first * self.replicas - start
+            rows = rows[max(0, -at) : max(0, len(found) - at)]
+            at = max(0, at)
+            found[at : at + len(rows)] = rows
+        return found
+
+    def write(self, start, values):
+        """Sets rows from `start` on of the whole table to `values` (n, width)."""
+        values = np.asarray(values)
+        variables = self._strategy.experimental_local_results(self.value)
+        for number, variable in zip(self._numbers, variables, strict=True):
+            skipped = (number - start) % self.replicas
+            own = values[skipped :: self.replicas]
+            first = (start + skipped) // self.replicas
+            for i in range(0, len(own), PIECE):
+                piece = own[i : i + PIECE]
+                at = first + i
+                variable[at : at + len(piece)].assign(piece)
+
+    def numpy(self):
+        """Returns the whole table; all replicas call this."""
+        return self.read(0, self.rows)
+
+    def __array__(self, dtype=None, copy=None):
+        """Returns the whole table; all replicas call this."""
+        return self.numpy().astype(dtype or self.dtype, copy=False)
+
+    def assign(self, value):
+        """Sets the whole table; each replica keeps its rows."""
+        shape = (self.rows, self.shape[1])
+        if tuple(value.shape) != shape:
+            raise ValueError(
+                f"The whole table {self.path!r} has shape {shape}. Received: "
+                f"{tuple(value.shape)}."
+            )
+        self.write(0, value)
+        return value
+
+
+def _numbers(strategy):
+    """Returns which of all replicas those of this process are."""
+
+    def number():
+        return tf.identity(tf.distribute.get_replica_context().replica_id_in_sync_group)
+
+    with tf.init_scope():
+        found = tf.function(lambda: strategy.run(number), autograph=False)()
+    return [int(n) for n in strategy.experimental_local_results(found)]
+
+
+def _gather(table, first, size):
+    """Returns the rows that stand at [first, first + size) of all replicas."""
+    own = table[first : first + size]
+    context = tf.distribute.get_replica_context()
+    of_all = context.all_gather(own[:, None], axis=1)  # (size, replicas, width)
+    return tf.reshape(of_all, (-1, own.shape[1]))
