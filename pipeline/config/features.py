@@ -149,8 +149,6 @@ class CategoricalFeature(_Feature):
         given = [f"`{kind}`" for kind in kinds if getattr(self, kind)]
         if len(given) > 1:
             raise ValueError(f"give one of {' and '.join(given)}, not both")
-        if self.sharded and self.capacity:
-            raise ValueError("a table by `capacity` cannot be `sharded`")
         for key, kind in _NEEDS.items():
             fits = self.by_vocabulary if kind == "vocabulary" else getattr(self, kind)
             # Not `model_fields_set`: a config that was dumped and read has set all.

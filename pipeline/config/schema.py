@@ -195,11 +195,6 @@ class Config(Section):
         for i, feature in enumerate(self.features):
             if not isinstance(feature, CategoricalFeature):
                 continue
-            if feature.capacity and self.train.workers != 1:
-                yield (
-                    f"features.{i}.capacity: one process alone can count ids; leave "
-                    "train.workers at 1, or take hash_buckets"
-                )
             other = first.setdefault(feature.table_name, feature)
             if _table(feature) != _table(other):
                 yield (

@@ -102,11 +102,6 @@ class Categorical(Declaration):
                 f"sharded of {self.name!r} must be true or false. Received: "
                 f"{self.sharded!r}."
             )
-        if self.sharded and self.capacity is not None:
-            raise ValueError(
-                f"A table by capacity cannot be sharded. Received: {self.name!r} with "
-                f"capacity={self.capacity}; take num_buckets."
-            )
         _errors.check_number(f"min_score of {self.name!r}", self.min_score)
         if not _errors.is_number(self.decay) or not 0 < self.decay <= 1:
             raise ValueError(

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfmtl
+from tfmtl.layers.embedding import sharded_table
 from tfmtl.training import Checkpoints
 
 FEATURES = [tfmtl.Categorical("item", vocabulary_size=20), tfmtl.Numeric("x")]
@@ -152,11 +153,13 @@ def train_sharded(folder, name):
         tfmtl.Categorical("item", vocabulary_size=21, **of),
         tfmtl.Categorical("user", num_buckets=9, num_hashes=2, **of),
         tfmtl.Sequence("seen", of="item", max_length=3),
+        tfmtl.Categorical("query", capacity=16, pass_steps=3, **of),
+        tfmtl.Sequence("queries", of="query", max_length=3),
         tfmtl.Categorical("tab", vocabulary_size=4, embedding_dim=4),
+        tfmtl.Categorical("phrase", capacity=8, embedding_dim=4),
     ]
     random, n = np.random.default_rng(0), BATCH * 3 + 2
-    x = {name: random.integers(0, 30, n) for name in ("item", "user", "tab")}
-    x["seen"] = random.integers(0, 21, (n, 3))
+    x = {f.name: random.integers(0, 30, (n, *f.shape)) for f in features}
     y = {task.name: random.integers(0, 2, n).astype("float32") for task in TASKS}
     model = tfmtl.models.get("shared_bottom")(features, TASKS, units=(8,))
     model.compile(tfmtl.optimizers.LazyAdam(0.01))
@@ -169,6 +172,7 @@ def train_sharded(folder, name):
 
 def share_tables(folder):
     """Trains sharded tables as one of two workers; returns what there is to tell."""
+    sharded_table.PART = 5  # so that a table is read and written in several parts
     model, checkpoints = train_sharded(folder, "sharded")
     weights = model.get_weights()
     checkpoints.resume(model)
@@ -183,10 +187,10 @@ def share_tables(folder):
 
 def refusals(model):
     """What a worker says of what cannot be done with a part of a table."""
-    x = {"item": [1], "user": [1], "tab": [1], "seen": [[1, 2, 3]]}
+    x = {f.name: tf.ones((1, *f.shape), "int64") for f in model.features}
     optimizers = tfmtl.optimizers
     calls = [
-        lambda: model({name: tf.constant(ids) for name, ids in x.items()}),
+        lambda: model(x),
         lambda: tfmtl.export(model, "nowhere"),
         lambda: model.compile("adam"),
         lambda: model.compile(optimizers.LazyAdam(clipnorm=1.0)),

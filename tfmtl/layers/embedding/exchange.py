@@ -35,6 +35,17 @@ def look_up(table, rows, count):
     return exchange(table, rows, count, _all_to_all)
 
 
+def of_all_replicas(values):
+    """Returns the tensors (n, ...) of all replicas, one behind the other.
+
+    Outside of a replica's step, as when a model is made, what is given.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return values
+    return context.all_gather(values, axis=0)
+
+
 def _refused(table, rows):
     """Raises, or lets a graph raise when it runs: a model is traced when it is made."""
     message = (

@@ -20,13 +20,14 @@ from tfmtl.features import (
     side_fields,
 )
 from tfmtl.ids import as_integers
+from tfmtl.layers.embedding import initial_rows
 from tfmtl.layers.embedding.autodis import AutoDis
 from tfmtl.layers.embedding.event_encoder import EventEncoder
-from tfmtl.layers.embedding.exchange import look_up, replicas
+from tfmtl.layers.embedding.exchange import of_all_replicas, replicas
 from tfmtl.layers.embedding.multivalued_pooling import pool
 from tfmtl.layers.embedding.piecewise_linear import PiecewiseLinear
 from tfmtl.layers.embedding.scored_rows import ScoredRows
-from tfmtl.layers.embedding.sharded_table import PIECE, ShardedTable
+from tfmtl.layers.embedding.sharded_table import ShardedTable
 from tfmtl.layers.embedding.table_rows import rows_of_table
 from tfmtl.layers.embedding.vector_embedding import VectorEmbedding
 
@@ -136,15 +137,15 @@ class FeatureEmbedding(keras.layers.Layer):
                     f"that int32 can count them. Received: {sum(rows)} rows with "
                     f"embedding_dim={dim}."
                 )
-            initialize = self._initialize(rows)
+            initialize = initial_rows.as_tables(self.initializer, rows)
             if name.startswith(_SHARDED):
-                parts = self._parts(rows, dim)
+                dtype = self.variable_dtype
+                parts = initial_rows.in_parts(self.initializer, rows, dim, dtype)
                 if replicas() > 1:
-                    dtype = self.variable_dtype
                     table = ShardedTable(parts, sum(rows), dim, dtype=dtype, name=name)
                     self.tables[name] = table
                     continue
-                initialize = _all_of(parts)
+                initialize = initial_rows.joined(parts)
             self.tables[name] = self.add_weight(
                 name=name,
                 shape=(sum(rows), dim),
@@ -176,30 +177,6 @@ class FeatureEmbedding(keras.layers.Layer):
                 self.vectors[feature.name] = layer
         for encoder in self.encoders.values():
             encoder.build()
-
-    def _initialize(self, rows):
-        """Returns an initializer that treats each feature's rows as a table."""
-
-        def initialize(shape, dtype=None):
-            # An initializer object used twice gives the same numbers twice.
-            parts = [self.initializer.clone()((n, shape[1]), dtype) for n in rows]
-            return ops.concatenate(parts)
-
-        return initialize
-
-    def _parts(self, rows, dim):
-        """Returns a function that draws the rows of sharded tables by and by.
-
-        They are the same on all replicas, on any number of them, and in each call.
-        """
-        sizes = [min(PIECE, n - at) for n in rows for at in range(0, n, PIECE)]
-        draws = [self.initializer.clone() for _ in sizes]
-
-        def parts():
-            for draw, size in zip(draws, sizes, strict=True):
-                yield draw((size, dim), self.variable_dtype)
-
-        return parts
 
     def _embedded_numbers(self):
         """Returns {(meta-embeddings, embedding_dim): the numeric features of these}."""
@@ -348,14 +325,21 @@ class FeatureEmbedding(keras.layers.Layer):
         """Counts the batch's ids; a new owner finds its row as row 0 was."""
         for table, scored in self.scored.items():
             own = [f for f in self.features if self._table_of(f) == table]
-            ids = [ops.reshape(ops.cast(x[f.name], "int64"), (-1,)) for f in own]
-            rows = scored.update(ops.concatenate(ids))
-            variable, place = self.place(getattr(own[0], "of", own[0].name))
-            first = tf.fill(tf.shape(rows), place.start)
-            shared = tf.gather(variable.value, first)
-            variable.value.scatter_update(tf.IndexedSlices(shared, first + rows))
+            ids = [ops.cast(x[f.name], "int64") for f in own]
+            # All replicas count the same, and so give ids the same rows.
+            ids = [ops.reshape(of_all_replicas(i), (-1,)) for i in ids]
+            variable, place = self.place(self._owner(own[0]).name)
+            rows = place.start + scored.update(ops.concatenate(ids))
+            first = tf.constant([place.start])
+            if isinstance(variable, ShardedTable):
+                shared = variable.look_up({table: first})[table]
+                rows = variable.own(rows)
+            else:
+                shared = tf.gather(variable.value, first)
+            shared = tf.repeat(shared, tf.size(rows), 0)
+            variable.value.scatter_update(tf.IndexedSlices(shared, rows))
             if self.on_replaced:
-                self.on_replaced(variable, first + rows)
+                self.on_replaced(variable, rows)
 
     def _table_of(self, feature):
         owner = self._owner(feature)
@@ -366,28 +350,16 @@ class FeatureEmbedding(keras.layers.Layer):
         return self._categorical.get(getattr(feature, "of", feature.name))
 
     def _exchange(self, x):
-        """Returns {feature: vectors} of those that the replicas look up together.
-
-        One exchange a table serves all features, sequences and several ids included.
-        """
+        """Returns {feature: vectors} of those that the replicas look up together."""
         found = {}
         for name, table in self.tables.items():
-            if not isinstance(table, ShardedTable):
-                continue
-            owners = {f.name: self._owner(f) for f in self.features}
-            own = [n for n, f in owners.items() if f and _variable(f) == name]
-            rows = {n: ops.stack(self._rows(owners[n], x[n])) for n in own}
-            flat = ops.concatenate([ops.reshape(r, (-1,)) for r in rows.values()])
-            vectors = look_up(table.value, flat, table.replicas)
-            vectors = ops.cast(vectors, self.compute_dtype)
-            sizes = [tf.size(r) for r in rows.values()]
-            parts = tf.split(vectors, sizes) if len(sizes) > 1 else [vectors]
-            for (n, r), part in zip(rows.items(), parts, strict=True):
-                shape = tf.concat([tf.shape(r), [table.shape[1]]], 0)
-                part = tf.ensure_shape(
-                    tf.reshape(part, shape), (*r.shape, table.shape[1])
-                )
-                found[n] = _sum(iter(tf.unstack(part)), owners[n].num_hashes)
+            if isinstance(table, ShardedTable):
+                owners = {f.name: self._owner(f) for f in self.features}
+                own = [n for n, f in owners.items() if f and _variable(f) == name]
+                rows = {n: ops.stack(self._rows(owners[n], x[n])) for n in own}
+                for n, vectors in table.look_up(rows).items():
+                    vectors = ops.cast(vectors, self.compute_dtype)
+                    found[n] = _sum(iter(tf.unstack(vectors)), owners[n].num_hashes)
         return found
 
     def _look_up_all(self, name, group, x):
@@ -502,10 +474,6 @@ def _variable(feature):
     """Returns the name of the variable that holds a feature's table."""
     sharded = _SHARDED if feature.sharded else ""
     return f"{sharded}table_{feature.embedding_dim}"
-
-
-def _all_of(parts):
-    return lambda shape, dtype=None: ops.concatenate([*parts()])
 
 
 def _width(feature):

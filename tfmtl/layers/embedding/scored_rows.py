@@ -31,8 +31,9 @@ class ScoredRows(Layer):
     Reconstruction of PEPNet's feature score elimination: the paper names its aim, that
     features of low frequency do not enter and leave the table, but gives no formula.
 
-    The state changes in training alone and is saved with the model. It is neither for
-    XLA nor for `tf.distribute`.
+    The state changes in training alone and is saved with the model. It is not for XLA.
+    Under `tf.distribute` each replica has all of it, 40 bytes a row, and must be given
+    the ids of all of them.
 
     Args:
         capacity: Integer. Most rows besides row 0.
@@ -139,8 +140,12 @@ class ScoredRows(Layer):
 
             ends = tf.logical_and(steps > 1, (steps - 1) % self.pass_steps == 0)
             tf.cond(ends, end_pass, lambda: steps)
-        counters = self._counters(ids)  # (N, 2)
-        counts = tf.repeat(tf.expand_dims(counts, -1), 2, -1)
+        counters = tf.reshape(self._counters(ids), (-1,))
+        counters, position = tf.unique(counters)
+        # Each counter once: in any order, whole numbers have one sum on all replicas.
+        counts = tf.math.unsorted_segment_sum(
+            tf.repeat(counts, 2), position, tf.size(counters)
+        )
         self.sketch.value.scatter_add(tf.IndexedSlices(counts, counters))
 
     def _set(self, ids):

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.layers.embedding.exchange import replicas
+from tfmtl.layers.embedding.exchange import look_up, replicas
+from tfmtl.layers.embedding.initial_rows import PART
 
-PIECE = 65_536  # rows that are made, gathered or set at a time
 _keeps_rows = True
 
 
@@ -63,6 +63,31 @@ class ShardedTable(keras.Variable):
                 start += len(values)
         self._parts = None
 
+    def look_up(self, rows):
+        """Returns {name: vectors (..., width)} by one exchange; all replicas call this.
+
+        Args:
+            rows: Dict {name: int32 tensor of rows of the whole table}.
+        """
+        flat = tf.concat([tf.reshape(r, (-1,)) for r in rows.values()], 0)
+        found = look_up(self.value, flat, self.replicas)
+        sizes = [tf.size(r) for r in rows.values()]
+        vectors = {}
+        for name, part in zip(rows, tf.split(found, sizes), strict=True):
+            shape, width = rows[name].shape, self.shape[1]
+            part = tf.reshape(part, tf.concat([tf.shape(rows[name]), [width]], 0))
+            vectors[name] = tf.ensure_shape(part, (*shape, width))
+        return vectors
+
+    def own(self, rows):
+        """Returns which of some rows of the whole table this replica has, as its own.
+
+        Args:
+            rows: int32 tensor (n,).
+        """
+        number = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return tf.boolean_mask(rows, rows % self.replicas == number) // self.replicas
+
     def slot(self, name, start, width=None):
         """Returns a variable with a number, or numbers, for each row.
 
@@ -75,8 +100,8 @@ class ShardedTable(keras.Variable):
         start = keras.initializers.get(start)
 
         def parts():
-            for first in range(0, self.rows, PIECE):
-                yield start((min(PIECE, self.rows - first), width), self.dtype)
+            for first in range(0, self.rows, PART):
+                yield start((min(PART, self.rows - first), width), self.dtype)
 
         return ShardedTable(
             parts, self.rows, width, dtype=self.dtype, trainable=False, name=name
@@ -93,7 +118,7 @@ class ShardedTable(keras.Variable):
         found = np.empty(
             (stop - start if _keeps_rows else 0, self.shape[1]), self.dtype
         )
-        piece = max(1, PIECE // self.replicas)
+        piece = max(1, PART // self.replicas)
         for first in range(start // self.replicas, -(-stop // self.replicas), piece):
             size = min(piece, self.shape[0] - first)
             rows = gather(tf.constant(first), tf.constant(size)).numpy()
@@ -111,8 +136,8 @@ class ShardedTable(keras.Variable):
             skipped = (number - start) % self.replicas
             own = values[skipped :: self.replicas]
             first = (start + skipped) // self.replicas
-            for i in range(0, len(own), PIECE):
-                piece = own[i : i + PIECE]
+            for i in range(0, len(own), PART):
+                piece = own[i : i + PART]
                 at = first + i
                 variable[at : at + len(piece)].assign(piece)
 

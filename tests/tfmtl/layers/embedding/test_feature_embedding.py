@@ -46,6 +46,26 @@ def test_embedding_looks_up_and_pools():
     assert [*out] == ["item", "user", "x", "seen", "bag"]
 
 
+def test_a_sharded_table_is_whole_without_a_strategy():
+    sharded = {"embedding_dim": 3, "sharded": True}
+    features = [
+        Categorical("item", vocabulary_size=5, **sharded),
+        Categorical("user", num_buckets=4, embedding_dim=3),
+        Categorical("shop", num_buckets=7, **sharded),
+        Sequence("seen", of="item", max_length=2, pooling="sum"),
+    ]
+    layer = FeatureEmbedding(features)
+    x = {name: np.array([3]) for name in ("item", "user", "shop")}
+    out = layer(x | {"seen": np.array([[4, 2]])})
+    shapes = {name: tuple(table.shape) for name, table in layer.tables.items()}
+    assert shapes == {"sharded_table_3": (12, 3), "table_3": (4, 3)}
+    for name in x:
+        np.testing.assert_array_equal(out[name], layer.table(name)[[3]])
+    items = layer.table("item")
+    np.testing.assert_allclose(out["seen"], [items[4] + items[2]])
+    assert np.abs(items - layer.table("shop")[:5]).min() > 0  # drawn each by itself
+
+
 def test_tables_start_different():
     layer = FeatureEmbedding([Categorical(n, vocabulary_size=9) for n in "ab"])
     layer({"a": np.zeros(1, int), "b": np.zeros(1, int)})
