@@ -170,7 +170,8 @@ def scheduled(
                 f"A schedule needs a learning rate that is a number. Received: "
                 f"{each.name} with {each._learning_rate!r}."
             )
-        rate = float(each.learning_rate)
+        # Not by itself: several workers have a variable that is no number.
+        rate = float(keras.ops.convert_to_numpy(each.learning_rate))
         after = _SCHEDULES[name](rate, steps, steps_per_epoch, **options)
         if first or name != "constant":
             each.learning_rate = WarmUp(after, first) if first else after

@@ -28,14 +28,14 @@ def only_sending():
 
 
 class ShardedTable(keras.Variable):
-    """The rows of a table, or of its slots, that the replicas of this process hold.
+    """The rows of a table, or of its slots, that the replica of this process holds.
 
     Row r of the whole table is row r // replicas of replica r % replicas. `shape` is
     that of one replica's part; `numpy` and `assign`, which Keras saves and loads by,
     speak of the whole, so that files do not depend on the number of replicas.
 
-    Made in the scope of a strategy with several replicas. Each replica has a variable
-    of its own, like one that is mirrored, but with other values.
+    Made in the scope of a strategy with several processes of one replica each. Each has
+    a variable of its own, like one that is mirrored, but with other values.
 
     Args:
         parts: Function that returns an iterator of arrays (n, width), which are the
@@ -50,7 +50,15 @@ class ShardedTable(keras.Variable):
         self.replicas = replicas()
         self._strategy = tf.distribute.get_strategy()
         self._parts = parts
-        self._numbers = _numbers(self._strategy)
+        local = len(self._strategy.extended.worker_devices)
+        if local > 1:
+            raise ValueError(
+                "Sharded tables are for workers with one replica each. Received: "
+                f"{type(self._strategy).__name__} with {local} of them in a process. "
+                "Start a process for each device, under MultiWorkerMirroredStrategy, "
+                "or leave out `sharded`."
+            )
+        self._number = _number(self._strategy)
         part = -(-rows // self.replicas)
         super().__init__("zeros", shape=(part, width), autocast=False, **kwargs)
 
@@ -85,8 +93,8 @@ class ShardedTable(keras.Variable):
         Args:
             rows: int32 tensor (n,).
         """
-        number = tf.distribute.get_replica_context().replica_id_in_sync_group
-        return tf.boolean_mask(rows, rows % self.replicas == number) // self.replicas
+        own = rows % self.replicas == self._number
+        return tf.boolean_mask(rows, own) // self.replicas
 
     def slot(self, name, start, width=None):
         """Returns a variable with a number, or numbers, for each row.
@@ -130,16 +138,13 @@ class ShardedTable(keras.Variable):
 
     def write(self, start, values):
         """Sets rows from `start` on of the whole table to `values` (n, width)."""
-        values = np.asarray(values)
-        variables = self._strategy.experimental_local_results(self.value)
-        for number, variable in zip(self._numbers, variables, strict=True):
-            skipped = (number - start) % self.replicas
-            own = values[skipped :: self.replicas]
-            first = (start + skipped) // self.replicas
-            for i in range(0, len(own), PART):
-                piece = own[i : i + PART]
-                at = first + i
-                variable[at : at + len(piece)].assign(piece)
+        skipped = (self._number - start) % self.replicas
+        own = np.asarray(values)[skipped :: self.replicas]
+        first = (start + skipped) // self.replicas
+        (variable,) = self._strategy.experimental_local_results(self.value)
+        for i in range(0, len(own), PART):
+            part = own[i : i + PART]
+            variable[first + i : first + i + len(part)].assign(part)
 
     def numpy(self):
         """Returns the whole table; all replicas call this."""
@@ -161,15 +166,16 @@ class ShardedTable(keras.Variable):
         return value
 
 
-def _numbers(strategy):
-    """Returns which of all replicas those of this process are."""
+def _number(strategy):
+    """Returns which of all replicas that of this process is."""
 
     def number():
-        return tf.identity(tf.distribute.get_replica_context().replica_id_in_sync_group)
+        context = tf.distribute.get_replica_context()
+        return tf.identity(context.replica_id_in_sync_group)
 
     with tf.init_scope():
         found = tf.function(lambda: strategy.run(number), autograph=False)()
-    return [int(n) for n in strategy.experimental_local_results(found)]
+    return int(strategy.experimental_local_results(found)[0])
 
 
 def _gather(table, first, size):
