@@ -39,7 +39,6 @@ class Categorical(Declaration):
         pass_steps: Integer. Batches of a pass. Defaults to 1000.
         table: String. Features that name the same table share it; they must declare
             the same but for their names. Defaults to a table of the feature's name.
-
         sharded: Boolean. Whether the rows of the table are spread over the replicas of
             a `tf.distribute` strategy, so that each holds a part. Defaults to False:
             each holds all.

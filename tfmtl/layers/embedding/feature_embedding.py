@@ -402,15 +402,19 @@ class FeatureEmbedding(keras.layers.Layer):
         """Returns the vectors (B, L, D) of ids (B, L), and 1 where there is one."""
         ids = x[feature.name]
         rows = self._rows(item, ids)  # hashes x (B, L)
-        if item.vocabulary_size is None:  # other ids than 0 may share its row
-            present = ops.not_equal(ids, 0)
-        else:
-            present = ops.not_equal(rows[0], self._starts[item.table_name])
-        mask = ops.cast(present, self.compute_dtype)
+        mask = self._known(item, ids, rows)
         if feature.name in given:
             return given[feature.name], mask
         found = iter([self._look_up(_variable(item), r) for r in rows])
         return _sum(found, item.num_hashes), mask
+
+    def _known(self, item, ids, rows):
+        """Returns 1 where an id is one, 0 where it is missing or unknown."""
+        if item.vocabulary_size is None:  # other ids than 0 may share its row
+            known = ops.not_equal(ids, 0)
+        else:
+            known = ops.not_equal(rows[0], self._starts[item.table_name])
+        return ops.cast(known, self.compute_dtype)
 
     def _encode(self, encoder, x, vectors, given):
         """Returns the vector (B, width) of a sequence and its side fields."""
@@ -434,12 +438,11 @@ class FeatureEmbedding(keras.layers.Layer):
         if field is None:
             return None
         item = self._categorical[field.of]
-        _, known = self._items(item, x[field.name])
-        pairs = zip(
-            self._rows(item, x[field.name]),
-            self._rows(self._categorical[field.target], x[field.target]),
-            strict=True,
-        )  # for each hash function
+        ids = x[field.name]
+        rows = self._rows(item, ids)
+        known = self._known(item, ids, rows)
+        targets = self._rows(self._categorical[field.target], x[field.target])
+        pairs = zip(rows, targets, strict=True)  # for each hash function
         equal = [ops.equal(events, ops.expand_dims(one, 1)) for events, one in pairs]
         return ops.cast(functools.reduce(ops.logical_and, equal), known.dtype) * known
 
