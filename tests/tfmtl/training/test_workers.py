@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
     ]
     try:
         for worker in workers:
-            _, errors = worker.communicate(timeout=LONGEST)
+            _, errors = worker.communicate(timeout=3 * LONGEST)
             assert worker.returncode == 0, errors
     finally:
         for worker in workers:
