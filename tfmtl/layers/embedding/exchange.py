@@ -43,7 +43,8 @@ def of_all_replicas(values):
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return values
-    return context.all_gather(values, axis=0)
+    # Of a dataset's own tensor the strategy does not know on which device it is.
+    return context.all_gather(tf.identity(values), axis=0)
 
 
 def _refused(table, rows):
