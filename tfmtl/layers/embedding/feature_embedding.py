@@ -3,7 +3,6 @@
 import functools
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -12,27 +11,28 @@ from tfmtl.features import (
     Categorical,
     Multivalued,
     Numeric,
-    NumericSequence,
     Sequence,
     Vector,
     check_features,
-    column_of,
     side_fields,
 )
-from tfmtl.ids import as_integers
 from tfmtl.layers.embedding import initial_rows
 from tfmtl.layers.embedding.autodis import AutoDis
 from tfmtl.layers.embedding.event_encoder import EventEncoder
 from tfmtl.layers.embedding.exchange import of_all_replicas, replicas
 from tfmtl.layers.embedding.multivalued_pooling import pool
 from tfmtl.layers.embedding.piecewise_linear import PiecewiseLinear
+from tfmtl.layers.embedding.raw_inputs import (
+    finite_numbers,
+    read,
+    read_weights,
+    scaled_numbers,
+)
 from tfmtl.layers.embedding.scored_rows import ScoredRows
 from tfmtl.layers.embedding.sharded_table import ShardedTable
+from tfmtl.layers.embedding.table_places import SHARDED, TablePlaces, variable_of
 from tfmtl.layers.embedding.table_rows import rows_of_table
 from tfmtl.layers.embedding.vector_embedding import VectorEmbedding
-
-MAX_ROWS = 2**31 - 1
-_SHARDED = "sharded_"
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -104,19 +104,11 @@ class FeatureEmbedding(keras.layers.Layer):
         )
 
     def build(self, input_shape=None):
-        """Creates one table an embedding width, with the rows of all its features."""
-        sizes = {}  # {variable: [table sizes]}
-        dims = {}
-        self._starts = {}  # {table: its first row}
+        """Creates one table an embedding width, and the layers of other features."""
+        self._places = TablePlaces(self._categorical.values())
         self.scored = {}
         for feature in self._categorical.values():
-            if feature.table_name in self._starts:
-                continue
-            dims[_variable(feature)] = feature.embedding_dim
-            before = sizes.setdefault(_variable(feature), [])
-            self._starts[feature.table_name] = sum(before)
-            before.append(feature.table_size)
-            if feature.capacity is not None:
+            if feature.capacity is not None and feature.table_name not in self.scored:
                 scored = ScoredRows(
                     feature.capacity,
                     feature.min_score,
@@ -128,31 +120,39 @@ class FeatureEmbedding(keras.layers.Layer):
                 self.scored[feature.table_name] = scored
         # Counting ids is not for XLA.
         self.supports_jit = not self.scored
-        self.tables = {}
-        for name, rows in sizes.items():
-            dim = dims[name]
-            if sum(rows) > MAX_ROWS:
-                raise ValueError(
-                    f"Tables of one embedding_dim hold at most {MAX_ROWS} rows, so "
-                    f"that int32 can count them. Received: {sum(rows)} rows with "
-                    f"embedding_dim={dim}."
+        self.tables = {name: self._table(name) for name in self._places.sizes}
+        self._build_numbers()
+        self.vectors = {}
+        for feature in self.features:
+            if isinstance(feature, Vector):
+                layer = VectorEmbedding(
+                    feature.embedding_dim, dtype=self.dtype_policy, name=feature.name
                 )
-            initialize = initial_rows.as_tables(self.initializer, rows)
-            if name.startswith(_SHARDED):
-                dtype = self.variable_dtype
-                parts = initial_rows.in_parts(self.initializer, rows, dim, dtype)
-                if replicas() > 1:
-                    table = ShardedTable(parts, sum(rows), dim, dtype=dtype, name=name)
-                    self.tables[name] = table
-                    continue
-                initialize = initial_rows.joined(parts)
-            self.tables[name] = self.add_weight(
-                name=name,
-                shape=(sum(rows), dim),
-                initializer=initialize,
-                # Autocasting would cast, and so copy, the whole table in every step.
-                autocast=False,
-            )
+                layer.build((None, feature.dim))
+                self.vectors[feature.name] = layer
+        for encoder in self.encoders.values():
+            encoder.build()
+
+    def _table(self, name):
+        """Returns a new variable of the tables of one width, or a part of it."""
+        sizes, dim = self._places.sizes[name], self._places.dims[name]
+        initialize = initial_rows.as_tables(self.initializer, sizes)
+        if name.startswith(SHARDED):
+            dtype = self.variable_dtype
+            parts = initial_rows.in_parts(self.initializer, sizes, dim, dtype)
+            if replicas() > 1:
+                return ShardedTable(parts, sum(sizes), dim, dtype=dtype, name=name)
+            initialize = initial_rows.joined(parts)
+        return self.add_weight(
+            name=name,
+            shape=(sum(sizes), dim),
+            initializer=initialize,
+            # Autocasting would cast, and so copy, the whole table in every step.
+            autocast=False,
+        )
+
+    def _build_numbers(self):
+        """Creates the layers of numbers that are embedded."""
         self.piecewise = {}  # {embedding_dim: the layer of all numbers of that width}
         self.autodis = {}  # the same, of numbers with as many meta-embeddings
         for (size, dim), group in self._embedded_numbers().items():
@@ -167,16 +167,6 @@ class FeatureEmbedding(keras.layers.Layer):
                 layer = AutoDis(meta_embeddings=size, name=name, **given)
                 self.autodis[f"{size}_{dim}"] = layer
             layer.build((None, len(group)))
-        self.vectors = {}
-        for feature in self.features:
-            if isinstance(feature, Vector):
-                layer = VectorEmbedding(
-                    feature.embedding_dim, dtype=self.dtype_policy, name=feature.name
-                )
-                layer.build((None, feature.dim))
-                self.vectors[feature.name] = layer
-        for encoder in self.encoders.values():
-            encoder.build()
 
     def _embedded_numbers(self):
         """Returns {(meta-embeddings, embedding_dim): the numeric features of these}."""
@@ -200,9 +190,7 @@ class FeatureEmbedding(keras.layers.Layer):
         """
         _errors.check_choice("A feature with a table", name, self._categorical)
         feature = self._categorical[name]
-        start = self._starts[feature.table_name]
-        rows = slice(start, start + feature.table_size)
-        return self.tables[_variable(feature)], rows
+        return self.tables[variable_of(feature)], self._places.rows(feature)
 
     def table(self, name):
         """Returns a categorical feature's table as an array (rows, embedding_dim).
@@ -224,99 +212,40 @@ class FeatureEmbedding(keras.layers.Layer):
 
     def call(self, inputs, training=None):
         """Maps {name: ids or numbers} to {name: (batch, dim)}."""
-        x = {f.name: self._read(f, inputs) for f in self.features}
+        x = {f.name: read(f, self._owner(f), inputs) for f in self.features}
         if training:
             self._admit(x)
-        vectors = self._numbers(x) | self._embed_numbers(x)
+        numbers = [f for f in self.features if isinstance(f, Numeric)]
+        numbers = [f for f in numbers if not f.embedding_dim]
+        vectors = finite_numbers(numbers, x, self.compute_dtype)
+        vectors |= self._embed_numbers(x)
         vectors |= {name: layer(x[name]) for name, layer in self.vectors.items()}
         given = self._exchange(x)
         single = [f for f in self._categorical.values() if not f.shape]
         vectors |= {f.name: given[f.name] for f in single if f.name in given}
         single = [f for f in single if f.name not in given]
-        for name in dict.fromkeys(map(_variable, single)):
-            group = [f for f in single if _variable(f) == name]
+        for name in dict.fromkeys(map(variable_of, single)):
+            group = [f for f in single if variable_of(f) == name]
             vectors |= self._look_up_all(name, group, x)
         for feature in self.features:
             if isinstance(feature, Multivalued):
                 found, weights = self._items(feature, feature, x, given)
                 if feature.weights:
-                    weights = weights * self._weights(feature, inputs)
+                    weights = weights * read_weights(
+                        feature, inputs, self.compute_dtype
+                    )
                 vectors[feature.name] = pool(found, weights, feature.pooling)
         for name, encoder in self.encoders.items():
             vectors[name] = self._encode(encoder, x, vectors, given)
         return {f.name: vectors[f.name] for f in self.features if f.name in vectors}
 
-    def _read(self, feature, inputs):
-        """Returns (B,) ids or numbers, a (B, L) sequence or a (B, dim) vector."""
-        x = tf.convert_to_tensor(column_of(feature.name, inputs))
-        if feature.shape:
-            if x.shape[1:] != feature.shape:
-                raise ValueError(
-                    f"{type(feature).__name__} {feature.name!r} must have shape "
-                    f"(batch, {feature.shape[0]}). Received: {tuple(x.shape)}."
-                )
-        elif x.shape.rank is not None and x.shape[1:] not in ((), (1,), (None,)):
-            raise ValueError(
-                f"{type(feature).__name__} {feature.name!r} must have shape (batch,) "
-                f"or (batch, 1). Received: {tuple(x.shape)}."
-            )
-        if isinstance(feature, Vector | NumericSequence):
-            return x
-        if isinstance(feature, Numeric):
-            return x if x.shape.rank == 1 else tf.reshape(x, (-1,))
-        owner = self._categorical[getattr(feature, "of", feature.name)]
-        if owner.vocabulary is None:
-            x = as_integers(x, feature.name)
-        if feature.shape or x.shape.rank == 1:
-            return x
-        return tf.reshape(x, (-1,))
-
-    def _weights(self, feature, inputs):
-        """Returns (B, L) weights; 0 of those that are not above 0, or not finite."""
-        weights = tf.convert_to_tensor(column_of(feature.weights, inputs))
-        if weights.shape[1:] != feature.shape:
-            raise ValueError(
-                f"Weights {feature.weights!r} of {feature.name!r} must have shape "
-                f"(batch, {feature.max_length}). Received: {tuple(weights.shape)}."
-            )
-        wide = keras.backend.result_type(self.compute_dtype, "float32")
-        weights = ops.cast(weights, wide)
-        counts = ops.logical_and(ops.isfinite(weights), weights > 0)
-        weights = ops.where(counts, weights, ops.zeros_like(weights))
-        return tf.saturate_cast(weights, self.compute_dtype)
-
-    def _numbers(self, x):
-        """Returns {name: (B, 1)} numbers, all finite."""
-        numeric = (f for f in self.features if isinstance(f, Numeric))
-        scales = {f.name: f.normalization for f in numeric if not f.embedding_dim}
-        if not scales:
-            return {}
-        wide = keras.backend.result_type(self.compute_dtype, "float32")
-        # All at once: a few ops, however many the features.
-        numbers = ops.stack([ops.cast(x[name], wide) for name in scales])  # (F, B)
-        numbers = ops.expand_dims(numbers, -1)
-        if any(scales.values()):
-            pairs = [scale or (0.0, 1.0) for scale in scales.values()]
-            means, stds = np.array(pairs, wide).T[..., None, None]  # (F, 1, 1) each
-            numbers = (numbers - means) / stds
-        known = ops.isfinite(numbers)
-        numbers = ops.where(known, numbers, ops.zeros_like(numbers))
-        numbers = tf.saturate_cast(numbers, self.compute_dtype)
-        return dict(zip(scales, ops.unstack(numbers), strict=True))
-
     def _embed_numbers(self, x):
         """Returns {name: (B, dim)} of the numbers that are embedded."""
         vectors = {}
-        wide = keras.backend.result_type(self.compute_dtype, "float32")
         for (size, dim), group in self._embedded_numbers().items():
             layer = self.autodis[f"{size}_{dim}"] if size else self.piecewise[str(dim)]
-            numbers = [ops.cast(x[f.name], wide) for f in group]
-            numbers = ops.stack(numbers, axis=1)  # (B, N)
-            if any(f.normalization for f in group):
-                pairs = [f.normalization or (0.0, 1.0) for f in group]
-                means, stds = np.array(pairs, wide).T
-                numbers = (numbers - means) / stds
-            found = layer(numbers)  # (B, N, dim)
+            numbers = scaled_numbers(group, x, self.compute_dtype)
+            found = layer(ops.transpose(numbers))  # (B, N, dim)
             found = ops.unstack(found, axis=1)
             vectors |= {f.name: v for f, v in zip(group, found, strict=True)}
         return vectors
@@ -355,7 +284,7 @@ class FeatureEmbedding(keras.layers.Layer):
         for name, table in self.tables.items():
             if isinstance(table, ShardedTable):
                 owners = {f.name: self._owner(f) for f in self.features}
-                own = [n for n, f in owners.items() if f and _variable(f) == name]
+                own = [n for n, f in owners.items() if f and variable_of(f) == name]
                 rows = {n: ops.stack(self._rows(owners[n], x[n])) for n in own}
                 for n, vectors in table.look_up(rows).items():
                     vectors = ops.cast(vectors, self.compute_dtype)
@@ -369,21 +298,10 @@ class FeatureEmbedding(keras.layers.Layer):
         rows = [row for f in others for row in self._rows(f, x[f.name])]
         rows = [ops.stack(rows)] if rows else []
         if plain:
-            rows.insert(0, self._plain_rows(plain, x))
+            rows.insert(0, self._places.plain_rows(plain, x))
         # Fields first: apart again without a copy, which (B, F, D) is not.
         found = iter(ops.unstack(self._look_up(name, ops.concatenate(rows))))
         return {f.name: _sum(found, f.num_hashes) for f in plain + others}
-
-    def _plain_rows(self, group, x):
-        """Returns the rows (F, B) of features with a vocabulary, with a few ops."""
-        ids = [x[f.name] for f in group]
-        if any(i.dtype != "int32" for i in ids):
-            ids = [ops.cast(i, "int64") for i in ids]
-        ids = ops.stack(ids)  # (F, B)
-        sizes = ops.array([[f.vocabulary_size] for f in group], ids.dtype)
-        starts = ops.array([[self._starts[f.table_name]] for f in group], "int32")
-        known = ops.logical_and(ids >= 0, ids < sizes)
-        return starts + ops.cast(ops.where(known, ids, ops.zeros_like(ids)), "int32")
 
     def _rows(self, feature, ids):
         """Returns the rows of the width's table for each of the hash functions."""
@@ -391,7 +309,7 @@ class FeatureEmbedding(keras.layers.Layer):
             rows = [self.scored[feature.table_name](ids)]
         else:
             rows = [rows_of_table(ids, feature, i) for i in range(feature.num_hashes)]
-        return [self._starts[feature.table_name] + r for r in rows]
+        return [self._places.start(feature) + r for r in rows]
 
     def _look_up(self, name, rows):
         # Not `ops.take`, which reads, and after a sparse update copies, the table.
@@ -405,7 +323,7 @@ class FeatureEmbedding(keras.layers.Layer):
         mask = self._known(item, ids, rows)
         if feature.name in given:
             return given[feature.name], mask
-        found = iter([self._look_up(_variable(item), r) for r in rows])
+        found = iter([self._look_up(variable_of(item), r) for r in rows])
         return _sum(found, item.num_hashes), mask
 
     def _known(self, item, ids, rows):
@@ -413,7 +331,7 @@ class FeatureEmbedding(keras.layers.Layer):
         if item.vocabulary_size is None:  # other ids than 0 may share its row
             known = ops.not_equal(ids, 0)
         else:
-            known = ops.not_equal(rows[0], self._starts[item.table_name])
+            known = ops.not_equal(rows[0], self._places.start(item))
         return ops.cast(known, self.compute_dtype)
 
     def _encode(self, encoder, x, vectors, given):
@@ -471,12 +389,6 @@ class FeatureEmbedding(keras.layers.Layer):
         """Builds the layer from `get_config`'s dict."""
         features = keras.saving.deserialize_keras_object(config["features"])
         return cls(**{**config, "features": features})
-
-
-def _variable(feature):
-    """Returns the name of the variable that holds a feature's table."""
-    sharded = _SHARDED if feature.sharded else ""
-    return f"{sharded}table_{feature.embedding_dim}"
 
 
 def _width(feature):
