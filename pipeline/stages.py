@@ -68,7 +68,7 @@ class Stage:
 def _features(config: Config) -> list[dict]:
     """The features, as far as the data depend on them."""
     of_the_model = {"embedding_dim", "pooling", "target"}
-    of_the_model |= {"min_score", "decay", "pass_steps"}
+    of_the_model |= {"min_score", "decay", "pass_steps", "ttl"}
     return [f.model_dump(exclude=of_the_model) for f in config.features]
 
 

@@ -156,7 +156,7 @@ def _table(feature: Feature, size: int) -> dict:
     if feature.kind in ("numeric", "crossed"):
         return {"vocabulary_size": size}
     if feature.capacity:
-        own = ("min_score", "decay", "pass_steps", "table")
+        own = ("min_score", "decay", "pass_steps", "ttl", "table")
         sizes = {"capacity": size - 1}
     elif feature.num_hashes > 1:
         own, sizes = ("num_hashes", "table"), {"num_buckets": size}

@@ -15,6 +15,7 @@ _NEEDS = {
     "min_score": "capacity",
     "decay": "capacity",
     "pass_steps": "capacity",
+    "ttl": "capacity",
 }
 
 
@@ -122,6 +123,8 @@ class CategoricalFeature(_Feature):
     """With `capacity`: what counts are multiplied by after each pass."""
     pass_steps: Annotated[int, Field(ge=1)] = 1000
     """With `capacity`: after so many steps rows are given to others."""
+    ttl: Annotated[int, Field(ge=1)] | None = None
+    """With `capacity`: a value that is not seen for so many steps loses its row."""
     table: Name | None = None
     """Features that name the same one share a table, and its vocabulary; without, the
     feature has its own.

@@ -39,6 +39,8 @@ class Categorical(Declaration):
         pass_steps: Integer. Batches of a pass. Defaults to 1000.
         table: String. Features that name the same table share it; they must declare
             the same but for their names. Defaults to a table of the feature's name.
+        ttl: Integer. With `capacity`: an id that has not been seen in so many batches
+            of training loses its row. Defaults to none: only to an id of higher score.
         sharded: Boolean. Whether the rows of the table are spread over the replicas of
             a `tf.distribute` strategy, so that each holds a part. Defaults to False:
             each holds all.
@@ -66,6 +68,7 @@ class Categorical(Declaration):
     table: str | None = None
     vocabulary: tuple[str, ...] | tuple[int, ...] | None = None
     sharded: bool = False
+    ttl: int | None = None
 
     def __post_init__(self):
         _errors.check_feature_name(self.name)
@@ -87,8 +90,11 @@ class Categorical(Declaration):
             ("min_score", 2.0),
             ("decay", 0.99),
             ("pass_steps", 1000),
+            ("ttl", None),
         ):
             self._only_with(argument, default, "capacity")
+        if self.ttl is not None:
+            _errors.check_positive(f"ttl of {self.name!r}", self.ttl)
         if self.oov_buckets:
             _errors.check_positive(f"oov_buckets of {self.name!r}", self.oov_buckets)
         if self.num_hashes > 1 and self.num_buckets < 2:

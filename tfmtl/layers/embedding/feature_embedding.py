@@ -114,6 +114,7 @@ class FeatureEmbedding(keras.layers.Layer):
                     feature.min_score,
                     feature.decay,
                     feature.pass_steps,
+                    feature.ttl,
                     name=feature.table_name,
                 )
                 scored.build(None)

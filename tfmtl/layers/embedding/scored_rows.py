@@ -32,14 +32,21 @@ class ScoredRows(Layer):
     features of low frequency do not enter and leave the table, but gives no formula.
 
     The state changes in training alone and is saved with the model. It is not for XLA.
-    Under `tf.distribute` each replica has all of it, 40 bytes a row, and must be given
-    the ids of all of them.
+    Under `tf.distribute` each replica has all of it, 40 bytes a row, 48 with `ttl`, and
+    must be given the ids of all of them.
+
+    With `ttl`, an id that has not been seen in so many batches has no row any more,
+    whether another id wants it or not; when it is seen again it is admitted as a new
+    one. Rows whose last batch is not known, as those of a model that was trained
+    without, are counted from when they are seen.
 
     Args:
         capacity: Integer. Most rows besides row 0.
         min_score: Float. Score from which on an id may have a row. Defaults to 2.
         decay: Float in (0, 1]. Factor of all scores after a pass. Defaults to 0.99.
         pass_steps: Integer. Batches of a pass. Defaults to 1000.
+        ttl: Integer. Batches after which an id that is not seen loses its row.
+            Defaults to none: it keeps it until a better one comes.
 
     Call arguments:
         ids: Integer tensor; 0 is missing and has row 0.
@@ -59,12 +66,15 @@ class ScoredRows(Layer):
 
     supports_jit = False
 
-    def __init__(self, capacity, min_score=2.0, decay=0.99, pass_steps=1000, **kwargs):
+    def __init__(
+        self, capacity, min_score=2.0, decay=0.99, pass_steps=1000, ttl=None, **kwargs
+    ):
         super().__init__(**kwargs)
         self.capacity = capacity
         self.min_score = min_score
         self.decay = decay
         self.pass_steps = pass_steps
+        self.ttl = ttl
         self.ways = min(WAYS, capacity)
         self.sets = capacity // self.ways
         self.counters = max(COUNTERS * capacity, FEWEST_COUNTERS)
@@ -85,6 +95,8 @@ class ScoredRows(Layer):
         self.keys = state("keys", (self.sets, self.ways), "int64")  # 0 is free
         self.sketch = state("sketch", (2 * self.counters,), "float32")
         self.steps = state("steps", (), "int64")
+        if self.ttl:  # the step in which an owner was last seen
+            self.seen = state("seen", (self.sets, self.ways), "int64")
 
     def call(self, ids):
         """Maps ids to rows."""
@@ -92,6 +104,8 @@ class ScoredRows(Layer):
         sets = self._set(ids)
         hit = tf.gather(self.keys.value, sets) == tf.expand_dims(ids, -1)  # (..., W)
         hit &= tf.expand_dims(ids != 0, -1)
+        if self.ttl:
+            hit &= ~self._expired(sets)
         row = sets * self.ways + tf.argmax(hit, -1, output_type=tf.int32) + 1
         return tf.where(tf.reduce_any(hit, -1), row, tf.zeros_like(row))
 
@@ -110,8 +124,12 @@ class ScoredRows(Layer):
         ids = tf.reshape(tf.cast(ids, tf.int64), (-1,))
         ids, _, counts = tf.unique_with_counts(tf.boolean_mask(ids, ids != 0))
         self._count(ids, tf.cast(counts, tf.float32))
+        rows = self(ids)
+        if self.ttl:
+            self._expire(ids)
+            self._see(tf.boolean_mask(rows, rows > 0) - 1)
         scores = self.scores(ids)
-        candidates = (self(ids) == 0) & (scores >= self.min_score)
+        candidates = (rows == 0) & (scores >= self.min_score)
         ids = tf.boolean_mask(ids, candidates)
         scores = tf.boolean_mask(scores, candidates)
         # The first of the best in each set.
@@ -128,7 +146,29 @@ class ScoredRows(Layer):
         better = scores > tf.reduce_min(owned, -1)
         slots = tf.boolean_mask(tf.stack([sets, way], -1), better)
         self.keys.value.scatter_nd_update(slots, tf.boolean_mask(ids, better))
-        return slots[:, 0] * self.ways + slots[:, 1] + 1
+        rows = slots[:, 0] * self.ways + slots[:, 1]
+        if self.ttl:
+            self._see(rows)
+        return rows + 1
+
+    def _expired(self, sets):
+        """Returns which owners of some sets (..., ways) have not been seen for long."""
+        seen = tf.gather(self.seen.value, sets)
+        return (seen > 0) & (self.steps.value - seen > self.ttl)
+
+    def _expire(self, ids):
+        """Frees what has expired in the sets of a batch's ids."""
+        sets, _ = tf.unique(self._set(ids))
+        place = tf.where(self._expired(sets))  # (n, 2)
+        slots = tf.stack([tf.gather(sets, place[:, 0]), tf.cast(place[:, 1], "int32")])
+        slots, none = tf.transpose(slots), tf.zeros_like(place[:, 0])
+        self.keys.value.scatter_nd_update(slots, none)
+        self.seen.value.scatter_nd_update(slots, none)
+
+    def _see(self, rows):
+        slots = tf.stack([rows // self.ways, rows % self.ways], -1)
+        steps = tf.repeat(self.steps.value, tf.size(rows))
+        self.seen.value.scatter_nd_update(slots, steps)
 
     def _count(self, ids, counts):
         steps = self.steps.value.assign_add(1)

@@ -42,7 +42,7 @@ def test_admission_takes_min_score():
 
 
 def test_every_option_of_a_feature_reaches_its_rows():
-    given = {"capacity": 9, "min_score": 3.0, "decay": 0.5, "pass_steps": 7}
+    given = {"capacity": 9, "min_score": 3.0, "decay": 0.5, "pass_steps": 7, "ttl": 5}
     layer = FeatureEmbedding([tfmtl.Categorical("a", embedding_dim=2, **given)])
     layer({"a": np.array([1])})
     config = layer.scored["a"].get_config()
@@ -100,6 +100,34 @@ def test_what_is_no_longer_seen_makes_room():
     assert _rows(rows, [1, 2]) == [1, 0]
     _train(rows, [2])  # 2 against 2.5
     assert _rows(rows, [1, 2]) == [0, 1]
+
+
+def test_an_id_that_is_not_seen_for_its_time_to_live_loses_its_row():
+    rows = _exact(8, min_score=2.0, decay=1.0, ttl=3)
+    _train(rows, [1, 1, 2, 2], [2], [2], [2])
+    (one, two) = _rows(rows, [1, 2])
+    assert one and two and one != two  # three batches ago is not too long
+    _train(rows, [2])
+    assert _rows(rows, [1, 2]) == [0, two]
+    # Its row is free: a newcomer of a lower score than its own gets it.
+    replaced = rows.update(tf.constant([3, 3], tf.int64)).numpy().tolist()
+    assert len(replaced) == 1 and _rows(rows, [3]) == replaced
+    # Seen again it is a new one, whose row is set anew.
+    replaced = rows.update(tf.constant([1], tf.int64)).numpy().tolist()
+    assert _rows(rows, [1]) == replaced != [0]
+    assert _rows(rows, [2, 3]) == [two, *_rows(rows, [3])] and 0 not in _rows(rows, [3])
+
+
+def test_rows_of_unknown_age_stay_until_they_are_seen():
+    old, new = _exact(4, min_score=1.0), _exact(4, min_score=1.0, ttl=2)
+    _train(old, *([[5]] * 9))
+    for weight in old.weights:  # as a warm start does
+        (own,) = (w for w in new.weights if w.name == weight.name)
+        own.assign(weight)
+    _train(new, [6], [6], [6])
+    assert 0 not in _rows(new, [5, 6])
+    _train(new, [5], [6], [6], [6])
+    assert [r > 0 for r in _rows(new, [5, 6])] == [False, True]
 
 
 def test_of_one_batch_the_best_of_a_set_comes_in():
