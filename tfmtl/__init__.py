@@ -18,6 +18,7 @@ from tfmtl.features import (
     quantile_boundaries,
 )
 from tfmtl.models import MultiTaskModel
+from tfmtl.saved_model.compact_tables import round_tables
 from tfmtl.saved_model.export import export
 from tfmtl.tasks import Task
 
@@ -40,5 +41,6 @@ __all__ = [
     "models",
     "optimizers",
     "quantile_boundaries",
+    "round_tables",
     "training",
 ]

@@ -288,6 +288,10 @@ class Export(Section):
     """An output `score` beside the tasks."""
     rank_outputs: Annotated[list[str], Field(min_length=1)] | None = None
     """The outputs of `rank`; without, all."""
+    tables: Literal["float32", "bfloat16", "int8"] = "float32"
+    """How numbers of embedding tables are kept: in 4 bytes, 2 or 1. The model is
+    rounded before it is calibrated and measured.
+    """
 
 
 class Infra(Section):

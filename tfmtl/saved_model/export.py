@@ -16,6 +16,7 @@ from tfmtl.features import Vector, input_specs
 from tfmtl.models.base import MultiTaskModel
 from tfmtl.models.sharding import check_whole
 from tfmtl.saved_model import example_parsing, widths
+from tfmtl.saved_model.compact_tables import compact_tables
 from tfmtl.saved_model.rank import check_score, fuse, tile
 from tfmtl.tasks import is_probability
 
@@ -35,6 +36,7 @@ def export(
     fused_score: Mapping[str, float] | None = None,
     fused_form: str = "product",
     rank_outputs: Sequence[str] | None = None,
+    tables: str = "float32",
 ) -> None:
     """Writes one SavedModel that holds the transform graph and the model.
 
@@ -76,6 +78,9 @@ def export(
             in a product. Defaults to "product".
         rank_outputs: Names of the outputs of `rank`. Fewer make shorter answers: over
             REST, 500 candidates times 6 tasks are 40 kB. Defaults to all.
+        tables: How numbers of embedding tables are kept: "float32", "bfloat16" in half
+            of the memory, or "int8" in a quarter and 4 bytes a row, see `round_tables`.
+            Defaults to "float32".
 
     Raises:
         ValueError: If the transform does not give every feature of the model, or an
@@ -87,9 +92,34 @@ def export(
     """
     check_whole(model)
     check_score(model.tasks, fused_score, fused_form)
+    with compact_tables(model, tables) as compact:
+        _write(
+            model,
+            path,
+            transform,
+            user_features,
+            fused_score,
+            fused_form,
+            rank_outputs,
+            compact,
+        )
+
+
+def _write(
+    model,
+    path,
+    transform,
+    user_features,
+    fused_score,
+    fused_form,
+    rank_outputs,
+    compact,
+):
+    """Writes it; `compact` is {id of a table: what is kept of it}."""
     # What a signature needs must be tracked.
     saved = tf.train.Checkpoint(
-        variables=[v.value for v in model.variables], tables=_tables(model)
+        variables=[compact.get(id(v), v.value) for v in model.variables],
+        tables=_tables(model),
     )
     model_specs = {
         name: tf.TensorSpec((None, *shape), dtype, name)

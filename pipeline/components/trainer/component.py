@@ -83,6 +83,7 @@ def trainer(
     checkpoints = _checkpoints(config, outputs)
     checkpoints.resume(model)
     checkpoints.restore_best(model)
+    rounded = _round_tables(config, inputs, model)
     calibration = model.calibrate(_read(config, inputs, model, "valid"))
     keras_model = outputs["model"] / layout.KERAS_MODEL
     keras_model.parent.mkdir()
@@ -116,6 +117,7 @@ def trainer(
             f"{config.model.architecture} with {model.count_params():,} parameters, "
             f"epoch {best} of {epochs}: {config.train.monitor} {value:.4f}",
             *_early(config, best, epochs),
+            *rounded,
             *(_calibrated(task, found) for task, found in calibration.items()),
             f"its curves: tensorboard --logdir {outputs['model'] / 'logs'}",
         ],
@@ -226,6 +228,25 @@ def _read(
     return tfmtl.data.read(str(files), model.features, model.tasks, **given | options)
 
 
+def _round_tables(config: Config, inputs: Mapping[str, Path], model) -> list[str]:
+    """Rounds the tables as the export does; returns a line that tells what it costs."""
+    kind = config.export.tables
+    if kind == "float32":
+        return []
+
+    def measured():
+        found = model.evaluate(
+            _read(config, inputs, model, "valid"), return_dict=True, verbose=0
+        )
+        return {k: v for k, v in found.items() if k.endswith(("_auc", "_loss"))}
+
+    before = measured()
+    tfmtl.round_tables(model, kind)
+    after = measured()
+    changes = [f"{name} {before[name]:.5f} -> {after[name]:.5f}" for name in before]
+    return [f"tables are rounded to {kind}; on valid: {', '.join(changes)}"]
+
+
 def _early(config: Config, best: int, epochs: int) -> list[str]:
     """The line that tells that a training stopped before its last epoch."""
     if epochs >= config.train.epochs:
@@ -329,6 +350,7 @@ def _export(
         fused_score=score and score.weights,
         fused_form=score.form if score else "product",
         rank_outputs=config.export.rank_outputs,
+        tables=config.export.tables,
     )
     warm_start.write_names(model, path)
     rows = model_card.example_rows(config, inputs["statistics"])

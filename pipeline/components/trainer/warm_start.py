@@ -20,6 +20,7 @@ from pipeline.artifacts import layout
 from pipeline.artifacts.warm_start import folder, vocabularies
 from pipeline.config import Config
 from pipeline.errors import PipelineError
+from tfmtl.saved_model.compact_tables import read_variable
 from tfmtl.training.warm_start import places
 
 
@@ -34,8 +35,9 @@ def write_names(model: tfmtl.MultiTaskModel, exported: Path) -> None:
     names = {}
     for path, (weight, rows) in places(model).items():
         # How tfmtl.export stores them.
-        name = f"variables/{numbers[id(weight)]}/.ATTRIBUTES/VARIABLE_VALUE"
-        if not np.array_equal(reader.get_tensor(name), weight.numpy()):
+        name = f"variables/{numbers[id(weight)]}"
+        # To rounding, as of int8 tables.
+        if not np.allclose(read_variable(reader, name), weight.numpy(), 1e-6, 0):
             raise PipelineError(f"the SavedModel in {exported} does not hold {path}")
         names[path] = [name, None, None]
         if rows is not ...:
@@ -65,7 +67,7 @@ def apply(config: Config, model: tfmtl.MultiTaskModel, graph: Path) -> list[str]
     reader = tf.train.load_checkpoint(str(source / "variables" / "variables"))
     names = json.loads((source / layout.WEIGHT_NAMES).read_text())
     old = {
-        path: reader.get_tensor(name)[... if start is None else slice(start, stop)]
+        path: read_variable(reader, name)[... if start is None else slice(start, stop)]
         for path, (name, start, stop) in names.items()
     }
     # A value with a backslash counts as new when the first one with a line break joins

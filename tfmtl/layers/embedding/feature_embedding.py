@@ -86,6 +86,7 @@ class FeatureEmbedding(keras.layers.Layer):
         self.features = list(features)
         self.initializer = keras.initializers.get(initializer)
         self.on_replaced = None
+        self.compact = {}  # {variable: what an export looks rows up in instead}
         self._categorical = {f.name: f for f in features if isinstance(f, Categorical)}
         self.encoders = {  # {sequence: what encodes it and its side fields}
             name: self._encoder(name, fields)
@@ -313,8 +314,11 @@ class FeatureEmbedding(keras.layers.Layer):
         return [self._places.start(feature) + r for r in rows]
 
     def _look_up(self, name, rows):
-        # Not `ops.take`, which reads, and after a sparse update copies, the table.
-        found = tf.gather(self.tables[name].value, rows)
+        if name in self.compact:
+            found = self.compact[name].look_up(rows)
+        else:
+            # Not `ops.take`, which reads, and after a sparse update copies, the table.
+            found = tf.gather(self.tables[name].value, rows)
         return ops.cast(found, self.compute_dtype)
 
     def _items(self, item, feature, x, given):
