@@ -303,6 +303,31 @@ def test_warm_start_from_what_is_served(road, trained, tmp_path, monkeypatch):
         component.check(road.config(warm_start=str(tmp_path)))
 
 
+@pytest.mark.slow
+def test_compact_tables_are_told_written_and_started_from(road, monkeypatch):
+    whole = Road.config
+
+    def config(road, **train):
+        found = whole(road, **train)
+        export = found.export.model_copy(update={"tables": "int8"})
+        return found.model_copy(update={"export": export})
+
+    monkeypatch.setattr(Road, "config", config)
+    model, summary = road.train("int8", epochs=1, steps_per_epoch=2)
+    (line,) = (note for note in summary["notes"] if "rounded to int8" in note)
+    assert re.search(r"click_auc 0\.\d{5} -> 0\.\d{5}", line)
+    learnt = keras.models.load_model(model / "Format-Keras" / "model.keras")
+    started = road.config(warm_start=str(model))
+    sizes = json.loads((road.inputs["transform_graph"] / "features.json").read_text())
+    new = component.build(started, *component.declare(started, sizes))
+    component.warm_start.apply(started, new, road.inputs["transform_graph"])
+    for name in ("video_id", "user_id"):
+        rows = learnt.embedding.table(name)
+        scale = np.abs(rows).max(axis=1, keepdims=True) / 127
+        np.testing.assert_allclose(rows / scale, np.rint(rows / scale), atol=1e-3)
+        np.testing.assert_allclose(new.embedding.table(name), rows, rtol=1e-6)
+
+
 def test_tables_are_declared_as_the_config_has_them(road):
     tables = {
         "user_id": {"capacity": 500, "min_score": 3.0, "decay": 0.9, "pass_steps": 9},
