@@ -96,7 +96,7 @@ class ScoredRows(Layer):
         self.sketch = state("sketch", (2 * self.counters,), "float32")
         self.steps = state("steps", (), "int64")
         if self.ttl:  # the step in which an owner was last seen
-            self.seen = state("seen", (self.sets, self.ways), "int64")
+            self.seen = state("seen", (self.sets * self.ways,), "int64")
 
     def call(self, ids):
         """Maps ids to rows."""
@@ -144,31 +144,37 @@ class ScoredRows(Layer):
         owned = tf.where(owners == 0, -1.0, self.scores(owners))
         way = tf.argmin(owned, -1, output_type=tf.int32)
         better = scores > tf.reduce_min(owned, -1)
-        slots = tf.boolean_mask(tf.stack([sets, way], -1), better)
-        self.keys.value.scatter_nd_update(slots, tf.boolean_mask(ids, better))
-        rows = slots[:, 0] * self.ways + slots[:, 1]
+        taken = tf.one_hot(way, self.ways, True, False) & better[:, None]
+        # Of whole sets: no other update is there for what replicas have copies of.
+        owners = tf.where(taken, ids[:, None], owners)
+        self.keys.value.scatter_update(tf.IndexedSlices(owners, sets))
+        rows = tf.boolean_mask(sets * self.ways + way, better)
         if self.ttl:
             self._see(rows)
         return rows + 1
 
     def _expired(self, sets):
         """Returns which owners of some sets (..., ways) have not been seen for long."""
-        seen = tf.gather(self.seen.value, sets)
+        seen = tf.gather(self.seen.value, self._rows_of(sets))
         return (seen > 0) & (self.steps.value - seen > self.ttl)
 
     def _expire(self, ids):
         """Frees what has expired in the sets of a batch's ids."""
         sets, _ = tf.unique(self._set(ids))
-        place = tf.where(self._expired(sets))  # (n, 2)
-        slots = tf.stack([tf.gather(sets, place[:, 0]), tf.cast(place[:, 1], "int32")])
-        slots, none = tf.transpose(slots), tf.zeros_like(place[:, 0])
-        self.keys.value.scatter_nd_update(slots, none)
-        self.seen.value.scatter_nd_update(slots, none)
+        expired = self._expired(sets)
+        owners = tf.gather(self.keys.value, sets)
+        owners = tf.where(expired, tf.zeros_like(owners), owners)
+        self.keys.value.scatter_update(tf.IndexedSlices(owners, sets))
+        self._see(tf.boolean_mask(self._rows_of(sets), expired), 0)
 
-    def _see(self, rows):
-        slots = tf.stack([rows // self.ways, rows % self.ways], -1)
-        steps = tf.repeat(self.steps.value, tf.size(rows))
-        self.seen.value.scatter_nd_update(slots, steps)
+    def _see(self, rows, step=None):
+        """Notes in which step, the present one or another, the owners were seen."""
+        step = self.steps.value if step is None else tf.constant(step, tf.int64)
+        steps = tf.fill((tf.size(rows),), tf.identity(step))
+        self.seen.value.scatter_update(tf.IndexedSlices(steps, rows))
+
+    def _rows_of(self, sets):
+        return sets[..., None] * self.ways + tf.range(self.ways)  # from 0
 
     def _count(self, ids, counts):
         steps = self.steps.value.assign_add(1)
