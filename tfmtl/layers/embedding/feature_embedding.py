@@ -122,7 +122,9 @@ class FeatureEmbedding(keras.layers.Layer):
                 self.scored[feature.table_name] = scored
         # Counting ids is not for XLA.
         self.supports_jit = not self.scored
-        self.tables = {name: self._table(name) for name in self._places.sizes}
+        self.tables = {}
+        for name in self._places.sizes:  # one by one, as files have them in this order
+            self.tables[name] = self._table(name)
         self._build_numbers()
         self.vectors = {}
         for feature in self.features:
