@@ -74,7 +74,7 @@ def _features(config: Config) -> list[dict]:
 
 def _labels(config: Config) -> list[dict]:
     """The tasks, as far as the data depend on them."""
-    wanted = {"name", "label", "kind", "space", "row_weight", "duration"}
+    wanted = {"name", "label", "kind", "space", "row_weight", "duration", "elapsed"}
     return [task.model_dump(include=wanted) for task in config.tasks]
 
 

@@ -112,9 +112,10 @@ def read_labels(y, tasks: list):
 def _check_label(task, label):
     """Raises a ValueError for labels that a step would refuse, without its traceback.
 
-    Of tasks with a space or a duration, the step knows which rows count.
+    Of tasks with a space, a duration or an elapsed time, the step knows which rows
+    count.
     """
-    if task.kind == "regression" or task.space or task.duration:
+    if task.kind == "regression" or task.space or task.duration or task.elapsed:
         return
     most, rule = task.largest_label
     wrong = np.flatnonzero((label < 0) | (label > most))

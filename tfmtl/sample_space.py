@@ -17,8 +17,8 @@ def labels_and_masks(
     Args:
         tasks: List of `Task`.
         labels: Dict of tensors of shape (batch,) or (batch, 1).
-        features: Dict of tensors, in which the columns of spaces, row weights and
-            durations are looked up too.
+        features: Dict of tensors, in which the columns of spaces, row weights,
+            durations and elapsed times are looked up too.
         soft: Boolean. Whether rows outside of a task's space weigh `Task.outside`, as
             in its loss. Defaults to False.
 
@@ -47,6 +47,8 @@ def labels_and_masks(
     for task in tasks:
         label = label_of(task)
         known = ops.logical_not(ops.isnan(label))
+        if task.elapsed is not None:
+            known = ops.logical_and(known, _elapsed(task, labels, features) >= 0)
         if task.duration is not None:
             known = ops.logical_and(known, _duration(task, labels, features)[1])
         outside = task.outside if soft else 0.0
@@ -100,6 +102,26 @@ def completion(task: Task, seconds, labels: dict, features: dict):
     """
     duration, known = _duration(task, labels, features)
     return ops.where(known, seconds, 0.0) / ops.where(known, duration, 1.0)
+
+
+def seen(task: Task, label, prediction, labels: dict, features: dict):
+    """Returns what has been seen by now: p of a positive, p F(elapsed) of others.
+
+    Args:
+        task: A task with an elapsed time.
+        label: Tensor of shape (batch,).
+        prediction: Tensor of shape (batch,).
+        labels: Dict of tensors.
+        features: Dict of tensors.
+    """
+    elapsed = _elapsed(task, labels, features)
+    share = task.loss[0].share_seen(ops.where(elapsed >= 0, elapsed, 0.0))
+    return ops.where(label > 0, prediction, prediction * share)
+
+
+def _elapsed(task, labels, features):
+    what = f"The elapsed time of task {task.name!r},"
+    return _column(task.elapsed, (labels, features), what)
 
 
 def _duration(task, labels, features):

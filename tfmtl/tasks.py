@@ -14,6 +14,7 @@ from tfmtl.features import of_one_id
 from tfmtl.metrics.metric_spec import OF_KIND, MetricSpec
 
 _KINDS = ("binary", "regression", "count", "classes")
+OTHER_COLUMNS = ("space", "row_weight", "duration", "elapsed")
 
 
 @keras.saving.register_keras_serializable("tfmtl")
@@ -73,6 +74,9 @@ class Task(Declaration):
             compares completion ratios, y / duration with p / duration, so that long
             videos do not rule it; prediction and metrics stay in seconds. A row without
             a finite duration > 0 is outside. Defaults to none.
+        elapsed: String. A column of times >= 0 (found like `row_weight`), from the row
+            to when its label was read, for the loss {"name": "delayed", "delay": 3600}
+            of positives that come late. A row without such a time is outside.
         calibration: String. What `MultiTaskModel.calibrate` fits after the training, as
             the pipeline's Trainer does on the valid split: "scale" (one factor, for
             regressions and counts), "platt" (a line over the logit, for binary tasks),
@@ -105,6 +109,7 @@ class Task(Declaration):
     metrics: tuple[str, ...] | None = None
     outside: float = 0.0
     duration: str | None = None
+    elapsed: str | None = None
     calibration: str | None = None
     calibration_by: str | None = None
 
@@ -143,7 +148,7 @@ class Task(Declaration):
                 f"calibration_by of task {self.name!r} needs a calibration. Received: "
                 "calibration='none'."
             )
-        for key in ("label", "space", "row_weight", "duration", "calibration_by"):
+        for key in ("label", *OTHER_COLUMNS, "calibration_by"):
             if not isinstance(getattr(self, key), str | None):
                 raise ValueError(
                     f"{key} of task {self.name!r} must be the name of a column. "
@@ -166,6 +171,19 @@ class Task(Declaration):
                 "A duration divides predictions, which the loss "
                 f"{self.loss[0].name!r} of task {self.name!r} does not read alone. "
                 "Give another loss, or no duration."
+            )
+        is_delayed = isinstance(self.loss[0], losses.Delayed)
+        if is_delayed != (self.elapsed is not None):
+            raise ValueError(
+                f"elapsed of task {self.name!r} and the loss 'delayed' belong "
+                "together: the column of the time a label was waited for. Received: "
+                f"elapsed={self.elapsed!r}, loss {self.loss[0].name!r}."
+            )
+        if is_delayed and len(self.loss) > 1:
+            raise ValueError(
+                f"The loss 'delayed' of task {self.name!r} stands alone, as it takes "
+                "young negatives for what may still come. Received: losses "
+                f"{[loss.name for loss in self.loss]}."
             )
         if isinstance(self.metrics, str):
             raise ValueError(
@@ -303,8 +321,12 @@ def is_probability(task: Task, output: str) -> bool:
 def columns_beside(tasks: list[Task]) -> list[str]:
     """Returns the columns, other than labels, that tasks name."""
     names = {task.name for task in tasks}
-    columns = [task.space for task in tasks if task.space not in names]
-    columns += [name for task in tasks for name in (task.row_weight, task.duration)]
+    columns = [
+        getattr(task, key)
+        for key in OTHER_COLUMNS
+        for task in tasks
+        if key != "space" or task.space not in names
+    ]
     return [name for name in dict.fromkeys(columns) if name]
 
 

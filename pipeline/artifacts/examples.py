@@ -199,8 +199,9 @@ def in_space(
 ) -> np.ndarray:
     """The rows that count for a task: its label is known and its space holds.
 
-    As in training, a row also needs a weight and a duration above 0 where the task has
-    such columns. A negative or infinite weight, which the Trainer refuses, is none.
+    As in training, a row also needs a weight and a duration above 0, and an elapsed
+    time of 0 or more, where the task has such columns. A negative or infinite weight,
+    which the Trainer refuses, is none.
 
     Args:
         values: Examples, or what `labels` made of them.
@@ -214,6 +215,8 @@ def in_space(
     if isinstance(values, pa.RecordBatch):
         values = labels(values, tasks)
     inside = ~np.isnan(values[task.label_column])
+    if task.elapsed:
+        inside &= values[task.elapsed] >= 0
     if task.duration:
         inside &= values[task.duration] > 0
     if task.row_weight:

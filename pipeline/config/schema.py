@@ -162,7 +162,10 @@ class Config(Section):
         yield from self._quantile_problems()
         yield from self._problems_of_made()
         for path, column in label_columns(self.tasks):
-            if path.endswith(("row_weight", "duration")) and column in features:
+            if (
+                path.endswith(("row_weight", "duration", "elapsed"))
+                and column in features
+            ):
                 yield (
                     f"{path}: {column!r} is a feature, which the model sees "
                     "transformed; give the logs a column with the plain numbers beside "

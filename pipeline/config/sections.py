@@ -70,6 +70,10 @@ class Task(Section):
     """A column of lengths > 0, such as a video's, by which a regression's loss divides
     label and prediction.
     """
+    elapsed: Column | None = None
+    """A column of times >= 0 from the row to when its label was read, for the loss
+    {name: delayed, delay: 3600}.
+    """
     calibration: Literal["scale", "platt", "isotonic", "none"] | None = None
     """What is fitted to the predictions on the valid split; without, scale for the loss
     log_mse, platt for focal and label_smoothing, else none.
@@ -134,12 +138,12 @@ class Task(Section):
 def label_columns(tasks: Sequence[Task]) -> Iterator[tuple[str, str]]:
     """Yields (YAML path, column) of labels and what goes with them.
 
-    Those are the columns of spaces, row weights and durations.
+    Those are the columns of spaces, row weights, durations and elapsed times.
     """
     names = {task.name for task in tasks}
     for i, task in enumerate(tasks):
         yield f"tasks.{i}.{'label' if task.label else 'name'}", task.label_column
-    for key in ("space", "row_weight", "duration"):
+    for key in ("space", "row_weight", "duration", "elapsed"):
         for i, task in enumerate(tasks):
             column = getattr(task, key)
             if column and (key != "space" or column not in names):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tfmtl
-from tfmtl import Task, losses
+from tfmtl import Task, losses, sample_space
 
 KINDS = {"binary": 1.0, "regression": 3.0, "count": 2.0}
 
@@ -112,7 +112,7 @@ def test_the_best_constant_prediction(loss, kind, labels, best):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_certain_but_wrong_prediction_has_a_finite_loss_and_gradient(kind):
     for name in losses.names(kind):
-        if name == "d2q":  # of quantiles, see test_d2q.py
+        if name in ("d2q", "delayed"):  # by what is beside the label
             continue
         loss = losses.get(name, kind)
         first = [] if isinstance(loss, losses.RowLoss) else [losses.names(kind)[0]]
@@ -410,9 +410,77 @@ def test_the_weight_of_a_first_loss():
     assert float(value) == pytest.approx(3 * math.log(4))
 
 
-def test_no_calibration_by_fake_negatives():
+@pytest.mark.parametrize("loss", ["fake_negative_weighted", "delayed"])
+def test_no_calibration_by_fake_negatives(loss):
+    more = {}
+    if loss == "delayed":
+        more, loss = {"elapsed": "age"}, {"name": "delayed", "delay": 1.0}
     with pytest.raises(ValueError, match="calibration of task 't' must be 'none'"):
-        Task("t", loss="fake_negative_weighted", calibration="platt")
+        Task("t", loss=loss, calibration="platt", **more)
+
+
+DELAYED = {"name": "delayed", "delay": 2.0}
+
+
+def test_a_young_negative_says_little():
+    task = Task("buy", elapsed="age", loss=DELAYED, tower=())
+    model = tfmtl.models.get("shared_bottom")([tfmtl.Numeric("x")], [task], units=())
+    x = {"x": np.zeros(5, "float32")}
+    # The last two are outside: no time, and one before the row.
+    age = np.float32([0, 1, 2, np.nan, -1])
+    p = tf.Variable(np.full((5, 1), 0.25, "float32"))
+    for label in (0, 1):
+        y = {"buy": np.full(5, label, "float32"), "age": age}
+        with tf.GradientTape() as tape:
+            values, rows = model.task_loss_values(x, y, {"buy": p})
+        share = 1 - np.exp(-age[:3] / 2)
+        of_rows = [-math.log(0.25)] * 3 if label else -np.log(1 - 0.25 * share)
+        slopes = [-4.0] * 3 if label else share / (1 - 0.25 * share)
+        assert float(rows["buy"]) == 3
+        assert float(values["buy"]) == pytest.approx(np.mean(of_rows), rel=1e-5)
+        np.testing.assert_allclose(
+            tape.gradient(values["buy"], p)[:, 0],
+            [*(np.array(slopes) / 3), 0, 0],
+            rtol=1e-5,
+        )
+
+
+def test_what_comes_late_is_learnt_from_young_rows():
+    random = np.random.default_rng(0)
+    rows = 20_000
+    age = random.uniform(0, 6, rows)
+    comes = random.random(rows) < 0.3
+    label = np.float32(comes & (random.exponential(2.0, rows) < age))
+    y = {"buy": label, "age": np.float32(age)}
+    task = Task("buy", elapsed="age", loss=DELAYED)
+    z = tf.Variable(0.0)
+    for _ in range(60):  # Newton's steps, by differences of the slope
+        slopes = []
+        for at in (z + 1e-2, z - 1e-2, z):
+            with tf.GradientTape() as tape:
+                tape.watch(at)
+                p = tf.sigmoid(at) * tf.ones(rows)
+                seen = sample_space.seen(task, label, p, y, {})
+                value = task.loss_value(label, seen, tf.ones(rows))
+            slopes.append(tape.gradient(value, at))
+        z.assign_sub(slopes[2] / ((slopes[0] - slopes[1]) / 2e-2))
+    assert float(tf.sigmoid(z)) == pytest.approx(0.3, abs=0.015)
+    assert label.mean() < 0.22  # what cross-entropy would predict
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"loss": DELAYED}, "elapsed of task 't' and the loss 'delayed' belong"),
+        ({"elapsed": "age"}, "elapsed of task 't' and the loss 'delayed' belong"),
+        ({"elapsed": "age", "loss": [DELAYED, "pairwise"]}, "stands alone"),
+        ({"elapsed": "age", "loss": {"name": "delayed", "delay": 0}}, "above 0"),
+        ({"elapsed": 3, "loss": DELAYED}, "must be the name of a column"),
+    ],
+)
+def test_what_a_delayed_loss_needs(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Task("t", **arguments)
 
 
 def _users(rows=256):

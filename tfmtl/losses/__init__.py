@@ -7,7 +7,7 @@ of the order of rows, comes beside it.
 from collections.abc import Mapping
 
 from tfmtl import _errors
-from tfmtl.losses.binary import BCE, FakeNegativeWeighted, Focal
+from tfmtl.losses.binary import BCE, Delayed, FakeNegativeWeighted, Focal
 from tfmtl.losses.classes import Softmax
 from tfmtl.losses.d2q import D2Q, quantile_levels
 from tfmtl.losses.distributions import ZILN, Ordinal
@@ -29,6 +29,7 @@ __all__ = [
     "JRC",
     "MSE",
     "ZILN",
+    "Delayed",
     "FakeNegativeWeighted",
     "Focal",
     "Huber",
@@ -54,6 +55,7 @@ _CLASSES = {
     for loss in (
         BCE,
         Focal,
+        Delayed,
         FakeNegativeWeighted,
         JRC,
         MSE,

@@ -1,6 +1,7 @@
 """Losses of probabilities."""
 
 import dataclasses
+import math
 
 from keras import ops
 
@@ -129,6 +130,60 @@ class Focal(RowLoss):
         if self.alpha is not None:
             positive, negative = self.alpha * positive, (1 - self.alpha) * negative
         return -positive * ops.log(p) - negative * ops.log(1 - p)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Delayed(RowLoss):
+    """Cross-entropy of labels of which some positives have not come yet.
+
+    A row is known for the time e, see `Task.elapsed`. Delays of positives are
+    exponential with mean D, so of those of its kind a share F has come by then:
+
+        F = 1 - exp(-e / D)
+        -y log p - (1 - y) log(1 - F p),  p = sigmoid(z)
+
+    A young negative says little, and an old one what it says under `bce`: the gradient
+    of a negative is that of `bce` times F (1 - p) / (1 - F p). Metrics take what has
+    not come for negatives; judge the model by rows that are old enough. For the same
+    reason a task has no calibration.
+
+    Deviations from the paper: one mean of delays for all rows, given and not learnt,
+    so that the delays of positives have no term.
+
+    Args:
+        delay: Float D above 0, in the unit of the task's `elapsed`. The mean time from
+            the row to its positive label, in rows that are old enough.
+        weight: Float. The weight among the losses of its task. Defaults to 1.
+
+    Example:
+    >>> import numpy as np
+    >>> loss = Delayed(delay=3600.0)
+    >>> round(float(loss.share_seen(np.float32(1800.0))), 4)  # after half an hour
+    0.3935
+
+    References:
+        - [Modeling Delayed Feedback in Display Advertising](
+          https://doi.org/10.1145/2623330.2623634), eq. 5 to 8.
+    """
+
+    delay: float
+
+    name = "delayed"
+    can_be_calibrated = False
+    kinds = ("binary",)
+    link = SIGMOID
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.check("delay", self.is_between("delay", 0, math.inf), "a number above 0")
+
+    def share_seen(self, elapsed):
+        """Returns which share of the positives has come after a time >= 0."""
+        return -ops.expm1(-elapsed / self.delay)
+
+    def of_rows(self, label, prediction, logits=None):
+        """Returns the loss of each row; the prediction of a negative is p F."""
+        return _cross_entropy(label, prediction)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from tfmtl.layers.embedding.table_rows import rows_of_table
 from tfmtl.models.sharding import check_training
 from tfmtl.optimizers.dense_part import averages
 from tfmtl.optimizers.row_sparse import FEW_ROWS, RowSparse, optimizer_of
-from tfmtl.sample_space import completion, labels_and_masks, weigh
+from tfmtl.sample_space import completion, labels_and_masks, seen, weigh
 from tfmtl.tasks import check_loss_groups
 from tfmtl.training import (
     Fixed,
@@ -370,11 +370,14 @@ class MultiTaskTrainer(keras.Model):
             for name, (label, weight) in self._rows(x, y, sample_weight, True).items()
         }
         for task in self.tasks:
+            label, prediction, weight = rows[task.name]
             if task.duration is not None:
-                *seconds, weight = rows[task.name]
                 y = self._labels(y)
-                ratios = (completion(task, each, y, x) for each in seconds)
-                rows[task.name] = (*ratios, weight)
+                label = completion(task, label, y, x)
+                prediction = completion(task, prediction, y, x)
+            if task.elapsed is not None:
+                prediction = seen(task, label, prediction, self._labels(y), x)
+            rows[task.name] = label, prediction, weight
         return rows
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):

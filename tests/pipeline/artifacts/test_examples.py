@@ -120,6 +120,9 @@ def test_in_space():
     timed = tasks[2].model_copy(update={"space": None, "duration": "length"})
     inside = examples.in_space(batch, timed, [timed])
     assert inside.tolist() == [True, False, True, True, False]
+    waited = tasks[0].model_copy(update={"elapsed": "half"})
+    inside = examples.in_space(batch, waited, [waited])
+    assert inside.tolist() == [True, True, False, False, True]
     values = examples.labels(batch, tasks)
     for task in tasks:
         assert examples.in_space(batch, task, tasks).tolist() == expected[task.name]
