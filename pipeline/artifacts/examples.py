@@ -14,7 +14,9 @@ The rules for missing values stand here once, for every component:
 | label       | float32 (rows,)            | NaN                                 |
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import bisect
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,37 @@ def shards(split_dir: Path) -> list[Path]:
     return sorted(Path(split_dir).glob(layout.PARQUET_FILES))
 
 
+def count_each(split_dir: Path) -> dict[Path, int]:
+    """{shard of a split: its rows}, in order, from the files' footers."""
+    return {shard: pq.read_metadata(shard).num_rows for shard in shards(split_dir)}
+
+
 def count_rows(split_dir: Path) -> int:
     """The rows of a split, from the files' footers."""
-    return sum(pq.read_metadata(shard).num_rows for shard in shards(split_dir))
+    return sum(count_each(split_dir).values())
+
+
+def place(
+    counts: Mapping[Path, int], ranges: Iterable[tuple[int, int]]
+) -> Iterator[tuple[list[Path], int, int]]:
+    """Yields where ranges of a split's rows are, for `read_batches`.
+
+    A worker that gets a place opens these shards and no others: where each opened all,
+    the files opened would grow with the square of the rows.
+
+    Args:
+        counts: What `count_each` returns.
+        ranges: The first row and the one to stop before, counted over all shards.
+
+    Yields:
+        The shards that hold a range, and the range counted over these.
+    """
+    paths, ends = list(counts), list(itertools.accumulate(counts.values()))
+    for start, stop in ranges:
+        first = bisect.bisect_right(ends, start)
+        last = bisect.bisect_left(ends, stop)
+        before = ends[first - 1] if first else 0
+        yield paths[first : last + 1], start - before, stop - before
 
 
 def check_columns(config: Config, folder: Path) -> None:
@@ -62,7 +92,7 @@ def check_columns(config: Config, folder: Path) -> None:
 
 
 def read_batches(
-    split_dir: Path,
+    source: Path | Sequence[Path],
     batch_rows: int = BATCH_ROWS,
     columns: Sequence[str] | None = None,
     start: int = 0,
@@ -72,16 +102,18 @@ def read_batches(
     """Yields the rows [start, stop) of a split, in order.
 
     Args:
-        split_dir: A folder of Parquet shards.
+        source: A split's folder of Parquet shards, or some of them.
         batch_rows: The most rows of a batch.
         columns: The columns to read. Defaults to all.
-        start: The first row, counted over all shards.
+        start: The first row, counted over these shards.
         stop: The row to stop before. Defaults to the end.
         dictionaries: Whether string columns come as dictionaries, as the file has them;
             much cheaper where values repeat.
     """
-    first = 0  # of the row group, counted over all shards
-    for shard in shards(split_dir):
+    first = 0  # of the row group, counted over these shards
+    for shard in shards(source) if isinstance(source, Path) else source:
+        if stop is not None and first >= stop:
+            break
         schema = pq.read_schema(shard) if dictionaries else ()
         texts = [field.name for field in schema if field.type == pa.string()]
         with pq.ParquetFile(shard, read_dictionary=texts) as file:

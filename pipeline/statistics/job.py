@@ -66,14 +66,14 @@ def analyze(
     """
     ranges, rows = [], {}
     for split in splits:
-        total = rows[split] = arrow.count_rows(layout.split(examples, split))
+        counts = arrow.count_each(layout.split(examples, split))
+        total = rows[split] = sum(counts.values())
         starts = range(0, total, _RANGE)
-        ranges += [(split, at, min(at + _RANGE, total)) for at in starts]
+        cuts = [(at, min(at + _RANGE, total)) for at in starts]
+        ranges += [(split, *place) for place in arrow.place(counts, cuts)]
     workers = results.Workers(config.beam, folder)
     with progress.counting(sum(rows.values()), folder) as done:
-        columns_of = ColumnStatistics(
-            config, examples, sum(rows.values()), folder, done
-        )
+        columns_of = ColumnStatistics(config, sum(rows.values()), folder, done)
         found: dict[Key, dict] = results.run(workers, ranges, columns_of)
     merged: dict[tuple[str, str | None], dict] = {}
     for (split, *of), record in found.items():
@@ -90,11 +90,10 @@ def analyze(
 
 
 class ColumnStatistics(beam.PTransform):
-    """(split, start, stop) -> (key, record): as many stages for any number of columns.
+    """(split, shards, start, stop) -> (key, record), in one shuffle for all columns.
 
     Args:
         config: The pipeline's config.
-        examples: The folder of the splits' folders.
         rows: Of all ranges.
         folder: Gets the vocabularies.
         done: Counts the rows. Defaults to nowhere.
@@ -103,7 +102,6 @@ class ColumnStatistics(beam.PTransform):
     def __init__(
         self,
         config: Config,
-        examples: Path,
         rows: int,
         folder: Path,
         done: Done = NOWHERE,
@@ -111,7 +109,7 @@ class ColumnStatistics(beam.PTransform):
         super().__init__()
         self._config, self._folder = config, folder
         self._buckets = min(1 + rows // _BUCKET_ROWS, _MOST_BUCKETS)
-        self._read = _Read(config, examples, self._buckets, done)
+        self._read = _Read(config, self._buckets, done)
 
     def expand(self, ranges: beam.PCollection) -> beam.PCollection:
         """Adds the transforms."""
@@ -124,23 +122,21 @@ class ColumnStatistics(beam.PTransform):
 
 
 class _Read(beam.DoFn):
-    """(split, start, stop) -> (key, part) for each column of each batch."""
+    """(split, shards, start, stop) -> (key, part) for each column of each batch."""
 
-    def __init__(self, config: Config, examples: Path, buckets: int, done: Done):
+    def __init__(self, config: Config, buckets: int, done: Done):
         self._config = config
         kinds = {f.name: column_type(f) for f in config.raw_features}
         self._vectors = {name for name, kind in kinds.items() if kind == "vector"}
         self._numbers = {name for name, kind in kinds.items() if kind == "numbers"}
         self._weighted = {name for name, kind in kinds.items() if kind in _WEIGHTED}
-        self._examples = examples
         self._buckets = buckets
         self._done = done
 
-    def process(self, element: tuple[str, int, int]) -> Iterator[tuple[Key, Any]]:
-        split, start, stop = element
-        folder = layout.split(self._examples, split)
+    def process(self, element: tuple) -> Iterator[tuple[Key, Any]]:
+        split, shards, start, stop = element
         for batch in arrow.read_batches(
-            folder, BATCH_ROWS, start=start, stop=stop, dictionaries=True
+            shards, BATCH_ROWS, start=start, stop=stop, dictionaries=True
         ):
             yield (split, *_OF_ROWS), SplitStatistics.of(batch, self._config)
             for name, column in zip(batch.schema.names, batch.columns, strict=True):

@@ -59,9 +59,10 @@ def transform(
     for split, source in layout.splits(inputs["examples"]).items():
         target = layout.split(outputs["transformed_examples"], split)
         target.mkdir()
-        rows[split] = examples.count_rows(source)
+        counts = examples.count_each(source)
+        rows[split] = sum(counts.values())
         least = _TRAIN_SHARDS if split == "train" else 1
-        shards += _shards(source, target, rows[split], least)
+        shards += _shards(counts, target, least)
     if not shards:
         raise PipelineError(
             f"no examples: {inputs['examples']} has no folder "
@@ -115,24 +116,25 @@ class Shard(NamedTuple):
     """A range of a split's rows, and the file that gets them.
 
     Attributes:
-        source: The folder of the split's examples.
-        start: The first row.
+        source: Shards of the split's examples.
+        start: The first row, counted over these.
         stop: The row to stop before.
         path: The file.
     """
 
-    source: Path
+    source: Sequence[Path]
     start: int
     stop: int
     path: Path
 
 
-def _shards(source: Path, target: Path, rows: int, least: int) -> Iterator[Shard]:
+def _shards(counts: Mapping[Path, int], target: Path, least: int) -> Iterator[Shard]:
     """Cuts a split into ranges of rows of about one size."""
+    rows = sum(counts.values())
     count = min(max(least, -(-rows // _SHARD_ROWS)), max(rows, 1))
-    for i in range(count):
-        path = target / layout.transformed_shard(i, count)
-        yield Shard(source, rows * i // count, rows * (i + 1) // count, path)
+    cuts = [(rows * i // count, rows * (i + 1) // count) for i in range(count)]
+    for i, place in enumerate(examples.place(counts, cuts)):
+        yield Shard(*place, target / layout.transformed_shard(i, count))
 
 
 class WriteTransformed(beam.PTransform):
@@ -212,8 +214,9 @@ class _WriteShards(beam.DoFn):
             self._done.add(batch.num_rows)
         if rows != stop - start:
             raise PipelineError(
-                f"{source} must hold the rows {start} to {stop}. Received: {rows} of "
-                "them. The examples have changed since the job began; run it again"
+                f"{source[0]} and the shards behind it must hold the rows {start} to "
+                f"{stop}. Received: {rows} of them. The examples have changed since "
+                "the job began; run it again"
             )
 
 

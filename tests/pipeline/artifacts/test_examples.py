@@ -89,6 +89,25 @@ def test_read_batches_counts_rows_over_groups_and_shards(
     assert rows == list(range(27))[start:stop]
 
 
+def test_a_place_has_the_shards_of_its_rows_alone(tmp_path):
+    sizes = [4, 0, 3, 5]
+    for i, size in enumerate(sizes):
+        first = sum(sizes[:i])
+        table = pa.table({"row": list(range(first, first + size))})
+        pq.write_table(table, tmp_path / f"data-{i:05d}-of-00004.parquet")
+    counts = examples.count_each(tmp_path)
+    assert list(counts.values()) == sizes
+    for start in range(13):
+        for stop in range(start, 13):
+            ((paths, *range_),) = examples.place(counts, [(start, stop)])
+            batches = examples.read_batches(paths, 2, None, *range_)
+            rows = [row for batch in batches for row in batch["row"].to_pylist()]
+            assert rows == list(range(start, stop))
+            if rows:  # The first and the last shard have some.
+                assert range_[0] < counts[paths[0]]
+                assert range_[1] > sum(counts[path] for path in paths[:-1])
+
+
 def test_in_space():
     tasks = [
         Task(name="click", label="clicked"),

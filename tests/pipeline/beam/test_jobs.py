@@ -49,17 +49,16 @@ def run(elements, transform, check):
 
 @pytest.fixture
 def examples(tmp_path):
-    """The folder of a split's examples."""
+    """The shards of a split's examples."""
     folder = tmp_path / "examples" / "Split-train"
     folder.mkdir(parents=True)
-    pq.write_table(pa.table(ROWS), folder / "data-00000-of-00001.parquet")
-    return folder
+    shard = folder / "data-00000-of-00001.parquet"
+    pq.write_table(pa.table(ROWS), shard)
+    return [shard]
 
 
 def test_statistics(examples, tmp_path):
-    statistics = ColumnStatistics(
-        Config.model_validate(CONFIG), examples.parent, 4, tmp_path
-    )
+    statistics = ColumnStatistics(Config.model_validate(CONFIG), 4, tmp_path)
 
     def check(found):
         records = {column: record for (_, column, _), record in found}
@@ -68,7 +67,7 @@ def test_statistics(examples, tmp_path):
         assert records["x"]["mean"] == 2.5
         assert records["user"]["top"] == [("a", 2), ("b", 1)]
 
-    run([("train", 0, 3), ("train", 3, 4)], statistics, check)
+    run([("train", examples, 0, 3), ("train", examples, 3, 4)], statistics, check)
     (shard,) = (tmp_path / "vocabulary" / "user").iterdir()
     assert pq.read_table(shard)["value"].to_pylist() == ["a", "b"]
 
@@ -127,7 +126,7 @@ def test_evaluator(examples, tmp_path):
     config = Config.model_validate({**CONFIG, "evaluate": {"slices": ["user"]}})
     sources = {"click": ["model"]}
     models = {"model": tmp_path / "model"}
-    measure = MeasureModels(Measured(config, examples, models, sources))
+    measure = MeasureModels(Measured(config, examples[0].parent, models, sources))
 
     def check(found):
         measured = {key[1:]: (r["rows"], r["model"]["auc"]) for key, r in found}
