@@ -73,13 +73,15 @@ def _counting(apply: Callable) -> Callable:
     combining = []
 
     def counted(job, transform, pairs=None, label=None):
+        if label:  # Beam calls this again, with the label in the transform.
+            return apply(job, transform, pairs, label)
         combines = isinstance(transform, beam.CombinePerKey)
         if not combining and (combines or isinstance(transform, beam.GroupByKey)):
-            name = f"Count {label or transform.label}"
-            pairs = apply(job, beam.Map(_count), pairs, name)
+            count = beam.Map(_count).with_output_types(pairs.element_type)
+            pairs = apply(job, count, pairs, f"Count {transform.label}")
         combining.extend([transform] * combines)
         try:
-            return apply(job, transform, pairs, label)
+            return apply(job, transform, pairs)
         finally:
             del combining[len(combining) - combines :]
 
