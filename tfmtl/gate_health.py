@@ -27,8 +27,9 @@ HINTS = {
     "constant_gate": "It mixes all rows alike, so what it reads tells it nothing. Are "
     "the features behind it filled and scaled? Else a simpler structure, such as "
     "shared_bottom, does the same.",
-    "dead_units": "The layer is narrower than it says. A lower learning rate or scaled "
-    "numeric features keep units alive; fewer units cost less.",
+    "dead_units": "The layer is narrower than it says. A lower learning rate, scaled "
+    "numeric features and `start_at` for rare tasks keep units alive; fewer units cost "
+    "less.",
 }
 
 

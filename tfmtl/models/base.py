@@ -277,8 +277,10 @@ class MultiTaskModel(MultiTaskTrainer):
     def start_at(self, means):
         """Lets the predictions of an untrained model start near the tasks' means.
 
-        A task of 0.3 % positives else spends its first steps on learning that, and
-        bends the shared layers to it. Sets the biases of the towers' logits.
+        A task of 0.3 % positives else spends its first steps on learning that, bends
+        the shared layers to it, and leaves units of its tower dead. Sets the biases of
+        the towers' logits. The pipeline calls it; in code of your own, call it before
+        `fit`.
 
         Args:
             means: Dict {task: float}. The mean label, such as the rate of positives.
