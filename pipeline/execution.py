@@ -2,6 +2,8 @@
 
 An artifact stands at WORKSPACE/COMPONENT/ARTIFACT/EXECUTION. It is written under a
 temporary name and renamed when its component is done, so what stands there is whole.
+In the mirror of an object store EXECUTION has the time behind it, as machines number
+their executions by themselves, and what stands there is whole in the store before.
 """
 
 import contextlib
@@ -17,6 +19,7 @@ from pipeline.artifacts import layout
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.stages import Stage
+from pipeline.storage import mirror
 from pipeline.workspace.metadata import Artifact, Execution, Metadata
 
 # By their text, which is what is left of an error of a Beam worker or of TensorFlow.
@@ -59,9 +62,10 @@ def execute(
     if scratch_root.is_dir():
         earlier = store.earlier_seconds(stage.component, key)
     execution = store.begin(run_name, stage.component, key)
+    is_mirror = mirror.url(workspace) is not None
+    folder = f"{execution}-{time.time_ns():x}" if is_mirror else str(execution)
     final = {
-        name: workspace / stage.component / name / str(execution)
-        for name in stage.outputs
+        name: workspace / stage.component / name / folder for name in stage.outputs
     }
     staging = {name: path.with_suffix(".tmp") for name, path in final.items()}
     scratch = {name: scratch_root / name for name in stage.scratch}
@@ -75,6 +79,8 @@ def execute(
                 {artifact.name: artifact.path for artifact in inputs},
                 {**staging, **scratch},
             )
+            for name, path in staging.items():
+                mirror.push(path, final[name])
     except BaseException as error:
         reason = str(error) or type(error).__name__
         with contextlib.suppress(PipelineError):  # no room; the next run will see it
@@ -101,6 +107,7 @@ def execute(
             moved = [note.replace(str(path), str(final[name])) for note in notes]
             summary = {**summary, "notes": moved}
     outputs = store.complete(execution, summary, inputs, final, earlier)
+    mirror.give_record(workspace / layout.METADATA)
     shutil.rmtree(scratch_root, ignore_errors=True)
     seconds = time.monotonic() - started + earlier
     done = Execution(

@@ -21,6 +21,7 @@ from pipeline.artifacts import examples, layout, saved_model
 from pipeline.config import Config, Task, nearest
 from pipeline.errors import PipelineError
 from pipeline.logs.values.column_types import is_numeric
+from pipeline.storage import mirror
 from pipeline.workspace import lock as workspaces
 from pipeline.workspace.lineage import Lineage
 from pipeline.workspace.trained import trained
@@ -186,8 +187,11 @@ def _newest(config: Config) -> tuple[Path, Path]:
             if graph.executions[source].component == "Transform"
         )
         read = {a.name: a.path for a in graph.inputs[transform]}
-        split = layout.split(read["examples"], SPLIT)
+        if not mirror.present(read["examples"]):
+            continue
+        split = layout.split(mirror.pull(read["examples"]), SPLIT)
         if split.is_dir() and examples.count_rows(split):
+            mirror.pull(model.artifact)
             return model.serving, split
     raise PipelineError(
         f"a trained model and the rows of its {SPLIT} split are needed. Received: "

@@ -15,6 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.execution import execute
 from pipeline.fingerprint import fingerprint
 from pipeline.stages import Stage, stages
+from pipeline.storage import mirror
 from pipeline.workspace import curves
 from pipeline.workspace import lock as workspaces
 from pipeline.workspace.metadata import Artifact, Execution, Metadata
@@ -48,6 +49,8 @@ def run(
     """
     _plan(config, only, until)  # what is misspelt leaves no workspace
     workspace = Path(config.workspace)
+    if at := mirror.url(workspace):
+        report(f"{at} is worked on in {workspace}")
     if not (workspace / layout.METADATA).is_file() and not workspace.is_absolute():
         report(f"a new workspace: {workspace.resolve()}")
     config = wildcards.expand(config)
@@ -98,6 +101,8 @@ def run_held(
     if "model" in artifacts:
         curves.link(config, overrides, name, artifacts["model"])
     store.end_run(name)
+    mirror.give_record(workspace / layout.METADATA)
+    mirror.evict(workspace, artifacts.values())
     return artifacts
 
 
@@ -159,7 +164,7 @@ def _run_stages(
         artifacts.update({artifact.name: artifact for artifact in outputs})
         rows = execution.summary.get("rows")
         size = f"{rows:>12,} rows" if rows is not None else " " * 17
-        report(f"{stage.component:<17}{size} {how}  {outputs[0].path}")
+        report(f"{stage.component:<17}{size} {how}  {mirror.shown(outputs[0].path)}")
         for note in execution.summary.get("notes", []):
             report(f"{'':<17}  {note}")
         for warning in execution.summary.get("warnings", []):
@@ -202,7 +207,9 @@ def _inputs(
     if "previous_statistics" in stage.inputs:
         for execution in store.executions("StatisticsGen", state="complete"):
             previous = store.outputs(execution.id)[0]
-            if previous.id < artifacts["statistics"].id and previous.path.is_dir():
+            older = previous.id < artifacts["statistics"].id
+            if older and mirror.present(previous.path):
+                mirror.pull(previous.path)
                 inputs.append(
                     Artifact(previous.id, "previous_statistics", previous.path)
                 )
@@ -223,6 +230,8 @@ def _find(
     stage: Stage, key: str, store: Metadata, config: Config
 ) -> tuple[Execution, list[Artifact]] | None:
     found = store.find(stage.component, key)
+    for artifact in found[1] if found else ():
+        mirror.pull(artifact.path)
     if found and stage.holds(config, {a.name: a.path for a in found[1]}):
         return found
     return None

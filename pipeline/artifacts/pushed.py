@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 
 from pipeline.artifacts.layout import PUSHED
+from pipeline.storage import mirror
 
 
 def write(folder: Path, path: Path | None) -> None:
     """Writes down which version was published, None where none was."""
     record = {
         "version": int(path.name) if path else None,
-        "path": str(path) if path else None,
+        "path": mirror.shown(path) if path else None,
     }
     (folder / PUSHED).write_text(json.dumps(record) + "\n")
 
@@ -19,4 +20,4 @@ def read(folder: Path) -> Path | None:
     """The version that was published; None where none was, or nothing is known."""
     file = folder / PUSHED
     path = json.loads(file.read_text())["path"] if file.is_file() else None
-    return Path(path) if path else None
+    return Path(mirror.of(path)) if path else None

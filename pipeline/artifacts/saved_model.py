@@ -19,6 +19,7 @@ from pipeline.config.features import (
     VectorFeature,
 )
 from pipeline.errors import PipelineError
+from pipeline.storage import mirror
 from serving.release.publish import versions
 
 DEFAULT = "serving_default"
@@ -29,7 +30,7 @@ _GRAPH = "saved_model.pb"
 
 def served(base_path: Path) -> Path | None:
     """The newest version under a model's base path; None where there is none."""
-    return max(versions(base_path).items(), default=(0, None))[1]
+    return max(versions(mirror.refresh(base_path)).items(), default=(0, None))[1]
 
 
 def of_pipeline(destination: str) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.cli import table
 from pipeline.config import Config
 from pipeline.errors import PipelineError
+from pipeline.storage import mirror
 from pipeline.workspace import gc as garbage
 from pipeline.workspace.lock import held, metadata, unread
 
@@ -32,7 +33,7 @@ def gc(args: argparse.Namespace, config: Config) -> None:
     metadata(workspace)
     with held(workspace), unread(workspace):
         found = garbage.find(workspace, args.keep)
-        rows = [[str(g.path), table.megabytes(g.size), g.why] for g in found]
+        rows = [[mirror.shown(g.path), table.megabytes(g.size), g.why] for g in found]
         if found:
             print(table.text(["folder", "size", "what it is"], rows))
         if args.delete:

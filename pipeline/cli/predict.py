@@ -5,8 +5,10 @@ import time
 from pathlib import Path
 
 from pipeline import progress
+from pipeline.artifacts import layout
 from pipeline.config import Config
 from pipeline.errors import PipelineError
+from pipeline.storage import mirror
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,16 +58,18 @@ def predict(args: argparse.Namespace, config: Config) -> None:
         if len(keep) < len(names):
             raise PipelineError(f"--keep: two columns of one name. Received: {keep}")
     import_tensorflow_quietly()
+    output = Path(mirror.of(args.output))
     started = time.monotonic()
     with progress.showing("predict"):
         found = bulk_inferrer(
             config,
             args.input,
-            Path(args.output),
-            Path(args.model) if args.model else None,
+            output,
+            Path(mirror.of(args.model)) if args.model else None,
             keep,
             args.format,
         )
+        mirror.upload(output, last=layout.SUMMARY)
     seconds = time.monotonic() - started
     print(
         f"rows in {found['rows_in']:,} = scored {found['scored']:,} + dead "

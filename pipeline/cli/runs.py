@@ -10,6 +10,7 @@ from pipeline.artifacts import blessing
 from pipeline.cli import table
 from pipeline.cli.differences import differences
 from pipeline.config import Config
+from pipeline.storage import mirror
 from pipeline.workspace import lineage as graph
 from pipeline.workspace.lock import metadata
 from pipeline.workspace.metadata import Execution, Metadata, Run
@@ -98,8 +99,8 @@ def _verdict(store: Metadata, run: Run, executions: list[Execution]) -> Iterator
         folders = {a.name: a.path for a in store.outputs(execution.id)}
         if execution.summary.get("blessed"):
             yield "blessed"
-        elif folders["blessing"].is_dir():
-            first, *more = blessing.read(folders["blessing"])
+        elif mirror.present(folders["blessing"]):
+            first, *more = blessing.read(mirror.pull(folders["blessing"]))
             yield _short(f"no: {first}") + (f" (and {len(more)} more)" if more else "")
         else:
             yield "no"
@@ -132,7 +133,7 @@ def add_lineage(parser: argparse.ArgumentParser) -> None:
 
 def lineage(args: argparse.Namespace, config: Config) -> None:
     """Prints what an artifact was made from, and what was made from it."""
-    store, path = metadata(Path(config.workspace)), Path(args.artifact)
+    store, path = metadata(Path(config.workspace)), Path(mirror.of(args.artifact))
     if args.json:
         print(json.dumps(graph.as_json(store, path), indent=1))
     else:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from pipeline.artifacts import layout, saved_model
 from pipeline.errors import PipelineError, nearest
+from pipeline.storage import mirror
+from pipeline.workspace import lock as workspaces
 from pipeline.workspace.metadata import Metadata
 from pipeline.workspace.trained import trained
 
@@ -44,12 +46,12 @@ def find(texts: Sequence[str]) -> list[Model]:
 
 def _find(text: str) -> Model:
     workspace, at, run = text.rpartition("@")
-    if not at or not (Path(workspace) / layout.METADATA).is_file():
+    if not at or not workspaces.has_run(Path(mirror.of(workspace))):
         workspace, run = text, ""
-    if (Path(workspace) / layout.METADATA).is_file():
+    if workspaces.has_run(Path(mirror.of(workspace))):
         return _of_run(workspace, run)
     try:
-        return Model(text, saved_model.find(Path(text)), None)
+        return Model(text, saved_model.find(Path(mirror.of(text))), None)
     except PipelineError as error:
         raise PipelineError(
             f"a workspace, WORKSPACE@RUN or a model's folder is expected: {error}"
@@ -57,7 +59,7 @@ def _find(text: str) -> Model:
 
 
 def _of_run(workspace: str, wanted: str) -> Model:
-    store = Metadata(Path(workspace) / layout.METADATA)
+    store = Metadata(Path(mirror.of(workspace)) / layout.METADATA)
     runs = [run.name for run in store.runs()]
     if wanted and wanted not in runs:
         raise PipelineError(
@@ -67,6 +69,7 @@ def _of_run(workspace: str, wanted: str) -> Model:
     for model in trained(store):
         if wanted in ("", model.run.name):
             name = f"{workspace}@{model.run.name}"
+            mirror.pull(model.artifact)
             return Model(name, model.serving, model.training.seconds)
     where = f"run {wanted} of {workspace}" if wanted else workspace
     raise PipelineError(f"{where} has no model: none was trained, or it is deleted")

@@ -1,9 +1,10 @@
 """The whole config, and what its sections must be for each other."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from pipeline.config import expressions
 from pipeline.config.data import Data
@@ -25,8 +26,9 @@ from pipeline.config.sections import (
     label_columns,
 )
 from pipeline.config.sweep import Sweep
-from pipeline.config.values import Column, Section
+from pipeline.config.values import Column, Folder, Section
 from pipeline.errors import nearest
+from pipeline.storage import mirror
 
 
 class Config(Section):
@@ -34,8 +36,10 @@ class Config(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
     """The pipeline, and the model that it pushes."""
-    workspace: str
-    """The folder of artifacts, which all workers see under the same path."""
+    workspace: Folder
+    """Where artifacts go: a folder, which all workers see under the same path, or a
+    place in an object store, such as s3://bucket/feed; see docs/storage.md.
+    """
     data: Data
     features: Annotated[list[Feature], Field(min_length=1)]
     """What the model reads."""
@@ -65,16 +69,6 @@ class Config(Section):
             return raw
         folder = f"{raw.get('workspace')}/serving_models/{raw.get('name')}"
         return {**raw, "push": {"destination": folder, **push}}
-
-    @field_validator("workspace")
-    @classmethod
-    def _is_mounted(cls, workspace: str) -> str:
-        if "://" in workspace:
-            raise ValueError(
-                "a folder is needed that this machine and all workers mount; only logs "
-                f"may be elsewhere. Received: {workspace!r}"
-            )
-        return workspace
 
     def columns(self) -> Iterator[tuple[str, str, str]]:
         """Yields (YAML path, column, type) for every column the examples must have.
@@ -138,8 +132,23 @@ class Config(Section):
                     f"Left out: {sorted(features - {*self.data.verbatim})}"
                 )
 
+    def _storage_problems(self) -> Iterator[str]:
+        at = mirror.url(Path(self.workspace))
+        if at and self.beam.runner != "local" and not mirror.is_given():
+            yield (
+                f"workspace: the workers of {self.beam.runner} need the mirror of {at} "
+                "too: let TFMTL_MIRROR name a folder that all of them mount, or leave "
+                "out beam.runner"
+            )
+        if mirror.url(Path(self.push.destination)) and self.push.models_config:
+            yield (
+                "push.models_config: is written for a model base path that is a "
+                f"folder. Received: push.destination: {self.push.destination}"
+            )
+
     def problems(self) -> Iterator[str]:
         """Yields what the sections, each valid by itself, have wrong between them."""
+        yield from self._storage_problems()
         features = {f.name: f for f in self.features}
         labels = {t.label_column for t in self.tasks}
         spaces = {t.space for t in self.tasks}

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 import pydantic
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from pipeline.config.values import Column, Name, Section, or_text
+from pipeline.config.values import Column, Folder, Name, Section, or_text
 
 
 class Named(pydantic.BaseModel):
@@ -229,7 +229,7 @@ class Train(Section):
     """What weights and the order of rows are drawn by."""
     deterministic: bool = False
     """Whether the weights are the same, bit for bit, on the same machine; slower."""
-    warm_start: str | None = None
+    warm_start: Folder | None = None
     """What to start from: "served", or the folder of a model."""
     workers: Annotated[int, Field(ge=1)] | list[str] = 1
     """Processes on this machine, or the host:port of each worker, over which every
@@ -413,11 +413,11 @@ class Evaluate(Section):
     """{task: column with the true probability or expectation}, where data are
     simulated.
     """
-    baseline: str | None = "served"
+    baseline: Folder | None = "served"
     """What the model is compared with: the newest version at `push.destination`, the
     workspace of another run, or null for nothing.
     """
-    single_task: str | None = None
+    single_task: Folder | None = None
     """The workspace of a run that has learnt each task alone, for the MTL gain."""
     default_rules: list[
         Literal["no_loss", "better_than_mean", "plausible", "unseen"]
@@ -445,9 +445,9 @@ class Push(Section):
     """Where blessed models go, and which servers learn of them."""
 
     destination: Annotated[
-        str, Field(json_schema_extra={"default": "WORKSPACE/serving_models/NAME"})
+        Folder, Field(json_schema_extra={"default": "WORKSPACE/serving_models/NAME"})
     ]
-    """The model base path: versions are folders in it."""
+    """The model base path: versions are folders in it. May be in an object store."""
     keep: Annotated[int, Field(ge=1)] = 3
     """The newest versions that are kept there."""
     models_config: str | None = None

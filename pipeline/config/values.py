@@ -4,9 +4,10 @@ import re
 from typing import Annotated, Any
 
 import pydantic
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from pipeline.config import expressions
+from pipeline.storage import mirror
 
 
 class Section(pydantic.BaseModel):
@@ -24,6 +25,9 @@ class Section(pydantic.BaseModel):
 # Feature and task names become the inputs and outputs of the served model, so they
 # are held to what TensorFlow takes.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$")]
+
+# A folder, or a place in an object store, which is worked on in its mirror.
+Folder = Annotated[str, AfterValidator(mirror.of)]
 
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _DURATION = r"^(\d+(?:\.\d+)?)\s*([smhd])$"

@@ -22,6 +22,7 @@ from pipeline.config import Config, dated
 from pipeline.config.dated import Period
 from pipeline.days import records
 from pipeline.run import run_held
+from pipeline.storage import mirror
 from pipeline.workspace import lock as workspaces
 from pipeline.workspace.metadata import Metadata
 from serving.quiet import import_tensorflow_quietly
@@ -116,12 +117,13 @@ def _base(config: Config, store: Metadata, record: dict) -> str | None:
 def _pushed(store: Metadata, day: str) -> set[Path]:
     """The versions that runs of the day have published."""
     return {
-        pushed.read(artifact.path)
+        pushed.read(mirror.pull(artifact.path))
         for run in store.runs()
         if run.name == day or run.name.startswith(f"{day}-")
         for execution in store.used(run.name)
         if execution.component == "Pusher" and execution.state == "complete"
         for artifact in store.outputs(execution.id)
+        if mirror.present(artifact.path)
     }
 
 

@@ -48,7 +48,8 @@ def train(told: Mapping[str, Any]) -> dict[str, Any]:
     )
     model = artifacts["model"]
     store = Metadata(Path(config.workspace) / layout.METADATA)
-    (execution,) = (e for e in store.executions(COMPONENT) if str(e.id) == model.name)
+    number = model.name.partition("-")[0]
+    (execution,) = (e for e in store.executions(COMPONENT) if str(e.id) == number)
     epochs = json.loads((model / layout.HISTORY).read_text())["epochs"]
     kept = epochs[execution.summary["best_epoch"] - 1]
     value = kept[config.train.monitor]

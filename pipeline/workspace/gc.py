@@ -11,13 +11,13 @@ Needed are
 The metadata keep what has run: a folder that is gone is no longer found in the cache.
 """
 
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.artifacts import layout, pushed
+from pipeline.storage import mirror
 from pipeline.workspace import lock as workspaces
 from pipeline.workspace.lineage import Lineage
 from pipeline.workspace.metadata import Metadata
@@ -57,23 +57,28 @@ def find(workspace: Path, keep: int) -> list[Garbage]:
     needed |= {e.id for run in of_runs for e in store.used(run)}
     paths = {a.path for at in used for a in graph.inputs.get(at, ())}
     paths |= {a.path for at in needed for a in graph.outputs.get(at, ())}
-    found = []
+    found, stored = [], mirror.sizes(workspace)
     for at, execution in sorted(graph.executions.items()):
         for artifact in graph.outputs.get(at, ()):
-            if artifact.path not in paths and artifact.path.is_dir():
+            there = artifact.path in stored or artifact.path.is_dir()
+            if artifact.path not in paths and there:
                 why = f"{artifact.name} of run {execution.run}"
-                found.append(Garbage(artifact.path, _size(artifact.path), why))
+                size, *_ = stored.get(artifact.path) or (_size(artifact.path),)
+                found.append(Garbage(artifact.path, size, why))
     keys = {e.fingerprint for e in store.executions() if e.run in kept}
     found += [Garbage(p, _size(p), why) for p, why in _failed(workspace, keys)]
+    found += [
+        Garbage(path, size, "left by a run that was killed")
+        for path, (size, written, is_whole) in stored.items()
+        if not is_whole and time.time() - written > _DAY
+    ]
     return found
 
 
 def delete(garbage: Iterable[Garbage]) -> None:
     """Deletes the folders; none is found half deleted by a run, whenever this ends."""
     for path, _, _ in garbage:
-        # What ends so is cleared by the next run.
-        gone = path.rename(path.with_suffix(".tmp"))
-        shutil.rmtree(gone)
+        mirror.delete(path)
 
 
 def _kept(store: Metadata, keep: int) -> set[str]:
@@ -103,8 +108,10 @@ def _published(store: Metadata) -> Iterator[int]:
     """The executions of the Pusher whose version still stands at its place."""
     for execution in store.executions("Pusher", state="complete"):
         for note in store.outputs(execution.id):
-            path = pushed.read(note.path)
-            if path is not None and path.is_dir():
+            if not mirror.present(note.path):
+                continue
+            path = pushed.read(mirror.pull(note.path))
+            if path is not None and mirror.refresh(path.parent) and path.is_dir():
                 yield execution.id
 
 

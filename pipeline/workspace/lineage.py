@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.config import nearest
 from pipeline.errors import PipelineError
+from pipeline.storage import mirror
 from pipeline.workspace.metadata import Artifact, Execution, Metadata
 
 
@@ -90,8 +91,9 @@ def tree(store: Metadata, path: Path) -> Iterator[str]:
 
     def show(artifact: Artifact, depth: int, up: bool) -> Iterator[str]:
         execution = graph.maker(artifact)
-        gone = "" if artifact.path.is_dir() else "  (deleted)"
-        line = f"{'  ' * depth}{artifact.path}  <- {execution.component}{gone}"
+        gone = "" if mirror.present(artifact.path) else "  (deleted)"
+        where = mirror.shown(artifact.path)
+        line = f"{'  ' * depth}{where}  <- {execution.component}{gone}"
         if execution.id in seen:
             yield f"{line}  (see above)" if depth else line
             return
@@ -130,7 +132,11 @@ def as_json(store: Metadata, path: Path) -> dict[str, Any]:
 
     def described(artifacts: list[Artifact]) -> list[dict]:
         return [
-            {"name": a.name, "path": str(a.path), "exists": a.path.is_dir()}
+            {
+                "name": a.name,
+                "path": mirror.shown(a.path),
+                "exists": mirror.present(a.path),
+            }
             for a in artifacts
         ]
 

@@ -10,6 +10,7 @@ from typing import IO
 
 from pipeline.artifacts import layout
 from pipeline.errors import PipelineError
+from pipeline.storage import mirror
 from pipeline.workspace.metadata import Execution, Metadata
 
 _READERS = ".readers"
@@ -32,6 +33,7 @@ def held(workspace: Path) -> Iterator[IO]:
     )
     make(workspace)
     with _locked(workspace / ".lock", fcntl.LOCK_EX, refusal) as lock:
+        mirror.take_record(workspace / layout.METADATA)
         yield lock
 
 
@@ -113,10 +115,14 @@ def clear(workspace: Path) -> Metadata:
         at = _last_write(workspace, execution)
         store.fail(execution.id, "interrupted", at)
         ended[execution.run] = max(at, ended.get(execution.run, at))
+        for unrecorded in workspace.glob(f"{execution.component}/*/{execution.id}-*"):
+            if unrecorded.suffix != ".tmp":
+                mirror.delete(unrecorded)
     for run in store.runs():
         if run.state == "running":
             store.end_run(run.name, "interrupted", ended.get(run.name, run.started))
     for staging in workspace.glob("*/*/*.tmp"):
+        mirror.discard(staging.with_suffix(""))
         shutil.rmtree(staging)
     return store
 
@@ -126,6 +132,7 @@ def _last_write(workspace: Path, execution: Execution) -> float:
     folders = [
         layout.scratch(workspace, execution.component, execution.fingerprint),
         *workspace.glob(f"{execution.component}/*/{execution.id}.tmp"),
+        *workspace.glob(f"{execution.component}/*/{execution.id}-*.tmp"),
     ]
     return max([execution.started, *(last_write(f) for f in folders if f.is_dir())])
 
@@ -142,6 +149,14 @@ def metadata(workspace: Path) -> Metadata:
         PipelineError: Nothing has.
     """
     path = workspace / layout.METADATA
-    if not path.is_file():
+    if not has_run(workspace):
         raise PipelineError(f"nothing has run yet: {path} does not exist")
     return Metadata(path)
+
+
+def has_run(workspace: Path) -> bool:
+    """Whether there is a record of what has run in a folder."""
+    path = workspace / layout.METADATA
+    if not path.is_file():
+        mirror.take_record(path)
+    return path.is_file()

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import PipelineError
+from pipeline.storage import mirror
 
 # The spelling of tables and columns is that of stores that exist.
 _TABLES = """
@@ -269,7 +270,7 @@ class Metadata:
         for execution in self.executions(component=component, state="complete"):
             if execution.fingerprint == fingerprint:
                 artifacts = self.outputs(execution.id)
-                if all(artifact.path.is_dir() for artifact in artifacts):
+                if all(mirror.present(artifact.path) for artifact in artifacts):
                     return execution, artifacts
         return None
 

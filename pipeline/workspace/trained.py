@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.artifacts import layout
+from pipeline.storage import mirror
 from pipeline.workspace.metadata import Execution, Metadata, Run
 
 
@@ -37,5 +38,6 @@ def trained(store: Metadata) -> Iterator[Trained]:
         for execution in reversed(store.used(run.name)):
             if execution.component == "Trainer" and execution.state == "complete":
                 found = Trained(run, execution, store.outputs(execution.id)[0].path)
-                if found.serving.is_dir():
+                there = mirror.url(found.artifact) or found.serving.is_dir()
+                if there and mirror.present(found.artifact):
                     yield found

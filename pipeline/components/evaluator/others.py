@@ -22,6 +22,8 @@ from pipeline.artifacts import examples, layout, saved_model
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.logs.values.column_types import is_numeric
+from pipeline.storage import mirror
+from pipeline.workspace import lock as workspaces
 from pipeline.workspace.metadata import Metadata
 from pipeline.workspace.trained import trained
 
@@ -57,7 +59,7 @@ def _newest(workspace: str, key: str, alone: bool = False) -> Path:
         alone: Whether it must have learnt each task alone.
     """
     store = Path(workspace) / layout.METADATA
-    if not store.is_file():
+    if not workspaces.has_run(store.parent):
         raise PipelineError(
             f"{key}: must be the workspace of a run. Received: {workspace!r}, which "
             f"has no {layout.METADATA}"
@@ -68,15 +70,16 @@ def _newest(workspace: str, key: str, alone: bool = False) -> Path:
         artifacts = {a.name: a.path for a in metadata.outputs(execution.id)}
         artifacts |= {a.name: a.path for a in metadata.inputs(execution.id)}
         file = artifacts["evaluation"] / layout.METRICS
-        if file.is_file():
+        if mirror.present(file.parent):
             measured.setdefault(artifacts["model"], file)
     for model in trained(metadata):
         file = measured.get(model.artifact)
         # A run is no other run of itself: what is running now does not count.
         if file is None or model.run.state == "running":
             continue
-        if not alone or _is_alone(json.loads(file.read_text())):
-            return model.serving
+        text = (mirror.pull(file.parent) / file.name).read_text()
+        if not alone or _is_alone(json.loads(text)):
+            return mirror.pull(model.artifact) / layout.SERVING_MODEL
     lacking = (
         " of tasks that were learnt alone. Run it with "
         "--set model.architecture=single_task first"
