@@ -19,7 +19,7 @@ from pipeline.artifacts import layout
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.stages import Stage
-from pipeline.storage import mirror
+from pipeline.storage import mirror, record
 from pipeline.workspace.metadata import Artifact, Execution, Metadata
 
 # By their text, which is what is left of an error of a Beam worker or of TensorFlow.
@@ -107,7 +107,7 @@ def execute(
             moved = [note.replace(str(path), str(final[name])) for note in notes]
             summary = {**summary, "notes": moved}
     outputs = store.complete(execution, summary, inputs, final, earlier)
-    mirror.give_record(workspace / layout.METADATA)
+    record.give(workspace / layout.METADATA)
     shutil.rmtree(scratch_root, ignore_errors=True)
     seconds = time.monotonic() - started + earlier
     done = Execution(

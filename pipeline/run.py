@@ -56,7 +56,9 @@ def run(
     config = wildcards.expand(config)
     with workspaces.held(workspace):
         workspaces.clear(workspace)
-        return run_held(config, only, until, cache, report, overrides)
+        artifacts = run_held(config, only, until, cache, report, overrides)
+        workspaces.evict(workspace, artifacts.values())
+    return artifacts
 
 
 def run_held(
@@ -101,8 +103,6 @@ def run_held(
     if "model" in artifacts:
         curves.link(config, overrides, name, artifacts["model"])
     store.end_run(name)
-    mirror.give_record(workspace / layout.METADATA)
-    mirror.evict(workspace, artifacts.values())
     return artifacts
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.artifacts import layout, pushed, saved_model
 from pipeline.components.evaluator import others
 from pipeline.config import Config
+from pipeline.storage import mirror
 from serving.release.rollbacks import identity
 
 
@@ -113,7 +114,7 @@ def _others(config: Config) -> dict[str, str]:
     found = others.models(config)
     if config.evaluate.baseline == others.SERVED:
         found.pop("baseline", None)
-    return {name: str(path) for name, path in found.items()}
+    return {name: mirror.shown(path) for name, path in found.items()}
 
 
 def _own_architecture(config: Config) -> tuple[str, ...]:
@@ -178,7 +179,7 @@ def stages(config: Config) -> list[Stage]:
                 _features(c),
                 _labels(c),
                 c.transform.model_dump(),
-                c.train.warm_start,
+                c.train.model_dump(include={"warm_start"}),
                 [[t.quantile_group, t.quantile_intervals] for t in c.tasks],
             ],
         ),
@@ -205,7 +206,7 @@ def stages(config: Config) -> list[Stage]:
                 _labels(c),
                 c.domain,
                 c.evaluate.model_dump(),
-                c.push.destination,
+                mirror.shown(c.push.destination),
                 _others(c),
             ],
             holds=_is_compared,

@@ -19,7 +19,7 @@ from pipeline.config.features import (
     VectorFeature,
 )
 from pipeline.errors import PipelineError
-from pipeline.storage import mirror
+from pipeline.storage import folders
 from serving.release.publish import versions
 
 DEFAULT = "serving_default"
@@ -30,7 +30,7 @@ _GRAPH = "saved_model.pb"
 
 def served(base_path: Path) -> Path | None:
     """The newest version under a model's base path; None where there is none."""
-    return max(versions(mirror.refresh(base_path)).items(), default=(0, None))[1]
+    return max(versions(folders.refresh(base_path)).items(), default=(0, None))[1]
 
 
 def of_pipeline(destination: str) -> Path:
@@ -58,6 +58,7 @@ def find(path: Path) -> Path:
     Raises:
         PipelineError: It is none of these.
     """
+    folders.bring(path)
     newest = served(path) if path.is_dir() else None
     for folder in (path, path / layout.SERVING_MODEL, newest):
         if folder is not None and (folder / _GRAPH).is_file():

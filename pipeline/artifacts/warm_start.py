@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pipeline.artifacts import layout, saved_model
 from pipeline.config import Config, ConfigError
+from pipeline.storage import folders
 
 SERVED = "served"
 
@@ -25,7 +26,7 @@ def folder(config: Config) -> Path | None:
         if found is None:
             return None
     else:
-        found = Path(source)
+        found = folders.bring(Path(source))
         if (found / layout.SERVING_MODEL).is_dir():
             found = found / layout.SERVING_MODEL
     if not (found / layout.WEIGHT_NAMES).is_file():

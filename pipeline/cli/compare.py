@@ -10,6 +10,7 @@ from pipeline.artifacts import json_file, layout, saved_model
 from pipeline.cli import output, table
 from pipeline.config import Config
 from pipeline.errors import PipelineError
+from pipeline.storage import mirror
 
 _SIGNIFICANT = 0.05
 
@@ -46,6 +47,7 @@ def compare(args: argparse.Namespace, config: Config) -> None:
         board = measure(config, found)
     json_file.write(folder / layout.LEADERBOARD, board)
     (folder / layout.REPORT).write_text(page.of_comparison(board))
+    mirror.give(folder, [layout.LEADERBOARD, layout.REPORT])
     print(text(board))
     print(f"leaderboard: {folder / layout.LEADERBOARD}")
     print(f"report: {folder / layout.REPORT}")
@@ -116,8 +118,8 @@ def evaluate(args: argparse.Namespace, config: Config) -> None:
     from pipeline.comparison import models
     from serving.quiet import import_tensorflow_quietly
 
-    if args.output:
-        folder = output.folder(args.output)
+    folder = output.folder(args.output) if args.output else None
+    if folder:
         if any(folder.iterdir()):
             raise PipelineError(
                 f"--output: must be a new or empty folder. Received: {folder}"
@@ -131,10 +133,9 @@ def evaluate(args: argparse.Namespace, config: Config) -> None:
 
     is_served = args.model is None
     with progress.showing("evaluate"):
-        summary = measure(
-            config, found, args.on, args.output, against_served=not is_served
-        )
+        summary = measure(config, found, args.on, folder, against_served=not is_served)
     print(f"{found} on {summary['rows']:,} rows, with 95 % intervals:")
     print("\n".join(f"  {note}" for note in summary["notes"]))
-    if args.output:
-        print(f"report: {Path(args.output) / layout.REPORT}")
+    if folder:
+        mirror.give(folder, mirror.names_in(folder))
+        print(f"report: {folder / layout.REPORT}")

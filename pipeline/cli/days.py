@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.artifacts import json_file, layout
 from pipeline.cli import table
 from pipeline.config import Config
+from pipeline.storage import mirror
 
 
 def run(
@@ -27,6 +28,7 @@ def run(
     folder = Path(config.workspace) / layout.DAYS
     json_file.write(folder / layout.DAYS_FOUND, board)
     (folder / layout.REPORT).write_text(page.render(board))
+    mirror.give(folder, [layout.DAYS_FOUND, layout.REPORT])
     print(f"\n{text(board)}\nreport: {folder / layout.REPORT}")
     return record["pushed"] is not None
 

@@ -11,6 +11,7 @@ from pipeline import progress
 from pipeline.artifacts import json_file
 from pipeline.cli import output
 from pipeline.errors import PipelineError
+from pipeline.storage import mirror
 from pipeline.workspace import lock as workspaces
 from serving.quiet import import_tensorflow_quietly
 
@@ -117,6 +118,7 @@ def fuse(args: argparse.Namespace, config: "Config") -> None:
         print(*_yaml_lines(wanted.form, chosen.found.chosen.weights), sep="\n")
     print(f"\n{folder / 'fusion.json'}")
     (folder / "fusion.svg").write_text(front(record))
+    mirror.give(folder, ["fusion.json", "fusion.svg"])
     print(folder / "fusion.svg")
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import time
-from pathlib import Path
 
 from pipeline import progress
 from pipeline.artifacts import layout
@@ -58,18 +57,23 @@ def predict(args: argparse.Namespace, config: Config) -> None:
         if len(keep) < len(names):
             raise PipelineError(f"--keep: two columns of one name. Received: {keep}")
     import_tensorflow_quietly()
-    output = Path(mirror.of(args.output))
+    output = mirror.place(args.output)
+    if not mirror.is_empty(output):
+        raise PipelineError(
+            f"the scores need a folder of their own. Received: {args.output}, which is "
+            "not empty. Name another, or remove it"
+        )
     started = time.monotonic()
     with progress.showing("predict"):
         found = bulk_inferrer(
             config,
             args.input,
             output,
-            Path(mirror.of(args.model)) if args.model else None,
+            mirror.place(args.model) if args.model else None,
             keep,
             args.format,
         )
-        mirror.upload(output, last=layout.SUMMARY)
+        mirror.hand_over(output, last=layout.SUMMARY)
     seconds = time.monotonic() - started
     print(
         f"rows in {found['rows_in']:,} = scored {found['scored']:,} + dead "

@@ -133,7 +133,7 @@ def add_lineage(parser: argparse.ArgumentParser) -> None:
 
 def lineage(args: argparse.Namespace, config: Config) -> None:
     """Prints what an artifact was made from, and what was made from it."""
-    store, path = metadata(Path(config.workspace)), Path(mirror.of(args.artifact))
+    store, path = metadata(Path(config.workspace)), mirror.place(args.artifact)
     if args.json:
         print(json.dumps(graph.as_json(store, path), indent=1))
     else:

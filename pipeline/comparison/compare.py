@@ -18,6 +18,7 @@ from pipeline.components.evaluator import job, metrics, others
 from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.run import run
+from pipeline.storage import mirror
 from pipeline.workspace import lock as workspaces
 
 
@@ -99,7 +100,7 @@ def _described(model: Model, records: Sequence[Mapping]) -> dict[str, Any]:
     gains = [found["gain"]["value"] for found in tasks.values() if found["gain"]]
     return {
         "name": model.name,
-        "path": str(model.path),
+        "path": mirror.shown(model.path),
         "architecture": card.get("architecture"),
         "parameters": card.get("parameters"),
         "seconds": model.seconds,

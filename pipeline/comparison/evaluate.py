@@ -21,7 +21,7 @@ def evaluate(
     config: Config,
     model: Path,
     rows: Sequence[str] | None = None,
-    output: str | None = None,
+    output: str | Path | None = None,
     against_served: bool = True,
 ) -> dict:
     """Measures a model as the Evaluator does.

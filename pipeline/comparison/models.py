@@ -46,12 +46,12 @@ def find(texts: Sequence[str]) -> list[Model]:
 
 def _find(text: str) -> Model:
     workspace, at, run = text.rpartition("@")
-    if not at or not workspaces.has_run(Path(mirror.of(workspace))):
+    if not at or not workspaces.has_run(mirror.place(workspace)):
         workspace, run = text, ""
-    if workspaces.has_run(Path(mirror.of(workspace))):
+    if workspaces.has_run(mirror.place(workspace)):
         return _of_run(workspace, run)
     try:
-        return Model(text, saved_model.find(Path(mirror.of(text))), None)
+        return Model(text, saved_model.find(mirror.place(text)), None)
     except PipelineError as error:
         raise PipelineError(
             f"a workspace, WORKSPACE@RUN or a model's folder is expected: {error}"
@@ -59,7 +59,7 @@ def _find(text: str) -> Model:
 
 
 def _of_run(workspace: str, wanted: str) -> Model:
-    store = Metadata(Path(mirror.of(workspace)) / layout.METADATA)
+    store = Metadata(mirror.place(workspace) / layout.METADATA)
     runs = [run.name for run in store.runs()]
     if wanted and wanted not in runs:
         raise PipelineError(

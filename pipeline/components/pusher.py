@@ -18,7 +18,7 @@ from pathlib import Path
 from pipeline.artifacts import blessing, layout, model_card, pushed
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-from pipeline.storage import mirror
+from pipeline.storage import folders, mirror
 from serving.release import releases
 from serving.release.publish import PublishError, publish
 from serving.release.rollbacks import is_rolled_back
@@ -52,13 +52,13 @@ def pusher(
     version = path = None
     steps: list[str] = []
     model = inputs["model"] / layout.SERVING_MODEL
-    mirror.refresh(Path(config.push.destination), newest=False)
     if not reasons and is_rolled_back(model, config.push.destination):
         reasons = [_rolled_back(config, model)]
     if not reasons:
         try:
-            path = _publish(config, inputs, steps.append)
-            mirror.publish(path.parent, path)
+            with folders.publishing(Path(config.push.destination)):
+                path = _publish(config, inputs, steps.append)
+                folders.publish(path)
         except (PublishError, OSError) as error:
             raise PipelineError(f"push.destination: {error}") from error
         except releases.UnfinishedError as error:

@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Any
 
 import pydantic
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
 from pipeline.config import expressions
 from pipeline.storage import mirror
@@ -26,8 +26,9 @@ class Section(pydantic.BaseModel):
 # are held to what TensorFlow takes.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$")]
 
-# A folder, or a place in an object store, which is worked on in its mirror.
-Folder = Annotated[str, AfterValidator(mirror.of)]
+# A folder, or a place in an object store, which is worked on in its mirror. What is
+# written down of it is the place, which is the same on all machines.
+Folder = Annotated[str, AfterValidator(mirror.of), PlainSerializer(mirror.shown)]
 
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _DURATION = r"^(\d+(?:\.\d+)?)\s*([smhd])$"

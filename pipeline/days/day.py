@@ -90,6 +90,7 @@ def run_day(
             "state": records.COMPLETE,
         }
         records.write(folder, record)
+        workspaces.evict(workspace, artifacts.values())
     return record
 
 

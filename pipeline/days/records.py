@@ -25,6 +25,7 @@ from pipeline.beam.atomic import atomic_write
 from pipeline.config import Config, dated
 from pipeline.config.dated import Period
 from pipeline.errors import PipelineError
+from pipeline.storage import folders
 from tfmtl.metrics.exact.interval import student_quantile
 
 BEGUN, MEASURED, COMPLETE = "begun", "measured", "complete"
@@ -37,6 +38,7 @@ def folder(workspace: Path, day: str) -> Path:
 
 def read(workspace: Path) -> list[dict[str, Any]]:
     """The records of a workspace, by day."""
+    folders.take(workspace / layout.DAYS, layout.DAY)
     files = (workspace / layout.DAYS).glob(f"*/{layout.DAY}")
     found = [json.loads(file.read_text()) for file in files]
     return sorted(found, key=lambda record: record["day"])
@@ -74,6 +76,7 @@ def write(of_day: Path, record: Mapping[str, Any]) -> None:
     of_day.mkdir(parents=True, exist_ok=True)
     with atomic_write(of_day / layout.DAY) as part:
         json_file.write(part, record)
+    folders.push(of_day, layout.DAY)
 
 
 def trained(records: Mapping[str, Mapping]) -> list[str]:

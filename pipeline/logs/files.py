@@ -24,7 +24,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata
-from apache_beam.io.filesystems import FileSystems
 
 from pipeline.config import dated
 from pipeline.config.reading import Reading
@@ -34,6 +33,7 @@ from pipeline.logs.csv import NotUtf8
 from pipeline.logs.static_tables import StaticTable
 from pipeline.logs.values import column_types, nested
 from pipeline.progress import NOWHERE, Done
+from pipeline.storage.filesystems import FileSystems
 
 _EXTENSIONS = {
     "csv": "csv|tsv",

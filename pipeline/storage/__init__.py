@@ -1,1 +1,1 @@
-"""Workspaces and models in object stores, and the local folders they are mirrored in."""
+"""Workspaces and models in object stores, and the local folders that mirror them."""

@@ -1,108 +1,110 @@
-"""What is done in an object store, by the file system that Beam has for its scheme.
+"""What is done in an object store.
 
 Whatever goes wrong there, credentials, bucket or network, becomes one message.
 """
 
 import contextlib
+import importlib
 import os
-import shutil
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import ModuleType
 
 import google_crc32c
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 from pipeline.errors import PipelineError
+from pipeline.storage.file import BLOCK_BYTES, File
 
-_AS_IT_IS = {"compression_type": CompressionTypes.UNCOMPRESSED}
 _AT_A_TIME = 4  # files on their way
-_BLOCK_BYTES = 1 << 20
 _EXTRAS = {"s3": "aws", "gs": "gcp", "hdfs": "hadoop"}
 _LONG = 300  # characters of a client's own words
 
 
-class File(NamedTuple):
-    """A file in a store.
-
-    Attributes:
-        size: Bytes.
-        time: When it was written, in seconds since 1970.
-    """
-
-    size: int
-    time: float
-
-
 def files(url: str) -> dict[str, File]:
     """The files below a folder, by their paths from there; none if there is no such."""
-    with _told(url):
-        (found,) = FileSystems.match([f"{url}/**"])
-        return {
-            file.path.removeprefix(f"{url}/"): File(
-                file.size_in_bytes, file.last_updated_in_seconds
-            )
-            for file in sorted(found.metadata_list, key=lambda file: file.path)
-        }
+    with _told(url) as store:
+        return store.files(url)
 
 
-def stat(url: str) -> File | None:
-    """A file; None if there is no such."""
-    with _told(url):
-        (found,) = FileSystems.match([url])
-        for file in found.metadata_list:
-            return File(file.size_in_bytes, file.last_updated_in_seconds)
-    return None
+def version(url: str) -> str | None:
+    """What tells a file's content from those before; None if there is no such file."""
+    with _told(url) as store:
+        return store.version(url)
 
 
 def exists(url: str) -> bool:
     """Whether there is such a file."""
-    with _told(url):
-        return FileSystems.exists(url)
+    return version(url) is not None
 
 
 def read(url: str) -> bytes | None:
     """The content of a small file; None if there is no such."""
-    if not exists(url):
-        return None
-    with _told(url), FileSystems.open(url, **_AS_IT_IS) as file:
-        return file.read()
+    with _told(url) as store:
+        return store.read(url)
 
 
 def write(url: str, content: bytes) -> None:
     """Writes a small file."""
-    with _told(url), FileSystems.create(url, **_AS_IT_IS) as file:
-        file.write(content)
+    with _told(url) as store:
+        store.write(url, content)
+
+
+def create(url: str, content: bytes) -> bool:
+    """Writes a small file unless there is one; returns whether it did."""
+    with _told(url) as store:
+        return store.create(url, content)
 
 
 def upload(folder: Path, url: str, names: Collection[str]) -> None:
     """Copies files of a folder into the store; all are there when it returns."""
-    _parallel(lambda name: _put(folder / name, f"{url}/{name}"), names)
+
+    def put(name: str) -> None:
+        at = f"{url}/{name}"
+        with _told(at) as store:
+            store.put(folder / name, at)
+
+    _parallel(put, names)
 
 
 def download(url: str, folder: Path, names: Collection[str]) -> None:
     """Copies files from the store; each is whole, or not there."""
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    _parallel(lambda name: _get(f"{url}/{name}", folder / name), names)
+
+    def get(name: str) -> None:
+        file, at = folder / name, f"{url}/{name}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(f".{uuid.uuid4().hex}")
+        try:
+            with _told(at) as store:
+                store.get(at, part)
+            os.replace(part, file)
+        finally:
+            part.unlink(missing_ok=True)
+
+    _parallel(get, names)
 
 
 def delete(urls: Iterable[str]) -> None:
-    """Deletes files."""
+    """Deletes files, all of one bucket."""
     urls = list(urls)
     if urls:
-        with _told(urls[0]):
-            FileSystems.delete(urls)
+        with _told(urls[0]) as store:
+            store.delete(urls)
+
+
+def delete_folder(url: str, first: str) -> None:
+    """Deletes all files below a folder, one before the others."""
+    names = files(url)
+    delete(f"{url}/{name}" for name in names if name == first)
+    delete(f"{url}/{name}" for name in names if name != first)
 
 
 def checksum(file: Path) -> int:
     """The CRC32C of a local file."""
     total = google_crc32c.Checksum()
     with file.open("rb") as stream:
-        while block := stream.read(_BLOCK_BYTES):
+        while block := stream.read(BLOCK_BYTES):
             total.update(block)
     return int.from_bytes(total.digest(), "big")
 
@@ -113,31 +115,16 @@ def _parallel(function: Callable[[str], None], names: Iterable[str]) -> None:
             done.result()
 
 
-def _put(file: Path, url: str) -> None:
-    with (
-        file.open("rb") as source,
-        _told(url),
-        FileSystems.create(url, **_AS_IT_IS) as to,
-    ):
-        shutil.copyfileobj(source, to, _BLOCK_BYTES)
-
-
-def _get(url: str, file: Path) -> None:
-    part = file.with_name(f".{uuid.uuid4().hex}")
-    try:
-        with part.open("wb") as to:
-            with _told(url), FileSystems.open(url, **_AS_IT_IS) as source:
-                shutil.copyfileobj(source, to, _BLOCK_BYTES)
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 @contextlib.contextmanager
-def _told(url: str) -> Iterator[None]:
-    """What a store's client raises, each its own kinds, becomes one message."""
+def _told(url: str) -> Iterator[ModuleType]:
+    """What a store's client raises, each its own kinds, becomes one message.
+
+    Yields:
+        The module for the store.
+    """
     try:
-        yield
+        name = "s3" if url.startswith("s3://") else "filesystems"
+        yield importlib.import_module(f"pipeline.storage.{name}")
     except Exception as error:
         raise PipelineError(_message(url, error)) from error
 
@@ -145,7 +132,8 @@ def _told(url: str) -> Iterator[None]:
 def _message(url: str, error: Exception) -> str:
     scheme, _, rest = url.partition("://")
     bucket = rest.partition("/")[0]
-    if isinstance(error, ValueError | ImportError | AssertionError):
+    is_lacking = isinstance(error, ImportError)
+    if is_lacking or (isinstance(error, ValueError) and scheme != "s3"):  # of Beam
         extra = _EXTRAS.get(scheme)
         known = f"pip install 'tfmtl[{extra}]'" if extra else "use s3, gs or hdfs"
         return f"{url}: no file system for {scheme}:// is installed: {known}"
@@ -157,10 +145,7 @@ def _message(url: str, error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
-    details: Any = isinstance(error, BeamIOError) and error.exception_details
-    if details:
+    while details := getattr(error, "exception_details", None):  # of Beam
         error = next(iter(details.values()))
-        if isinstance(error, BeamIOError):
-            return _reason(error)
     words = " ".join(str(error).split()) or type(error).__name__
     return words[:_LONG].rstrip(".")

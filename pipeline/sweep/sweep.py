@@ -26,6 +26,7 @@ from pipeline.fingerprint import fingerprint
 from pipeline.report import leaderboard as page
 from pipeline.run import run_held
 from pipeline.stages import Stage, stages
+from pipeline.storage import mirror
 from pipeline.sweep import leaderboard, processes, space
 from pipeline.sweep.space import Architecture
 from pipeline.sweep.study import Study, Trial, open_studies, unfinished
@@ -105,6 +106,7 @@ def sweep(
             json_file.write(part, board)
         with atomic_write(folder / layout.REPORT) as part:
             part.write_text(page.of_sweep(board))
+        mirror.give(folder, [layout.LEADERBOARD, layout.REPORT])
     report(f"leaderboard: {folder / layout.LEADERBOARD}")
     report(f"report: {folder / layout.REPORT}")
     return board

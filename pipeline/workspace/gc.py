@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.artifacts import layout, pushed
-from pipeline.storage import mirror
+from pipeline.storage import folders, mirror
 from pipeline.workspace import lock as workspaces
 from pipeline.workspace.lineage import Lineage
 from pipeline.workspace.metadata import Metadata
@@ -60,17 +60,17 @@ def find(workspace: Path, keep: int) -> list[Garbage]:
     found, stored = [], mirror.sizes(workspace)
     for at, execution in sorted(graph.executions.items()):
         for artifact in graph.outputs.get(at, ()):
-            there = artifact.path in stored or artifact.path.is_dir()
-            if artifact.path not in paths and there:
+            size, _ = stored.pop(artifact.path, (0, 0.0))
+            if artifact.path not in paths and (size or artifact.path.is_dir()):
                 why = f"{artifact.name} of run {execution.run}"
-                size, *_ = stored.get(artifact.path) or (_size(artifact.path),)
+                size = size or _size(artifact.path)
                 found.append(Garbage(artifact.path, size, why))
     keys = {e.fingerprint for e in store.executions() if e.run in kept}
     found += [Garbage(p, _size(p), why) for p, why in _failed(workspace, keys)]
     found += [
         Garbage(path, size, "left by a run that was killed")
-        for path, (size, written, is_whole) in stored.items()
-        if not is_whole and time.time() - written > _DAY
+        for path, (size, written) in stored.items()  # which no execution has written
+        if time.time() - written > _DAY
     ]
     return found
 
@@ -111,7 +111,7 @@ def _published(store: Metadata) -> Iterator[int]:
             if not mirror.present(note.path):
                 continue
             path = pushed.read(mirror.pull(note.path))
-            if path is not None and mirror.refresh(path.parent) and path.is_dir():
+            if path is not None and folders.stands(path):
                 yield execution.id
 
 

@@ -4,16 +4,21 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
 from pipeline.artifacts import layout
 from pipeline.errors import PipelineError
-from pipeline.storage import mirror
+from pipeline.storage import lease, mirror, record
 from pipeline.workspace.metadata import Execution, Metadata
 
+_LOCK = ".lock"
 _READERS = ".readers"
+
+
+class _InUse(PipelineError):
+    """Another process has the lock."""
 
 
 @contextlib.contextmanager
@@ -28,13 +33,23 @@ def held(workspace: Path) -> Iterator[IO]:
         PipelineError: Another process holds it, or it cannot be written to.
     """
     refusal = (
-        f"Another run is using the workspace {workspace}. Wait for it, or set "
-        "`workspace` to another directory."
+        f"Another run is using the workspace {mirror.shown(workspace)}. Wait for it, "
+        "or set `workspace` to another directory."
     )
     make(workspace)
-    with _locked(workspace / ".lock", fcntl.LOCK_EX, refusal) as lock:
-        mirror.take_record(workspace / layout.METADATA)
-        yield lock
+    metadata = workspace / layout.METADATA
+    with (
+        _locked(workspace / _LOCK, fcntl.LOCK_EX, refusal) as lock,
+        lease.held(workspace),
+    ):
+        record.take(metadata)
+        try:
+            yield lock
+        except BaseException:
+            with contextlib.suppress(PipelineError):
+                record.give(metadata)
+            raise
+        record.give(metadata)
 
 
 def make(workspace: Path) -> Path:
@@ -94,7 +109,7 @@ def _locked(file: Path, how: int, refusal: str) -> Iterator[IO]:
         try:
             fcntl.flock(lock, how | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise PipelineError(refusal) from None
+            raise _InUse(refusal) from None
         yield lock
 
 
@@ -150,13 +165,31 @@ def metadata(workspace: Path) -> Metadata:
     """
     path = workspace / layout.METADATA
     if not has_run(workspace):
-        raise PipelineError(f"nothing has run yet: {path} does not exist")
+        where = mirror.shown(path)
+        raise PipelineError(f"nothing has run yet: {where} does not exist")
     return Metadata(path)
 
 
 def has_run(workspace: Path) -> bool:
-    """Whether there is a record of what has run in a folder."""
+    """Whether there is a record of what has run in a folder, the newest of its store.
+
+    Where a run of this machine is using the workspace, its record is the newest.
+    """
     path = workspace / layout.METADATA
-    if not path.is_file():
-        mirror.take_record(path)
+    if mirror.url(workspace):
+        make(workspace)
+        with contextlib.suppress(_InUse), _locked(workspace / _LOCK, fcntl.LOCK_EX, ""):
+            record.take(path)
     return path.is_file()
+
+
+def evict(workspace: Path, keep: Collection[Path]) -> None:
+    """Frees the mirror of a store as `mirror.evict` does, unless somebody is reading.
+
+    Args:
+        workspace: Which the caller holds.
+        keep: Artifacts that stay.
+    """
+    if mirror.url(workspace):
+        with contextlib.suppress(_InUse), unread(workspace):
+            mirror.evict(workspace, keep)

@@ -29,6 +29,7 @@ from pipeline.logs import parts, table_files
 from pipeline.logs.dead_letters import REASONS
 from pipeline.logs.inspect import InspectionSpec, LogSchema, inspect, missing, unread
 from pipeline.logs.values import casting, column_types
+from pipeline.storage import mirror
 
 _LISTS = ("list", "weighted", "vector")  # types of columns of several values
 
@@ -129,7 +130,7 @@ def bulk_inferrer(
         for i, shard in enumerate(shards):
             shard.rename(output / layout.score_shard(format, i, len(shards)))
     summary = {
-        "model": str(model),
+        "model": mirror.shown(model),
         "rows_in": report.rows_in,
         "scored": report.scored,
         "dead": report.dead,

@@ -61,8 +61,8 @@ def _newest(workspace: str, key: str, alone: bool = False) -> Path:
     store = Path(workspace) / layout.METADATA
     if not workspaces.has_run(store.parent):
         raise PipelineError(
-            f"{key}: must be the workspace of a run. Received: {workspace!r}, which "
-            f"has no {layout.METADATA}"
+            f"{key}: must be the workspace of a run. Received: "
+            f"{mirror.shown(workspace)!r}, which has no {layout.METADATA}"
         )
     metadata = Metadata(store)
     measured: dict[Path, Path] = {}  # {model: the newest metrics.json}
