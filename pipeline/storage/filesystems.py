@@ -16,8 +16,9 @@ from pipeline.storage.file import BLOCK_BYTES, File
 
 _AS_IT_IS = {"compression_type": CompressionTypes.UNCOMPRESSED}
 
-# Some need options, which they have only from a Beam job else.
-FileSystems.set_options(PipelineOptions([]))
+# S3's, of which logs are read, needs options, and has them only from a Beam job else.
+if FileSystems._pipeline_options is None:
+    FileSystems.set_options(PipelineOptions([]))
 
 
 def files(url: str) -> dict[str, File]:

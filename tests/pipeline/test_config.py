@@ -137,7 +137,11 @@ def test_every_config_of_ours_is_valid(path, monkeypatch):
         ("data.delimiter='::'", "data.delimiter: one ASCII character is needed"),
         ("data.delimiter='\\n'", "data.delimiter: one ASCII character is needed"),
         ("data.logs=[]", "data.logs: List should have at least 1 item"),
-        ("workspace=gs://bucket/work", "workspace: a folder is needed that this mach"),
+        ("workspace=gs:///", "workspace: must be such as s3://bucket/folder. Rec"),
+        (
+            "push={destination: gs://bucket/models, models_config: models.config}",
+            "push.models_config: is written for a model base path that is a folder",
+        ),
         ("data.columns=[a, a]", "data.columns: each column needs a name of its own"),
         ("push=here", "push: must be keys and values. Received: 'here'"),
         ("tasks=[click]", "tasks.0: must be keys and values, as {name: click}. Rec"),
@@ -185,6 +189,30 @@ def test_faults_are_explained(override, expected):
     with pytest.raises(config.ConfigError) as error:
         config.load(FEED, [override])
     assert expected in str(error.value)
+
+
+def test_the_workers_of_a_cluster_need_the_mirror_of_a_store(monkeypatch):
+    monkeypatch.delenv("TFMTL_MIRROR", raising=False)
+    overrides = ["workspace=s3://bucket/feed", "beam.runner=FlinkRunner"]
+    with pytest.raises(config.ConfigError, match="need the mirror of s3://bucket/feed"):
+        config.load(FEED, overrides)
+    monkeypatch.setenv("TFMTL_MIRROR", "/mounted")
+    assert config.load(FEED, overrides).workspace == "/mounted/s3/bucket/feed"
+
+
+def test_a_place_in_a_store_is_written_down_the_same_on_all_machines(monkeypatch):
+    overrides = ["workspace=s3://bucket/feed", "evaluate.baseline=gs://bucket/other"]
+    overrides.append("push=null")
+    found = []
+    for mirror in ("/a", "/b"):
+        monkeypatch.setenv("TFMTL_MIRROR", mirror)
+        read = config.load(FEED, overrides)
+        found.append(read.model_dump())
+        assert config.Config.model_validate(found[-1]) == read
+    assert found[0] == found[1]
+    assert found[0]["workspace"] == "s3://bucket/feed"
+    assert found[0]["push"]["destination"] == "s3://bucket/feed/serving_models/feed"
+    assert found[0]["evaluate"]["baseline"] == "gs://bucket/other"
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,14 @@ def test_what_a_store_says_is_one_message(s3):
         remote.files("foo://bucket/x")
 
 
+def test_logs_of_a_store_are_listed(s3):
+    from pipeline.logs import files
+
+    s3.put_object(Bucket="bucket", Key="logs/a.csv", Body=b"user,click\n1,0\n")
+    ((path, size, _),) = files.versions(["s3://bucket/logs/*.csv"])
+    assert (path, size) == ("s3://bucket/logs/a.csv", 15)
+
+
 def test_of_several_who_create_a_file_one_succeeds(s3):
     assert remote.create("s3://bucket/a", b"first")
     assert not remote.create("s3://bucket/a", b"second")
