@@ -20,6 +20,7 @@ from pipeline.config.features import Feature
 from pipeline.config.load import explain
 from pipeline.config.sections import label_columns
 from pipeline.errors import ConfigError, nearest
+from pipeline.storage import mirror
 
 if TYPE_CHECKING:
     from pipeline.logs.files import Source
@@ -106,6 +107,7 @@ def _matches(
 ) -> dict[str, list[str]]:
     """{wildcard: the columns that match}, as recorded where it is."""
     path = Path(config.workspace) / layout.WILDCARDS
+    mirror.take(path.parent, path.name)
     known = json.loads(path.read_text()) if path.is_file() else {}
     new = [wildcard for wildcard in wildcards if wildcard not in known]
     if not new:
@@ -124,6 +126,7 @@ def _matches(
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as part:
             part.write_text(json.dumps(known, indent=1) + "\n")
+        mirror.give(path.parent, [path.name])
     return known
 
 

@@ -1,25 +1,25 @@
-"""An S3 of this machine, by moto's server."""
+"""An S3 of this machine, by moto's server, as fixtures.
 
-import contextlib
+server, s3 = object_store.server, object_store.s3
+"""
+
 import logging
 
 import pytest
 
 boto3 = pytest.importorskip("boto3", reason="boto3 and moto are not installed")
-_server = pytest.importorskip("moto.server", reason="moto[s3] is not installed")
+_moto = pytest.importorskip("moto.server", reason="moto[s3] is not installed")
+
+BUCKET = "bucket"
 
 
-@contextlib.contextmanager
-def s3(bucket="bucket"):
-    """Runs the server, sends S3's clients of this process and its children to it.
-
-    Args:
-        bucket: The one that there is.
-    """
+@pytest.fixture(scope="module")
+def server():
+    """Runs the server, sends S3's clients of this process and its children to it."""
     from pipeline.storage import s3 as ours
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request
-    server = _server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = _moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     try:
@@ -34,7 +34,7 @@ def s3(bucket="bucket"):
                 patch.setenv(name, value)
             ours.client.cache_clear()
             client = ours.client()
-            client.create_bucket(Bucket=bucket)
+            client.create_bucket(Bucket=BUCKET)
             yield client
             client.close()
     finally:
@@ -42,17 +42,20 @@ def s3(bucket="bucket"):
         server.stop()
 
 
-def keys(client, prefix="", bucket="bucket"):
+@pytest.fixture
+def s3(server, tmp_path, monkeypatch):
+    """A client of the server, whose bucket is empty; and a mirror, empty too."""
+    monkeypatch.setenv("TFMTL_MIRROR", str(tmp_path / "mirror"))
+    for key in keys(server):
+        server.delete_object(Bucket=BUCKET, Key=key)
+    return server
+
+
+def keys(client, prefix=""):
     """The names of the objects below a prefix, sorted."""
     pages = client.get_paginator("list_objects_v2")
     return sorted(
         item["Key"]
-        for page in pages.paginate(Bucket=bucket, Prefix=prefix)
+        for page in pages.paginate(Bucket=BUCKET, Prefix=prefix)
         for item in page.get("Contents", ())
     )
-
-
-def empty(client, bucket="bucket"):
-    """Deletes all objects."""
-    for key in keys(client, bucket=bucket):
-        client.delete_object(Bucket=bucket, Key=key)

@@ -150,6 +150,13 @@ def give(folder: Path, names: Iterable[str]) -> None:
         remote.upload(folder, at, [name])
 
 
+def take(folder: Path, name: str) -> None:
+    """Copies a small file of a folder from its store, where there is one."""
+    at = url(folder)
+    if at is not None and remote.exists(f"{at}/{name}"):
+        remote.download(at, folder, [name])
+
+
 def is_empty(folder: Path) -> bool:
     """Whether the store has nothing in a folder; True for one that is only local."""
     at = url(folder)
@@ -219,7 +226,9 @@ def evict(workspace: Path, keep: Collection[Path]) -> None:
         if total <= bound:
             return
         if artifact not in keep:
-            shutil.rmtree(artifact.rename(artifact.with_suffix(".tmp")))
+            part = new_part()  # not *.tmp, which the next run deletes in the store, too
+            artifact.rename(part / "old")
+            shutil.rmtree(part)
             total -= size[artifact]
 
 

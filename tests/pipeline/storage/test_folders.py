@@ -8,6 +8,7 @@ from pipeline.errors import PipelineError
 from pipeline.storage import folders, mirror, remote
 from serving.release.publish import publish
 
+server, s3 = object_store.server, object_store.s3
 URL = "s3://bucket/served"
 
 

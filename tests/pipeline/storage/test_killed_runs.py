@@ -12,6 +12,8 @@ from paths import ROOT
 
 from pipeline.storage import mirror
 
+server, s3 = object_store.server, object_store.s3
+
 
 @pytest.mark.slow
 def test_a_run_killed_in_each_stage_ends_as_one_on_disk(s3, tmp_path):

@@ -5,10 +5,15 @@ from pathlib import Path
 
 import object_store
 import pytest
+from conftest import raw_config
 
+from pipeline import wildcards
+from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.storage import mirror, remote
+from pipeline.workspace import lock as workspaces
 
+server, s3 = object_store.server, object_store.s3
 URL = "s3://bucket/feed/Trainer/model/3-abc"
 
 
@@ -146,6 +151,33 @@ def test_the_longest_unused_leaves_the_mirror_first(s3, monkeypatch):
     mirror.evict(workspace, keep=[])
     assert [path.is_dir() for path in paths] == [True, False, False, True]
     assert all(map(mirror.present, paths))
+
+
+def test_an_eviction_that_is_killed_leaves_the_store_as_it_is(artifact, monkeypatch):
+    monkeypatch.setenv("TFMTL_MIRROR_GB", "1e-9")
+    workspace = artifact.parents[2]
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda path: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            mirror.evict(workspace, keep=[])
+    assert not artifact.exists()
+    workspaces.clear(workspace)
+    assert mirror.pull(artifact).is_dir()
+
+
+def test_what_wildcards_stand_for_is_known_to_every_machine(s3, tmp_path, monkeypatch):
+    logs = tmp_path / "logs.csv"
+    logs.write_text("user,c_a,click\nu,1,0\n")
+    raw = raw_config(
+        {"logs": [str(logs)]},
+        features=["user", {"name": "c_*", "kind": "categorical"}],
+        workspace="s3://bucket/feed",
+    )
+    for name in "ab":
+        monkeypatch.setenv("TFMTL_MIRROR", str(tmp_path / name))
+        config = wildcards.expand(Config.model_validate(raw))
+        assert [feature.name for feature in config.features] == ["user", "c_a"]
+        logs.write_text("user,c_a,c_b,click\nu,1,1,0\n")
 
 
 def test_what_a_store_says_is_one_message(s3):

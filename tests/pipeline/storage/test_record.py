@@ -12,6 +12,7 @@ from pipeline.workspace import gc
 from pipeline.workspace import lock as workspaces
 from pipeline.workspace.metadata import Metadata
 
+server, s3 = object_store.server, object_store.s3
 URL = "s3://bucket/feed"
 
 
