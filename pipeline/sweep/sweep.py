@@ -164,6 +164,12 @@ def _line(trial: Trial, seed: int, answer: Mapping[str, Any]) -> str:
     return f"{name}: {answer['value']:.4f} in {answer['seconds']:.1f} s"
 
 
+def _here(model: str) -> Path:
+    """The folder of a model, copied from its store if it has left the mirror."""
+    path = Path(model)
+    return mirror.pull(path) if mirror.present(path) else path
+
+
 def _measure(
     config: Config, examples: Path, board: dict[str, Any], folder: Path
 ) -> None:
@@ -176,7 +182,7 @@ def _measure(
     before = _measured_before(folder / layout.LEADERBOARD)
     models, names = {}, {}
     for model in chosen:
-        found = {s: Path(m) / layout.SERVING_MODEL for s, m in model["models"].items()}
+        found = {s: _here(m) / layout.SERVING_MODEL for s, m in model["models"].items()}
         model["deleted"] = [seed for seed, path in found.items() if not path.is_dir()]
         there = {f"{model['name']} seed {s}": p for s, p in found.items() if p.is_dir()}
         names[model["name"]] = list(there)
