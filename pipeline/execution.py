@@ -104,7 +104,8 @@ def execute(
     for name, path in staging.items():
         path.rename(final[name])
         if notes := summary.get("notes"):  # they may say where something stands
-            moved = [note.replace(str(path), str(final[name])) for note in notes]
+            to = mirror.shown(final[name])
+            moved = [note.replace(str(path), to) for note in notes]
             summary = {**summary, "notes": moved}
     outputs = store.complete(execution, summary, inputs, final, earlier)
     record.give(workspace / layout.METADATA)

@@ -33,7 +33,12 @@ def _config(workspace):
         **small_feed.SMALL,
         "data.options": "{impressions: 6000, seed: 7}",
         "train.epochs": 1,
+        "train.batch_size": 256,
+        "train.schedule": "cosine",
         "train.deterministic": "true",
+        "infra.max_latency_ms": "null",  # this machine may be slow
+        "evaluate.default_rules": "[]",  # too few rows to be better than the mean
+        "evaluate.importance": "null",
         "workspace": workspace,
         "push.destination": f"{workspace}/served",
     }
