@@ -170,6 +170,13 @@ def test_days_that_are_missing_or_out_of_order_are_said(team, capsys):
     assert "after 2024-03-06" in RENDER(team.board())
 
 
+def test_three_missing_days_are_all_named(team, capsys):
+    team.day("2024-03-01")
+    team.day("2024-03-05")
+    rule = "warning: nothing was trained on 2024-03-02, 2024-03-03, 2024-03-04\n"
+    assert rule in capsys.readouterr().out
+
+
 def test_a_refused_day_leaves_what_is_served(team, capsys):
     team.day("2024-03-01")
     team.refuses = True

@@ -377,6 +377,12 @@ def test_quantiles_of_many_distinct_values_are_close():
     assert (got[0], got[-1]) == (values.min(), values.max())
 
 
+def test_zero_has_no_sign():
+    zeros = quantiles.sketch(np.array([-0.0, 0.0, -0.0]))
+    assert zeros.count.tolist() == [3]
+    assert str(quantiles.quantiles(zeros, 1)) == "[0. 0.]"
+
+
 def test_quantiles_of_nothing():
     nothing = quantiles.sketch(np.array([]))
     assert (

@@ -27,6 +27,7 @@ def split(tmp_path, monkeypatch):
     """Examples in two shards, and ranges that are smaller than these."""
     rng = np.random.default_rng(0)
     length = np.where(np.arange(300) % 10 == 3, np.nan, rng.uniform(0, 30, 300))
+    length[::7] = 10  # where a bucket begins
     columns = {
         "length": pa.array(length, pa.float32(), from_pandas=True),
         "watch": np.float32(np.nan_to_num(length, nan=50) * rng.uniform(0, 1, 300)),

@@ -68,14 +68,24 @@ def test_what_is_pruned_has_no_gradient():
     assert _pruner_gradient("fusion", 0.1).any()
 
 
-def test_fusion_starts_as_the_plain_network():
-    layer = AdaSparse(["click"], (8,))
+def _even(**options):
+    """A layer all of whose weights are beta / 2."""
+    layer = AdaSparse(["click"], (8,), **options)
     layer(X, CONDITION)
     for pruner in layer.pruners:
         pruner.kernel.assign(np.zeros(pruner.kernel.shape, "float32"))
+    return layer
+
+
+def test_fusion_starts_as_the_plain_network():
+    layer = _even()
     np.testing.assert_allclose(
         layer(X, CONDITION)["click"], layer.layers[0](X), rtol=1e-6
     )
+
+
+def test_a_weight_of_epsilon_is_pruned():
+    assert not _even(epsilon=1.0)(X, CONDITION)["click"].numpy().any()
 
 
 def test_the_domain_and_nothing_else_tells_rows_apart():
