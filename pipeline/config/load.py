@@ -20,6 +20,8 @@ from pipeline.config.values import Section
 from pipeline.errors import ConfigError, nearest
 
 _OF_LOGS = "Of logs, `python -m pipeline init` writes a config"
+# Of a section whose entries have names: the key that has the name in the logs.
+_COLUMN_KEYS = {"features": "column", "tasks": "label"}
 _LONGEST = 200  # characters of what was received
 
 
@@ -155,6 +157,12 @@ def _explain(error: Any, raw: dict) -> str:
         if path and isinstance(path[-1], int) and isinstance(error["input"], str):
             name = error["input"]
             return f"{where}: {message}, as {{name: {name}}}. Received: {name!r}"
+    if error["type"] == "string_pattern_mismatch" and path[-1:] == ["name"]:
+        if key := _COLUMN_KEYS.get(str(path[0])):
+            message = (
+                "a name starts with a letter and has letters, digits, '_', '.' and "
+                f"'-'; beside it, `{key}` is any column of the logs"
+            )
     received = repr(error["input"])
     if len(received) > _LONGEST:
         received = f"{received[:_LONGEST]} ..."

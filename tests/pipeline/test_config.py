@@ -83,7 +83,7 @@ def test_every_config_of_ours_is_valid(path, monkeypatch):
                 "domain": "domain",
             }.items()
         ),
-        ("tasks.click.name=a b", "tasks.0.name: String should match pattern"),
+        ("tasks.click.name=a b", "beside it, `label` is any column of the logs"),
         (
             "features.tab.name=class",
             "features.13.name: TensorFlow cannot serve an input called self or like a "
