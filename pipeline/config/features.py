@@ -269,8 +269,8 @@ class SequenceFeature(_Feature):
     with `target`.
     """
     encoder: str | dict[str, Any] | None = None
-    """In place of a pooling: `dien`, `bst`, `sasrec` or `eta`, or {name: bst, heads: 4}
-    with options.
+    """In place of a pooling: `dien`, `bst`, `sasrec`, `eta` or `sim`, or {name: bst,
+    heads: 4} with options.
     """
     target: str | None = None
     """The feature that the values are compared with; without, `of`."""

@@ -1,6 +1,7 @@
 """A config that chance has changed is run, or gets a message."""
 
 import contextlib
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -85,6 +86,133 @@ CONFIG = {
     "sweep": {"architectures": ["ple", "mmoe"], "seeds": [1, 2]},
 }
 
+# What the other has no room for: lists with weights and side fields, lookups, vectors,
+# joins as of a time, days, a search of long histories.
+OF_LISTS = {
+    "name": "lists",
+    "workspace": "work",
+    "data": {
+        "logs": "day=%Y-%m-%d.jsonl",
+        "window": 2,
+        "where": "watch >= 0",
+        "time": "when",
+        "time_unit": "s",
+        "tables": [
+            {"name": "users", "logs": "users.csv", "key": ["user"], "time": "since"},
+        ],
+        "actions": [
+            {
+                "name": "buy",
+                "logs": "buys.jsonl",
+                "key": {"user": "who"},
+                "time": "when",
+                "window": 7200,
+                "min_delay": "1m",
+                "incomplete": "keep",
+                "values": {"paid": "price"},
+            }
+        ],
+        "history": [
+            {
+                "name": "past",
+                "key": "user",
+                "column": "item",
+                "fields": {"past_group": "group"},
+                "age": "past_age",
+                "where": "click == 1",
+                "max_length": 9,
+                "min_delay": "1s",
+            }
+        ],
+        "labels": {"level": "min((watch - watch % 10) / 10, 2)"},
+        "split": {"by": "random", "seed": 1, "train": 0.5, "valid": 0.25},
+        "max_dead_letter_rate": 0.5,
+    },
+    "features": [
+        {"name": "user", "kind": "categorical", "capacity": 9, "min_score": 1},
+        {"name": "item", "kind": "categorical", "vocabulary": {"max_size": 3}},
+        {"name": "group", "kind": "categorical", "oov_buckets": 2, "table": "groups"},
+        {"name": "watch_of", "kind": "numeric", "buckets": 4, "bucketing": "log"},
+        {"name": "age", "column": "users.age", "kind": "numeric", "autodis": 3},
+        {"name": "both", "kind": "crossed", "of": ["group", "user"], "hash_buckets": 9},
+        {"name": "rate", "kind": "lookup", "key": "group", "scaling": "log1p"},
+        {
+            **{"name": "tags", "kind": "multivalued", "hash_buckets": 9},
+            **{"weights": "tag_weights", "max_length": 3, "pooling": "sqrtn"},
+        },
+        {
+            **{"name": "likes", "kind": "multivalued", "table": "groups"},
+            **{"oov_buckets": 2, "weighted": True},
+        },
+        {"name": "cover", "kind": "vector", "dim": 2, "embedding_dim": 4},
+        {
+            **{"name": "past", "kind": "sequence", "of": "item", "max_length": 9},
+            "encoder": {"name": "sim", "category": "past_group", "items": 2},
+        },
+        {
+            **{"name": "past_group", "kind": "sequence", "of": "group"},
+            **{"side_of": "past", "max_length": 9},
+        },
+        {
+            **{"name": "past_age", "kind": "numeric_sequence", "side_of": "past"},
+            **{"max_length": 9, "scaling": "log1p_zscore"},
+        },
+    ],
+    "domain": "group",
+    "tasks": [
+        {"name": "click", "loss": ["bce", "pairwise"], "calibration": "isotonic"},
+        {"name": "buy", "space": "click", "outside": 0.5, "row_weight": "length"},
+        {
+            **{"name": "level", "kind": "classes", "metrics": ["accuracy"]},
+            "loss": {"name": "softmax", "classes": 3},
+        },
+        {
+            **{"name": "watch", "kind": "regression", "duration": "length"},
+            **{"calibration": "scale", "calibration_by": "group"},
+        },
+    ],
+    "model": {"architecture": "ple", "options": {"ple": {"shared_experts": 1}}},
+    "transform": {"rows_per_record": 7},
+    "train": {
+        "schedule": {"name": "cosine", "warmup": 0.5},
+        "checkpoint": {"steps": 5},
+        "monitor": "val_click_auc",
+        "patience": 1,
+    },
+    "evaluate": {
+        "metrics": ["pr_auc", "ndcg@10"],
+        "group": "user",
+        "max_drop": {"click": 0.1},
+        "importance": {"rows": 10},
+    },
+    "sweep": {"space": {"train.learning_rate": {"low": 0.001, "high": 0.1}}},
+}
+CONFIGS = {"one table": CONFIG, "lists": OF_LISTS}
+
+
+def _write_lists(folder):
+    """Writes the logs of OF_LISTS: two days and what was bought."""
+    day = 1_704_067_200  # 2024-01-01
+    rows = [
+        {
+            **{"user": f"u{i % 9}", "item": i % 4, "group": f"g{i % 3}"},
+            **{"when": day + i * 4000, "click": i % 2, "watch": i, "watch_of": i + 5},
+            **{"length": i + 5},
+            **{"rate": {"g0": 0.5, "g1": i / 9}, "likes": {"g2": i, "x": 1}},
+            **{"tags": ["a", i % 5], "tag_weights": [0.5, i], "cover": [i, 0.5]},
+        }
+        for i in range(40)
+    ]
+    buys = [{"who": r["user"], "when": r["when"] + 90, "price": 2} for r in rows[::3]]
+    logs = {
+        "day=2024-01-01.jsonl": rows[:20],
+        "day=2024-01-02.jsonl": rows[20:],
+        "buys.jsonl": buys,
+    }
+    for name, objects in logs.items():
+        lines = [json.dumps(each) for each in objects]
+        folder.joinpath(name).write_text("\n".join(lines) + "\n")
+
 
 @contextlib.contextmanager
 def _folder():
@@ -98,8 +226,10 @@ def _folder():
         ]
         lines = ["user,item,price,tags,when,click,watch,rate_a,rate_b", *rows]
         Path(name, "log.csv").write_text("\n".join(lines) + "\n")
-        users = ["id,age", *(f"u{i},{20 + i}" for i in range(8))]
+        users = ["id,user,age,since"]
+        users += [f"u{i},u{i},{20 + i},{1_704_067_200 + i}" for i in range(8)]
         Path(name, "users.csv").write_text("\n".join(users) + "\n")
+        _write_lists(Path(name))
         os.chdir(name)
         try:
             yield
@@ -118,20 +248,26 @@ def _assert_run_or_explained(outcome):
         assert outcome and "Traceback" not in outcome and len(outcome) < 10_000
 
 
-ANY_CONFIG = given(
-    mutated_configs.texts(CONFIG),
-    st.just([]) | st.lists(mutated_configs.overrides(CONFIG), max_size=1),
-)
+def _any_config(config):
+    return given(
+        mutated_configs.texts(config),
+        st.just([]) | st.lists(mutated_configs.overrides(config), max_size=1),
+    )
+
+
 ANY_SPEED = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-def test_the_config_that_is_changed_is_valid():
-    assert _run(yaml.safe_dump(CONFIG), (), whole=False)["rows"] == 40
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_config_that_is_changed_is_valid(name):
+    outcome = _run(yaml.safe_dump(CONFIGS[name]), (), whole=True)
+    assert outcome["rows"] == 40
 
 
-def test_any_config_makes_statistics_or_gets_a_message():
-    @settings(max_examples=60, derandomize=True, suppress_health_check=ANY_SPEED)
-    @ANY_CONFIG
+@pytest.mark.parametrize("name", CONFIGS)
+def test_any_config_makes_statistics_or_gets_a_message(name):
+    @settings(max_examples=40, derandomize=True, suppress_health_check=ANY_SPEED)
+    @_any_config(CONFIGS[name])
     def check(text, overrides):
         _assert_run_or_explained(_run(text, overrides, whole=False))
 
@@ -139,11 +275,12 @@ def test_any_config_makes_statistics_or_gets_a_message():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(8))
-def test_any_config_is_checked_and_transforms_or_gets_a_message(part):
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("part", range(4))
+def test_any_config_is_checked_and_transforms_or_gets_a_message(part, name):
     @seed(part)
     @settings(max_examples=250, database=None, suppress_health_check=ANY_SPEED)
-    @ANY_CONFIG
+    @_any_config(CONFIGS[name])
     def check(text, overrides):
         whole = len(text) % 40 == 0  # takes ten times as long
         _assert_run_or_explained(_run(text, overrides, whole))
