@@ -262,13 +262,6 @@ def test_the_rules_of_the_library_are_told_before_any_stage(
     assert not Metadata(tmp_path / layout.METADATA).executions()
 
 
-def test_scored_tables_need_a_single_worker():
-    overrides = ["features.tab.capacity=9", "train.workers=2"]
-    with pytest.raises(config.ConfigError, match="13.capacity: one process alone can"):
-        config.load(FEED, overrides)
-    config.load(FEED, overrides[:1])
-
-
 def test_what_a_config_says_of_itself_is_a_config():
     """As workers of a training are given it."""
     feed = config.load(FEED, ["features.tab.hash_buckets=9"])
