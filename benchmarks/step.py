@@ -25,6 +25,7 @@ All architectures take hours; two of them at 4 and 12 tasks, some minutes.
 import argparse
 import gc
 import json
+import math
 import os
 import platform
 import sys
@@ -48,23 +49,21 @@ LARGEST_TO_PLE = {"dcrnn": 2.0, "dephn": 2.0}  # with 4 tasks
 class Training:
     """A model with its data, ready to take steps."""
 
-    def __init__(self, name: str, tasks: int, jit: bool, **options):
-        features = [
-            tfmtl.Categorical(f"id_{i}", vocabulary_size=ROWS, embedding_dim=DIM)
-            for i in range(FEATURES)
-        ]
-        features += [tfmtl.Numeric(f"number_{i}") for i in range(NUMBERS)]
-        tasks = [tfmtl.Task(f"task_{i}", tower=TOWER) for i in range(tasks)]
+    def __init__(self, name: str, features: list, tasks: list, jit=False, **options):
         self.model = tfmtl.models.get(name)(features, tasks, **options)
         self.model.compile("adam", jit_compile=jit)
-        tables = self.model.embedding.count_params()
-        self.parameters = self.model.count_params() - tables
+        # Without tables, also those that an architecture has for each task.
+        self.parameters = sum(
+            math.prod(w.shape)
+            for w in self.model.trainable_weights
+            if "table" not in w.path
+        )
         rng = np.random.default_rng(0)
         rows = BATCH * BATCHES
         x = {
             f.name: rng.normal(size=rows).astype("float32")
             if isinstance(f, tfmtl.Numeric)
-            else rng.integers(0, ROWS, rows).astype(f.dtype)
+            else rng.integers(0, f.vocabulary_size, rows).astype(f.dtype)
             for f in features
         }
         y = {task.label: rng.integers(0, 2, rows).astype("float32") for task in tasks}
@@ -75,6 +74,16 @@ class Training:
         started = time.process_time()
         self.model.fit(self.data, steps_per_epoch=steps, verbose=0)
         return (time.process_time() - started) / steps
+
+
+def inputs(tasks: int) -> tuple[list, list]:
+    """Returns the features and as many tasks."""
+    features = [
+        tfmtl.Categorical(f"id_{i}", vocabulary_size=ROWS, embedding_dim=DIM)
+        for i in range(FEATURES)
+    ]
+    features += [tfmtl.Numeric(f"number_{i}") for i in range(NUMBERS)]
+    return features, [tfmtl.Task(f"task_{i}", tower=TOWER) for i in range(tasks)]
 
 
 def ple_of(parameters: int, tasks: int) -> dict:
@@ -97,11 +106,11 @@ def ple_of(parameters: int, tasks: int) -> dict:
 
 def measure(name: str, tasks: int, jit: bool, args: argparse.Namespace) -> dict:
     """Returns what the steps of an architecture, and of an equal PLE, cost."""
-    ours = Training(name, tasks, jit)
+    ours = Training(name, *inputs(tasks), jit)
     contestants = {"ours": ours}
     if name != "ple":
         options = ple_of(ours.parameters, tasks)
-        contestants["ple"] = Training("ple", tasks, jit, **options)
+        contestants["ple"] = Training("ple", *inputs(tasks), jit, **options)
     first = {key: training.take(2) * 2 for key, training in contestants.items()}
     turns = {key: [] for key in contestants}
     for _ in range(args.turns):
