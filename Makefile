@@ -8,7 +8,7 @@ INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compil
 CONFIG ?= configs/feed.yaml
 DATA ?=
 
-.PHONY: demo test test-all notebooks lint docs docs-serve lock clean engine-prism engine-dask engine-flink engine-spark
+.PHONY: demo test test-all notebooks bench bench-quick lint docs docs-serve lock clean engine-prism engine-dask engine-flink engine-spark
 
 demo: $(VENV)/installed  ## logs -> TFRecords -> model -> served; CONFIG=..., DATA=...
 	$(RUN) -m pipeline demo $(CONFIG) $(if $(DATA),--set data.options.data=$(DATA))
@@ -25,6 +25,15 @@ test-all: $(VENV)/installed-dev $(VENV)/installed-docs  ## all tests
 
 notebooks: $(VENV)/installed-dev  ## runs examples/*.ipynb, and keeps what they print
 	PYTHONPATH=tests $(RUN) -m notebooks
+
+# BENCH: names of some, and --data DIR for those on public data.
+BENCH ?=
+
+bench: $(VENV)/installed-dev  ## every benchmark, hours; goes on where it was stopped
+	$(RUN) benchmarks/everything.py $(BENCH)
+
+bench-quick: $(VENV)/installed-dev  ## a short form of each
+	$(RUN) benchmarks/everything.py --quick $(BENCH)
 
 lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .

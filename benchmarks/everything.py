@@ -77,6 +77,9 @@ BENCHMARKS = {
         "losses.py", "losses.py --only focal --seeds 0 --impressions 10000"
     ),
     "sequences": Benchmark("sequences.py", None),
+    "sequences_kuairand": Benchmark(
+        "sequences.py kuairand --data DATA", None, PUBLIC["kuairand"]
+    ),
     "sequences_cost": Benchmark("sequences.py --cost", "sequences.py --cost 20"),
     "step": Benchmark("step.py", "step.py shared_bottom --tasks 4 --turns 1"),
     "defaults": Benchmark("defaults.py", "defaults.py mmoe --turns 1"),
@@ -88,6 +91,13 @@ BENCHMARKS = {
         "table_size.py",
         "table_size.py --rows 1000 100000 --optimizer lazy_adam --repeats 2",
     ),
+    "compact_tables": Benchmark(
+        "compact_tables.py",
+        "compact_tables.py --seeds 0 --set data.options.impressions=10000",
+    ),
+    "sharded_tables": Benchmark(
+        "sharded_tables.py", "sharded_tables.py --rows 20000 --turns 2"
+    ),
     "input_pipeline": Benchmark(
         "input_pipeline.py --census DATA", None, PUBLIC["census"]
     ),
@@ -97,6 +107,7 @@ BENCHMARKS = {
         "preprocess.py --scale", "preprocess.py --scale --rows 50000"
     ),
     "joins": Benchmark("joins.py", "joins.py --rows 50000 --actions 20000"),
+    "stages": Benchmark("stages.py", "stages.py --rows 20000"),
     "engines": Benchmark(
         "engines.py", "engines.py --rows 5000 --engines local processes"
     ),
@@ -133,7 +144,9 @@ def run(name: str, arguments: str, file: Path) -> bool:
             command, stdout=output, stderr=subprocess.STDOUT, env=environment
         ).returncode
     seconds = time.monotonic() - started
-    kept = part.rename(file if status == 0 else file.with_suffix(".failed.txt"))
+    failed = file.with_suffix(".failed.txt")
+    failed.unlink(missing_ok=True)
+    kept = part.rename(failed if status else file)
     verdict = "ended well" if status == 0 else f"FAILED with status {status}"
     print(f"{name:<22} {verdict}, {seconds:,.0f} s: {kept}", flush=True)
     return status == 0
