@@ -72,6 +72,9 @@ BENCHMARKS = {
     "architectures": Benchmark(
         "architectures.py", "architectures.py ple --impressions 10000 --epochs 1"
     ),
+    "activations": Benchmark(
+        "activations.py", "activations.py shared_bottom --impressions 10000"
+    ),
     "feed_quality": Benchmark("feed_quality.py", None),
     "losses": Benchmark(
         "losses.py", "losses.py --only focal --seeds 0 --impressions 10000"
