@@ -65,7 +65,7 @@ ANY_SPEED = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
 def test_any_log_becomes_statistics_or_a_message():
-    @settings(max_examples=60, derandomize=True, suppress_health_check=ANY_SPEED)
+    @settings(max_examples=30, derandomize=True, suppress_health_check=ANY_SPEED)
     @ANY_LOG
     def check(log, rate, joined):
         format_, content = log

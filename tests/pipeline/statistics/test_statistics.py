@@ -333,9 +333,9 @@ def transforms(count, folder, monkeypatch):
 
 
 def test_stages_do_not_grow_with_the_features(tmp_path, monkeypatch):
-    few = transforms(10, tmp_path / "few", monkeypatch)
+    few = transforms(2, tmp_path / "few", monkeypatch)
     assert len(few) >= 3  # of ExampleGen, StatisticsGen and Transform
-    assert transforms(60, tmp_path / "many", monkeypatch) == few
+    assert transforms(20, tmp_path / "many", monkeypatch) == few
 
 
 def test_a_worker_holds_a_part_of_a_vocabulary():
