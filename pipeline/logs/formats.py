@@ -29,11 +29,11 @@ _LONG_NUMBER = re.compile(rb"\d{19}")
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 # What a file starts with that is no text, and how its name would tell it.
 _STARTS = {
-    b"PAR1": ".parquet",
-    b"\x1f\x8b": ".csv.gz",
-    b"BZh": ".csv.bz2",
-    b"\x28\xb5\x2f\xfd": ".csv.zst",
-    b"PK\x03\x04": ".csv.zip or .xlsx",
+    b"PAR1": "parquet",
+    b"\x1f\x8b": "csv.gz",
+    b"BZh": "csv.bz2",
+    b"\x28\xb5\x2f\xfd": "csv.zst",
+    b"PK\x03\x04": "csv.zip or .xlsx",
 }
 
 
@@ -76,7 +76,7 @@ def no_text(head: bytes) -> str | None:
     for start, extension in _STARTS.items():
         if head.startswith(start):
             return (
-                f"it starts as a {extension} file does, and is no plain text. Give it "
+                f"it starts as a .{extension} file does, and is no plain text. Give it "
                 "a name that ends so"
             )
     # Of UTF-16, every second byte of plain text is 0.
