@@ -10,6 +10,7 @@ import pytest
 import yaml
 from conftest import make_config
 from paths import ROOT
+from quick_model import eager_steps
 
 import tfmtl
 from pipeline.artifacts import layout
@@ -49,12 +50,13 @@ def test_it_runs_from_yaml_to_a_pushed_model(gated, tmp_path):
         tasks=["click", "buy"],
         workspace=str(tmp_path / "workspace"),
         model=yaml.safe_load(_blocks("yaml")[0])["model"],
-        train={"epochs": 1, "batch_size": 64},
+        train={"epochs": 1, "batch_size": 256},
         evaluate={"default_rules": [], "importance": None},
         push={"destination": str(tmp_path / "served")},
     )
     # A warning is an error here: prices of about 1,000 are scaled by Transform.
-    artifacts = run(config, report=lambda line: None)
+    with eager_steps():
+        artifacts = run(config, report=lambda line: None)
     assert (artifacts["model"] / layout.KERAS_MODEL).is_file()
     assert (tmp_path / "served" / "1" / "saved_model.pb").is_file()
     measured = json.loads((artifacts["evaluation"] / layout.METRICS).read_text())
