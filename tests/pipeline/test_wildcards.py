@@ -89,7 +89,10 @@ def test_the_columns_of_tables(expanded, tmp_path):
             "no column of the logs matches 'itm_*'",
         ),
         (["item_a", "item_b", NUMBER], "are named elsewhere in the config: item_a"),
-        ([{**NUMBER, "name": "item_*x", "column": "*k"}], "name: a name starts with a letter"),
+        (
+            [{**NUMBER, "name": "item_*x", "column": "*k"}],
+            "name: a name starts with a letter",
+        ),
     ],
 )
 def test_what_cannot_be_expanded_is_told(features, expected, expanded):
