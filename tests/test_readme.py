@@ -99,7 +99,7 @@ def shop(tmp_path_factory):
         patch.chdir(tmp_path_factory.mktemp("shop"))
         _write_logs(Path("logs"))
         Path("shop.yaml").write_text(text)
-        (export,) = (b for b in _blocks("yaml", "docs/export.md") if "export:" in b)
+        (export,) = (b for b in _blocks("yaml", "docs/export.md") if "score:" in b)
         config = configs.load(
             "shop.yaml",
             [
