@@ -114,7 +114,9 @@ def _write(weight, rows, values: np.ndarray) -> None:
     if isinstance(weight, ShardedTable):
         weight.write(rows.start, values)
     else:
-        weight.value[rows].assign(values)
+        # Of several replicas each has a variable of its own.
+        for variable in getattr(weight.value, "values", [weight.value]):
+            variable[rows].assign(values)
 
 
 def match_rows(values: Iterable, old_values: Iterable) -> tuple[np.ndarray, np.ndarray]:

@@ -123,13 +123,14 @@ def test_numbers_with_a_point_make_a_comma_no_decimal_one(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(b"a,b\n1,2\n"), r"starts as a \.csv\.gz file"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0), r"starts as a \.csv\.gz file"),
         (b"PAR1" + bytes(50), r"starts as a \.parquet file"),
         (
             "a,b\né,1\né,2\n".encode("latin-1"),
             r"2 of its first .* such as line 2.*iconv",
         ),
     ],
+    ids=["gzip", "parquet", "latin-1"],
 )
 def test_what_is_no_csv_is_told_with_what_to_do(tmp_path, content, message):
     (tmp_path / "log.csv").write_bytes(content)
