@@ -118,7 +118,10 @@ def _check_label(task, label):
     if task.kind == "regression" or task.space or task.duration or task.elapsed:
         return
     most, rule = task.largest_label
-    wrong = np.flatnonzero((label < 0) | (label > most))
+    wrong = (label < 0) | (label > most)
+    if task.kind == "classes":
+        wrong |= label % 1 > 0
+    wrong = np.flatnonzero(wrong)
     if len(wrong):
         raise ValueError(
             f"A label of {task.kind} task {task.name!r} must be {rule}. Received: "

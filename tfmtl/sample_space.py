@@ -58,8 +58,11 @@ def labels_and_masks(
         label = ops.where(mask > 0, label, ops.zeros_like(label))
         if task.kind != "regression":
             most, rule = task.largest_label
+            allowed = ops.logical_and(label >= 0, label <= most)
+            if task.kind == "classes":  # 1.5 is none, and would be learnt as 1
+                allowed = ops.logical_and(allowed, ops.equal(label, ops.floor(label)))
             _assert_all(
-                ops.logical_and(label >= 0, label <= most),
+                allowed,
                 f"A label of {task.kind} task {task.name} must be {rule}. Received:",
                 label,
             )

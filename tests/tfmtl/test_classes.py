@@ -122,10 +122,15 @@ def test_an_export_serves_mean_and_classes(trained, tmp_path):
     assert (card["range"], card["classes"]) == ([0.0, 2.0], 3)
 
 
-def test_a_label_that_is_no_class_is_refused(trained):
+@pytest.mark.parametrize("by", [1, 0.5])
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_a_label_that_is_no_class_is_refused(trained, by, as_dataset):
     model, x, y, _ = trained
+    given = x, y | {"rating": y["rating"] + by}
+    if as_dataset:  # by the step
+        given = (tf.data.Dataset.from_tensor_slices(given).batch(32),)
     with pytest.raises(Exception, match="must be a class from 0 to 2"):
-        model.evaluate(x, y | {"rating": y["rating"] + 1}, verbose=0)
+        model.evaluate(*given, verbose=0)
 
 
 def test_exact_metrics_and_what_moves_them():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfmtl
 from tfmtl.training import warm_start
@@ -39,6 +40,13 @@ def test_the_same_model_is_copied_whole():
     assert not report["rows"] and not report["left"]
     for a, b in zip(old.get_weights(), new.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_table_is_set_in_every_replica():
+    with tf.distribute.MultiWorkerMirroredStrategy().scope():
+        model = _model(4)
+    model.embedding.set_table("item", np.ones((4, 2)))
+    np.testing.assert_array_equal(_table(model), 1)
 
 
 def test_a_broken_model_is_refused():

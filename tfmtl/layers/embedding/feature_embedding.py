@@ -212,7 +212,10 @@ class FeatureEmbedding(keras.layers.Layer):
         if isinstance(variable, ShardedTable):
             variable.write(rows.start, values)
         else:
-            variable.value[rows].assign(ops.convert_to_tensor(values, variable.dtype))
+            values = ops.convert_to_tensor(values, variable.dtype)
+            # Of several replicas each has a variable of its own.
+            for copy in getattr(variable.value, "values", [variable.value]):
+                copy[rows].assign(values)
 
     def call(self, inputs, training=None):
         """Maps {name: ids or numbers} to {name: (batch, dim)}."""
