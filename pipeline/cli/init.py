@@ -1,6 +1,7 @@
 """The command `init`."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 from pipeline.errors import PipelineError
@@ -63,7 +64,7 @@ def init(args: argparse.Namespace) -> None:
             f"--output: {output} is there already. Give another name, or --force"
         )
     rows = sample_joined(args.logs)
-    asked = Asked(args.label, args.domain, args.time, args.user)
+    asked = Asked(tuple(dict.fromkeys(args.label)), args.domain, args.time, args.user)
     drafted = draft(rows, asked)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(write(drafted, rows, output, args.workspace), encoding="utf-8")
@@ -78,7 +79,8 @@ def init(args: argparse.Namespace) -> None:
     if unused:
         print(f"not used, the reasons are in the file: {', '.join(unused)}")
     print(
-        f"next:\n  python -m pipeline run {output}\n"
-        f"  python -m serving serve --model-base-path {config.push.destination} "
+        f"next:\n  python -m pipeline run {shlex.quote(str(output))}\n"
+        "  python -m serving serve "
+        f"--model-base-path {shlex.quote(config.push.destination)} "
         f"--model-name {config.name} --rest-port 8501"
     )

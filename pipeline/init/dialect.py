@@ -19,6 +19,8 @@ _BEFORE = 20  # lines at most before the header
 _POINT = re.compile(r"[+-]?\d+\.\d{1,2}|[+-]?\d+\.\d{4,}", re.ASCII)
 _COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?", re.ASCII)
+# Whole numbers as 1.234 and 944, where another column shows a decimal comma.
+_GROUPED = re.compile(r"[+-]?([1-9]\d{0,2}(\.\d{3})*|0)", re.ASCII)
 # So few lines that do not fit become dead letters.
 _FEW = 1e-3
 
@@ -193,7 +195,8 @@ def _points(fields: Sequence[Sequence[str]]) -> dict[str, str]:
         if not is_other and all(map(_COMMA.fullmatch, column))
     ]
     if commas:
-        has_thousands = any("." in value for column in commas for value in column)
+        grouped = [c for c in columns if all(map(_GROUPED.fullmatch, c))]
+        has_thousands = any("." in v for c in (*commas, *grouped) for v in c)
         return {"decimal": ",", **({"thousands": "."} if has_thousands else {})}
     return {"thousands": ","} if any(by_thousands) else {}
 

@@ -107,7 +107,7 @@ def outcomes(
             continue
         if _is_dwell(p, profiles):
             found[p.name] = f"known only later; a task by --label {p.name}"
-        elif _is_action(p) or _is_rating(p):
+        elif _is_action(p) or _is_rating(p) or _is_coded_action(p):
             found[p.name] = "called like something that is known only later"
         elif p.name not in spaces and (label := _exposed(p, labels)):
             found[p.name] = (
@@ -194,6 +194,11 @@ def _is_action(p: Profile) -> bool:
     return (p.is_flag or _yes_no(p)) and _acts(p)
 
 
+def _is_coded_action(p: Profile) -> bool:
+    """Whether it is an action that is written in other numbers, as 1 and 2."""
+    return p.kind == "number" and p.distinct == 2 and _acts(p)
+
+
 def _yes_no(p: Profile) -> bool:
     return p.kind == "text" and {value.lower() for value in p.values} in _YES_NO
 
@@ -231,7 +236,7 @@ def is_function_of(p: Profile, q: Profile) -> bool:
 
 def _binary(p: Profile) -> Label:
     if not _yes_no(p):
-        return Label(task_name(p.name), p.name, p.numbers)
+        return Label(_task(p.name), p.name, p.numbers)
     (yes,) = (value for value in p.values if value.lower() in _YES)
     return _equals(p, yes)
 
@@ -245,7 +250,7 @@ def _equals(p: Profile, value: str, *notes: str) -> Label:
 
 
 def _number(p: Profile) -> Label:
-    return Label(task_name(p.name), p.name, p.numbers, "regression")
+    return Label(_task(p.name), p.name, p.numbers, "regression")
 
 
 def _rating(p: Profile) -> Label:
@@ -316,6 +321,12 @@ def _order(label: Label, profiles: Mapping[str, Profile]) -> tuple:
     number = label.kind != "binary"
     rate = 0.0 if number or np.isnan(label.rate) else -label.rate
     return number, 0.5 if stage is None else stage, rate
+
+
+def _task(column: str) -> str:
+    """The name of a task; none may be called as what tasks share."""
+    name = task_name(column)
+    return f"{name}_" if name == "shared" else name
 
 
 def task_name(column: str, place: int | None = None) -> str:

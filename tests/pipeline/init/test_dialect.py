@@ -101,6 +101,16 @@ def test_lines_of_different_lengths_are_no_table(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("amounts", "thousands"),
+    [(["1.025", "944", "0"], "."), (["1.025", "0.125"], None), (["944", "5"], None)],
+)
+def test_points_beside_a_decimal_comma_group_thousands(tmp_path, amounts, thousands):
+    lines = "".join(f"2,5;{amount}\n" for amount in amounts)
+    (tmp_path / "log.csv").write_text(f"price;amount\n{lines}")
+    assert sniff(str(tmp_path / "log.csv")).thousands == thousands
+
+
+@pytest.mark.parametrize(
     ("fields", "marks"),
     [
         (["2,34", "13,2", "7"], {"decimal": ","}),

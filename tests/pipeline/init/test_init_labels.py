@@ -113,6 +113,17 @@ def test_an_action_that_nobody_did_is_left_out():
     assert "0 in all rows" in reasons(found)["share"]
 
 
+@pytest.mark.parametrize("codes", [(1, 2), (-1, 1)])
+def test_an_action_in_other_numbers_than_0_and_1_is_no_feature(codes):
+    found = drafted(purchase=CLICK * SOME, click=np.where(CLICK == 1, *codes[::-1]))
+    assert tasks(found) == {"purchase": None}
+    assert "known only later" in reasons(found)["click"]
+
+
+def test_no_task_is_called_as_what_tasks_share():
+    assert tasks(drafted(shared=SOME.astype(int))) == {"click": None, "shared_": None}
+
+
 def test_without_a_telling_name_the_last_column_is_the_label():
     found = drafted(click=None, outcome_x=np.where(SOME, "50+", "50-"))
     assert tasks(found) == {"outcome_x_is_50": None}
