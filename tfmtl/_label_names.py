@@ -38,6 +38,11 @@ def stage(name: str) -> int | None:
     return next(found, None)
 
 
+def is_action(name: str) -> bool:
+    """Returns whether a column is called like a stage of a funnel, done just now."""
+    return stage(name) is not None and not _words(name) & PAST
+
+
 def is_exposure(name: str) -> bool:
     """Returns whether a column is called like what comes before all actions."""
     words = _words(name)

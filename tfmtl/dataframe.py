@@ -58,9 +58,9 @@ def from_dataframe(
       categorical column that has most of their items, or, without one, `Multivalued`.
     - Times, columns of one value, those of nearly as many values as rows, numbers with
       a sign ("$5", "7 %"), names that no feature may have, plays and the like without
-      which a label is never 1, and columns that tell a binary label (not 0 only where
-      it is 1, or ranking it alone with an AUC above 0.99) are left out; a warning
-      names them.
+      which a label is never 1, clicks and other stages of a funnel, and columns that
+      tell a binary label (not 0 only where it is 1, or ranking it alone with an AUC
+      above 0.99) are left out; a warning names them.
 
     Args:
         table: pandas or polars DataFrame, Arrow table, or dict {name: column}: rows to
@@ -118,6 +118,8 @@ def from_dataframe(
             found = _leak(column, binary) or found
             if after := _exposed(name, column, of_labels):
                 found = f"known only later: {after!r} needs it"
+            elif _label_names.is_action(name) and _of_two_numbers(column):
+                found = "called like an action, known only later"
         if isinstance(found, list):
             lists[name] = found
         elif isinstance(found, str):
@@ -189,6 +191,14 @@ def _exposed(name, column, labels) -> str | None:
         return None
     shown = values.astype("float64")
     return next((n for n, label in labels.items() if follows(label, shown)), None)
+
+
+def _of_two_numbers(column) -> bool:
+    """Returns whether a column holds two numbers, such as 0 and 1."""
+    values = inputs.values_of(column)
+    if values.dtype.kind not in "biuf":
+        return False
+    return len(np.unique(values[np.isfinite(values)])) == 2
 
 
 def _task(name, label, spaces) -> Task:

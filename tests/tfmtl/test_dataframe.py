@@ -153,6 +153,18 @@ def test_a_column_that_says_where_a_label_is_known_is_its_space():
     assert (change.space, change.loss[0].name) == (None, "mse")
 
 
+@pytest.mark.parametrize("codes", [(0, 1), (1, 2)])
+def test_an_action_that_is_no_label_is_no_feature_unless_asked(codes):
+    click = RNG.random(ROWS) < 0.5
+    table = {"tab": ["new", "hot"] * (ROWS // 2), "click": np.where(click, *codes)}
+    table |= {"clicked_before": click[::-1], "buy": click & (RNG.random(ROWS) < 0.4)}
+    with pytest.warns(UserWarning, match="'click' .called like an action, known only"):
+        features, _ = tfmtl.from_dataframe(table, ["buy"])
+    assert [f.name for f in features] == ["tab", "clicked_before"]
+    features, _ = tfmtl.from_dataframe(table, ["buy"], categorical=["click"])
+    assert "click" in [f.name for f in features]
+
+
 def test_a_later_stage_of_a_funnel_is_learnt_from_an_earlier_one():
     rng = np.random.default_rng(0)
     click = rng.random(ROWS) < 0.5
