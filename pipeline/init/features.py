@@ -105,7 +105,10 @@ def _unusable(p: Profile) -> str:
     if p.kind == "empty":
         return "no value in the rows that were read"
     if p.kind == "nested":
-        return "nested: write what is of use into columns of its own"
+        return (
+            f"nested: a field is a feature by its path, column: {p.name}.FIELD; write "
+            "lists and maps into columns of their own"
+        )
     if p.kind == "vector" and not p.length:
         return "fractions, not as many in each row, or not as 0.5|0.2 or [0.5, 0.2]"
     if p.kind in ("list", "vector"):
@@ -228,8 +231,16 @@ def _sequence(p: Profile, ids: Iterable[Profile], unseen: float) -> Choice:
         feature = _multivalued(p, length, separator, unseen) | {"weighted": True}
         return Choice(p.name, feature, "values with weights")
     wanted = set(written)
-    shares = [(len(wanted & set(q.values)) / max(len(wanted), 1), q.name) for q in ids]
-    share, of = max(shares, default=(0.0, ""), key=lambda found: found[0])
+    shares = [
+        # Whole numbers may be ids of users by chance; what is listed are items.
+        (
+            len(wanted & set(q.values)) / max(len(wanted), 1),
+            not names.is_user(q),
+            q.name,
+        )
+        for q in ids
+    ]
+    share, _, of = max(shares, default=(0.0, True, ""), key=lambda found: found[:2])
     # Words of a text may be numbers that are ids by chance.
     if share >= (0.95 if separator == " " else 0.5):
         feature = {"name": p.name, "kind": "sequence", "of": of}

@@ -218,3 +218,10 @@ def test_ids_that_have_lost_digits_are_neither_feature_nor_group():
     found = drafted(user_id=1e18 + 1e4 * RNG.integers(0, 90, ROWS))
     assert "has lost digits" in reasons(found)["user_id"]
     assert found.user is None
+
+
+def test_a_list_of_ids_that_users_have_too_is_one_of_items():
+    ids = [str(i % 40) for i in range(ROWS)]
+    viewed = [[ids[i], ids[i - 1]] for i in range(ROWS)]
+    found = features(drafted(item_id=ids, viewed=viewed))["viewed"]
+    assert (found["kind"], found["of"]) == ("sequence", "item_id")
