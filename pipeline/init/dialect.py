@@ -123,8 +123,12 @@ def _split(
     lines: Sequence[str], delimiter: str, escape: str | None = None
 ) -> list[list[str]]:
     """The fields of lines; none of a line without a character."""
-    text = io.StringIO("\n".join(line for line in lines if line.strip()))
-    return list(csv.reader(text, delimiter=delimiter, escapechar=escape))
+    lines = [line for line in lines if line.strip()]
+    text = io.StringIO("\n".join(lines))
+    try:
+        return list(csv.reader(text, delimiter=delimiter, escapechar=escape))
+    except csv.Error:  # of a field of more than 131,072 characters
+        return [line.split(delimiter) for line in lines]
 
 
 def _delimiter(path: str, lines: Sequence[str], escape: str | None) -> str:

@@ -116,5 +116,8 @@ def _split(text: str, dialect: Reading) -> list[str]:
             quotechar=dialect.quote,
             escapechar=dialect.escape,
         )
-        names = next(rows, [])
+        try:
+            names = next(rows, [])
+        except csv.Error:  # an end of a line within it, or a field that is too long
+            names = []
     return [name.strip() for name in names] if dialect.strip else names

@@ -87,6 +87,11 @@ def test_lines_before_the_header_numbers_and_escapes(text, keys, tmp_path):
     assert found == {"delimiter": ";", **keys}
 
 
+def test_a_field_may_be_long(tmp_path):
+    text = TABLE.replace("a;", "a" * 140_000 + ";", 1)
+    assert _sniff(tmp_path / "log.csv", text) == {"delimiter": ";"}
+
+
 def test_numbers_with_commas_are_told_from_a_header(tmp_path):
     found = _sniff(tmp_path / "log.csv", "1;2,5\n2;3,5\n")
     assert found["columns"] == ["column_1", "column_2"]

@@ -70,6 +70,14 @@ def test_the_message_names_the_keys_that_mend_it(text, keys, tmp_path):
     assert _read(tmp_path, text, **keys)["item"] == {f"i{i}" for i in range(7)}
 
 
+@pytest.mark.parametrize("start", ["u\n\rs", "u\n" + "s" * 140_000], ids=str.__len__)
+def test_a_line_that_is_no_header_is_told(start, tmp_path):
+    config = _config(tmp_path, start + _text())
+    with pytest.raises(PipelineError, match="no column 'user'"):
+        (tmp_path / "out").mkdir()
+        example_gen(config, {}, {"examples": tmp_path / "out"})
+
+
 def test_no_key_gives_a_column_that_is_nowhere(tmp_path):
     config = _config(tmp_path, _text().replace("price", "cost"))
     with pytest.raises(PipelineError, match="no column 'price'") as error:
