@@ -60,7 +60,8 @@ def main() -> None:
     print(values.groupby(level="tables", sort=False).mean().to_string())
     for kind in TYPES[1:]:
         differences = (values.loc[kind] - values.loc["float32"]).drop(columns="MB")
-        print(kind, differences.map(float).agg(_interval).to_string())
+        print(f"{kind} - float32, in millionths")
+        print(differences.map(float).agg(_interval).to_string())
 
 
 def _interval(values) -> str:
