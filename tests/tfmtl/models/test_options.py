@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from model_options import (
@@ -18,6 +19,7 @@ from model_options import (
 import tfmtl
 from tfmtl.models import base
 
+KERAS = tuple(map(int, keras.version().split(".")[:2]))
 RECORDED = json.loads(Path(__file__).with_name("fingerprints.json").read_text())
 CASES = [(name, together) for name, parts in RECORDED.items() for together in parts]
 every_architecture = pytest.mark.parametrize("name", tfmtl.models.names())
@@ -30,6 +32,9 @@ def test_the_formula_is_the_one_recorded(name, together):
     options = together.split("+") if together else []
     measured = changed(name, options) if options else unchanged(name)
     found, recorded = measured.fingerprint(), RECORDED[name][together]
+    if name in ("dephn", "mt_phn") and KERAS < (3, 13):
+        # The last is of the initial weights, and Keras's attention began with smaller.
+        found, recorded = found[:-1], recorded[:-1]
     assert same(found, recorded), f"{found}, but record_fingerprints.py had {recorded}"
 
 
