@@ -4,6 +4,7 @@ server, s3 = object_store.server, object_store.s3
 """
 
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,21 @@ def s3(server, tmp_path, monkeypatch):
     for key in keys(server):
         server.delete_object(Bucket=BUCKET, Key=key)
     return server
+
+
+@pytest.fixture
+def machine(request, s3, tmp_path, monkeypatch):
+    """Makes this process a machine, by its name; returns its mirror of the URL.
+
+    Which is the test module's own `URL`.
+    """
+    from pipeline.storage import mirror
+
+    def become(name):
+        monkeypatch.setenv("TFMTL_MIRROR", str(tmp_path / f"mirror-{name}"))
+        return Path(mirror.of(request.module.URL))
+
+    return become
 
 
 def keys(client, prefix=""):

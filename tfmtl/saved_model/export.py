@@ -93,134 +93,115 @@ def export(
     check_whole(model)
     check_score(model.tasks, fused_score, fused_form)
     with compact_tables(model, tables) as compact:
-        _write(
-            model,
-            path,
-            transform,
-            user_features,
-            fused_score,
-            fused_form,
-            rank_outputs,
-            compact,
+        # What a signature needs must be tracked.
+        saved = tf.train.Checkpoint(
+            variables=[compact.get(id(v), v.value) for v in model.variables],
+            tables=_tables(model),
         )
+        model_specs = {
+            name: tf.TensorSpec((None, *shape), dtype, name)
+            for name, (shape, dtype) in input_specs(model.features).items()
+        }
 
+        missing = {tf.string: "", tf.float32: float("nan")}
+        vectors = [f.name for f in model.features if isinstance(f, Vector)]
 
-def _write(
-    model,
-    path,
-    transform,
-    user_features,
-    fused_score,
-    fused_form,
-    rank_outputs,
-    compact,
-):
-    """Writes it; `compact` is {id of a table: what is kept of it}."""
-    # What a signature needs must be tracked.
-    saved = tf.train.Checkpoint(
-        variables=[compact.get(id(v), v.value) for v in model.variables],
-        tables=_tables(model),
-    )
-    model_specs = {
-        name: tf.TensorSpec((None, *shape), dtype, name)
-        for name, (shape, dtype) in input_specs(model.features).items()
-    }
+        # One function, so that the model is traced once and not for each signature.
+        @_traced(model_specs)
+        def predict(inputs):
+            inputs = widths.fit(inputs, model_specs, missing, vectors)
+            outputs = model(inputs, training=False)
+            return {
+                name: tf.cast(output, "float32") for name, output in outputs.items()
+            }
 
-    missing = {tf.string: "", tf.float32: float("nan")}
-    vectors = [f.name for f in model.features if isinstance(f, Vector)]
+        predict_raw, raw_specs, each_alone = predict, model_specs, False
+        if transform is not None:
+            graph = tf.saved_model.load(os.fspath(transform))
+            raw_specs = _raw_specs(graph, model)
+            own = {f.name for f in model.features}
+            each_alone = hasattr(graph, "transform_each") and set(raw_specs) == own
+            saved.transform_tables = _tables(graph)
 
-    # One function, so that the model is traced once and not for each signature.
-    @_traced(model_specs)
-    def predict(inputs):
-        inputs = widths.fit(inputs, model_specs, missing, vectors)
-        outputs = model(inputs, training=False)
-        return {name: tf.cast(output, "float32") for name, output in outputs.items()}
+            @_traced(raw_specs)
+            def predict_raw(inputs):
+                fitted = widths.fit(inputs, raw_specs, missing, vectors)
+                transformed = graph.transform(fitted)
+                return predict({name: transformed[name] for name in model_specs})
 
-    predict_raw, raw_specs, each_alone = predict, model_specs, False
-    if transform is not None:
-        graph = tf.saved_model.load(os.fspath(transform))
-        raw_specs = _raw_specs(graph, model)
-        own = {f.name for f in model.features}
-        each_alone = hasattr(graph, "transform_each") and set(raw_specs) == own
-        saved.transform_tables = _tables(graph)
+        names = [name for task in model.tasks for name in task.outputs]
+        outputs = [*names, "score"] if fused_score else names
+        for name in rank_outputs or ():
+            _errors.check_choice("A name in rank_outputs", name, outputs)
+        for name in user_features or ():
+            _errors.check_choice("A name in user_features", name, raw_specs)
+
+        once = user_features and [  # and what the transform makes beside them
+            name
+            for feature in model.features
+            if feature.name in user_features
+            for name in input_specs([feature])
+        ]
 
         @_traced(raw_specs)
-        def predict_raw(inputs):
-            fitted = widths.fit(inputs, raw_specs, missing, vectors)
-            transformed = graph.transform(fitted)
-            return predict({name: transformed[name] for name in model_specs})
+        def rank(inputs):
+            inputs = widths.fit(inputs, raw_specs, missing, vectors)
+            if each_alone:  # A user's features are transformed once and not N times.
+                transformed = graph.transform(inputs)
+                inputs = {name: transformed[name] for name in model_specs}
+                found = predict(tile(inputs, once))
+            else:
+                given = once if transform is None else user_features
+                found = predict_raw(tile(inputs, given))
+            if fused_score:
+                found["score"] = fuse(found, fused_score, fused_form)
+            return {name: found[name] for name in rank_outputs or outputs}
 
-    names = [name for task in model.tasks for name in task.outputs]
-    outputs = [*names, "score"] if fused_score else names
-    for name in rank_outputs or ():
-        _errors.check_choice("A name in rank_outputs", name, outputs)
-    for name in user_features or ():
-        _errors.check_choice("A name in user_features", name, raw_specs)
+        @_traced(tf.TensorSpec([None], tf.string, "examples"))
+        def predict_examples(examples):
+            parsed = example_parsing.parse(examples, raw_specs, missing, vectors)
+            return predict_raw(parsed)
 
-    once = user_features and [  # and what the transform makes beside them
-        name
-        for feature in model.features
-        if feature.name in user_features
-        for name in input_specs([feature])
-    ]
+        probable = [n for t in model.tasks for n in t.outputs if is_probability(t, n)]
+        others = [name for name in names if name not in probable]
+        serialized = tf.TensorSpec([None], tf.string, "inputs")
 
-    @_traced(raw_specs)
-    def rank(inputs):
-        inputs = widths.fit(inputs, raw_specs, missing, vectors)
-        if each_alone:  # A user's features are transformed once and not N times.
-            transformed = graph.transform(inputs)
-            inputs = {name: transformed[name] for name in model_specs}
-            found = predict(tile(inputs, once))
-        else:
-            given = once if transform is None else user_features
-            found = predict_raw(tile(inputs, given))
-        if fused_score:
-            found["score"] = fuse(found, fused_score, fused_form)
-        return {name: found[name] for name in rank_outputs or outputs}
+        def classify(inputs):
+            found = predict_examples(inputs)
+            scores = tf.concat(
+                [found[name] for name in probable], axis=1
+            )  # (B, probable)
+            classes = tf.broadcast_to(tf.constant([probable]), tf.shape(scores))
+            return {"classes": classes, "scores": scores}
 
-    @_traced(tf.TensorSpec([None], tf.string, "examples"))
-    def predict_examples(examples):
-        parsed = example_parsing.parse(examples, raw_specs, missing, vectors)
-        return predict_raw(parsed)
+        def regress(name):
+            return lambda inputs: {"outputs": predict_examples(inputs)[name]}
 
-    probable = [n for t in model.tasks for n in t.outputs if is_probability(t, n)]
-    others = [name for name in names if name not in probable]
-    serialized = tf.TensorSpec([None], tf.string, "inputs")
-
-    def classify(inputs):
-        found = predict_examples(inputs)
-        scores = tf.concat([found[name] for name in probable], axis=1)  # (B, probable)
-        classes = tf.broadcast_to(tf.constant([probable]), tf.shape(scores))
-        return {"classes": classes, "scores": scores}
-
-    def regress(name):
-        return lambda inputs: {"outputs": predict_examples(inputs)[name]}
-
-    endpoints = {
-        "serving_default": predict_raw,
-        "examples": predict_examples,
-        "rank": rank,
-        "transformed": predict,
-    }
-    if probable:
-        endpoints["classify"] = _traced(serialized)(classify)
-    for name in others:
-        key = "regress" if len(others) == 1 else f"regress_{name}"
-        endpoints[key] = _traced(serialized)(regress(name))
-    tf.saved_model.save(saved, os.fspath(path), signatures=endpoints)
-    _finish(Path(path), endpoints)
-    model_card.write(
-        path,
-        model_card.describe(model, raw_specs, missing, endpoints)
-        | {
-            "rank": {
-                "user_features": user_features and list(user_features),
-                "fused_score": fused_score
-                and {"form": fused_form, "weights": dict(fused_score)},
-                "outputs": list(rank_outputs or outputs),
-            }
-        },
-    )
+        endpoints = {
+            "serving_default": predict_raw,
+            "examples": predict_examples,
+            "rank": rank,
+            "transformed": predict,
+        }
+        if probable:
+            endpoints["classify"] = _traced(serialized)(classify)
+        for name in others:
+            key = "regress" if len(others) == 1 else f"regress_{name}"
+            endpoints[key] = _traced(serialized)(regress(name))
+        tf.saved_model.save(saved, os.fspath(path), signatures=endpoints)
+        _finish(Path(path), endpoints)
+        model_card.write(
+            path,
+            model_card.describe(model, raw_specs, missing, endpoints)
+            | {
+                "rank": {
+                    "user_features": user_features and list(user_features),
+                    "fused_score": fused_score
+                    and {"form": fused_form, "weights": dict(fused_score)},
+                    "outputs": list(rank_outputs or outputs),
+                }
+            },
+        )
 
 
 def _traced(specs):

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfmtl.calibration import Calibration
 from tfmtl.layers.embedding.feature_embedding import FeatureEmbedding
-from tfmtl.layers.embedding.sharded_table import ShardedTable
+from tfmtl.layers.embedding.sharded_table import read_rows, write_rows
 
 
 def warm_start(
@@ -57,7 +57,8 @@ def warm_start(
     """
     if isinstance(old, keras.Model):
         old = {
-            path: _read(weight, rows) for path, (weight, rows) in places(old).items()
+            path: read_rows(weight, rows)
+            for path, (weight, rows) in places(old).items()
         }
     vocabularies, old_vocabularies = (
         {feature: list(values) for feature, values in (given or {}).items()}
@@ -84,7 +85,7 @@ def warm_start(
             new_rows, old_rows = match_rows(
                 vocabularies[feature], old_vocabularies[feature]
             )
-            table = _read(weight, rows)
+            table = read_rows(weight, rows)
             others = len(table) - 1 - len(vocabularies[feature])
             if 0 < others == len(old[path]) - 1 - len(old_vocabularies[feature]):
                 table[-others:] = old[path][-others:]
@@ -92,31 +93,16 @@ def warm_start(
             new_rows, old_rows = new_rows[fits], old_rows[fits]
             table[new_rows] = old[path][old_rows]
             table[0] = old[path][0]
-            _write(weight, rows, table)
+            write_rows(weight, rows, table)
             report["rows"][path] = (len(new_rows), len(table) - 1)
         elif feature in vocabularies or feature in old_vocabularies:
             report["left"][path] = "only one of the models has a vocabulary"
         elif old[path].shape != shape:
             report["left"][path] = f"{old[path].shape} has become {shape}"
         else:
-            _write(weight, rows, old[path])
+            write_rows(weight, rows, old[path])
             report["copied"].append(path)
     return report
-
-
-def _read(weight, rows) -> np.ndarray:
-    if isinstance(weight, ShardedTable):
-        return weight.read(rows.start, rows.stop)
-    return weight.value[rows].numpy()
-
-
-def _write(weight, rows, values: np.ndarray) -> None:
-    if isinstance(weight, ShardedTable):
-        weight.write(rows.start, values)
-    else:
-        # Of several replicas each has a variable of its own.
-        for variable in getattr(weight.value, "values", [weight.value]):
-            variable[rows].assign(values)
 
 
 def match_rows(values: Iterable, old_values: Iterable) -> tuple[np.ndarray, np.ndarray]:

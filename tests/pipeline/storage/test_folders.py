@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import object_store
 import pytest
 
@@ -8,19 +6,8 @@ from pipeline.errors import PipelineError
 from pipeline.storage import folders, mirror, remote
 from serving.release.publish import publish
 
-server, s3 = object_store.server, object_store.s3
+server, s3, machine = object_store.server, object_store.s3, object_store.machine
 URL = "s3://bucket/served"
-
-
-@pytest.fixture
-def machine(s3, tmp_path, monkeypatch):
-    """Makes this process a machine, with a mirror of its own, by its name."""
-
-    def become(name):
-        monkeypatch.setenv("TFMTL_MIRROR", str(tmp_path / f"mirror-{name}"))
-        return Path(mirror.of(URL))
-
-    return become
 
 
 def _model(tmp_path, text):

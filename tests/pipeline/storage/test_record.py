@@ -12,19 +12,8 @@ from pipeline.workspace import gc
 from pipeline.workspace import lock as workspaces
 from pipeline.workspace.metadata import Metadata
 
-server, s3 = object_store.server, object_store.s3
+server, s3, machine = object_store.server, object_store.s3, object_store.machine
 URL = "s3://bucket/feed"
-
-
-@pytest.fixture
-def machine(s3, tmp_path, monkeypatch):
-    """Makes this process a machine, with a mirror of its own, by its name."""
-
-    def become(name):
-        monkeypatch.setenv("TFMTL_MIRROR", str(tmp_path / f"mirror-{name}"))
-        return Path(mirror.of(URL))
-
-    return become
 
 
 def _run(workspace, name):

@@ -29,7 +29,11 @@ from tfmtl.layers.embedding.raw_inputs import (
     scaled_numbers,
 )
 from tfmtl.layers.embedding.scored_rows import ScoredRows
-from tfmtl.layers.embedding.sharded_table import ShardedTable
+from tfmtl.layers.embedding.sharded_table import (
+    ShardedTable,
+    read_rows,
+    write_rows,
+)
 from tfmtl.layers.embedding.table_places import SHARDED, TablePlaces, variable_of
 from tfmtl.layers.embedding.table_rows import rows_of_table
 from tfmtl.layers.embedding.vector_embedding import VectorEmbedding
@@ -201,21 +205,11 @@ class FeatureEmbedding(keras.layers.Layer):
 
         Of a sharded table under a strategy, all workers call this.
         """
-        variable, rows = self.place(name)
-        if isinstance(variable, ShardedTable):
-            return variable.read(rows.start, rows.stop)
-        return variable.value[rows].numpy()
+        return read_rows(*self.place(name))
 
     def set_table(self, name, values):
         """Gives a categorical feature's table new values, (rows, embedding_dim)."""
-        variable, rows = self.place(name)
-        if isinstance(variable, ShardedTable):
-            variable.write(rows.start, values)
-        else:
-            values = ops.convert_to_tensor(values, variable.dtype)
-            # Of several replicas each has a variable of its own.
-            for copy in getattr(variable.value, "values", [variable.value]):
-                copy[rows].assign(values)
+        write_rows(*self.place(name), values)
 
     def call(self, inputs, training=None):
         """Maps {name: ids or numbers} to {name: (batch, dim)}."""

@@ -166,6 +166,35 @@ class ShardedTable(keras.Variable):
         return value
 
 
+def read_rows(variable, rows) -> np.ndarray:
+    """Returns rows of a weight or of a sharded table, which all replicas then call.
+
+    Args:
+        variable: `keras.Variable` or `ShardedTable`.
+        rows: Slice, or `...` for all of a weight.
+    """
+    if isinstance(variable, ShardedTable):
+        return variable.read(rows.start, rows.stop)
+    return variable.value[rows].numpy()
+
+
+def write_rows(variable, rows, values) -> None:
+    """Sets rows of a weight or of a sharded table, in every replica.
+
+    Args:
+        variable: `keras.Variable` or `ShardedTable`.
+        rows: Slice, or `...` for all of a weight.
+        values: Array of their shape.
+    """
+    if isinstance(variable, ShardedTable):
+        variable.write(rows.start, values)
+        return
+    values = keras.ops.convert_to_tensor(values, variable.dtype)
+    # Of several replicas each has a variable of its own.
+    for own in getattr(variable.value, "values", [variable.value]):
+        own[rows].assign(values)
+
+
 def _number(strategy):
     """Returns which of all replicas that of this process is."""
 
