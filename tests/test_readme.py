@@ -16,6 +16,7 @@ import requests
 import yaml
 from doc_pages import blocks
 from paths import ROOT
+from quick_model import eager_steps
 
 import serving
 import tfmtl
@@ -103,12 +104,15 @@ def shop(tmp_path_factory):
         config = configs.load(
             "shop.yaml",
             [
-                "train.epochs=2",
-                "train.batch_size=32",
+                "train.epochs=1",
+                "evaluate.importance=null",  # it has tests of its own
+                "train.batch_size=512",
+                "evaluate.default_rules=[]",  # it has learnt next to nothing
                 f"export={json.dumps(yaml.safe_load(export)['export'])}",
             ],
         )
-        artifacts = run(config)
+        with eager_steps():
+            artifacts = run(config)
         with serving.start("models/shop", "shop") as server:
             yield Shop(config, artifacts, server.url)
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import small_logs
 import tensorflow as tf
+from quick_model import eager_steps
 
 from pipeline import config as configs
 from pipeline.__main__ import main
@@ -179,7 +180,8 @@ def test_what_is_written_runs_to_a_pushed_model(tmp_path):
     cheap = ["train.epochs=1", "infra.rows=20", "evaluate.importance=null"]
     cheap += ["evaluate.default_rules=[]", "model.architecture=shared_bottom"]
     flags = [flag for change in cheap for flag in ("--set", change)]
-    assert main(["run", str(output), *flags]) == 0
+    with eager_steps():
+        assert main(["run", str(output), *flags]) == 0
     assert _version(output).is_dir()
 
 

@@ -160,18 +160,22 @@ def test_workers_end_with_their_parent(saved_models, tmp_path):
         assert process.stderr.read().count("stopped") == 2
 
 
-def test_what_cannot_start_ends_in_status_2(base_path, tmp_path, capfd):
+@pytest.mark.slow  # three processes; the message is that of a server alone
+def test_what_cannot_start_ends_in_status_2(tmp_path):
     empty = ["serve", "--workers", "2", "--model-base-path", str(tmp_path)]
     command = [sys.executable, "-m", "serving", *empty, "--rest-port", "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 2 and "holds no version" in done.stderr
+
+
+def test_a_port_that_is_taken_and_no_worker_are_refused(capfd):
     with bind("127.0.0.1", 0, share=True) as taken:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=f"Cannot listen on 127.0.0.1:{port}"):
             reserve("127.0.0.1", port)
     with pytest.raises(SystemExit, match="2"):
-        main([*empty[:1], "--workers", "0", *empty[3:]])
+        main(["serve", "--workers", "0", "--model-base-path", "none"])
     assert "a number from 1 on" in capfd.readouterr().err
 
 

@@ -82,7 +82,8 @@ def _assert_same_step(name):
     before = [weight.numpy() for weight in ours.trainable_weights]
     ours.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
     ranking = bridge.RankingModel(theirs)
-    ranking.compile(tf_keras.optimizers.SGD(0.1))
+    # One of them in a graph, which takes long to trace.
+    ranking.compile(tf_keras.optimizers.SGD(0.1), run_eagerly=name != "esmm")
     logs = ours.fit(_data(), shuffle=False, verbose=0).history
     bridged = ranking.fit(_data(), verbose=0).history
     moved = 0
@@ -116,7 +117,7 @@ def test_evaluates_and_predicts_as_keras_3_does(name):
     model.compile(run_eagerly=True)
     model.start_at({"click": 0.4, "like": 0.2})
     ranking = bridge.RankingModel(model)
-    ranking.compile()
+    ranking.compile(run_eagerly=name != "esmm")
     theirs = ranking.evaluate(_data(), return_dict=True, verbose=0)
     theirs["loss"] = theirs.pop("total_loss")
     del theirs["regularization_loss"]
@@ -300,6 +301,26 @@ def test_a_layer_in_a_model_of_ones_own():
         (a != b.numpy()).any()
         for a, b in zip(before, model.trainable_weights, strict=True)
     )
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_cross_v2_is_theirs(rank):
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(6, 5)).astype("float32")
+    ours = tfmtl.layers.CrossV2(2, rank)
+    ours.build((None, 5))
+    ours.set_weights([rng.normal(size=w.shape) * 0.5 for w in ours.weights])
+    weights = {"/".join(w.path.split("/")[1:]): w.numpy() for w in ours.weights}
+    y = x
+    for i in range(2):
+        theirs = tfrs.layers.dcn.Cross(projection_dim=rank)
+        theirs(x, x)
+        down = [weights[f"down_{i}/kernel"]] if rank else []
+        theirs.set_weights(
+            [*down, weights[f"cross_{i}/kernel"], weights[f"cross_{i}/bias"]]
+        )
+        y = theirs(x, y)
+    np.testing.assert_allclose(ours(x), y, rtol=1e-4, atol=1e-5)
 
 
 def test_metrics_forget_between_epochs():

@@ -1,9 +1,3 @@
-import importlib.util
-import os
-import subprocess
-import sys
-import textwrap
-
 import keras
 import numpy as np
 import pytest
@@ -100,56 +94,6 @@ def test_experts_of_cross_mix_start_as_different_single_matrices():
     assert np.abs(down[0] - down[1]).max() > 0.01
     alone = keras.initializers.GlorotUniform()((64, 64)).numpy()
     np.testing.assert_allclose(down.std(axis=(1, 2)), alone.std(), rtol=0.1)
-
-
-def test_cross_v2_agrees_with_tensorflow_recommenders(tmp_path):
-    # Importing it here would need Keras 2 in this process.
-    if importlib.util.find_spec("tensorflow_recommenders") is None:
-        pytest.skip("tensorflow-recommenders is not installed")
-    script = """
-        import sys
-        import numpy as np
-        import tensorflow_recommenders as tfrs
-
-        data = dict(np.load(sys.argv[1]))
-        x = data["x"]
-        for rank, key in ((None, "full"), (2, "low")):
-            y = x
-            for i in range(2):
-                cross = tfrs.layers.dcn.Cross(projection_dim=rank)
-                cross(x, x)
-                names = ("down", "kernel", "bias") if rank else ("kernel", "bias")
-                cross.set_weights([data[f"{key}_{name}_{i}"] for name in names])
-                y = cross(x, y)
-            data[key] = y.numpy()
-        np.savez(sys.argv[2], full=data["full"], low=data["low"])
-    """
-    ours, data = {}, {"x": X}
-    for rank, key in ((None, "full"), (2, "low")):
-        layer = _randomised(layers.CrossV2(2, rank))
-        w = _weights(layer)
-        for i in range(2):
-            data[f"{key}_kernel_{i}"] = w[f"cross_{i}/kernel"]
-            data[f"{key}_bias_{i}"] = w[f"cross_{i}/bias"]
-            if rank:
-                data[f"{key}_down_{i}"] = w[f"down_{i}/kernel"]
-        ours[key] = layer(X)
-    np.savez(tmp_path / "in.npz", **data)
-    subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            textwrap.dedent(script),
-            str(tmp_path / "in.npz"),
-            str(tmp_path / "out.npz"),
-        ],
-        env={**os.environ, "TF_USE_LEGACY_KERAS": "1"},
-        check=True,
-        capture_output=True,
-    )
-    theirs = np.load(tmp_path / "out.npz")
-    for key in ours:
-        _close(ours[key], theirs[key])
 
 
 @pytest.mark.parametrize(
