@@ -71,6 +71,7 @@ def _interrupt(stage, config):
     return said
 
 
+@pytest.mark.slow  # a process that imports all; what it says is tried below
 def test_a_job_of_beam_is_interrupted_in_one_line(config, tmp_path):
     said = _interrupt("ExampleGen", config)
     assert said == "\ninterrupted; the same command goes on from here\n"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import small_feed
 from conftest import raw_config
+from quick_model import eager_steps
 from small_feed import FEED
 
 from pipeline import config as configs
@@ -262,7 +263,7 @@ def _interrupt(overrides):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "replace", stop)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt), eager_steps():
             run(configs.load(FEED, overrides), until="Trainer")
 
 
@@ -279,7 +280,8 @@ def test_a_stopped_training_goes_on_where_it_stopped(road, stop, seed):
     assert len(json.loads(kept.read_text())["epochs"]) == 2
     lines = []
     config = configs.load(FEED, overrides)
-    artifacts = run(config, until="Trainer", report=lines.append)
+    with eager_steps():
+        artifacts = run(config, until="Trainer", report=lines.append)
     assert all("cached" in line for line in lines[:6] if line[0] != " ")
     history = json.loads((artifacts["model"] / "history.json").read_text())["epochs"]
     assert len(history) == 4

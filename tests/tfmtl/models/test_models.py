@@ -229,7 +229,7 @@ def test_exports_for_a_server(name, fitted, tmp_path):
     _same(expected, {key: outputs[key] for key in expected})
 
 
-@every_architecture
+@representatives  # the layers' own battery tells whether rows depend on each other
 def test_masked_rows_change_nothing(name):
     model = _model(name, **small(name))
     inputs, labels = _data()
