@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import small_feed
 from conftest import raw_config
-from quick_model import eager_steps
 from small_feed import FEED
 
 from pipeline import config as configs
@@ -244,44 +243,18 @@ main(sys.argv[1:])
 """
 
 
-def _kill(overrides):
+@pytest.mark.slow  # a process; what the Trainer goes on from is tried in its own tests
+def test_a_killed_training_goes_on_where_it_stopped(road, tmp_path):
+    folder, _, _ = road
+    overrides = _overrides(folder, **{"train.epochs": 4, "train.patience": "null"})
     command = [sys.executable, "-c", _KILLED, "run", str(FEED), "--until", "trainer"]
     command += [part for o in overrides for part in ("--set", o)]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-
-
-def _interrupt(overrides):
-    """The same in this process, but that it ends its blocks."""
-    kept, replace = [], Path.replace
-
-    def stop(path, target):
-        if Path(target).name == "history.json":
-            if len(kept) == 2:
-                raise KeyboardInterrupt
-            kept.append(target)
-        return replace(path, target)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "replace", stop)
-        with pytest.raises(KeyboardInterrupt), eager_steps():
-            run(configs.load(FEED, overrides), until="Trainer")
-
-
-@pytest.mark.parametrize(
-    ("stop", "seed"),
-    [(_interrupt, 5), pytest.param(_kill, 6, marks=pytest.mark.slow)],
-)
-def test_a_stopped_training_goes_on_where_it_stopped(road, stop, seed):
-    folder, _, _ = road
-    train = {"train.epochs": 4, "train.patience": "null", "train.seed": seed}
-    overrides = _overrides(folder, **train)
-    stop(overrides)
     (kept,) = (folder / "scratch" / "Trainer").rglob("history.json")
     assert len(json.loads(kept.read_text())["epochs"]) == 2
     lines = []
     config = configs.load(FEED, overrides)
-    with eager_steps():
-        artifacts = run(config, until="Trainer", report=lines.append)
+    artifacts = run(config, until="Trainer", report=lines.append)
     assert all("cached" in line for line in lines[:6] if line[0] != " ")
     history = json.loads((artifacts["model"] / "history.json").read_text())["epochs"]
     assert len(history) == 4

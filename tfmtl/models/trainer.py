@@ -25,7 +25,7 @@ from tfmtl.training import (
     weighting,
 )
 from tfmtl.training.unscaled import warn_if_unscaled
-from tfmtl.training.workers import replica_share, replica_shares
+from tfmtl.training.workers import replica_share, replica_shares, sum_over_replicas
 
 _FIXED = Fixed()
 
@@ -106,6 +106,8 @@ class MultiTaskTrainer(keras.Model):
             # all the same, and learnt by way of `trainable_weights`.
             object.__setattr__(self, "loss_weighting", loss_weighting)
         super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
+        # As Keras's own, which it replaces, it is not tracked with the weights.
+        object.__setattr__(self, "_loss_tracker", _BatchLoss(name="loss"))
         if type(self.optimizer) is keras.optimizers.LossScaleOptimizer:
             config = self.optimizer.get_config()
             config["inner_optimizer"] = self.optimizer.inner_optimizer
@@ -456,6 +458,19 @@ class MultiTaskTrainer(keras.Model):
         if replica_share() == 1 or tf.distribute.in_cross_replica_context():
             return results
         return {name: ops.reshape(value, (1,)) for name, value in results.items()}
+
+
+class _BatchLoss(keras.metrics.Mean):
+    """The mean of the batches' losses, each by its rows.
+
+    Of several replicas, a batch's loss is the sum of what each says. So all of them say
+    it with one weight, however the rows of a batch are shared out.
+    """
+
+    def update_state(self, values, sample_weight=None):
+        """Adds what a replica says of a batch; its rows are the weight."""
+        (rows,) = sum_over_replicas([ops.cast(sample_weight, "float32")])
+        super().update_state(values, rows)
 
 
 def _optimizer(given):
