@@ -51,6 +51,9 @@ def schema_gen(
             domain.min = 0
         elif task.kind == "classes":
             domain.min, domain.max = 0, task.classes - 1
+        if task.row_weight is not None:
+            weight = features[task.row_weight].float_domain
+            weight.min, weight.disallow_inf = 0, True
     schema_artifact.write(outputs["schema"], schema)
     return {
         "rows": rows,

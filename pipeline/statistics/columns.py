@@ -26,7 +26,7 @@ from pipeline.statistics.sketch import merge as merge_sketches
 
 # What is greater is infinite as a model's float32 input.
 _LARGEST = float(np.finfo(np.float32).max)
-SPECIAL = ("nan", "inf", "-inf", "zero", "one")
+SPECIAL = ("nan", "inf", "-inf", "zero", "one", "fraction")
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,15 @@ class NumericStatistics:
             column = column.cast(pa.int8())
         column = column.drop_null().cast(pa.float64(), safe=False)
         values = column.to_numpy(zero_copy_only=False)
-        finite = values[np.abs(values) <= _LARGEST]
+        is_finite = np.abs(values) <= _LARGEST
+        finite = values[is_finite]
         special = {
             "nan": np.isnan(values),
             "inf": values > _LARGEST,
             "-inf": values < -_LARGEST,
             "zero": values == 0,
             "one": values == 1,
+            "fraction": is_finite & (values != np.floor(values)),
         }
         return cls(
             Counter({name: int(mask.sum()) for name, mask in special.items()}),

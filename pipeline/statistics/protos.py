@@ -62,6 +62,7 @@ def _fill_numbers(
         for low, high, count in zip(edges, edges[1:], counts, strict=False):
             filled.buckets.add(low_value=low, high_value=high, sample_count=count)
     feature.custom_stats.add(name="num_ones", num=special["one"])
+    feature.custom_stats.add(name="num_fractions", num=special["fraction"])
 
 
 def _fill_values(

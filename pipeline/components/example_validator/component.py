@@ -167,13 +167,15 @@ def _against_schema(
     where = f"schema ({split} split)"
     yield from _columns(config, expected, _types(columns), where)
     used = _used(config)
+    classes = {t.label_column for t in config.tasks if t.kind == "classes"}
     times = set(config.data.split.columns) if config.data.split.by == "time" else ()
     for feature in schema.feature:
         stats = columns.get(feature.name)
         if stats is None or schema_artifact.type_of(stats) != feature.type:
             continue
         if statistics_artifact.common(stats).num_non_missing:
-            checks = [*_presence(feature, stats), *_numbers(feature, stats)]
+            is_class = feature.name in classes
+            checks = [*_presence(feature, stats), *_numbers(feature, stats, is_class)]
             if feature.name not in times:  # other rows have other times
                 checks += _strings(feature, stats)
             for severity, type_, text in checks:
@@ -219,7 +221,7 @@ def _presence(feature, stats) -> Iterator[tuple[int, int, str]]:
         )
 
 
-def _numbers(feature, stats) -> Iterator[tuple[int, int, str]]:
+def _numbers(feature, stats, is_class) -> Iterator[tuple[int, int, str]]:
     domain, number = feature.float_domain, stats.num_stats
     received = f"Received: values from {number.min:g} to {number.max:g}"
     if domain.disallow_inf and not np.isfinite([number.min, number.max]).all():
@@ -233,10 +235,19 @@ def _numbers(feature, stats) -> Iterator[tuple[int, int, str]]:
         )
     low = domain.HasField("min") and number.min < domain.min
     high = domain.HasField("max") and number.max > domain.max
-    if (domain.min, domain.max) == (0, 1):  # a binary label
+    broken = low or high
+    custom = {s.name: int(s.num) for s in stats.custom_stats}
+    if is_class:
+        seen, fractions = _seen(number), custom["num_fractions"]
+        text = (
+            f"must hold a class from 0 to {domain.max:g}. {received}; {fractions} of "
+            f"{seen} are no whole number. Mend the logs, or correct how many classes "
+            "the task has."
+        )
+        broken = broken or fractions > 0
+    elif (domain.min, domain.max) == (0, 1):  # a binary label
         seen = _seen(number)
-        ones = next(s.num for s in stats.custom_stats if s.name == "num_ones")
-        others = seen - number.num_zeros - int(ones)
+        others = seen - number.num_zeros - custom["num_ones"]
         rule = "must hold nothing but 0 and 1, as the label of a binary task"
         text = (
             f"{rule}. {received}; {others} of {seen} are neither. Mend the logs, or "
@@ -244,11 +255,18 @@ def _numbers(feature, stats) -> Iterator[tuple[int, int, str]]:
         )
         broken = others > 0
     else:
-        text = f"must lie between {domain.min:g} and {domain.max:g}. {received}."
-        broken = low or high
+        text = f"must {_bounds(domain)}. {received}."
     if broken:
         small = Info.FLOAT_TYPE_SMALL_FLOAT
         yield Info.ERROR, small if low else Info.FLOAT_TYPE_BIG_FLOAT, text
+
+
+def _bounds(domain) -> str:
+    if not domain.HasField("max"):
+        return f"be >= {domain.min:g}"
+    if not domain.HasField("min"):
+        return f"be <= {domain.max:g}"
+    return f"lie between {domain.min:g} and {domain.max:g}"
 
 
 def _seen(number) -> int:

@@ -53,8 +53,8 @@ def rows(seed):
 class Artifacts:
     """Statistics and schema of examples, made by the real components."""
 
-    def __init__(self, folder, change):
-        self.folder = folder
+    def __init__(self, folder, change, config=CONFIG):
+        self.folder, self.config = folder, config
         for name in ("examples", "statistics", "schema", "anomalies"):
             (folder / name).mkdir(parents=True)
         for seed, split in enumerate(("train", "valid", "test")):
@@ -66,10 +66,11 @@ class Artifacts:
             )
             pq.write_table(pa.table(data), path)
         examples, statistics = folder / "examples", folder / "statistics"
-        statistics_gen(CONFIG, {"examples": examples}, {"statistics": statistics})
-        schema_gen(CONFIG, {"statistics": statistics}, {"schema": folder / "schema"})
+        statistics_gen(config, {"examples": examples}, {"statistics": statistics})
+        schema_gen(config, {"statistics": statistics}, {"schema": folder / "schema"})
 
-    def validate(self, config=CONFIG, **inputs):
+    def validate(self, config=None, **inputs):
+        config = config or self.config
         names = ("statistics", "schema")
         inputs = {name: self.folder / name for name in names} | inputs
         outputs = {"anomalies": self.folder / "anomalies"}
@@ -99,6 +100,38 @@ def test_clean_examples_pass(clean):
     assert (clean.folder / "anomalies" / "anomalies.txt").read_text() == (
         "No anomalies.\n"
     )
+
+
+def test_labels_and_weights_that_no_training_takes(tmp_path):
+    def change(split, data):
+        stars = np.arange(ROWS) % 5.0
+        stars[:3] = {"train": 1.5, "valid": -1, "test": 4}[split]
+        data |= {"stars": stars, "visits": data["click"] - (split == "train")}
+        data["weight"] = data["spend"] - 1e3 * (split == "test")
+
+    loss = {"name": "softmax", "classes": 5}
+    tasks = [
+        {"name": "stars", "kind": "classes", "loss": [loss]},
+        {"name": "visits", "kind": "count", "row_weight": "weight"},
+    ]
+    config = make_config(**{**SECTIONS, "tasks": [*SECTIONS["tasks"], *tasks]})
+    with pytest.raises(PipelineError) as error:
+        Artifacts(tmp_path, change, config).validate()
+    rule = "split) must hold a class from 0 to 4. Received: values from"
+    lines = str(error.value).split("\n - ")[1:]
+    assert [line for line in lines if "'stars'" in line] == [
+        f"Column 'stars' (train {rule} 0 to 4; 3 of {ROWS} are no whole number. Mend "
+        "the logs, or correct how many classes the task has.",
+        f"Column 'stars' (valid {rule} -1 to 4; 0 of {ROWS} are no whole number. Mend "
+        "the logs, or correct how many classes the task has.",
+    ]
+    assert any(
+        "Column 'visits' (train split) must be >= 0. Received: values from -1 to 0."
+        in line
+        for line in lines
+    )
+    assert any("Column 'weight' (test split) must be >= 0." in line for line in lines)
+    assert len(lines) == 4
 
 
 def test_errors_are_written_and_then_raised_together(tmp_path):
@@ -234,7 +267,7 @@ def test_columns_are_held_to_a_schema_edited_by_hand(clean, tmp_path):
     assert (
         "'tab' must be INT, as in the schema (train split). Received: BYTES." in errors
     )
-    assert "'age' (train split) must lie between 0 and 60. Received: values" in errors
+    assert "'age' (train split) must be <= 60. Received: values" in errors
     assert (
         "'watched' (test split) must have at most 2 values a row. Received: 3."
         in errors
@@ -336,7 +369,7 @@ def test_many_findings_of_a_kind_are_summed_up(clean, tmp_path, monkeypatch):
     )
 
 
-def test_what_the_config_types_anew_is_no_anomaly(clean, tmp_path, monkeypatch):
+def test_what_the_config_types_anew_is_no_anomaly(clean, tmp_path):
     """A column that was text to the previous run has become a numeric feature."""
 
     def text(split, data):
@@ -346,6 +379,5 @@ def test_what_the_config_types_anew_is_no_anomaly(clean, tmp_path, monkeypatch):
         f for f in SECTIONS["features"] if f != {"name": "age", "kind": "numeric"}
     ]
     without = make_config(**{**SECTIONS, "features": features})
-    monkeypatch.setattr("test_example_validator.CONFIG", without)
-    before = Artifacts(tmp_path, text).folder / "statistics"
+    before = Artifacts(tmp_path, text, without).folder / "statistics"
     assert clean.validate(previous_statistics=before)["warnings"] == []
