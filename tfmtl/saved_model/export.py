@@ -109,7 +109,7 @@ def export(
         # One function, so that the model is traced once and not for each signature.
         @_traced(model_specs)
         def predict(inputs):
-            inputs = widths.fit(inputs, model_specs, missing, vectors)
+            inputs = widths.fit(inputs, model_specs, missing, model.features)
             outputs = model(inputs, training=False)
             return {
                 name: tf.cast(output, "float32") for name, output in outputs.items()
@@ -125,7 +125,7 @@ def export(
 
             @_traced(raw_specs)
             def predict_raw(inputs):
-                fitted = widths.fit(inputs, raw_specs, missing, vectors)
+                fitted = widths.fit(inputs, raw_specs, missing, model.features)
                 transformed = graph.transform(fitted)
                 return predict({name: transformed[name] for name in model_specs})
 
@@ -145,7 +145,7 @@ def export(
 
         @_traced(raw_specs)
         def rank(inputs):
-            inputs = widths.fit(inputs, raw_specs, missing, vectors)
+            inputs = widths.fit(inputs, raw_specs, missing, model.features)
             if each_alone:  # A user's features are transformed once and not N times.
                 transformed = graph.transform(inputs)
                 inputs = {name: transformed[name] for name in model_specs}

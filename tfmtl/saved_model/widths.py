@@ -3,46 +3,59 @@
 TensorFlow's runtime holds no input against the shape that its signature states.
 """
 
-from collections.abc import Collection, Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
+
+from tfmtl.features import Feature, Vector
 
 
 def fit(
     inputs: Mapping[str, tf.Tensor],
     specs: Mapping[str, tf.TensorSpec],
     missing: Mapping[tf.DType, Any],
-    vectors: Collection[str] = (),
+    features: Sequence[Feature],
 ) -> dict[str, tf.Tensor]:
     """Cuts and pads lists to the lengths of `specs`, as those of `tf.Example`s are.
 
     Args:
         inputs: {feature: tensor of a request}.
         specs: {feature: spec}, (batch,) or (batch, length): of a longer list the last
-            values count, a shorter one is padded behind.
+            values count, but for missing ones behind, with which a client may have
+            padded it; a shorter one is padded behind.
         missing: {dtype: what stands for no value}; 0 of others.
-        vectors: Features that must have as many values as the spec says.
+        features: The model's. Vectors must have as many values as their spec says. A
+            side field is cut where its sequence is.
 
     Returns:
         {feature: tensor}. The graph fails on a vector of another width.
     """
-    widths = {
-        name: spec.shape[1] for name, spec in specs.items() if spec.shape.rank == 2
-    }
+    vectors = {f.name for f in features if isinstance(f, Vector)}
+    of = {f.name: getattr(f, "side_of", None) or f.name for f in features}
+    of |= {f.weights: f.name for f in features if getattr(f, "weights", None)}
+    lists: dict[str, dict[str, int]] = {}  # those that are cut at one place
     fitted = dict(inputs)
-    for name, width in widths.items():
+    for name, spec in specs.items():
+        if spec.shape.rank != 2:
+            continue
+        width = spec.shape[1]
+        if name not in vectors:
+            lists.setdefault(of.get(name, name), {})[name] = width
+            continue
         given = _width(inputs[name])
-        if name in vectors:
-            right = tf.debugging.Assert(
-                given == width,
-                [f"{name} must have {width} numbers a row. Received:", given],
-            )
-            with tf.control_dependencies([right]):
-                fitted[name] = tf.identity(inputs[name])
-        else:
-            padding = missing.get(specs[name].dtype, 0)
-            fitted[name] = _last(inputs[name], given, width, padding)
+        right = tf.debugging.Assert(
+            given == width,
+            [f"{name} must have {width} numbers a row. Received:", given],
+        )
+        with tf.control_dependencies([right]):
+            fitted[name] = tf.identity(inputs[name])
+    for widths in lists.values():
+        together = {name: inputs[name] for name in widths}
+        nothing = {name: missing.get(specs[name].dtype, 0) for name in widths}
+        for name, width in widths.items():
+            fitted[name] = _last(name, together, width, nothing)
     return fitted
 
 
@@ -51,15 +64,48 @@ def _width(values: tf.Tensor) -> tf.Tensor:
     return tf.size(values) // tf.maximum(tf.shape(values)[0], 1)
 
 
-def _last(values: tf.Tensor, given: tf.Tensor, length: int, padding: Any) -> tf.Tensor:
-    """The last `length` values of each row (batch, given), padded behind."""
+def _last(
+    name: str, together: Mapping[str, tf.Tensor], length: int, nothing: Mapping
+) -> tf.Tensor:
+    """The last `length` values of each row (batch, given), padded behind.
+
+    Args:
+        name: Which of the lists.
+        together: {name: list}; behind the last value that one of them has, all end.
+        length: How many values.
+        nothing: {name: what stands for no value}.
+    """
+    values = together[name]
+    given = _width(values)
+
+    def pad():
+        fill = tf.constant(nothing[name], values.dtype)
+        return tf.pad(values, [[0, 0], [0, length - given]], constant_values=fill)
 
     def cut():
-        lacking = tf.maximum(length - given, 0)
-        fill = tf.constant(padding, values.dtype)
-        padded = tf.pad(values, [[0, 0], [0, lacking]], constant_values=fill)
-        places = tf.maximum(given - length, 0) + tf.range(length)
-        return tf.gather(padded, places, axis=1)
+        batch = tf.shape(values)[0]
+        ends = [
+            tf.cond(  # `rank` may have one of them once and another for each candidate
+                tf.shape(rows)[0] == batch,
+                functools.partial(_end, rows, nothing[other]),
+                lambda: tf.zeros([batch], tf.int32),
+            )
+            for other, rows in together.items()
+        ]
+        end = tf.reduce_max(tf.stack(ends), 0)  # (batch,)
+        first = tf.clip_by_value(end - length, 0, given - length)
+        places = first[:, None] + tf.range(length)  # (batch, length)
+        return tf.gather(values, places, axis=1, batch_dims=1)
 
-    fitted = tf.cond(given == length, lambda: values, cut)
+    fitted = tf.case(
+        [(given < length, pad), (given > length, cut)], default=lambda: values
+    )
     return tf.ensure_shape(fitted, (None, length))
+
+
+def _end(values: tf.Tensor, nothing: Any) -> tf.Tensor:
+    """How long each list (batch, given) is without missing values behind: (batch,)."""
+    is_nan = values.dtype.is_floating and nothing != nothing
+    is_there = ~tf.math.is_nan(values) if is_nan else values != nothing
+    places = tf.range(1, _width(values) + 1)
+    return tf.reduce_max(tf.where(is_there, places, 0), 1)
