@@ -1,4 +1,4 @@
-"""What a label's name tells: its stage of a funnel, or that it says what was shown.
+"""What a column's name tells: an action, its stage of a funnel, a time that was spent.
 
 `python -m pipeline init`, which does not wait for TensorFlow, has the same words.
 """
@@ -17,6 +17,17 @@ FUNNEL = tuple(
         "pay paid payment",
     )
 )
+# Other actions, which are learnt from all rows.
+REACTIONS = frozenset(
+    (
+        "like liked likes dislike disliked follow followed forward forwarded share "
+        "shared comment commented favorite favorited favourite fav collect collected "
+        "save saved bookmark bookmarked repost retweet reply replied vote upvote hate "
+        "skip skipped view viewed watch watched read finish finished complete "
+        "completed enter entered respond responded response churn churned default "
+        "label target outcome avatar y"
+    ).split()
+)
 # Of 0/1 columns that say who was there to act, and so where others are known.
 EXPOSURES = frozenset(
     "played play shown exposed displayed impression impressed seen sent".split()
@@ -24,6 +35,21 @@ EXPOSURES = frozenset(
 PAST = frozenset(
     "last prev previous before past history hist ago days avg mean rate ratio ctr num "
     "count cnt total sum ever".split()
+)
+
+# A time that was spent has a word of each.
+DWELL = frozenset(
+    "watch watched watching dwell stay play played playing view viewing read reading "
+    "listen listening".split()
+)
+DURATION = frozenset(
+    "time times ms millis seconds secs sec s duration minutes min".split()
+)
+# What is shown: its columns start with one of these.
+ITEMS = frozenset(
+    "item itemid iid video videoid photo article articleid content contentid product "
+    "productid sku movie movieid song track news doc document feed feedid ad adid "
+    "creative goods post listing book bookid asin game course job".split()
 )
 
 
@@ -39,8 +65,29 @@ def stage(name: str) -> int | None:
 
 
 def is_action(name: str) -> bool:
-    """Returns whether a column is called like a stage of a funnel, done just now."""
-    return stage(name) is not None and not _words(name) & PAST
+    """Returns whether a column is called like what a user does with what is shown."""
+    acts = stage(name) is not None or _words(name) & REACTIONS
+    return bool(acts) and not _words(name) & (PAST | EXPOSURES)
+
+
+def is_dwell(name: str) -> bool:
+    """Returns whether a number is called like the time that a user has spent.
+
+    Example:
+    >>> is_dwell("watch_seconds"), is_dwell("video_seconds"), is_dwell("avg_play_time")
+    (True, False, False)
+    """
+    words = _words(name)
+    if words & (PAST - {"count"}):
+        return False
+    whole = {"dwell", "stay", "play", "playtime", "watchtime", "dwelltime"}
+    return bool(words & DWELL and words & DURATION) or (bool(words) and words <= whole)
+
+
+def is_item(name: str) -> bool:
+    """Returns whether a column is called like the id of what is shown."""
+    first, *rest = _in_order(name) or [""]
+    return first in ITEMS and {*rest} <= {"id", "key", "no"}
 
 
 def is_exposure(name: str) -> bool:
@@ -50,5 +97,9 @@ def is_exposure(name: str) -> bool:
 
 
 def _words(name: str) -> set[str]:
+    return set(_in_order(name))
+
+
+def _in_order(name: str) -> list[str]:
     name = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name).lower()
-    return set(re.findall(r"[^\W\d_]+|\d+", name))
+    return re.findall(r"[^\W\d_]+|\d+", name)

@@ -58,8 +58,9 @@ def from_dataframe(
       categorical column that has most of their items, or, without one, `Multivalued`.
     - Times, columns of one value, those of nearly as many values as rows, numbers with
       a sign ("$5", "7 %"), names that no feature may have, plays and the like without
-      which a label is never 1, clicks and other stages of a funnel, and columns that
-      tell a binary label (not 0 only where it is 1, or ranking it alone with an AUC
+      which a label is never 1, clicks, likes and other actions, times that were spent
+      (such as "watch_seconds", but not one time for each item), and columns that tell
+      a binary label (not 0 only where it is 1, or ranking it alone with an AUC
       above 0.99) are left out; a warning names them.
 
     Args:
@@ -74,8 +75,8 @@ def from_dataframe(
         Features and tasks, as `tfmtl.models.get(name)(features, tasks)` takes them.
 
     Raises:
-        ValueError: If a name is no column, a label holds no numbers, or no column can
-            be a feature.
+        ValueError: If a name is no column, a label holds no numbers or nothing but NaN,
+            or no column can be a feature.
 
     Example:
     >>> table = {"tab": ["new", "hot"] * 4, "price": [0.5 * i for i in range(8)]}
@@ -104,6 +105,12 @@ def from_dataframe(
         name: np.asarray(inputs.numbers_of(f"Label {name!r}", columns[name]), "float64")
         for name in labels
     }
+    for name, label in of_labels.items():
+        if not np.isfinite(label).any():
+            raise ValueError(
+                f"Label {name!r} must have a number in some row. Received: "
+                f"{len(label)} rows without."
+            )
     others = {n: c for n, c in columns.items() if n not in labels and n not in ignore}
     asked = {*categorical, *numeric}
     spaces = _spaces(of_labels, others)
@@ -120,6 +127,8 @@ def from_dataframe(
                 found = f"known only later: {after!r} needs it"
             elif _label_names.is_action(name) and _of_two_numbers(column):
                 found = "called like an action, known only later"
+            elif _is_dwell(name, column, others):
+                found = "called like a time that was spent, known only later"
         if isinstance(found, list):
             lists[name] = found
         elif isinstance(found, str):
@@ -199,6 +208,30 @@ def _of_two_numbers(column) -> bool:
     if values.dtype.kind not in "biuf":
         return False
     return len(np.unique(values[np.isfinite(values)])) == 2
+
+
+def _is_dwell(name, column, columns) -> bool:
+    """Returns whether it is a time that was spent, and not an item's own length."""
+    values = inputs.values_of(column)
+    if not _label_names.is_dwell(name) or values.dtype.kind not in "iuf":
+        return False
+    known = values[np.isfinite(values)]
+    if len(np.unique(known)) <= 2 or known.min() < 0:
+        return False
+    items = [inputs.values_of(c) for n, c in columns.items() if _label_names.is_item(n)]
+    return not any(v.ndim == 1 and _is_function_of(values, v) for v in items)
+
+
+def _is_function_of(values, keys) -> bool:
+    """Returns whether there is one value for each key, and keys come again."""
+    keys, found = (
+        np.unique(v.astype(str), return_inverse=True)[1] for v in (keys, values)
+    )
+    distinct = keys.max() + 1
+    if keys.ndim > 1 or distinct > len(keys) / 1.5:
+        return False
+    pairs = np.unique(np.stack([keys, found]), axis=1)
+    return pairs.shape[1] <= 1.001 * distinct
 
 
 def _task(name, label, spaces) -> Task:

@@ -78,7 +78,7 @@ def read_features(x, features: list, tasks: list):
     for name in columns_beside(tasks):
         if name in columns and name not in found:
             found[name] = numbers_of(f"Column {name!r}", columns[name])
-    _check_rows(found)
+    check_rows(found)
     return found
 
 
@@ -102,7 +102,7 @@ def read_labels(y, tasks: list):
     found = {
         n: numbers_of(f"Label {n!r}", c) for n, c in columns.items() if n in wanted
     }
-    _check_rows(found)
+    check_rows(found)
     for task in tasks:
         if isinstance(label := found.get(task.label), np.ndarray):
             _check_label(task, label)
@@ -425,8 +425,19 @@ def _kind(array: np.ndarray) -> str:
     return f"{_KINDS.get(array.dtype.kind, array.dtype.name)} (shape {array.shape})"
 
 
-def _check_rows(columns: dict) -> None:
-    """Raises unless all columns have equally many rows."""
+def check_rows(features: dict, labels=None, weights=None) -> None:
+    """Raises a ValueError unless all columns have equally many rows.
+
+    Args:
+        features: {name: column}.
+        labels: The same, one column, or None.
+        weights: The same, one column, or None.
+    """
+    columns = dict(features)
+    for what, part in (("label", labels), ("weight", weights)):
+        if part is not None:
+            named = part if isinstance(part, dict) else {"": part}
+            columns |= {f"{what} {name}".strip(): named[name] for name in named}
     rows = {name: tuple(column.shape)[:1] for name, column in columns.items()}
     if len(set(rows.values())) > 1:
         first = next(iter(rows))

@@ -79,6 +79,10 @@ def draft(sample: Sample, asked: Asked) -> Draft:
     found = [a for a in found if len(np.unique(a.values[np.isfinite(a.values)])) > 1]
     if not found:
         raise PipelineError("every label that was found has one value only")
+    if asked.time in {label.source for label in found}:
+        raise PipelineError(
+            f"--time: {asked.time!r} is a label. The time of a row is when it was shown"
+        )
     unseen = sample.read / sample.rows.num_rows
     choices = _without_leaks(features.choose(columns, known_no, unseen), found, columns)
     user = asked.user or divide.user(own)

@@ -18,6 +18,8 @@ _YES = {"yes", "y", "t"}
 # A time that was spent is learnt where so many are not 0, and of so many values.
 _MOSTLY = 0.5
 _DISTINCT = 20
+# Of fewer rows, one action each may look like a property of its user.
+_FEW_ROWS = 50
 
 
 class Label(NamedTuple):
@@ -60,13 +62,15 @@ def find(profiles: Mapping[str, Profile], asked: Sequence[str]) -> list[Label]:
         PipelineError: If a column that is asked for cannot be one, or none is found.
     """
     if asked:
-        return [_asked(profiles, name) for name in asked]
+        return _named([_asked(profiles, name) for name in asked])
     found = [
         label
         for p in profiles.values()
         if not any(names.is_prediction(p, other) for other in profiles)
         for label in _guess(p, profiles)
     ]
+    of_users = {p.name for p in profiles.values() if _is_of_a_user(p, profiles)}
+    found = [label for label in found if label.source not in of_users] or found
     found = found or list(_last_or_first(profiles))
     found += [_number(p) for p in (*_worths(profiles, found), *_spent(profiles, found))]
     if not found:
@@ -83,7 +87,17 @@ def find(profiles: Mapping[str, Profile], asked: Sequence[str]) -> list[Label]:
             "no column looks like a label: 0 or 1, and called like an action such as "
             f"click; a rating; or a time that was spent.{hint} Name them by --label"
         )
-    return sorted(found, key=lambda label: _order(label, profiles))
+    return _named(sorted(found, key=lambda label: _order(label, profiles)))
+
+
+def _named(found: Sequence[Label]) -> list[Label]:
+    """The labels; tasks of columns without a Latin letter get a number."""
+    return [
+        label._replace(task=label.task.replace("column", f"label_{i}", 1))
+        if task_name(label.source) == "column" != label.source
+        else label
+        for i, label in enumerate(found, 1)
+    ]
 
 
 def outcomes(
@@ -99,7 +113,7 @@ def outcomes(
     spaces = {label.space for label in labels}
     found = {}
     for p in profiles.values():
-        if p.name in sources:
+        if p.name in sources or _is_of_a_user(p, profiles):
             continue
         predicted = [q for q in profiles if names.is_prediction(p, q)]
         if predicted:
@@ -192,6 +206,15 @@ def _never_or_always(p: Profile) -> bool:
 
 def _is_action(p: Profile) -> bool:
     return (p.is_flag or _yes_no(p)) and _acts(p)
+
+
+def _is_of_a_user(p: Profile, profiles: Mapping[str, Profile]) -> bool:
+    """Whether each user has one value in all rows: "subscribed" is then no action."""
+    if p.distinct != 2 or not _acts(p):
+        return False
+    users = [q for q in profiles.values() if names.is_user(q) and is_function_of(p, q)]
+    rarer = min(np.bincount(p.codes[p.known])[:2]) if users else 0
+    return rarer >= _FEW_ROWS
 
 
 def _is_coded_action(p: Profile) -> bool:

@@ -388,10 +388,15 @@ def _opened(
 
 
 def _match(pattern: str) -> list[FileMetadata]:
+    # A file's own name may be like a glob, such as a[1].csv; Beam escapes nothing.
+    meant = pattern if os.path.isfile(pattern) else None
+    if meant is not None:
+        pattern = re.sub(r"[*\[]", "?", pattern)
     # Beam finds nothing by a glob whose first part is no folder's name.
     first = re.split(r"[*?\[]", pattern)[0]
     pattern = pattern if "/" in first else f"./{pattern}"
-    return FileSystems.match([pattern])[0].metadata_list
+    files = FileSystems.match([pattern])[0].metadata_list
+    return [f for f in files if meant is None or os.path.samefile(f.path, meant)]
 
 
 def _check_permission(pattern: str) -> None:

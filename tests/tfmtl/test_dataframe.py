@@ -165,6 +165,32 @@ def test_an_action_that_is_no_label_is_no_feature_unless_asked(codes):
     assert "click" in [f.name for f in features]
 
 
+def test_reactions_and_times_that_were_spent_are_known_only_later():
+    video = RNG.integers(0, 50, ROWS)
+    table = {
+        "video": video,
+        "play_seconds": 0.5 * video + 3,  # the length of each
+        "share": RNG.random(ROWS) < 0.1,
+        "shared_before": RNG.random(ROWS) < 0.1,
+        "watch_seconds": RNG.exponential(9, ROWS),
+        "avg_watch_seconds": RNG.exponential(9, ROWS),
+        "click": RNG.random(ROWS) < 0.5,
+    }
+    later = "'share' .called like an action.*'watch_seconds' .called like a time that"
+    with pytest.warns(UserWarning, match=later):
+        features, _ = tfmtl.from_dataframe(table, ["click"])
+    names = [f.name for f in features]
+    assert names == ["video", "play_seconds", "shared_before", "avg_watch_seconds"]
+
+
+@pytest.mark.parametrize("label", [[], [np.nan] * 3])
+def test_a_label_without_a_number_is_told(label):
+    table = {"tab": ["new", "hot", "new"][: len(label)], "click": np.array(label)}
+    rule = f"'click' must have a number in some row. Received: {len(label)} rows"
+    with pytest.raises(ValueError, match=rule):
+        tfmtl.from_dataframe(table, ["click"])
+
+
 def test_a_later_stage_of_a_funnel_is_learnt_from_an_earlier_one():
     rng = np.random.default_rng(0)
     click = rng.random(ROWS) < 0.5

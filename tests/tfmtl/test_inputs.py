@@ -118,6 +118,31 @@ def test_labels_and_validation_may_be_tables(expected):
     assert history["val_loss"] == [pytest.approx(loss)]
 
 
+def test_a_batch_may_be_a_table():
+    found = []
+    for x, y in ((TABLE, None), (ARRAYS, LABELS)):
+        model = _model()
+        found.append(model.train_on_batch(x, y))
+        found[-1] += model.test_on_batch(x=x, y=y)
+        found[-1].append(model.predict_on_batch(x)["click"])
+    for batch, wanted in zip(*found, strict=True):
+        np.testing.assert_allclose(batch, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"y": {"click": np.ones(5), "bought": np.ones(5)}}, "5 of 'label click'"),
+        ({"sample_weight": np.ones(7)}, "7 of 'weight'"),
+        ({"sample_weight": {"click": np.ones(7)}}, "7 of 'weight click'"),
+    ],
+)
+def test_labels_and_weights_have_as_many_rows(wrong, message):
+    rule = f"All columns must have equally many rows. Received: 12 of .*, {message}"
+    with pytest.raises(ValueError, match=rule):
+        _model().fit(**{"x": ARRAYS, "y": LABELS, "verbose": 0, **wrong})
+
+
 BAD = {
     "texts": (
         {"item": ["x"] * ROWS},

@@ -238,6 +238,22 @@ class MultiTaskTrainer(keras.Model):
             return {name: np.zeros((0, 1), "float32") for name in names}
         return super().predict(x, *args, **kwargs)
 
+    def train_on_batch(self, *args, **kwargs):
+        """Trains by one batch, as `keras.Model.train_on_batch`; data as in `fit`."""
+        return super().train_on_batch(
+            **self._given(super().train_on_batch, args, kwargs)
+        )
+
+    def test_on_batch(self, *args, **kwargs):
+        """Measures one batch, as `keras.Model.test_on_batch`; data as in `fit`."""
+        given = self._given(super().test_on_batch, args, kwargs)
+        return super().test_on_batch(**given)
+
+    def predict_on_batch(self, x):
+        """Returns {task: (rows, 1)} of one batch; data as in `fit`."""
+        x = inputs.read_features(x, self.features, self.tasks)
+        return super().predict_on_batch(x)
+
     def _given(self, method, args, kwargs):
         """Returns the arguments of a call by name, with data as Keras takes them."""
         given = inspect.signature(method).bind(*args, **kwargs).arguments
@@ -260,7 +276,9 @@ class MultiTaskTrainer(keras.Model):
                 )
             return x, y, sample_weight
         y = inputs.read_labels(y, self.tasks)
-        return x, y, inputs.read_weights(sample_weight, class_weight, y, self.tasks)
+        weights = inputs.read_weights(sample_weight, class_weight, y, self.tasks)
+        inputs.check_rows(x, y, weights)
+        return x, y, weights
 
     def _batches(self, data):
         """Returns a table, or a tuple as `fit` takes its parts, as batches."""

@@ -141,6 +141,29 @@ def test_asked_labels_are_the_only_ones():
     assert "only later" in reasons(found)["click"]
 
 
+def test_what_each_user_has_in_all_rows_is_no_action():
+    subscribed = np.array(["no", "yes"])[np.arange(ROWS) % 40 % 2]
+    user = [f"u{i % 40}" for i in range(ROWS)]
+    found = drafted(user=user, subscribed=subscribed)
+    assert tasks(found) == {"click": None}
+    assert "subscribed" in features(found)
+    found = drafted(user=user, click=subscribed == "yes")  # the only one
+    assert tasks(found) == {"click": None}
+
+
+def test_labels_without_a_latin_letter_are_numbered():
+    rare = {"\u8d2d\u4e70": CLICK * SOME, "\u70b9\u8d5e": SOME}
+    found = drafted(Asked(labels=[*rare]), **rare)
+    assert [(label.task, label.source) for label in found.labels] == [
+        (f"label_{i}", name) for i, name in enumerate(rare, 1)
+    ]
+
+
+def test_a_label_is_no_time_of_a_row():
+    with pytest.raises(PipelineError, match="--time: 'click' is a label"):
+        drafted(Asked(time="click"))
+
+
 @pytest.mark.parametrize("name", ["clik", "user_id_of_nobody"])
 def test_a_label_that_is_not_there_is_refused_with_what_is(name):
     with pytest.raises(PipelineError, match="--label: there is no column.*Columns:"):
@@ -180,3 +203,7 @@ def test_the_library_tells_funnels_by_the_same_words():
     assert _label_names.FUNNEL == names._FUNNEL
     assert _label_names.EXPOSURES == names._EXPOSURES
     assert _label_names.PAST == names._PAST
+    assert _label_names.REACTIONS == names._REACTIONS
+    assert _label_names.DWELL == names._DWELL
+    assert _label_names.DURATION == names._DURATION
+    assert _label_names.ITEMS == names._ITEM

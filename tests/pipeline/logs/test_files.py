@@ -308,6 +308,14 @@ def test_a_relative_glob_starts_at_the_working_directory(
     assert (tmp_path / found.path).is_file()
 
 
+def test_a_file_that_is_called_like_a_glob_is_meant(tmp_path):
+    for name in ("a[1].csv", "a1.csv"):
+        (tmp_path / name).write_bytes(b"a\n1\n")
+    pattern = str(tmp_path / "a[1].csv")
+    (found,) = sources.find([("logs", pattern, None)], Reading(delimiter=","))
+    assert found.path == pattern
+
+
 @settings(max_examples=60)
 @given(
     st.lists(st.text('ab\n\r",\u00e9 ', max_size=6), min_size=1, max_size=8),
