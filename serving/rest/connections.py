@@ -101,6 +101,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Hands the request over, its target as it was sent."""
         self._head_bytes = None
+        # Not counted by `data_received` where it has come at once.
+        size = len(self.url) + sum(len(n) + len(v) for n, v in self.headers)
+        if size > _MAX_HEAD_BYTES:
+            raise httptools.HttpParserError("the head is too large")
         if self.parser.should_upgrade():
             return  # it will be read once more, without that
         target, self.url = self.url, b"/"  # not taken apart: fragment, host and all

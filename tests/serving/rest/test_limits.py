@@ -390,6 +390,8 @@ def test_pipelined_requests_are_answered_in_turn(strict):
         b"GET / HTTP/9.9\r\n\r\n",
         b"\r\n\r\n\r\n\r\n",
         b"GET /v1/models/toy HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 200_000 + b"\r\n\r\n",
+        # May come at once, its end with it.
+        b"GET /v1/models/toy HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 66_000 + b"\r\n\r\n",
         _HEAD + b"Content-Length: -5\r\n\r\n",
         _HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
         _HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
