@@ -80,7 +80,8 @@ def _last(
 
     def pad():
         fill = tf.constant(nothing[name], values.dtype)
-        return tf.pad(values, [[0, 0], [0, length - given]], constant_values=fill)
+        padded = tf.pad(values, [[0, 0], [0, length - given]], constant_values=fill)
+        return padded[:, :length]  # of no rows, `given` is 0 whatever their width
 
     def cut():
         batch = tf.shape(values)[0]
@@ -107,5 +108,5 @@ def _end(values: tf.Tensor, nothing: Any) -> tf.Tensor:
     """How long each list (batch, given) is without missing values behind: (batch,)."""
     is_nan = values.dtype.is_floating and nothing != nothing
     is_there = ~tf.math.is_nan(values) if is_nan else values != nothing
-    places = tf.range(1, _width(values) + 1)
+    places = tf.cumsum(tf.ones_like(values, tf.int32), 1)  # 1, 2 ... in each row
     return tf.reduce_max(tf.where(is_there, places, 0), 1)

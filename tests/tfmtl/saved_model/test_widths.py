@@ -68,3 +68,12 @@ def test_lists_that_come_once_and_for_each_candidate():
     fitted = _fit(seen=[[1, 2, 3, 4]], seconds=seconds)
     np.testing.assert_array_equal(fitted["seen"], [[2, 3, 4]])
     np.testing.assert_array_equal(fitted["seconds"], seconds[:, 1:])
+
+
+def test_no_rows():
+    given = {name: np.zeros((0, 5)) for name in ("seen", "seconds", "tag_weights")}
+    given["tags"] = np.zeros((0, 5), "U")
+    fitted = _fit(**given, item=[])
+    assert {n: tuple(rows.shape) for n, rows in fitted.items() if n != "item"} == (
+        dict.fromkeys(given, (0, 3))
+    )
