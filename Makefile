@@ -5,6 +5,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 # Python compiles a module when it is first imported; most never are.
 INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile
+# An environment that keeps no bytecode lets every process compile TensorFlow, for 6 s.
+export PYTHONDONTWRITEBYTECODE :=
 CONFIG ?= configs/feed.yaml
 DATA ?=
 
