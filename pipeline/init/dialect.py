@@ -189,10 +189,11 @@ def _points(fields: Sequence[Sequence[str]]) -> dict[str, str]:
     """What stands in numbers for the point and between thousands, if not the usual."""
     rows = [row for row in fields[1:] if len(row) == len(fields[0])]
     columns = [[v for v in column if v] for column in zip(*rows, strict=True)]
-    if any(column and all(map(_POINT.fullmatch, column)) for column in columns):
-        return {}
+    has_points = any(c and all(map(_POINT.fullmatch, c)) for c in columns)
     found = [column for column in columns if any("," in value for value in column)]
     by_thousands = [all(map(_THOUSANDS.fullmatch, column)) for column in found]
+    if has_points:
+        return {"thousands": ","} if any(by_thousands) else {}
     commas = [
         column
         for column, is_other in zip(found, by_thousands, strict=True)

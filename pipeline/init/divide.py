@@ -105,27 +105,32 @@ def _ways(
         return
     for name in times(profiles)[:1]:
         yield "time", name, "the oldest rows train, the newest test"
+    no_time = "".join(f"; {why}" for why in _no_times(profiles))
     if of_user and profiles[of_user].known.mean() > 0.999:
-        yield "hash", of_user, "all rows of a user stay together"
+        yield "hash", of_user, f"all rows of a user stay together{no_time}"
     requests = [p for p in profiles.values() if names.is_request(p) and p.known.all()]
     for p in requests[:1]:
-        yield "hash", p.name, "all rows of one value stay together"
+        yield "hash", p.name, f"all rows of one value stay together{no_time}"
     yield "random", None, f"each row by itself: {_why_by_chance(profiles, of_user)}"
 
 
 def _why_by_chance(profiles: Mapping[str, Profile], of_user: str | None) -> str:
     """Why neither a time nor a user can split the rows."""
-    found = []
+    found = [*_no_times(profiles)]
+    if of_user and (missing := 1 - profiles[of_user].known.mean()):
+        found.append(f"{of_user} is missing in {missing:.1%} of the rows")
+    return "; ".join(found) or "no time and no user"
+
+
+def _no_times(profiles: Mapping[str, Profile]) -> Iterator[str]:
+    """Why columns that are called like times cannot split the rows."""
     for p in profiles.values():
         if not names.is_time(p) or p.distinct < 2:
             continue
         if p.kind == "text":
-            found.append(f"{p.name} is no ISO 8601 time, such as {p.values[0][:30]!r}")
+            yield f"{p.name} is no ISO 8601 time, such as {p.values[0][:30]!r}"
         elif p.numbers is not None and (missing := 1 - np.isfinite(p.numbers).mean()):
-            found.append(f"{p.name} is missing in {missing:.1%} of the rows")
-    if of_user and (missing := 1 - profiles[of_user].known.mean()):
-        found.append(f"{of_user} is missing in {missing:.1%} of the rows")
-    return "; ".join(found) or "no time and no user"
+            yield f"{p.name} is missing in {missing:.1%} of the rows"
 
 
 def _assign(

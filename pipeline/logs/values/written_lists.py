@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -26,6 +27,8 @@ def parse(text: str) -> list[str]:
 
     >>> parse("['i1', 2, 0.5, None]")
     ['i1', '2', '0.5', '']
+    >>> parse("[np.float64(0.5), np.str_('i1')]")
+    ['0.5', 'i1']
     """
     try:
         return [_text(item) for item in json.loads(text)]
@@ -40,6 +43,9 @@ def parse(text: str) -> list[str]:
 
 def _items(tree: ast.expr, text: str) -> Iterator[str]:
     for node in getattr(tree, "elts", ()):
+        if isinstance(node, ast.Call) and len(node.args) == 1:
+            if re.fullmatch(r"np\.\w+", ast.get_source_segment(text, node.func)):
+                node = node.args[0]  # np.float64(0.5), as NumPy 2 writes its numbers
         source = ast.get_source_segment(text, node)
         if source == "nan":
             yield ""

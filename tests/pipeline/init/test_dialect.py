@@ -99,6 +99,11 @@ def test_numbers_with_commas_are_told_from_a_header(tmp_path):
     assert found == {"delimiter": ";", "decimal": ","}
 
 
+def test_thousands_beside_decimal_points(tmp_path):
+    found = _sniff(tmp_path / "log.csv", 'price,views\n2.5,"41,234"\n13.25,7\n')
+    assert found == {"thousands": ","}
+
+
 def test_lines_of_different_lengths_are_no_table(tmp_path):
     (tmp_path / "log.txt").write_text("1,0,x:1\n2,1,x:1,y:2,z:3\n3,0,x:1,x:2\n")
     with pytest.raises(PipelineError, match="same number of fields.*3, 4, 5 fields"):

@@ -152,6 +152,9 @@ def test_why_rows_are_drawn_is_said():
     note = found.notes["split"]
     assert "timestamp is no ISO 8601 time, such as '1/11/2026'" in note
     assert "user_id is missing in 11.2% of the rows" in note
+    by_user = drafted(timestamp=days)
+    assert _split(by_user) == ("hash", "user_id")
+    assert "timestamp is no ISO 8601 time" in by_user.notes["split"]
 
 
 def test_a_time_with_gaps_is_named_as_why_rows_are_drawn():
