@@ -19,6 +19,8 @@ _BEFORE = 20  # lines at most before the header
 _POINT = re.compile(r"[+-]?\d+\.\d{1,2}|[+-]?\d+\.\d{4,}", re.ASCII)
 _COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?", re.ASCII)
+# What a list of ids of three digits, 123,456, has in no row.
+_SURELY_THOUSANDS = re.compile(r"[+-]?(\d{1,2},|.*\.)", re.ASCII)
 # Whole numbers as 1.234 and 944, where another column shows a decimal comma.
 _GROUPED = re.compile(r"[+-]?([1-9]\d{0,2}(\.\d{3})*|0)", re.ASCII)
 # So few lines that do not fit become dead letters.
@@ -193,7 +195,12 @@ def _points(fields: Sequence[Sequence[str]]) -> dict[str, str]:
     found = [column for column in columns if any("," in value for value in column)]
     by_thousands = [all(map(_THOUSANDS.fullmatch, column)) for column in found]
     if has_points:
-        return {"thousands": ","} if any(by_thousands) else {}
+        surely = [
+            any(map(_SURELY_THOUSANDS.match, column))
+            for column, is_such in zip(found, by_thousands, strict=True)
+            if is_such
+        ]
+        return {"thousands": ","} if any(surely) else {}
     commas = [
         column
         for column, is_other in zip(found, by_thousands, strict=True)

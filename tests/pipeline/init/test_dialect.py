@@ -104,6 +104,12 @@ def test_thousands_beside_decimal_points(tmp_path):
     assert found == {"thousands": ","}
 
 
+@pytest.mark.parametrize("ids", ["123,456", "123,456,789", "944"])
+def test_a_list_of_ids_beside_decimal_points_is_no_number(tmp_path, ids):
+    text = f'price,seen\n2.5,"{ids}"\n13.25,"555,321"\n'
+    assert _sniff(tmp_path / "log.csv", text) == {}
+
+
 def test_lines_of_different_lengths_are_no_table(tmp_path):
     (tmp_path / "log.txt").write_text("1,0,x:1\n2,1,x:1,y:2,z:3\n3,0,x:1,x:2\n")
     with pytest.raises(PipelineError, match="same number of fields.*3, 4, 5 fields"):
