@@ -228,7 +228,7 @@ def _is_function_of(values, keys) -> bool:
         np.unique(v.astype(str), return_inverse=True)[1] for v in (keys, values)
     )
     distinct = keys.max() + 1
-    if keys.ndim > 1 or distinct > len(keys) / 1.5:
+    if distinct > len(keys) / 1.5:
         return False
     pairs = np.unique(np.stack([keys, found]), axis=1)
     return pairs.shape[1] <= 1.001 * distinct

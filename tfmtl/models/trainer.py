@@ -240,9 +240,8 @@ class MultiTaskTrainer(keras.Model):
 
     def train_on_batch(self, *args, **kwargs):
         """Trains by one batch, as `keras.Model.train_on_batch`; data as in `fit`."""
-        return super().train_on_batch(
-            **self._given(super().train_on_batch, args, kwargs)
-        )
+        given = self._given(super().train_on_batch, args, kwargs)
+        return super().train_on_batch(**given)
 
     def test_on_batch(self, *args, **kwargs):
         """Measures one batch, as `keras.Model.test_on_batch`; data as in `fit`."""
