@@ -151,8 +151,8 @@ def null_where(array: pa.Array, mask: pa.Array) -> pa.Array:
 
 def _of_floats(array: pa.Array) -> pa.Array:
     """17.0 -> "17", 0.2 -> "0.2", 1e-05 -> "1e-05"; NaN -> null."""
-    values = array.to_numpy(zero_copy_only=False).astype(np.float64)
     with np.errstate(invalid="ignore"):  # as of a NaN that signals
+        values = array.to_numpy(zero_copy_only=False).astype(np.float64)
         whole = (values == np.floor(values)) & (np.abs(values) < _EXACT[64])
     integers = pa.array(np.where(whole, values, 0).astype(np.int64))
     strings = integers.cast(pa.string())

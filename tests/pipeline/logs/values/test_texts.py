@@ -39,6 +39,16 @@ def _parsed(examples):
     return example_parsing.parse(examples, specs, {tf.string: ""})["id"]
 
 
+@pytest.mark.parametrize("number", [0.0, 0.5, 1e-05])
+@pytest.mark.parametrize("bits", [0x7C01, 0x7F800001, 0x7FF0000000000001])
+def test_a_nan_that_signals_is_missing_without_a_warning(bits, number):
+    width = {4: 16, 8: 32, 16: 64}[len(f"{bits:x}")]
+    signals = np.array([bits], f"uint{width}").view(f"float{width}")
+    values = np.append(np.full(9, number, signals.dtype), signals)
+    written = str(int(number)) if number == 0 else str(number)
+    assert texts.of(pa.array(values)).to_pylist() == [written] * 9 + [None]
+
+
 def _logged(array):
     """The texts that ExampleGen makes of a column."""
     batch = pa.RecordBatch.from_arrays([array], ["id"])
