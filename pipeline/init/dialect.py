@@ -20,7 +20,7 @@ _POINT = re.compile(r"[+-]?\d+\.\d{1,2}|[+-]?\d+\.\d{4,}", re.ASCII)
 _COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?", re.ASCII)
 # What a list of ids of three digits, 123,456, has in no row.
-_SURELY_THOUSANDS = re.compile(r"[+-]?(\d{1,2},|.*\.)", re.ASCII)
+_SURELY_THOUSANDS = re.compile(r"[+-]?(\d{1,2},|.*\.|.*,0)", re.ASCII)
 # Whole numbers as 1.234 and 944, where another column shows a decimal comma.
 _GROUPED = re.compile(r"[+-]?([1-9]\d{0,2}(\.\d{3})*|0)", re.ASCII)
 # So few lines that do not fit become dead letters.
@@ -193,24 +193,18 @@ def _points(fields: Sequence[Sequence[str]]) -> dict[str, str]:
     columns = [[v for v in column if v] for column in zip(*rows, strict=True)]
     has_points = any(c and all(map(_POINT.fullmatch, c)) for c in columns)
     found = [column for column in columns if any("," in value for value in column)]
-    by_thousands = [all(map(_THOUSANDS.fullmatch, column)) for column in found]
-    if has_points:
-        surely = [
-            any(map(_SURELY_THOUSANDS.match, column))
-            for column, is_such in zip(found, by_thousands, strict=True)
-            if is_such
-        ]
-        return {"thousands": ","} if any(surely) else {}
-    commas = [
+    grouped_by_commas = [c for c in found if all(map(_THOUSANDS.fullmatch, c))]
+    with_commas = [
         column
-        for column, is_other in zip(found, by_thousands, strict=True)
-        if not is_other and all(map(_COMMA.fullmatch, column))
+        for column in found
+        if column not in grouped_by_commas and all(map(_COMMA.fullmatch, column))
     ]
-    if commas:
+    if with_commas and not has_points:
         grouped = [c for c in columns if all(map(_GROUPED.fullmatch, c))]
-        has_thousands = any("." in v for c in (*commas, *grouped) for v in c)
+        has_thousands = any("." in v for c in (*with_commas, *grouped) for v in c)
         return {"decimal": ",", **({"thousands": "."} if has_thousands else {})}
-    return {"thousands": ","} if any(by_thousands) else {}
+    surely = any(_SURELY_THOUSANDS.match(v) for c in grouped_by_commas for v in c)
+    return {"thousands": ","} if surely else {}
 
 
 def _plain(value: str, decimal: str = ".", thousands: str = "") -> str:

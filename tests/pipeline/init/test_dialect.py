@@ -104,10 +104,20 @@ def test_thousands_beside_decimal_points(tmp_path):
     assert found == {"thousands": ","}
 
 
-@pytest.mark.parametrize("ids", ["123,456", "123,456,789", "944"])
-def test_a_list_of_ids_beside_decimal_points_is_no_number(tmp_path, ids):
-    text = f'price,seen\n2.5,"{ids}"\n13.25,"555,321"\n'
-    assert _sniff(tmp_path / "log.csv", text) == {}
+@pytest.mark.parametrize("price", ["2.5", "2"])
+@pytest.mark.parametrize(
+    ("value", "keys"),
+    [
+        ("123,456", {}),
+        ("123,456,789", {}),
+        ("944", {}),
+        ("120,000", {"thousands": ","}),
+        ("23,456", {"thousands": ","}),
+    ],
+)
+def test_a_list_of_ids_of_three_digits_is_no_number(tmp_path, price, value, keys):
+    text = f'price,seen\n{price},"{value}"\n{price},"555,321"\n'
+    assert _sniff(tmp_path / "log.csv", text) == keys
 
 
 def test_lines_of_different_lengths_are_no_table(tmp_path):
