@@ -4,6 +4,7 @@ Columns may come as arrays, lists, tensors, or the columns of a DataFrame: panda
 polars' or an Arrow table. Datasets and generators are left as they are.
 """
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -127,6 +128,19 @@ def _check_label(task, label):
             f"A label of {task.kind} task {task.name!r} must be {rule}. Received: "
             f"{np.ravel(label)[wrong[0]]} in row {wrong[0]}; such rows: {len(wrong)}."
         )
+
+
+def warn_without_labels(y, tasks: list) -> None:
+    """Warns of tasks of whose labels none is given; `y` is from `read_labels`."""
+    columns = y if isinstance(y, dict) else dict.fromkeys([t.label for t in tasks], y)
+    for task in tasks:
+        label = columns.get(task.label)
+        if isinstance(label, np.ndarray) and len(label) and np.isnan(label).all():
+            warnings.warn(
+                f"No row has a label of task {task.name!r}, so it learns nothing. "
+                f"Received: only missing values in {task.label!r}.",
+                stacklevel=3,
+            )
 
 
 def read_weights(sample_weight, class_weight, y, tasks: list):

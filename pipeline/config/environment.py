@@ -1,4 +1,7 @@
-"""Environment variables in a config: `${NAME}` in any text of its YAML file."""
+"""Environment variables in a config: `${NAME}` in any text of its YAML file.
+
+`$${NAME}` is the text `${NAME}`.
+"""
 
 import os
 import re
@@ -8,7 +11,12 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_VARIABLE = re.compile(r"(\$?)\$\{(\w+)\}")
+
+
+def escape(text: str) -> str:
+    """Returns a text as a YAML file has it, where nothing in it is a variable."""
+    return _VARIABLE.sub(r"$\g<0>", text)
 
 
 def expand(raw: Any, source: str | Path) -> Any:
@@ -26,8 +34,8 @@ def expand(raw: Any, source: str | Path) -> Any:
         f"{text!r}. Set it, as by {name}=... before the command, or give the value by "
         f"--set {path}=..."
         for path, text in _texts(raw, "")
-        for name in _VARIABLE.findall(text)
-        if name not in os.environ
+        for escaped, name in _VARIABLE.findall(text)
+        if not escaped and name not in os.environ
     ]
     if problems:
         raise ConfigError("\n".join(problems))
@@ -46,7 +54,9 @@ def _texts(node: Any, path: str) -> Iterator[tuple[str, str]]:
 
 def _expanded(node: Any) -> Any:
     if isinstance(node, str):
-        return _VARIABLE.sub(lambda match: os.environ[match[1]], node)
+        return _VARIABLE.sub(
+            lambda match: match[0][1:] if match[1] else os.environ[match[2]], node
+        )
     if isinstance(node, dict):
         return {key: _expanded(value) for key, value in node.items()}
     return [_expanded(value) for value in node] if isinstance(node, list) else node

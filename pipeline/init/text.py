@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from pipeline.config import environment
 from pipeline.config.reading import Reading
 from pipeline.init.draft import LABEL, Draft
 from pipeline.init.features import Choice
@@ -198,8 +199,13 @@ def _comment(text: str) -> str:
 def _flow(value: Any) -> str:
     """A value on one line, as YAML has it."""
     if isinstance(value, str) and ("\n" in value or not value.isprintable()):
-        return json.dumps(value)
-    text = yaml.safe_dump(
-        value, default_flow_style=True, width=1e9, allow_unicode=True, sort_keys=False
-    )
-    return text.removesuffix("\n").removesuffix("\n...")
+        text = json.dumps(value)
+    else:
+        text = yaml.safe_dump(
+            value,
+            default_flow_style=True,
+            width=1e9,
+            allow_unicode=True,
+            sort_keys=False,
+        )
+    return environment.escape(text.removesuffix("\n").removesuffix("\n..."))

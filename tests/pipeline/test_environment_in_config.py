@@ -6,6 +6,7 @@ import pytest
 from conftest import raw_config
 
 from pipeline import config as configs
+from pipeline.config import environment
 from pipeline.errors import ConfigError
 
 
@@ -29,6 +30,16 @@ def test_variables_stand_anywhere_in_a_text(tmp_path, monkeypatch):
 def test_a_value_is_no_text_to_expand_again(tmp_path, monkeypatch):
     monkeypatch.setenv("LOGS", "${HOME}")
     assert _load(tmp_path, raw_config({"logs": "${LOGS}"})).data.logs == ["${HOME}"]
+
+
+def test_a_second_dollar_makes_a_text_of_a_variable(tmp_path, monkeypatch):
+    monkeypatch.setenv("DAY", "2026-11-30")
+    raw = raw_config({"logs": ["$${DAY}/${DAY}.csv", "$${NONE}", "$$${DAY}"]})
+    logs = ["${DAY}/2026-11-30.csv", "${NONE}", "$${DAY}"]
+    assert _load(tmp_path, raw).data.logs == logs
+    assert environment.expand(environment.escape("${DAY}$${DAY}"), "") == (
+        "${DAY}$${DAY}"
+    )
 
 
 def test_other_dollars_stay(tmp_path):

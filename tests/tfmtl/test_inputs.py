@@ -143,6 +143,12 @@ def test_labels_and_weights_have_as_many_rows(wrong, message):
         _model().fit(**{"x": ARRAYS, "y": LABELS, "verbose": 0, **wrong})
 
 
+@pytest.mark.parametrize("missing", [[None] * ROWS, [np.nan] * ROWS])
+def test_a_task_without_a_label_is_named(missing):
+    with pytest.warns(UserWarning, match="No row has a label of task 'buy'.*'bought'"):
+        _model().fit(ARRAYS, {**LABELS, "bought": missing}, verbose=0)
+
+
 BAD = {
     "texts": (
         {"item": ["x"] * ROWS},

@@ -187,6 +187,7 @@ class MultiTaskTrainer(keras.Model):
         """
         self.reset_calibrations()
         given = self._given(super().fit, args, kwargs)
+        inputs.warn_without_labels(given["y"], self.tasks)
         if isinstance(given["x"], tf.data.Dataset):
             given.setdefault("shuffle", False)  # else Keras warns that it does not
         validation = given.get("validation_data")

@@ -71,7 +71,7 @@ def test_every_format_gets_the_same_config(log, tmp_path):
 
 
 def test_names_that_yaml_reads_as_something_else_are_quoted(tmp_path):
-    log = str(tmp_path / "it's: a #log.csv")
+    log = str(tmp_path / "it's: a #log of ${HOME}.csv")
     table = pa.table(small_logs.columns(on=["no"] * 1000 + ["y: #"] * 1000))
     pyarrow.csv.write_csv(table, log)
     assert _init(log, tmp_path / "a.yaml", "--workspace", "on: #x") == 0
