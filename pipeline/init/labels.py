@@ -71,7 +71,7 @@ def find(profiles: Mapping[str, Profile], asked: Sequence[str]) -> list[Label]:
     ]
     of_users = {p.name for p in profiles.values() if _is_of_a_user(p, profiles)}
     found = [label for label in found if label.source not in of_users] or found
-    found = found or list(_last_or_first(profiles))
+    found = _once(found) or list(_last_or_first(profiles))
     found += [_number(p) for p in (*_worths(profiles, found), *_spent(profiles, found))]
     if not found:
         one = [p.name for p in profiles.values() if _never_or_always(p)]
@@ -88,6 +88,18 @@ def find(profiles: Mapping[str, Profile], asked: Sequence[str]) -> list[Label]:
             f"click; a rating; or a time that was spent.{hint} Name them by --label"
         )
     return _named(sorted(found, key=lambda label: _order(label, profiles)))
+
+
+def _once(found: Sequence[Label]) -> list[Label]:
+    """The labels, without those that are a label before them under another name."""
+    kept: list[Label] = []
+    for label in found:
+        rarer = min(np.sum(label.values == 1), np.sum(label.values == 0))
+        if rarer < _FEW_ROWS or not any(
+            np.array_equal(label.values, other.values, equal_nan=True) for other in kept
+        ):
+            kept.append(label)
+    return kept
 
 
 def _named(found: Sequence[Label]) -> list[Label]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -10,11 +11,13 @@ from pipeline.config.reading import Reading
 from pipeline.errors import PipelineError
 from pipeline.init import dialect
 from pipeline.logs import files
+from pipeline.logs.files import Source
 from pipeline.logs.formats import Unparsed
-from pipeline.logs.values import casting, column_types
+from pipeline.logs.values import casting, column_types, nested
 
 READ_ROWS = 1_000_000  # at most, of all files together
 KEPT_ROWS = 60_000
+_FIELDS = 64  # of a struct, at most; one with more is rather a map
 _SPLIT_WORDS = {
     "train": ("train", "training"),
     "valid": ("valid", "val", "validation", "dev", "eval"),
@@ -78,14 +81,14 @@ def sample(patterns: Sequence[str]) -> Sample:
     where = [("logs", pattern, None) for pattern in patterns]
     found = files.find(where, Reading(format="csv", columns=["unknown"]))
     reading = dialect.sniff(max(found, key=lambda file: file.size > 0).path)
-    found = files.find(where, reading)
+    found, structs = _by_field(files.find(where, reading))
     chunks, every, kept, read, whole = [], 1, 0, 0, True
     unparsed: Unparsed | None = None
     for source in files.heads(found, READ_ROWS):
         rows_of = 0
         for chunk in files.read(source):
             # Every n-th row of all that were read, whatever the chunks are.
-            rows = chunk.rows
+            rows = chunk.rows.drop_columns(structs & {*chunk.rows.schema.names})
             unparsed = unparsed or next(iter(chunk.unparsed), None)
             first = -read % every
             chunks.append(rows.take(pa.array(range(first, rows.num_rows, every))))
@@ -109,6 +112,18 @@ def sample(patterns: Sequence[str]) -> Sample:
     rows = _table(chunks)
     logs = _by_split([source.path for source in found], patterns)
     return Sample(rows, reading, logs, len(found), read, whole and every == 1)
+
+
+def _by_field(sources: list[Source]) -> tuple[list[Source], set[str]]:
+    """Sources that read structs by field, and the columns that are such."""
+    source = max(sources, key=lambda source: source.size > 0)
+    if source.format not in ("jsonl", "parquet"):
+        return sources, set()
+    rows = next((chunk.rows for chunk in files.read(source)), None)
+    found = {} if rows is None else nested.fields(rows, source.format == "jsonl")
+    found = {name: of for name, of in found.items() if len(of) <= _FIELDS}
+    paths = tuple(path for of in found.values() for path in of)
+    return [replace(source, paths=paths) for source in sources], {*found}
 
 
 def _halved(chunks: list[pa.RecordBatch]) -> list[pa.RecordBatch]:

@@ -3,7 +3,8 @@
 A column whose name is the path itself counts in its place.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +23,63 @@ def type_at(types: Mapping[str, pa.DataType], path: str) -> pa.DataType | None:
         place = type_.get_field_index(step)
         type_ = type_.field(place).type if place >= 0 else None
     return type_
+
+
+def fields(rows: pa.RecordBatch, in_texts: bool) -> dict[str, list[str]]:
+    """Finds the structs in rows.
+
+    Args:
+        rows: Some rows.
+        in_texts: Whether structs are texts of JSON, as JSON Lines are read.
+
+    Returns:
+        {column: the paths of the fields in it that are no structs themselves}.
+    """
+    found = {}
+    for name, array in zip(rows.schema.names, rows.columns, strict=True):
+        tree = _tree_of_texts(array) if in_texts else _tree_of_type(array.type)
+        if "." not in name and (paths := list(_leaves(name, tree))):
+            found[name] = paths
+    return found
+
+
+def _tree_of_type(type_: pa.DataType) -> dict[str, Any] | None:
+    """The fields of a struct as {field: its own fields, or None}."""
+    if not pa.types.is_struct(type_):
+        return None
+    return {field.name: _tree_of_type(field.type) for field in type_}
+
+
+def _tree_of_texts(array: pa.Array) -> dict[str, Any] | None:
+    """The same, of texts that all are JSON objects."""
+    if not pa.types.is_binary(array.type):
+        return None
+    tree: dict[str, Any] = {}
+    for text in array.drop_null().to_pylist():
+        try:
+            value = json.loads(text) if text.startswith(b"{") else None
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            return None
+        _add(tree, value)
+    return tree
+
+
+def _add(tree: dict[str, Any], value: dict[str, Any]) -> None:
+    for key, of_key in value.items():
+        if isinstance(of_key, dict):
+            inner = tree[key] = tree.get(key) or {}
+            _add(inner, of_key)
+        else:
+            tree.setdefault(key, None)
+
+
+def _leaves(path: str, tree: dict[str, Any] | None) -> Iterator[str]:
+    for key, inner in (tree or {}).items():
+        if key and "." not in key:
+            here = f"{path}.{key}"
+            yield from [here] if inner is None else _leaves(here, inner)
 
 
 def columns_of(wanted: Sequence[str], schema: pa.Schema) -> list[str]:

@@ -70,6 +70,37 @@ def test_every_format_gets_the_same_config(log, tmp_path):
     assert config.evaluate.group == "user_id"
 
 
+@pytest.mark.parametrize("format_", ["jsonl", "parquet"])
+def test_fields_of_structs_are_columns(format_, tmp_path):
+    path = str(tmp_path / f"log.{format_}")
+    rows = pa.table(small_logs.columns()).to_pylist()
+    rows = [
+        {
+            "event": {"time": row["timestamp"], "click": row["click"]},
+            "user": {"id": row["user_id"], "geo": {"lat": row["price"]}},
+            "item": {"id": row["item_id"], "tags": ["a", row["item_id"]]},
+        }
+        for row in rows
+    ]
+    rows[9]["user"] = rows[10]["user"]["geo"] = None
+    if format_ == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert _init(path, tmp_path / "shop.yaml") == 0
+    config = configs.load(tmp_path / "shop.yaml")
+    assert [task.name for task in config.tasks] == ["event.click"]
+    assert {f.name: f.kind for f in config.features} == {
+        "user.id": "categorical",
+        "user.geo.lat": "numeric",
+        "item.id": "categorical",
+        "item.tags": "sequence",
+    }
+    assert config.data.split.column == "event.time"
+    assert config.evaluate.group == "user.id"
+    assert main(["check", str(tmp_path / "shop.yaml")]) == 0
+
+
 def test_names_that_yaml_reads_as_something_else_are_quoted(tmp_path):
     log = str(tmp_path / "it's: a #log of ${HOME}.csv")
     table = pa.table(small_logs.columns(on=["no"] * 1000 + ["y: #"] * 1000))

@@ -25,6 +25,12 @@ def test_actions_are_labels_and_other_flags_are_features():
     assert "is_vip" in features(found)
 
 
+def test_a_label_under_another_name_is_neither_learnt_again_nor_a_feature():
+    found = drafted(is_click=CLICK, click_label=CLICK.astype(float), like=1 - CLICK)
+    assert tasks(found) == {"click": None, "like": None}
+    assert not {"is_click", "click_label"} & features(found).keys()
+
+
 def test_what_happened_before_is_no_label():
     found = drafted(clicked_last_week=SOME.astype(int))
     assert tasks(found) == {"click": None}
