@@ -44,9 +44,9 @@ def from_dataframe(
     in its values. A column that is known only after the label, such as what was paid,
     belongs into `ignore`.
 
-    - A label of 0 and 1 (or booleans) is a binary task, of other numbers a regression:
-      in logarithms if none is negative, with a weight that keeps a large loss from
-      hiding the others.
+    - A label of 0 and 1 (or booleans) is a binary task. One of two other whole numbers,
+      such as 1 and 2, is refused. One of other numbers is a regression: in logarithms
+      if none is negative, with a weight that keeps a large loss from hiding the others.
     - A 0/1 column, or label, that is 1 just where another label is known is the sample
       space of that label's task. So is an action for a number that is 0 without it, and
       an earlier stage of a funnel (a click) for a later one (a purchase) that is never
@@ -110,6 +110,13 @@ def from_dataframe(
             raise ValueError(
                 f"Label {name!r} must have a number in some row. Received: "
                 f"{len(label)} rows without."
+            )
+        known = np.unique(label[np.isfinite(label)])
+        if len(known) == 2 and (known % 1 == 0).all() and not _is_binary(known):
+            no, yes = known.astype(int)
+            raise ValueError(
+                f"Label {name!r} of two values must be 0 and 1. Received: {no} and "
+                f"{yes}; give it as by: columns[{name!r}] == {yes}."
             )
     others = {n: c for n, c in columns.items() if n not in labels and n not in ignore}
     asked = {*categorical, *numeric}
@@ -268,7 +275,7 @@ def _feature(name, column, is_categorical, is_numeric):
         return "a map in each row"
     if values.ndim > 1 or any(map(_is_list, objects)):
         return _vector(name, values) or list(values)
-    if values.dtype.kind in "mM":
+    if values.dtype.kind in "mM" or any(hasattr(value, "year") for value in objects):
         return "a time"
     texts = values.dtype.kind == "O"
     if not texts and values.dtype.kind not in "biuf":

@@ -6,6 +6,7 @@ polars' or an Arrow table. Datasets and generators are left as they are.
 
 import warnings
 from collections.abc import Mapping
+from decimal import Decimal
 
 import numpy as np
 import tensorflow as tf
@@ -377,6 +378,8 @@ def _array(column, missing):
     """Returns a column as an array; tensors stay."""
     if tf.is_tensor(column):
         return column
+    if hasattr(column, "sparse"):  # pandas
+        column = column.sparse.to_dense()
     if isinstance(column, np.ma.MaskedArray):
         if isinstance(missing, float) and column.dtype.kind != "f":
             column = column.astype("float64")
@@ -411,6 +414,8 @@ def _of_objects(array: np.ndarray, missing) -> np.ndarray:
     flat = array.reshape(-1).copy()
     gaps = np.array([_is_missing(value) for value in flat], bool)
     flat[gaps] = missing
+    for i in np.flatnonzero([isinstance(value, Decimal) for value in flat]):
+        flat[i] = int(flat[i]) if flat[i] == flat[i].to_integral() else float(flat[i])
     types = {type(value) for value in flat[~gaps]}
     if all(issubclass(t, bool | int | float | np.number | np.bool_) for t in types):
         flat = np.asarray(flat.tolist())
@@ -426,7 +431,7 @@ def _are_texts(array: np.ndarray) -> bool:
 def _is_missing(value) -> bool:
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
-    return isinstance(value, float | np.floating) and value != value
+    return isinstance(value, float | np.floating | Decimal) and value != value
 
 
 def _kind(array: np.ndarray) -> str:

@@ -1,5 +1,7 @@
 """Features and tasks from what the columns of a table hold."""
 
+import datetime as dt
+
 import keras
 import numpy as np
 import pandas as pd
@@ -114,10 +116,14 @@ def test_what_is_said_of_a_column_counts():
         ("class", ["a", "b"], "rename it"),
         ("price", ["$1,234.50", "$7"], "numbers with a sign, such as '[$]1,234.50'"),
         ("discount", ["12.5%", "3 %"], "numbers with a sign"),
+        ("born", [dt.date(2000, 1, 1), None], "a time"),
+        ("month", pd.period_range("2024-01", periods=2), "a time"),
+        ("shown", pd.date_range("2024-01-01", periods=2, tz="CET"), "a time"),
     ],
 )
 def test_what_is_no_feature_as_it_stands_says_what_to_do(name, values, reason):
-    table = {"tab": ["new", "hot"] * 8, name: values * 8, "click": [0, 1, 1, 0] * 4}
+    values = [*values] * 8
+    table = {"tab": ["new", "hot"] * 8, name: values, "click": [0, 1, 1, 0] * 4}
     with pytest.warns(UserWarning, match=f"'{name}' .*{reason}"):
         features, _ = tfmtl.from_dataframe(table, ["click"])
     assert [feature.name for feature in features] == ["tab"]
@@ -238,6 +244,11 @@ def test_many_values_share_rows():
         ({}, {"labels": "click"}, "a list of columns"),
         ({}, {"labels": []}, "a list of columns"),
         ({}, {"labels": ["tab"]}, "Label 'tab' takes numbers"),
+        (
+            {"click": [1, 2] * 4},
+            {"labels": ["click"]},
+            r"Received: 1 and 2; give it as by: columns\['click'\] == 2",
+        ),
         ({}, {"labels": ["click"], "numeric": ["tab"]}, "must hold numbers"),
         ({}, {"labels": ["click"], "categorical": ["x"]}, "whole numbers or texts"),
         (

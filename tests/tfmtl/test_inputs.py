@@ -1,5 +1,7 @@
 """What `fit`, `evaluate` and `predict` take, and how they refuse what they do not."""
 
+from decimal import Decimal
+
 import keras
 import numpy as np
 import pandas as pd
@@ -99,8 +101,13 @@ def _lists():
             | {"item": np.ma.array([1, 9, 49, 7] * 3, mask=[0, 1, 0, 0] * 3)}
             | {"price": np.ma.array([0.5, 9, -1, 2] * 3, mask=[0, 1, 0, 0] * 3)}
         ),
+        lambda: TABLE.assign(
+            item=[Decimal(1), None, Decimal(49), Decimal("7.0")] * 3,
+            price=[Decimal("0.5"), Decimal("NaN"), Decimal(-1), Decimal(2)] * 3,
+            click=pd.arrays.SparseArray([1, 0, 1, 0] * 3),
+        ),
     ],
-    ids=["pandas", "arrow", "polars", "series", "lists", "tensors", "masked"],
+    ids=["pandas", "arrow", "polars", "series", "lists", "tensors", "masked", "sql"],
 )
 def test_every_kind_of_column_is_learnt_like_arrays(given, expected):
     for found, wanted in zip(_learnt(given()), expected, strict=True):
