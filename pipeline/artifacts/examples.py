@@ -18,7 +18,7 @@ import bisect
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -28,8 +28,10 @@ from pipeline.artifacts import layout
 from pipeline.config import Config, Task, sections
 from pipeline.config.features import Feature
 from pipeline.errors import PipelineError, nearest
+from pipeline.storage import away
 
 BATCH_ROWS = 16_384
+_RANGE_ROWS = 8 * BATCH_ROWS
 
 
 def shards(split_dir: Path) -> list[Path]:
@@ -68,6 +70,38 @@ def place(
         last = bisect.bisect_left(ends, stop)
         before = ends[first - 1] if first else 0
         yield paths[first : last + 1], start - before, stop - before
+
+
+class Range(NamedTuple):
+    """Rows of a split, and where they are; see `place`.
+
+    Attributes:
+        first: The number of the first row in the split.
+        shards: The files that they are in.
+        start: The first row, counted over these.
+        stop: The row to stop before.
+    """
+
+    first: int
+    shards: list[Path]
+    start: int
+    stop: int
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yields the rows, in order, of some columns or all."""
+        return read_batches(
+            self.shards, columns=columns, start=self.start, stop=self.stop
+        )
+
+
+def ranges(split_dir: Path) -> list[Range]:
+    """Divides the rows of a split for workers."""
+    counts = count_each(split_dir)
+    rows = sum(counts.values())
+    starts = range(0, rows, _RANGE_ROWS)
+    cuts = [(at, min(at + _RANGE_ROWS, rows)) for at in starts]
+    places = zip(starts, place(counts, cuts), strict=True)
+    return [Range(first, *where) for first, where in places]
 
 
 def check_columns(config: Config, folder: Path) -> None:
@@ -114,6 +148,7 @@ def read_batches(
     for shard in shards(source) if isinstance(source, Path) else source:
         if stop is not None and first >= stop:
             break
+        shard = away.fetch(shard)
         schema = pq.read_schema(shard) if dictionaries else ()
         texts = [field.name for field in schema if field.type == pa.string()]
         with pq.ParquetFile(shard, read_dictionary=texts) as file:

@@ -19,7 +19,7 @@ from pipeline.config.features import (
     VectorFeature,
 )
 from pipeline.errors import PipelineError
-from pipeline.storage import folders
+from pipeline.storage import away, folders
 from serving.release.publish import versions
 
 DEFAULT = "serving_default"
@@ -209,6 +209,7 @@ class Scorer:
     def __init__(self, folder: Path, names: Sequence[str] = (DEFAULT,)) -> None:
         import tensorflow as tf
 
+        folder = away.fetch(folder)
         # The variables live as long as the loaded object, so it is kept.
         self._model = tf.saved_model.load(str(folder))
         self._calls = [self._model.signatures[name] for name in names]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import PipelineError
+from pipeline.storage import away
 
 
 @contextlib.contextmanager
@@ -18,17 +19,22 @@ def atomic_write(path: Path, work: Path | None = None) -> Iterator[Path]:
     name is left over.
 
     Args:
-        path: The name of the file.
+        path: The name of the file; its folder is made.
         work: A folder on the same disk for what is not whole yet. Defaults to that of
             the file.
     """
-    part = (work or path.parent) / f".{uuid.uuid4().hex}"
-    try:
-        yield part
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    os.replace(part, path)
+    with away.writing(path) as there:
+        if there is not None:
+            yield there
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = (work or path.parent) / f".{uuid.uuid4().hex}"
+        try:
+            yield part
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        os.replace(part, path)
 
 
 @contextlib.contextmanager

@@ -17,8 +17,10 @@ import grpc
 
 from pipeline.beam.atomic import atomic_write
 from pipeline.beam.runner import LOCAL, pipeline
+from pipeline.beam.work import Work
 from pipeline.config.sections import Beam
 from pipeline.errors import PipelineError
+from pipeline.storage import away
 
 _SUFFIX = ".results"
 
@@ -28,11 +30,14 @@ class Workers(NamedTuple):
 
     Attributes:
         beam: The section of the config that says which runner, and how.
-        folder: A folder that all workers see. Jobs leave it as it was.
+        folder: A folder that all workers see, be it by way of a store, with all that
+            is in it. Jobs leave it as it was.
+        reads: What else the workers read, of what is not yet a whole artifact.
     """
 
     beam: Beam
     folder: Path
+    reads: Sequence[Path] = ()
 
 
 def run(
@@ -55,29 +60,42 @@ def run(
             cannot be started or reached, or gives up.
         KeyboardInterrupt: A worker in this process was interrupted.
     """
-    with tempfile.TemporaryDirectory(prefix=".results-", dir=workers.folder) as folder:
-        try:
-            with pipeline(workers.beam) as job:
-                _ = (
-                    job
-                    | "Items" >> beam.Create(items)
-                    | transform
-                    | "Results" >> beam.ParDo(_Write(Path(folder)))
-                )
-        except Exception as error:
-            # How Beam wraps what a worker raises.
-            if str(error).startswith(KeyboardInterrupt.__name__):
-                raise KeyboardInterrupt from error
-            # In this process it is a fault of ours, and worth its traceback.
-            if isinstance(error, PipelineError) or workers.beam.runner == LOCAL:
-                raise
-            raise PipelineError(
-                f"beam.runner: {workers.beam.runner} could not run the job: "
-                f"{_last_line(error)}. Are its job server and its workers up, and do "
-                "they reach each other? The same command goes on after the last "
-                "complete stage"
-            ) from error
-        return read(Path(folder))
+    with tempfile.TemporaryDirectory(prefix=".results-", dir=workers.folder) as name:
+        folder = Path(name)
+        if workers.beam.runner == LOCAL:
+            _run(workers, items, transform, folder)
+        else:
+            there = [path for path in workers.folder.iterdir() if path != folder]
+            with away.starting(folder, [*there, *workers.reads]):
+                _run(workers, items, transform, folder)
+        return read(folder)
+
+
+def _run(
+    workers: Workers, items: Iterable[Any], transform: beam.PTransform, folder: Path
+) -> None:
+    """Runs a job whose results go into a folder."""
+    try:
+        with pipeline(workers.beam) as job:
+            _ = (
+                job
+                | "Items" >> beam.Create(items)
+                | transform
+                | "Results" >> beam.ParDo(_Write(folder))
+            )
+    except Exception as error:
+        # How Beam wraps what a worker raises.
+        if str(error).startswith(KeyboardInterrupt.__name__):
+            raise KeyboardInterrupt from error
+        # In this process it is a fault of ours, and worth its traceback.
+        if isinstance(error, PipelineError) or workers.beam.runner == LOCAL:
+            raise
+        raise PipelineError(
+            f"beam.runner: {workers.beam.runner} could not run the job: "
+            f"{_last_line(error)}. Are its job server and its workers up, and do "
+            "they reach each other? The same command goes on after the last "
+            "complete stage"
+        ) from error
 
 
 def _last_line(error: Exception) -> str:
@@ -140,7 +158,7 @@ def read(folder: Path) -> dict[Any, Any]:
     return found
 
 
-class _Call(beam.DoFn):
+class _Call(Work):
     """(index, item) -> (index, what the function returns)."""
 
     def __init__(self, function: Callable[[int, Any], Any]):
@@ -155,7 +173,7 @@ class _Call(beam.DoFn):
         yield index, result
 
 
-class _Write(beam.DoFn):
+class _Write(Work):
     """Writes the pairs (key, result) of a bundle."""
 
     def __init__(self, folder: Path):

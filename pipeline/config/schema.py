@@ -133,13 +133,6 @@ class Config(Section):
                 )
 
     def _storage_problems(self) -> Iterator[str]:
-        at = mirror.url(Path(self.workspace))
-        if at and self.beam.runner != "local" and not mirror.is_given():
-            yield (
-                f"workspace: the workers of {self.beam.runner} need the mirror of {at} "
-                "too: let TFMTL_MIRROR name a folder that all of them mount, or leave "
-                "out beam.runner"
-            )
         if mirror.url(Path(self.push.destination)) and self.push.models_config:
             yield (
                 "push.models_config: is written for a model base path that is a "

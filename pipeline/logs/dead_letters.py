@@ -70,7 +70,6 @@ class DeadLetters:
 
     def _write(self, source: Source, position: int, reason: str, record: Any) -> None:
         if self.file is None:
-            self.path.parent.mkdir(exist_ok=True)
             part = self.opened.enter_context(atomic_write(self.path, self.work))
             self.file = self.opened.enter_context(part.open("w", encoding="utf-8"))
         unit = "line" if source.format in ("csv", "jsonl") else "row"

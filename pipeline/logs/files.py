@@ -19,6 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -33,6 +34,7 @@ from pipeline.logs.csv import NotUtf8
 from pipeline.logs.static_tables import StaticTable
 from pipeline.logs.values import column_types, nested
 from pipeline.progress import NOWHERE, Done
+from pipeline.storage import away
 from pipeline.storage.filesystems import FileSystems
 
 _EXTENSIONS = {
@@ -368,12 +370,13 @@ def _opened(
     source: Source, *but: type[Exception]
 ) -> Iterator[tuple[Any, Callable[[], int]]]:
     """The same, with what tells the place in the file to which it is read."""
+    path = source.path if "://" in source.path else str(away.fetch(Path(source.path)))
     try:
         # Arrow's decompressors are used, not Beam's, as those take a file that was cut
         # off for a whole one.
         with (
             FileSystems.open(
-                source.path, compression_type=CompressionTypes.UNCOMPRESSED
+                path, compression_type=CompressionTypes.UNCOMPRESSED
             ) as plain,
             _decoded(source, plain) as stream,
         ):

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from pipeline.logs.values import casting, times
 from pipeline.logs.values.casting import Column
+from pipeline.storage import away
 
 _KEY, _TIME = "\0key", "\0time"  # no columns of a table are called so
 _SEPARATOR = "\x1f"
@@ -165,6 +166,7 @@ def wanted(name: str, columns: Collection[str]) -> list[str]:
 
 @functools.lru_cache(maxsize=16)
 def _read(path: str) -> pa.Table:
+    path = str(away.fetch(Path(path)))
     table = pa.ipc.open_file(pa.memory_map(path)).read_all()
     return table.combine_chunks()
 

@@ -24,6 +24,7 @@ from pipeline.artifacts import examples as arrow
 from pipeline.artifacts import layout
 from pipeline.beam import results
 from pipeline.beam.atomic import atomic_write
+from pipeline.beam.work import Work
 from pipeline.config import Config
 from pipeline.config.features import CategoricalFeature, column_type
 from pipeline.progress import NOWHERE, Done
@@ -121,7 +122,7 @@ class ColumnStatistics(beam.PTransform):
         )
 
 
-class _Read(beam.DoFn):
+class _Read(Work):
     """(split, shards, start, stop) -> (key, part) for each column of each batch."""
 
     def __init__(self, config: Config, buckets: int, done: Done):
@@ -182,7 +183,7 @@ class _Merge(beam.CombineFn):
         return parts
 
 
-class _Record(beam.DoFn):
+class _Record(Work):
     """(key, merged part) -> (key, record); writes the vocabularies."""
 
     def __init__(self, config: Config, folder: Path, buckets: int):
@@ -226,7 +227,6 @@ def vocabulary_columns(config: Config) -> list[str]:
 
 def write_vocabulary(values: StringStatistics, path: Path) -> None:
     """Writes one shard of a vocabulary."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     value = values.value.cast(pa.string())
     with atomic_write(path) as part:
         pq.write_table(pa.table({"value": value, "count": values.count}), part)

@@ -38,11 +38,6 @@ def root() -> Path:
     return Path(given or "~/.local/share/tfmtl").expanduser().absolute()
 
 
-def is_given() -> bool:
-    """Whether somebody has said where mirrors are."""
-    return bool(os.environ.get("TFMTL_MIRROR"))
-
-
 def of(place: str) -> str:
     """The local folder in which a place is worked on: itself, unless it is a URL.
 

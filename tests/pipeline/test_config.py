@@ -191,15 +191,6 @@ def test_faults_are_explained(override, expected):
     assert expected in str(error.value)
 
 
-def test_the_workers_of_a_cluster_need_the_mirror_of_a_store(monkeypatch):
-    monkeypatch.delenv("TFMTL_MIRROR", raising=False)
-    overrides = ["workspace=s3://bucket/feed", "beam.runner=FlinkRunner"]
-    with pytest.raises(config.ConfigError, match="need the mirror of s3://bucket/feed"):
-        config.load(FEED, overrides)
-    monkeypatch.setenv("TFMTL_MIRROR", "/mounted")
-    assert config.load(FEED, overrides).workspace == "/mounted/s3/bucket/feed"
-
-
 def test_a_place_in_a_store_is_written_down_the_same_on_all_machines(monkeypatch):
     overrides = ["workspace=s3://bucket/feed", "evaluate.baseline=gs://bucket/other"]
     overrides.append("push=null")

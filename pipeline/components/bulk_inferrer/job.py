@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipeline.artifacts import examples, layout
 from pipeline.beam.atomic import writing
+from pipeline.beam.work import Work
 from pipeline.components.bulk_inferrer import writers
 from pipeline.config import Config
 from pipeline.errors import PipelineError
@@ -71,7 +72,7 @@ class Infer(beam.PTransform):
         return groups | "Infer" >> beam.ParDo(_Infer(self._plan))
 
 
-class _Infer(beam.DoFn):
+class _Infer(Work):
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
 

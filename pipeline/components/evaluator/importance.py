@@ -30,15 +30,16 @@ import pyarrow.parquet as pq
 from pipeline import progress
 from pipeline.artifacts import examples, saved_model
 from pipeline.beam import results
+from pipeline.beam.work import Work
 from pipeline.components.evaluator import job, metrics
 from pipeline.config import Config
 from pipeline.progress import Done
+from pipeline.storage import away
 
 # In the place of a feature: nothing is permuted. No feature has this name.
 _NOTHING = ""
 _SHOWN = "what features bring", "features"
 
-Range = tuple[int, int]  # the first row, and the one to stop before
 # {value of the domain, or None for all rows: {feature: its drop}}
 Drops = dict[str | None, dict[str, dict]]
 
@@ -93,20 +94,19 @@ def _write_sample(
         random = np.random.default_rng(config.evaluate.importance.seed)
         chosen = random.choice(rows, config.evaluate.importance.rows, replace=False)
         chosen.sort()
-    take = functools.partial(_take, split, list(dict.fromkeys(wanted)), chosen)
+    take = functools.partial(_take, list(dict.fromkeys(wanted)), chosen)
     workers = results.Workers(config.beam, path.parent)
-    tables = results.parallel_map(workers, take, job.ranges(rows))
+    tables = results.parallel_map(workers, take, examples.ranges(split))
     pq.write_table(pa.concat_tables(tables), path)
     return len(chosen)
 
 
 def _take(
-    split: Path, columns: list[str], chosen: np.ndarray, index: int, rows: Range
+    columns: list[str], chosen: np.ndarray, index: int, rows: examples.Range
 ) -> pa.Table:
     """The chosen ones of a range of rows."""
-    start, stop = rows
-    taken = []
-    for batch in examples.read_batches(split, columns=columns, start=start, stop=stop):
+    start, taken = rows.first, []
+    for batch in rows.batches(columns):
         at = chosen[np.searchsorted(chosen, start) :] - start
         start += batch.num_rows
         taken.append(batch.take(pa.array(at[at < batch.num_rows])))
@@ -138,7 +138,7 @@ class MeasureDrops(beam.PTransform):
         )
 
 
-class _Score(beam.DoFn):
+class _Score(Work):
     """feature -> (task, (feature, scores of all rows with its column permuted))."""
 
     def __init__(self, config: Config, sample: Path, model: Path, done: Done) -> None:
@@ -172,7 +172,7 @@ class _Score(beam.DoFn):
         self._done.add(1)
 
 
-class _Measure(beam.DoFn):
+class _Measure(Work):
     """(task, [(feature, scores)]) -> (task, drops)."""
 
     def __init__(self, config: Config, sample: Path) -> None:
@@ -213,5 +213,5 @@ class _Measure(beam.DoFn):
 
 
 def _read(sample: Path) -> pa.RecordBatch:
-    (batch,) = pq.read_table(sample).combine_chunks().to_batches()
+    (batch,) = pq.read_table(away.fetch(sample)).combine_chunks().to_batches()
     return batch

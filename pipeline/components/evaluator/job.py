@@ -22,6 +22,7 @@ import pyarrow as pa
 from pipeline import progress
 from pipeline.artifacts import examples, saved_model
 from pipeline.beam import results
+from pipeline.beam.work import Work
 from pipeline.components.evaluator import metrics
 from pipeline.config import Config
 from pipeline.logs.values import texts
@@ -33,7 +34,6 @@ ALL = "all"  # The slice column, and the value, of the group of all rows.
 MISSING = "(missing)"
 # {comparison: (source, the one that it is compared with)}
 PAIRS = {other: ("model", other) for other in ("baseline", "single_task")}
-_ROWS = 8 * examples.BATCH_ROWS  # of one element of the first collection
 
 Key = tuple[str, str, str]  # task, slice column, value
 # The first row; labels, weights if the task has them, and scores, (1 or 2 + sources,
@@ -68,11 +68,9 @@ def evaluate(
         `row_weight` weighs all but "rows". Sorted; the largest groups first.
     """
     workers = results.Workers(config.beam, work)
-    rows = examples.count_rows(split)
-    with progress.counting(rows, work) as done:
-        measured = Measured(config, split, models, sources, pairs)
-        measure = MeasureModels(measured, done)
-        records = results.run(workers, ranges(rows), measure).values()
+    with progress.counting(examples.count_rows(split), work) as done:
+        measure = MeasureModels(Measured(config, models, sources, pairs), done)
+        records = results.run(workers, examples.ranges(split), measure).values()
     tasks = [task.name for task in config.tasks]
     columns = [ALL, *slice_columns(config)]
     return sorted(
@@ -96,11 +94,6 @@ def sources_of(config: Config, models: Mapping[str, Path]) -> dict[str, list[str
         task.name: [name for name in models if task.name in predicted[name]]
         for task in config.tasks
     }
-
-
-def ranges(rows: int) -> list[tuple[int, int]]:
-    """Divides rows for workers: (the first row, the one to stop before)."""
-    return [(at, min(at + _ROWS, rows)) for at in range(0, rows, _ROWS)]
 
 
 def adjust(results: Sequence[dict], together: bool = False) -> None:
@@ -136,14 +129,13 @@ class Measured(NamedTuple):
     """What is measured; see `evaluate`."""
 
     config: Config
-    split: Path
     models: Mapping[str, Path]
     sources: Mapping[str, list[str]]
     pairs: Mapping[str, tuple[str, str]] = PAIRS
 
 
 class MeasureModels(beam.PTransform):
-    """(first row, row to stop before) -> ((task, column, value), record)."""
+    """`examples.Range` -> ((task, column, value), record)."""
 
     def __init__(self, measured: Measured, done: Done = NOWHERE) -> None:
         super().__init__()
@@ -160,11 +152,11 @@ class MeasureModels(beam.PTransform):
         )
 
 
-class _Score(beam.DoFn):
-    """(first row, row to stop before) -> ((task, column, value), piece)."""
+class _Score(Work):
+    """`examples.Range` -> ((task, column, value), piece)."""
 
     def __init__(self, measured: Measured, done: Done) -> None:
-        self._config, self._split, self._models, self._sources, _ = measured
+        self._config, self._models, self._sources, _ = measured
         self._done = done
 
     def setup(self) -> None:
@@ -172,9 +164,9 @@ class _Score(beam.DoFn):
             name: saved_model.Scorer(path) for name, path in self._models.items()
         }
 
-    def process(self, rows: tuple[int, int]) -> Iterator[tuple[Key, Piece]]:
-        start, stop = rows
-        for batch in examples.read_batches(self._split, start=start, stop=stop):
+    def process(self, rows: examples.Range) -> Iterator[tuple[Key, Piece]]:
+        start = rows.first
+        for batch in rows.batches():
             yield from self._batch(batch, start)
             start += batch.num_rows
             self._done.add(batch.num_rows)
@@ -210,7 +202,7 @@ class _Score(beam.DoFn):
                     yield (task.name, column, value), piece
 
 
-class _Measure(beam.DoFn):
+class _Measure(Work):
     """(key, pieces) -> (key, record)."""
 
     def __init__(self, measured: Measured) -> None:

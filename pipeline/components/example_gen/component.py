@@ -65,6 +65,8 @@ def example_gen(
             no rows.
     """
     folder, spec = outputs["examples"], Spec(config)
+    for name in SPLITS:
+        layout.split(folder, name).mkdir()
     data = spec.data
     action_files = [
         sources.find(

@@ -25,6 +25,7 @@ import pyarrow as pa
 from pipeline.artifacts import layout
 from pipeline.beam import results, spill
 from pipeline.beam.results import Workers
+from pipeline.beam.work import Work
 from pipeline.components.example_gen import outcomes, partitions, writer
 from pipeline.components.example_gen.joined_logs import (
     IMPRESSIONS,
@@ -155,7 +156,7 @@ def _latest(times: Iterable[float]) -> float:
     return max(times, default=-np.inf)
 
 
-class _Match(beam.DoFn):
+class _Match(Work):
     """(partition, [(which log, rows)]) -> (key, report) of each log; see `Join`."""
 
     def __init__(self, plan: Plan, data: Data, logs: Sequence[Log]):

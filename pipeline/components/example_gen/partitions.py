@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.beam import spill
 from pipeline.beam.atomic import writing
+from pipeline.beam.work import Work
 from pipeline.components.example_gen.joined_logs import KEY, PART, POSITION, TIME, Log
 from pipeline.components.example_gen.packed import Packed, pack
 from pipeline.components.example_gen.plan import Plan, Report
@@ -39,7 +39,7 @@ _DIVIDED = 64 << 20
 Element = tuple[int, int, list[tuple[int, Source]]]
 
 
-class Read(beam.DoFn):
+class Read(Work):
     """`Element` -> (partition, (which log, `Packed`)), and a report at its end.
 
     That is (`REPORT`, ((which log, number), report, last time)). What a user can mend

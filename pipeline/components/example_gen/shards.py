@@ -23,7 +23,6 @@ class Shards:
     """
 
     def __init__(self, folder: Path, prefix: str, work: Path, pool: Executor):
-        folder.mkdir(exist_ok=True)
         self.folder, self.prefix, self.work, self.pool = folder, prefix, work, pool
         self.batches: list[pa.RecordBatch] = []
         self.waiting = self.files = self.rows = 0

@@ -24,12 +24,14 @@ from pipeline import progress
 from pipeline.artifacts import examples, layout, warm_start
 from pipeline.beam import results
 from pipeline.beam.atomic import atomic_write
+from pipeline.beam.work import Work
 from pipeline.components.transform import label_levels, tf_example
 from pipeline.config import Config
 from pipeline.config.features import each_alone, input_names
 from pipeline.errors import PipelineError
 from pipeline.logs import tfrecord
 from pipeline.progress import NOWHERE, Done
+from pipeline.storage import away
 
 _SHARD_ROWS = 100_000
 _THREADS = 2  # of a worker
@@ -84,7 +86,7 @@ def transform(
         graph.save(saved)
     described = graph.describe()
     train = layout.split(inputs["examples"], "train")
-    workers = results.Workers(config.beam, outputs["transformed_examples"])
+    workers = results.Workers(config.beam, outputs["transformed_examples"], [saved])
     for task in config.tasks:
         if group := task.quantile_group:
             found = label_levels.levels(
@@ -155,7 +157,7 @@ class WriteTransformed(beam.PTransform):
         return shards | "Write" >> beam.ParDo(self._write)
 
 
-class _WriteShards(beam.DoFn):
+class _WriteShards(Work):
     """Transforms ranges of rows, batch by batch, into a TFRecord shard each."""
 
     def __init__(self, config: Config, graph: Path, done: Done):
@@ -169,7 +171,9 @@ class _WriteShards(beam.DoFn):
         import tensorflow as tf
 
         # The loaded object owns the tables, so it is kept and not only its function.
-        self._module = _loaded.get(self._graph) or tf.saved_model.load(self._graph)
+        self._module = _loaded.get(self._graph) or tf.saved_model.load(
+            str(away.fetch(Path(self._graph)))
+        )
 
     def process(self, shards: Sequence[Shard]) -> Iterator[tuple[str, Any]]:
         # What the threads do is in NumPy, TensorFlow and zlib for the most part.

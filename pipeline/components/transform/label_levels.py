@@ -15,8 +15,6 @@ from pipeline.config import Config, Task
 from pipeline.errors import PipelineError
 from pipeline.statistics.sketch import Sketch, merge, quantiles, sketch
 
-_ROWS = 8 * examples.BATCH_ROWS  # of a range
-
 
 def levels(
     config: Config,
@@ -43,10 +41,8 @@ def levels(
     Raises:
         PipelineError: No row counts.
     """
-    rows = examples.count_rows(split)
-    ranges = [(at, min(at + _ROWS, rows)) for at in range(0, rows, _ROWS)]
-    of_range = functools.partial(_sketches, config, task, split, edges)
-    found = results.parallel_map(workers, of_range, ranges)
+    of_range = functools.partial(_sketches, config, task, edges)
+    found = results.parallel_map(workers, of_range, examples.ranges(split))
     groups = [merge(parts) for parts in zip(*found, strict=True)] if found else []
     whole = merge(groups) if groups else None
     if whole is None or not whole.rows:
@@ -63,17 +59,14 @@ def levels(
 def _sketches(
     config: Config,
     task: Task,
-    split: Path,
     edges: np.ndarray,
     index: int,
-    rows: tuple[int, int],
+    rows: examples.Range,
 ) -> Sequence[Sketch]:
     """A sketch for each id, of a range of rows."""
     columns = [*examples.label_columns(config.tasks), task.quantile_group]
     labels, groups = [], []
-    for batch in examples.read_batches(
-        split, columns=list(dict.fromkeys(columns)), start=rows[0], stop=rows[1]
-    ):
+    for batch in rows.batches(list(dict.fromkeys(columns))):
         values: Mapping[str, np.ndarray] = examples.labels(batch, config.tasks)
         inside = examples.in_space(values, task, config.tasks)
         by = examples.floats(batch.column(task.quantile_group))

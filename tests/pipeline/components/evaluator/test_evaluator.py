@@ -14,6 +14,7 @@ from conftest import make_config
 from engines import ENGINES, engine
 
 from pipeline.artifacts import blessing, saved_model
+from pipeline.artifacts import examples as artifact
 from pipeline.components.evaluator import job, others
 from pipeline.components.evaluator.component import check, evaluator
 from pipeline.config import Config
@@ -190,7 +191,7 @@ def pair_auc(labels, scores):
 
 
 def test_every_group_equals_a_loop_over_rows(run, examples, tmp_path, monkeypatch):
-    monkeypatch.setattr(job, "_ROWS", 130)  # ranges across groups and shards
+    monkeypatch.setattr(artifact, "_RANGE_ROWS", 130)  # ranges across groups and shards
     summary, measured, reasons, page = run(config_of(tmp_path / "none"))
     groups = expected(examples[1])
     found = {(r["task"], r["slice"], r["value"]): r for r in measured["results"]}
