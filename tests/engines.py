@@ -40,14 +40,14 @@ def engine(name, folder):
 
 
 @contextlib.contextmanager
-def cluster(name, folder, workers=2):
+def cluster(name, folder, workers=2, before=()):
     """Yields a `Cluster`; skips where Java or the jars are missing."""
     folder = folder / f"cluster-{name}"
     folder.mkdir()
     with contextlib.ExitStack() as stack:
         try:
             start = importlib.import_module(f"clusters.{name}").start
-            found = stack.enter_context(start(folder, workers))
+            found = stack.enter_context(start(folder, workers, before))
         except FileNotFoundError as error:
             pytest.skip(f"needs Java, Maven and `make engine-{name}`: {error}")
         yield found

@@ -4,7 +4,7 @@ import contextlib
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from clusters import portable
@@ -40,12 +40,15 @@ taskmanager.memory.jvm-overhead.max: 128m
 
 
 @contextlib.contextmanager
-def start(folder: Path, workers: int = 2) -> Iterator[Cluster]:
+def start(
+    folder: Path, workers: int = 2, before: Sequence[str] = ()
+) -> Iterator[Cluster]:
     """Yields a cluster.
 
     Args:
         folder: For logs and what it keeps.
         workers: Task managers, of one slot each.
+        before: What stands before the command of each of Beam's workers.
 
     Raises:
         FileNotFoundError: Its jars are not there.
@@ -68,7 +71,7 @@ def start(folder: Path, workers: int = 2) -> Iterator[Cluster]:
         started.wait_until(lambda: _task_managers(rest) == workers, "Flink")
         server = [*java, _BEAM, f"--flink-master=127.0.0.1:{rest}"]
         server += [f"--flink-conf-dir={conf}"]
-        head, flags = portable.job_server(started, folder, server, **env)
+        head, flags = portable.job_server(started, folder, server, before, **env)
         flags += [f"--parallelism={workers}"]
         yield Cluster("PortableRunner", flags, head, all_, started.cpu)
 

@@ -1,9 +1,11 @@
 """What Beam's Java runners, Flink's and Spark's, have in common."""
 
 import json
+import shlex
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from paths import ROOT
@@ -45,7 +47,7 @@ def home(engine: str) -> Path:
 
 
 def job_server(
-    started: Processes, folder: Path, line: list, **env: str
+    started: Processes, folder: Path, line: list, before: Sequence[str], **env: str
 ) -> tuple[subprocess.Popen, list[str]]:
     """Starts a job server; returns it and the flags of its jobs.
 
@@ -53,13 +55,13 @@ def job_server(
         started: Starts it.
         folder: For what it keeps.
         line: The command, but for its own ports.
+        before: What stands before the command of each worker.
         env: Environment variables of its own.
     """
     # Each task manager starts its workers by this command.
     worker = folder / "beam-worker"
-    worker.write_text(
-        f'#!/bin/sh\nexec {sys.executable} -m pipeline.beam.worker "$@"\n'
-    )
+    command = shlex.join([*before, sys.executable, "-m", "pipeline.beam.worker"])
+    worker.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     worker.chmod(0o755)
     port = free_port()
     own = [

@@ -1,7 +1,7 @@
 """A Spark cluster: a master, workers, and Beam's job server, which is the driver."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from clusters import portable
@@ -19,12 +19,15 @@ appender.console.layout.pattern = %d %p %c{1}: %m%n%ex
 
 
 @contextlib.contextmanager
-def start(folder: Path, workers: int = 2) -> Iterator[Cluster]:
+def start(
+    folder: Path, workers: int = 2, before: Sequence[str] = ()
+) -> Iterator[Cluster]:
     """Yields a cluster.
 
     Args:
         folder: For logs and what it keeps.
         workers: Their number, of one core each.
+        before: What stands before the command of each of Beam's workers.
 
     Raises:
         FileNotFoundError: Its jars are not there.
@@ -54,5 +57,5 @@ def start(folder: Path, workers: int = 2) -> Iterator[Cluster]:
             for i in range(workers)
         ]
         server = [*java, _BEAM, f"--spark-master-url={master}"]
-        head, flags = portable.job_server(started, folder, server, **env)
+        head, flags = portable.job_server(started, folder, server, before, **env)
         yield Cluster("PortableRunner", flags, head, all_, started.cpu)

@@ -14,6 +14,7 @@ from conftest import raw_config
 from paths import ROOT
 
 from pipeline.__main__ import main
+from pipeline.artifacts.examples import Range
 from pipeline.components.evaluator.importance import MeasureDrops
 from pipeline.components.evaluator.job import Measured, MeasureModels
 from pipeline.config import Config
@@ -62,9 +63,10 @@ def graphs(tmp_path_factory):
         patch.setattr(beam.Pipeline, "run", recorded)
         assert main(["preprocess", str(path)]) == 0
     config = Config.model_validate(raw)
-    measured = Measured(config, folder, {"model": folder}, {"click": ["model"]})
+    measured = Measured(config, {"model": folder}, {"click": ["model"]})
     drops = MeasureDrops(config, folder, folder, Done(folder))
-    for items, transform in (((0, 1), MeasureModels(measured)), ("", drops)):
+    rows = Range(0, [folder], 0, 1)
+    for items, transform in ((rows, MeasureModels(measured)), ("", drops)):
         job = beam.Pipeline()
         _ = job | beam.Create([items]) | transform
         found.append(job.to_runner_api())

@@ -8,6 +8,7 @@ import tensorflow as tf
 from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that
 
+from pipeline.artifacts.examples import Range
 from pipeline.beam.runner import pipeline
 from pipeline.components.evaluator.job import Measured, MeasureModels
 from pipeline.components.example_gen import join
@@ -126,7 +127,7 @@ def test_evaluator(examples, tmp_path):
     config = Config.model_validate({**CONFIG, "evaluate": {"slices": ["user"]}})
     sources = {"click": ["model"]}
     models = {"model": tmp_path / "model"}
-    measure = MeasureModels(Measured(config, examples[0].parent, models, sources))
+    measure = MeasureModels(Measured(config, models, sources))
 
     def check(found):
         measured = {key[1:]: (r["rows"], r["model"]["auc"]) for key, r in found}
@@ -137,7 +138,8 @@ def test_evaluator(examples, tmp_path):
             ("user", "(missing)"): (1, None),
         }
 
-    run([(0, 2), (2, 4)], measure, check)
+    ranges = [Range(0, examples, 0, 2), Range(2, examples, 2, 4)]
+    run(ranges, measure, check)
 
 
 def test_join(tmp_path):

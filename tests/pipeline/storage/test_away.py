@@ -9,7 +9,7 @@ from pathlib import Path
 import object_store
 import pytest
 import small_feed
-from clusters import dask
+from engines import cluster
 from paths import ROOT
 
 from pipeline import config as configs
@@ -134,7 +134,8 @@ def _hiding(folder):
 
 
 @pytest.mark.slow
-def test_a_cluster_without_a_common_folder_does_all_stages(s3, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["dask", "flink", "spark"])
+def test_a_cluster_without_a_common_folder_does_all_stages(s3, tmp_path, name):
     def metrics(workspace, *overrides):
         values = small_feed.SMALL | {
             "data.options": "{impressions: 6000, seed: 7}",
@@ -153,8 +154,8 @@ def test_a_cluster_without_a_common_folder_does_all_stages(s3, tmp_path, monkeyp
 
     wanted = metrics(str(tmp_path / "disk"))
     mirror.root().mkdir()
-    with dask.start(tmp_path, before=_hiding(mirror.root())) as cluster:
-        flags = json.dumps(cluster.flags)
-        found = metrics(URL, f"beam.runner={cluster.runner}", f"beam.flags={flags}")
+    with cluster(name, tmp_path, before=_hiding(mirror.root())) as engine:
+        flags = json.dumps(engine.flags)
+        found = metrics(URL, f"beam.runner={engine.runner}", f"beam.flags={flags}")
     assert found == wanted
     assert not [key for key in object_store.keys(s3) if "/.results-" in key]

@@ -248,7 +248,7 @@ def pair_gauc(labels, scores, users, weights):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_grouped_auc_and_row_weights(run, examples, tmp_path, monkeypatch, weighted):
-    monkeypatch.setattr(job, "_ROWS", 130)
+    monkeypatch.setattr(artifact, "_RANGE_ROWS", 130)
     more = ["ndcg@2", "gxauc"]
     config = config_of(tmp_path / "none", group="user", metrics=more).model_dump()
     for task in config["tasks"] if weighted else ():
@@ -476,7 +476,7 @@ def test_shards_ranges_and_batches_change_no_number(
     config = config_of(tmp_path, group="user")
     sources = dict.fromkeys(["click", "buy", "minutes"], [*models])
     one = job.evaluate(config, examples[0] / "Split-test", models, sources, tmp_path)
-    monkeypatch.setattr(job, "_ROWS", of_range)
+    monkeypatch.setattr(artifact, "_RANGE_ROWS", of_range)
     monkeypatch.setattr(job.examples, "BATCH_ROWS", batch)
     _same(job.evaluate(config, other, models, sources, tmp_path), one)
 
@@ -486,7 +486,7 @@ def test_shards_ranges_and_batches_change_no_number(
 def test_an_engine_measures_what_the_local_runner_does(
     examples, tmp_path, monkeypatch, name
 ):
-    monkeypatch.setattr(job, "_ROWS", 100)
+    monkeypatch.setattr(artifact, "_RANGE_ROWS", 100)
     save_model(tmp_path / "model")
     sources = dict.fromkeys(["click", "buy", "minutes"], ["model"])
 

@@ -11,7 +11,6 @@ from engines import ENGINES, engine
 
 from pipeline.artifacts import examples
 from pipeline.components.evaluator import importance as module
-from pipeline.components.evaluator import job
 from pipeline.components.evaluator.component import evaluator
 from pipeline.components.evaluator.importance import importance
 from pipeline.config import Config
@@ -152,7 +151,7 @@ def pair_auc(label, score):
 
 
 def test_a_sample_has_no_row_twice(table, tmp_path, monkeypatch):
-    monkeypatch.setattr(job, "_ROWS", 70)
+    monkeypatch.setattr(examples, "_RANGE_ROWS", 70)
     split = write(table, tmp_path / "Split-test", shard_rows=110)
     config, path = make_config(rows=600), tmp_path / "sample"
     assert module._write_sample(config, split, ["signal"], path) == 600
@@ -213,7 +212,7 @@ def test_the_numbers_do_not_depend_on_shards_or_workers(
     monkeypatch.setattr(examples, "BATCH_ROWS", 300)  # what both go by
     config = make_config(rows, group="user")
     one = importance(config, write(table, tmp_path / "one"), model, tmp_path)
-    monkeypatch.setattr(job, "_ROWS", 70)
+    monkeypatch.setattr(examples, "_RANGE_ROWS", 70)
     split = write(table, tmp_path / "many", shard_rows=110, group_rows=40)
     assert importance(config, split, model, tmp_path) == one
     assert one["rows"] == rows

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import make_config, raw_config
 
+from pipeline.artifacts import examples
 from pipeline.components.transform import label_levels
 from pipeline.config import Config, declarations
 from pipeline.errors import PipelineError
@@ -37,7 +38,7 @@ def split(tmp_path, monkeypatch):
     for i in range(2):
         shard = table.slice(i * 150, 150)
         pq.write_table(shard, tmp_path / f"data-0000{i}-of-00002.parquet")
-    monkeypatch.setattr(label_levels, "_ROWS", 70)
+    monkeypatch.setattr(examples, "_RANGE_ROWS", 70)
     monkeypatch.setattr(
         label_levels.results,
         "parallel_map",
