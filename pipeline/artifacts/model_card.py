@@ -173,10 +173,9 @@ def _data(config: Config, statistics: Path) -> dict[str, Any]:
     for name in SPLITS:
         rows, stats = statistics_artifact.read(statistics, name)
         found[name] = {"rows": rows}
-        column = stats.get(split.column) if split.by == "time" else None
-        if column is not None and column.HasField("num_stats"):
-            found[name]["from"] = column.num_stats.min
-            found[name]["to"] = column.num_stats.max
+        if split.by == "time" and split.column in stats:
+            times = stats[split.column].custom_stats
+            found[name] |= {time.name: time.num for time in times}
     return {
         "source": config.data.source or "logs",
         "split": split.model_dump(),

@@ -57,6 +57,12 @@ def text(board: Mapping[str, Any]) -> str:
     ]
     if board["missing"]:
         lines.append(f"Not trained on: {', '.join(board['missing'])}.")
+    if board["untold"]:
+        lines.append(
+            "Whether the model had learnt from the rows of "
+            f"{', '.join(board['untold'])} cannot be told: it can be where all are "
+            "split by the same time."
+        )
     lines += [
         f"{record['day']}: {why}"
         for record in board["days"]

@@ -154,6 +154,6 @@ def _judged(
     measured = json.loads((whole / layout.METRICS).read_text())
     return {
         "rows": found["rows"],
-        "has_seen": found["has_seen_test"] or "",
+        "has_seen": found["has_seen_test"],
         "tasks": records.tasks(measured["results"], measured["tasks"]),
     }

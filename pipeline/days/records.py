@@ -6,7 +6,8 @@ A record is {
     "served": the model that was served that day, None before the first,
     "rows", "tasks": {task: {"value", "low", "high", "too_few"}}: what it got on them,
     "not_measured": why it was not measured, "" if it was,
-    "has_seen": why it may have learnt from these rows, "" if it has not,
+    "has_seen": why it may have learnt from these rows, "" if it has not, None if that
+        cannot be told,
     "after": the later day that had been trained on before, "" if none had,
     "pushed": the version that the day's training became, None if it was refused,
     "reasons": why,
@@ -145,8 +146,9 @@ def board(config: Config, tasks: Sequence[Mapping[str, str]]) -> dict[str, Any]:
 
     Returns:
         {"pipeline", "tasks", "days": the records, "missing": days between them that
-        were not trained on, "mean": {task: {"value", "low", "high", "days"}}, over the
-        days on which the model had learnt from none of the rows, with Student's 95 %
+        were not trained on, "untold": days of which nobody knows whether the model had
+        learnt from their rows, "mean": {task: {"value", "low", "high", "days"}}, over
+        the days on which the model had learnt from none of the rows, with Student's 95 %
         interval over the days}.
     """
     found = read(Path(config.workspace))
@@ -165,6 +167,7 @@ def board(config: Config, tasks: Sequence[Mapping[str, str]]) -> dict[str, Any]:
         "tasks": list(tasks),
         "days": found,
         "missing": missing(record["day"] for record in found),
+        "untold": [r["day"] for r in found if r["has_seen"] is None],
         "mean": {name: _mean(of) for name, of in values.items()},
     }
 

@@ -22,6 +22,7 @@ def render(board: Mapping[str, Any]) -> str:
         title=f"{board['pipeline']}: {len(days)} days",
         tasks=tasks,
         missing=board["missing"],
+        untold=board["untold"],
         charts=[chart for task in tasks for chart in _chart(task, days)],
         means=[cell(_alone(board["mean"][task["name"]])) for task in tasks],
         rows=[

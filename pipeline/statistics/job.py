@@ -247,6 +247,7 @@ def _rows(part: SplitStatistics) -> dict:
             {"tasks": tasks, "rows": pair.rows, "correlation": pair.correlation}
             for tasks, pair in part.pairs.items()
         ],
+        "times": {name: list(map(float, of)) for name, of in part.times.items()},
     }
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+TIMES = ("from", "to")  # custom statistics of the column by whose time rows are split
+
 
 def statistics_proto(
     split: str, records: dict
@@ -20,6 +22,8 @@ def statistics_proto(
             kind = "FLOAT"
         feature = dataset.features.add(type=kind)
         feature.path.step.append(name)
+        for which, time in zip(TIMES, rows["times"].get(name, ()), strict=False):
+            feature.custom_stats.add(name=which, num=time)
         if kind in ("INT", "FLOAT"):
             stats = feature.num_stats
             _fill_numbers(feature, record)

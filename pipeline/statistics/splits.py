@@ -17,6 +17,7 @@ from pipeline.artifacts import layout
 from pipeline.artifacts.examples import in_space, labels
 from pipeline.config import Config, Task
 from pipeline.logs.values.column_types import is_list
+from pipeline.logs.values.times import seconds
 from pipeline.statistics import label_pairs
 from pipeline.statistics.columns import Sums
 from pipeline.statistics.label_pairs import LabelPair
@@ -94,6 +95,7 @@ class SplitStatistics:
         types: Column -> its Arrow type.
         labels: (domain value or `ALL`, task) -> label sum.
         pairs: (task, later task) -> how their labels go together.
+        times: Column by whose time the rows are split -> (first, last).
     """
 
     rows: int
@@ -101,6 +103,7 @@ class SplitStatistics:
     types: dict[str, pa.DataType]
     labels: dict[tuple[str, str], LabelSum]
     pairs: dict[tuple[str, str], LabelPair]
+    times: dict[str, tuple[float, float]]
 
     @classmethod
     def of(cls, batch: pa.RecordBatch, config: Config) -> SplitStatistics:
@@ -113,6 +116,7 @@ class SplitStatistics:
             dict(zip(names, batch.schema.types, strict=True)),
             _label_sums(batch, values, config.tasks, config.domain),
             label_pairs.pairs(values, config.tasks),
+            _times(batch, config),
         )
 
     @classmethod
@@ -124,10 +128,25 @@ class SplitStatistics:
             {name: kind for part in parts for name, kind in part.types.items()},
             _merge_values(LabelSum.merge, [part.labels for part in parts]),
             _merge_values(LabelPair.merge, [part.pairs for part in parts]),
+            _merge_values(_extent, [part.times for part in parts]),
         )
 
     def __len__(self) -> int:
         return len(self.columns) + len(self.labels) + len(self.pairs)
+
+
+def _times(batch: pa.RecordBatch, config: Config) -> dict[str, tuple[float, float]]:
+    split = config.data.split
+    if split.by != "time" or split.column not in batch.schema.names:
+        return {}
+    found = seconds(batch.column(split.column))
+    found = found[np.isfinite(found)]
+    return {split.column: (found.min(), found.max())} if len(found) else {}
+
+
+def _extent(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    first, last = zip(*parts, strict=True)
+    return min(first), max(last)
 
 
 def _merge_values(merge, parts: Sequence[dict]) -> dict:

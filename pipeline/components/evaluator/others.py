@@ -14,14 +14,15 @@ All of them are measured on the same test rows in the same job.
 
 import json
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 
-import pyarrow.compute as pc
+import numpy as np
 
 from pipeline.artifacts import examples, layout, saved_model
 from pipeline.config import Config
 from pipeline.errors import PipelineError
-from pipeline.logs.values.column_types import is_numeric
+from pipeline.logs.values import times
 from pipeline.storage import mirror
 from pipeline.workspace import lock as workspaces
 from pipeline.workspace.metadata import Metadata
@@ -94,24 +95,22 @@ def _is_alone(measured: Mapping) -> bool:
 
 
 def first_test_time(config: Config, test: Path) -> float | None:
-    """The least value of the split column in the test split.
+    """The first time in the test split, as `times.seconds` has it.
 
     Args:
         config: The pipeline.
         test: The split's folder in the examples.
 
     Returns:
-        None where the split is not by time, or the column is not a number.
+        None where the split is not by time, or there is none.
     """
     split = config.data.split
     if split.by != "time":
         return None
-    times = [
-        pc.min(batch.column(0)).as_py()
-        for batch in examples.read_batches(test, columns=[split.column])
-        if is_numeric(batch.schema.types[0])
-    ]
-    return min((time for time in times if time is not None), default=None)
+    batches = examples.read_batches(test, columns=[split.column])
+    found = np.concatenate([times.seconds(batch.column(0)) for batch in batches])
+    found = found[np.isfinite(found)]
+    return float(found.min()) if len(found) else None
 
 
 def has_seen_test(config: Config, first: float | None, model: Path) -> str | None:
@@ -150,10 +149,17 @@ def has_seen_test(config: Config, first: float | None, model: Path) -> str | Non
         if max(newest) < first:
             return ""
         return (
-            f"it has learnt from rows up to {split.column} = {max(newest):.10g}, and "
-            f"the test rows start at {first:.10g}"
+            f"it has learnt from rows up to {split.column} = {_shown(max(newest))}, "
+            f"and the test rows start at {_shown(first)}"
         )
     return None
+
+
+def _shown(time: float) -> str:
+    """A time as it stands in the logs and, if it looks like seconds, as a date."""
+    if not 1e8 <= time < 1e10:
+        return f"{time:.10g}"
+    return f"{time:.10g} ({datetime.fromtimestamp(time, timezone.utc):%F %T} UTC)"
 
 
 def _data(folder: Path) -> Mapping:

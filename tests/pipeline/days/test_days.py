@@ -170,6 +170,19 @@ def test_days_that_are_missing_or_out_of_order_are_said(team, capsys):
     assert "after 2024-03-06" in RENDER(team.board())
 
 
+def test_a_day_whose_rows_may_be_known_is_said(team, capsys):
+    team.seen = None
+    team.day("2024-03-01")
+    assert "cannot be told" not in capsys.readouterr().out  # nothing was measured
+    team.day("2024-03-02")
+    said = "learnt from the rows of 2024-03-02 cannot be told"
+    assert said in capsys.readouterr().out and said in RENDER(team.board())
+    team.seen = "it has learnt from rows up to time = 7"
+    team.day("2024-03-03")
+    out = capsys.readouterr().out
+    assert "2024-03-03 †" in out and "2024-03-02 †" not in out
+
+
 def test_three_missing_days_are_all_named(team, capsys):
     team.day("2024-03-01")
     team.day("2024-03-05")

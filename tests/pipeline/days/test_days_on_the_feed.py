@@ -52,7 +52,7 @@ def test_each_day_is_judged_by_the_model_of_the_day_before(logs, tmp_path, capsy
     rows = [pq.read_metadata(file).num_rows for file in sorted(logs.iterdir())]
     assert [d["rows"] for d in found["days"]] == [None, *rows[1:]]
     assert all(day["tasks"]["click"]["low"] > 0.55 for day in (second, third))
-    assert not any(day["has_seen"] for day in found["days"])
+    assert [day["has_seen"] for day in found["days"]] == [""] * len(found["days"])
     assert found["mean"]["click"]["days"] == 2
     users = [
         (tmp_path / f"served/{version}/assets/user_id.txt").read_bytes().count(b"\n")

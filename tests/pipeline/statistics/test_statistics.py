@@ -21,6 +21,7 @@ from pipeline.components import schema_gen, statistics_gen
 from pipeline.errors import PipelineError
 from pipeline.run import run
 from pipeline.statistics import job as analysis
+from pipeline.statistics import protos
 from pipeline.statistics import sketch as quantiles
 from pipeline.statistics.columns import Moments, StringStatistics
 from pipeline.statistics.label_pairs import LabelPair
@@ -236,6 +237,29 @@ def test_label_rates_are_weighted_like_the_loss():
         "b": (1, 1.0),
         "": (0, 0.0),
     }
+
+
+@pytest.mark.parametrize(
+    ("times", "extent"),
+    [
+        (pa.array([5, None, 3]), [("from", 3), ("to", 5)]),
+        (pa.array(["5", "", "17"]), [("from", 5), ("to", 17)]),
+        (pa.array(["1970-01-01T00:00:09", None, "?"]), [("from", 9), ("to", 9)]),
+        (pa.array([2000], pa.timestamp("ms")), [("from", 2), ("to", 2)]),
+        (pa.array(["?"]), []),
+    ],
+)
+def test_the_times_by_which_rows_are_split_have_an_extent(times, extent):
+    data = {"split": {"by": "time", "column": "at"}}
+    config = make_config(data, features=["user"], tasks=["click"])
+    users = ["a"] * len(times)
+    table = pa.table({"user": users, "at": times, "click": [1.0] * len(times)})
+    parts = [SplitStatistics.of(batch, config) for batch in table.to_batches(1)]
+    rows = analysis._rows(SplitStatistics.merge(parts))
+    proto = protos.statistics_proto("train", {("train", None): rows})
+    _, columns = statistics_artifact.by_column(proto)
+    assert [(s.name, s.num) for s in columns["at"].custom_stats] == extent
+    assert not columns["user"].custom_stats
 
 
 def test_feature_statistics_proto(examples, artifact):

@@ -357,7 +357,8 @@ def test_models_without_a_card_cannot_be_told(tmp_path):
         ([2**31 + 7, None, 2**31 + 1], 2**31 + 1),  # float32 would not tell them apart
         ([7.5, 3.5], 3.5),
         ([None, None], None),
-        (["2024-05-06", "2024-05-07"], None),
+        (["2024-05-07", "2024-05-06 01:00"], 1714953600 + 3600),
+        (["17", "x", "9.5"], 9.5),
     ],
 )
 def test_the_first_time_of_the_test_rows(tmp_path, times, first):
