@@ -148,8 +148,8 @@ def board(config: Config, tasks: Sequence[Mapping[str, str]]) -> dict[str, Any]:
         {"pipeline", "tasks", "days": the records, "missing": days between them that
         were not trained on, "untold": days of which nobody knows whether the model had
         learnt from their rows, "mean": {task: {"value", "low", "high", "days"}}, over
-        the days on which the model had learnt from none of the rows, with Student's 95 %
-        interval over the days}.
+        the days on which the model had learnt from none of the rows, with Student's
+        95 % interval over the days}.
     """
     found = read(Path(config.workspace))
     fair = [r for r in found if not r["has_seen"] and not r["after"]]

@@ -242,11 +242,11 @@ def test_label_rates_are_weighted_like_the_loss():
 @pytest.mark.parametrize(
     ("times", "extent"),
     [
-        (pa.array([5, None, 3]), [("from", 3), ("to", 5)]),
-        (pa.array(["5", "", "17"]), [("from", 5), ("to", 17)]),
-        (pa.array(["1970-01-01T00:00:09", None, "?"]), [("from", 9), ("to", 9)]),
-        (pa.array([2000], pa.timestamp("ms")), [("from", 2), ("to", 2)]),
-        (pa.array(["?"]), []),
+        (pa.array([5, None, 3]), {"at": [3, 5]}),
+        (pa.array(["5", "", "17"]), {"at": [5, 17]}),
+        (pa.array(["1970-01-01T00:00:09", None, "?"]), {"at": [9, 9]}),
+        (pa.array([2000], pa.timestamp("ms")), {"at": [2, 2]}),
+        (pa.array(["?"]), {}),
     ],
 )
 def test_the_times_by_which_rows_are_split_have_an_extent(times, extent):
@@ -256,9 +256,12 @@ def test_the_times_by_which_rows_are_split_have_an_extent(times, extent):
     table = pa.table({"user": users, "at": times, "click": [1.0] * len(times)})
     parts = [SplitStatistics.of(batch, config) for batch in table.to_batches(1)]
     rows = analysis._rows(SplitStatistics.merge(parts))
+    assert rows["times"] == extent
+    rows["columns"]["at"]["type"] = "STRING"
     proto = protos.statistics_proto("train", {("train", None): rows})
     _, columns = statistics_artifact.by_column(proto)
-    assert [(s.name, s.num) for s in columns["at"].custom_stats] == extent
+    found = [(s.name, s.num) for s in columns["at"].custom_stats]
+    assert found == list(zip(("from", "to"), extent.get("at", ()), strict=False))
     assert not columns["user"].custom_stats
 
 
