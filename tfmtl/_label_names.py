@@ -9,12 +9,13 @@ import re
 FUNNEL = tuple(
     frozenset(words.split())
     for words in (
-        "click clicked clicks clk visit visited visits open opened",
-        "cart addtocart atc basket",
+        "click clicked clicks clk visit visited visits open opened 点击 访问",
+        "cart addtocart atc basket 加购",
         "purchase purchased buy bought order ordered conversion convert converted conv "
         "cvr install installed download downloaded register registered signup "
-        "subscribe subscribed book booked booking transaction rent rented attributed",
-        "pay paid payment",
+        "subscribe subscribed book booked booking transaction rent rented attributed "
+        "购买 下单 转化",
+        "pay paid payment 支付 付款",
     )
 )
 # Other actions, which are learnt from all rows.
@@ -25,12 +26,12 @@ REACTIONS = frozenset(
         "save saved bookmark bookmarked repost retweet reply replied vote upvote hate "
         "skip skipped view viewed watch watched read finish finished complete "
         "completed enter entered respond responded response churn churned default "
-        "label target outcome avatar y"
+        "label target outcome avatar y 点赞 收藏 关注 分享 评论 转发"
     ).split()
 )
 # Of 0/1 columns that say who was there to act, and so where others are known.
 EXPOSURES = frozenset(
-    "played play shown exposed displayed impression impressed seen sent".split()
+    "played play shown exposed displayed impression impressed seen sent 曝光".split()
 )
 PAST = frozenset(
     "last prev previous before past history hist ago days avg mean rate ratio ctr num "
@@ -47,9 +48,12 @@ DURATION = frozenset(
 )
 # What is shown: its columns start with one of these.
 ITEMS = frozenset(
-    "item itemid iid video videoid photo article articleid content contentid product "
-    "productid sku movie movieid song track news doc document feed feedid ad adid "
-    "creative goods post listing book bookid asin game course job".split()
+    (
+        "item itemid iid video videoid photo article articleid content contentid "
+        "product productid sku movie movieid song track news doc document feed feedid "
+        "ad adid creative goods post listing book bookid asin game course job "
+        "商品 物品 视频 文章"
+    ).split()
 )
 
 
@@ -101,5 +105,6 @@ def _words(name: str) -> set[str]:
 
 
 def _in_order(name: str) -> list[str]:
-    name = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name).lower()
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[一-鿿])(?=\w)(?![一-鿿])", " ", name)
+    name = name.lower()
     return re.findall(r"[^\W\d_]+|\d+", name)

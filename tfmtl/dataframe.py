@@ -150,7 +150,8 @@ def from_dataframe(
             declared[name] = found
     if not declared:
         raise ValueError(
-            f"A model needs features. Received: none; left out: {', '.join(left_out)}."
+            "A model needs features. Received: none; left out: "
+            f"{', '.join(left_out) or 'none'}."
         )
     if left_out:
         warnings.warn(f"No features: {', '.join(left_out)}.", stacklevel=2)

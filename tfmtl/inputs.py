@@ -59,7 +59,8 @@ def read_features(x, features: list, tasks: list):
     """
     columns = columns_of(x)
     if columns is None:
-        if isinstance(x, np.ndarray | list | tuple) or tf.is_tensor(x):
+        has_no_names = isinstance(x, np.ndarray | list | tuple) or tf.is_tensor(x)
+        if has_no_names or hasattr(x, "to_numpy"):  # a column of pandas' or polars'
             raise ValueError(
                 "Features must be a dict {name: column}, a DataFrame, or a dataset of "
                 f"dicts. Received: {type(x).__name__} without names."
@@ -99,6 +100,11 @@ def read_labels(y, tasks: list):
         return None
     columns = columns_of(y)
     if columns is None:
+        if len(tasks) > 1 and not isinstance(y, tf.data.Dataset):
+            raise ValueError(
+                "Labels of several tasks must be a dict or a table with the columns "
+                f"{[task.label for task in tasks]}. Received: {type(y).__name__}."
+            )
         return numbers_of("The label", y)
     wanted = {task.label for task in tasks} | {*columns_beside(tasks)}
     found = {
@@ -128,6 +134,17 @@ def _check_label(task, label):
         raise ValueError(
             f"A label of {task.kind} task {task.name!r} must be {rule}. Received: "
             f"{np.ravel(label)[wrong[0]]} in row {wrong[0]}; such rows: {len(wrong)}."
+        )
+
+
+def warn_of_order(x, y) -> None:
+    """Warns of tables of pandas' whose rows are not in the same order."""
+    one, other = (getattr(part, "index", None) for part in (x, y))
+    if hasattr(one, "equals") and hasattr(other, "equals") and not one.equals(other):
+        warnings.warn(
+            "Rows of features and labels are paired by their order, but their indexes "
+            "differ. Bring both into one order, as by y.loc[x.index].",
+            stacklevel=4,
         )
 
 

@@ -199,12 +199,24 @@ def _points(fields: Sequence[Sequence[str]]) -> dict[str, str]:
         for column in found
         if column not in grouped_by_commas and all(map(_COMMA.fullmatch, column))
     ]
+    grouped = [c for c in columns if all(map(_GROUPED.fullmatch, c))]
+    if not has_points and any(map(_are_surely_grouped, grouped)):
+        return {"decimal": ",", "thousands": "."}
     if with_commas and not has_points:
-        grouped = [c for c in columns if all(map(_GROUPED.fullmatch, c))]
         has_thousands = any("." in v for c in (*with_commas, *grouped) for v in c)
         return {"decimal": ",", **({"thousands": "."} if has_thousands else {})}
     surely = any(_SURELY_THOUSANDS.match(v) for c in grouped_by_commas for v in c)
     return {"thousands": ","} if surely else {}
+
+
+def _are_surely_grouped(column: Sequence[str]) -> bool:
+    """Whether points group thousands: two are in one number, or no zero was left out.
+
+    Of 8.310 and 670, one would else be written as 8.31 or 670.000.
+    """
+    ends_with_zero = any("." in value and value.endswith("0") for value in column)
+    is_short = any("." not in value for value in column)
+    return any(v.count(".") > 1 for v in column) or (ends_with_zero and is_short)
 
 
 def _plain(value: str, decimal: str = ".", thousands: str = "") -> str:

@@ -13,6 +13,7 @@ from pipeline.init.profiles import Profile, profiles
 from pipeline.init.sample import Sample
 
 LABEL = "a label"
+_DOMAINS = 1_000  # at most
 
 
 class Asked(NamedTuple):
@@ -85,6 +86,8 @@ def draft(sample: Sample, asked: Asked) -> Draft:
         )
     unseen = sample.read / sample.rows.num_rows
     choices = _without_leaks(features.choose(columns, known_no, unseen), found, columns)
+    if finite := [*features.finite(choices, columns)]:
+        data["where"] = " and ".join([*filter(None, [data.get("where")]), *finite])
     user = asked.user or divide.user(own)
     if isinstance(sample.logs, dict):
         data["split"] = {"by": "given"}
@@ -115,10 +118,21 @@ def _check(asked: Asked, columns: Mapping[str, Profile]) -> None:
                 f"--{flag}: there is no column {name!r}.{nearest(name, columns)} "
                 f"Columns: {', '.join(columns)}"
             )
-    if asked.time and columns[asked.time].numbers is None:
+    numbers = columns[asked.time].numbers if asked.time else None
+    if asked.time and (numbers is None or not np.isfinite(numbers).any()):
         raise PipelineError(
             f"--time: numbers or ISO 8601 times are needed. Column {asked.time!r} has "
             f"values such as {columns[asked.time].values[:1]}"
+        )
+    if asked.user and columns[asked.user].kind in ("list", "vector", "nested"):
+        raise PipelineError(
+            f"--user: an id a row is needed. Column {asked.user!r} holds a "
+            f"{columns[asked.user].kind}"
+        )
+    if asked.domain and (distinct := columns[asked.domain].distinct) > _DOMAINS:
+        raise PipelineError(
+            f"--domain: a column of at most {_DOMAINS:,} values is needed. Column "
+            f"{asked.domain!r} has {distinct:,}"
         )
 
 

@@ -1,14 +1,14 @@
 """Which columns become features, as what, and why the others do not."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from pipeline.config.features import is_servable
 from pipeline.init import names
-from pipeline.init.labels import task_name
+from pipeline.init.labels import reference, task_name
 from pipeline.init.profiles import Profile
 
 _SEPARATORS = "|;, "
@@ -22,6 +22,9 @@ _CATEGORIES = 100  # whole numbers of so few values may be categories
 _MARKED = re.compile(
     r"\(?[+-]?(?:[$€£¥₹]\s?[+-]?[\d.,]*\d|[\d.,]*\d\s?[%‰$€£¥₹])\)?", re.ASCII
 )
+# Thousands with blanks between them: "12 345,60".
+_BLANKS = re.compile(r"[+-]?\d{1,3}(?:\s\d{3})*(?:[.,]\d+)?")
+_LARGEST = 3e38  # of float32
 _TEXT = 40  # characters, on average, of a text that is no category
 
 
@@ -92,6 +95,15 @@ def _named(choices: Sequence[Choice]) -> list[Choice]:
     return result
 
 
+def finite(choices: Iterable[Choice], profiles: Mapping[str, Profile]) -> Iterator[str]:
+    """Conditions that leave out the rows with numbers that no model takes."""
+    for choice in choices:
+        numbers = profiles[choice.name].numbers
+        if choice.feature and choice.feature["kind"] == "numeric":
+            if (np.abs(numbers) > _LARGEST).any():
+                yield f"coalesce(abs({reference(choice.name)}), 0) < {_LARGEST:g}"
+
+
 def is_categorical(choice: Choice) -> bool:
     """Whether a column has become a categorical feature."""
     return choice.feature is not None and choice.feature["kind"] == "categorical"
@@ -117,6 +129,11 @@ def _unusable(p: Profile) -> str:
         return (
             f"numbers with a sign, such as {_short(p.values[0])}: write the number "
             "alone, and it is a feature"
+        )
+    if p.kind == "text" and all(map(_BLANKS.fullmatch, p.values)):
+        return (
+            f"numbers with blanks in them, such as {_short(p.values[0])}: write them "
+            "without, and it is a feature"
         )
     if p.distinct == 1 and p.known.all():
         return f"always {_short(p.values[0])}"

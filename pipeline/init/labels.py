@@ -3,7 +3,7 @@
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ _MOSTLY = 0.5
 _DISTINCT = 20
 # Of fewer rows, one action each may look like a property of its user.
 _FEW_ROWS = 50
+_NO_NAME = "no name tells a label"
 
 
 class Label(NamedTuple):
@@ -62,7 +63,7 @@ def find(profiles: Mapping[str, Profile], asked: Sequence[str]) -> list[Label]:
         PipelineError: If a column that is asked for cannot be one, or none is found.
     """
     if asked:
-        return _named([_asked(profiles, name) for name in asked])
+        return _named([_asked(profiles, name) for name in asked], profiles)
     found = [
         label
         for p in profiles.values()
@@ -87,7 +88,7 @@ def find(profiles: Mapping[str, Profile], asked: Sequence[str]) -> list[Label]:
             "no column looks like a label: 0 or 1, and called like an action such as "
             f"click; a rating; or a time that was spent.{hint} Name them by --label"
         )
-    return _named(sorted(found, key=lambda label: _order(label, profiles)))
+    return _named(sorted(found, key=lambda a: _order(a, profiles)), profiles)
 
 
 def _once(found: Sequence[Label]) -> list[Label]:
@@ -102,14 +103,17 @@ def _once(found: Sequence[Label]) -> list[Label]:
     return kept
 
 
-def _named(found: Sequence[Label]) -> list[Label]:
+def _named(found: Sequence[Label], columns: Collection[str]) -> list[Label]:
     """The labels; tasks of columns without a Latin letter get a number."""
-    return [
-        label._replace(task=label.task.replace("column", f"label_{i}", 1))
-        if task_name(label.source) == "column" != label.source
-        else label
-        for i, label in enumerate(found, 1)
-    ]
+    result = []
+    for i, label in enumerate(found, 1):
+        if task_name(label.source) == "column" != label.source:
+            number = f"label_{i}"
+            while number in columns:
+                number += "_"
+            label = label._replace(task=label.task.replace("column", number, 1))
+        result.append(label)
+    return result
 
 
 def outcomes(
@@ -122,6 +126,7 @@ def outcomes(
         labels: The labels.
     """
     sources = {label.source for label in labels}
+    guessed = [a for a in labels if any(_NO_NAME in note for note in a.notes)]
     spaces = {label.space for label in labels}
     found = {}
     for p in profiles.values():
@@ -135,6 +140,11 @@ def outcomes(
             found[p.name] = f"known only later; a task by --label {p.name}"
         elif _is_action(p) or _is_rating(p) or _is_coded_action(p):
             found[p.name] = "called like something that is known only later"
+        elif label := next((a for a in guessed if _needs(a, p)), None):
+            found[p.name] = (
+                f"{label.task} is never 1 without it, as of an action before it; a "
+                f"task by --label {p.name} --label {label.source}"
+            )
         elif p.name not in spaces and (label := _exposed(p, labels)):
             found[p.name] = (
                 f"known only later: {label.task} needs it; a task by --label {p.name}"
@@ -142,6 +152,11 @@ def outcomes(
         elif _never_or_always(p):
             found[p.name] = f"an action, but {p.values[0]} in all rows that were read"
     return found
+
+
+def _needs(label: Label, p: Profile) -> bool:
+    """Whether a label is never 1 without a 0/1 column, and not by chance."""
+    return p.is_flag and label.kind == "binary" and follows(label.values, p.numbers)
 
 
 def _exposed(p: Profile, labels: Sequence[Label]) -> Label | None:
@@ -155,6 +170,10 @@ def _exposed(p: Profile, labels: Sequence[Label]) -> Label | None:
 def _guess(p: Profile, profiles: Mapping[str, Profile]) -> Iterator[Label]:
     if _is_action(p):
         yield _binary(p)
+    elif _acts(p) and p.kind == "number" and set(p.values) == {"-1", "1"}:
+        values = np.where(np.isfinite(p.numbers), p.numbers == 1, np.nan)
+        text = f"{reference(p.name)} == 1"
+        yield Label(f"{task_name(p.name)}_is_1", p.name, values, expression=text)
     elif _is_rating(p):
         yield _rating(p)
     elif _is_dwell(p, profiles):
@@ -308,7 +327,7 @@ def _last_or_first(profiles: Mapping[str, Profile]) -> Iterator[Label]:
     """The label where no name tells: the last column, or the first, of two values."""
     columns = [p for p in profiles.values() if p.kind != "empty"]
     for p, place in ((columns[-1], "last"), (columns[0], "first")):
-        note = f"no name tells a label; this is the {place} column, of two values"
+        note = f"{_NO_NAME}; this is the {place} column, of two values"
         if p.is_flag:
             yield _binary(p)._replace(notes=(note,))
             return

@@ -13,14 +13,15 @@ def _set(text: str) -> frozenset[str]:
 
 # Stages of a funnel, in their order. A later one is learnt from the rows of an earlier.
 _FUNNEL = (
-    _set("click clicked clicks clk visit visited visits open opened"),
-    _set("cart addtocart atc basket"),
+    _set("click clicked clicks clk visit visited visits open opened 点击 访问"),
+    _set("cart addtocart atc basket 加购"),
     _set(
         "purchase purchased buy bought order ordered conversion convert converted "
         "conv cvr install installed download downloaded register registered signup "
-        "subscribe subscribed book booked booking transaction rent rented attributed"
+        "subscribe subscribed book booked booking transaction rent rented attributed "
+        "购买 下单 转化"
     ),
-    _set("pay paid payment"),
+    _set("pay paid payment 支付 付款"),
 )
 _REACTIONS = _set(
     "like liked likes dislike disliked follow followed forward forwarded share shared "
@@ -28,10 +29,12 @@ _REACTIONS = _set(
     "bookmark bookmarked repost retweet reply replied vote upvote hate skip skipped "
     "view viewed watch watched read finish finished complete completed enter entered "
     "respond responded response churn churned default label target outcome "
-    "avatar y"
+    "avatar y 点赞 收藏 关注 分享 评论 转发"
 )
 # Of 0/1 columns that say who was there to act, and so where others are known.
-_EXPOSURES = _set("played play shown exposed displayed impression impressed seen sent")
+_EXPOSURES = _set(
+    "played play shown exposed displayed impression impressed seen sent 曝光"
+)
 _PAST = _set(
     "last prev previous before past history hist ago days avg mean rate ratio ctr num "
     "count cnt total sum ever"
@@ -43,16 +46,18 @@ _DWELL = _set(
 _DURATION = _set("time times ms millis seconds secs sec s duration minutes min")
 _AMOUNT = _set("spend spent revenue amount gmv payment paid value gain profit sales")
 _RATING = _set("rating ratings stars star helpfulness grade")
-_TIME = _set("time timestamp ts date datetime day dt created updated when week month")
+_TIME = _set(
+    "time timestamp ts date datetime day dt created updated when week month 时间 日期"
+)
 _CYCLE = _set("hour hourmin weekday dayofweek dow minute quarter")
 _USER = _set(
     "user userid uid member memberid customer customerid person personid visitor "
-    "visitorid client clientid account buyer viewer reviewer reviewerid consumer"
+    "visitorid client clientid account buyer viewer reviewer reviewerid consumer 用户"
 )
 _ITEM = _set(
     "item itemid iid video videoid photo article articleid content contentid product "
     "productid sku movie movieid song track news doc document feed feedid ad adid "
-    "creative goods post listing book bookid asin game course job"
+    "creative goods post listing book bookid asin game course job 商品 物品 视频 文章"
 )
 _REQUEST = _set(
     "session sessionid request requestid search searchid query queryid impression "

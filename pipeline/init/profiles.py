@@ -83,8 +83,8 @@ _BOOLEANS = {"true", "false"}
 @functools.cache
 def words(name: str) -> tuple[str, ...]:
     """The words of a column's name: see `Profile.words`."""
-    name = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name).lower()
-    return tuple(re.findall(r"[^\W\d_]+|\d+", name))
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[一-鿿])(?=\w)(?![一-鿿])", " ", name)
+    return tuple(re.findall(r"[^\W\d_]+|\d+", name.lower()))
 
 
 def profiles(rows: pa.Table) -> dict[str, Profile]:
@@ -122,9 +122,14 @@ def _profile(name: str, column: pa.ChunkedArray) -> Profile:
     found = np.append(times.seconds(pa.array(values)), np.nan)
     if np.mean(np.isfinite(found[:-1])) > 1 - _FEW:
         return Profile(name, "time", codes, values, found[codes])
-    if _are_vectors(values):
+    lists = _written_lists(values)
+    if lists is not None and _have_fractions(lists):
+        widths = pc.unique(pc.list_value_length(lists)).to_pylist()
+        width = widths[0] if len(widths) == 1 else 0
+        return Profile(name, "vector", codes, values, length=width)
+    if lists is None and _are_vectors(values):
         return Profile(name, "vector", codes, values, length=_width(values))
-    if (lists := _written_lists(values)) is not None:
+    if lists is not None:
         array = lists.take(pa.array(codes, mask=codes < 0))
         counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
         return _list(name, array, counts)
@@ -139,6 +144,15 @@ def _written_lists(values: list[str]) -> pa.Array | None:
         return pa.array(map(written_lists.parse, values), pa.list_(pa.string()))
     except ValueError:
         return None
+
+
+def _have_fractions(lists: pa.Array) -> bool:
+    """Whether all items are numbers, and some no whole ones."""
+    try:
+        numbers = [float(item) for item in lists.flatten().to_pylist() if item]
+    except ValueError:
+        return False
+    return any(number % 1 for number in numbers if np.isfinite(number))
 
 
 def _cast(name: str, array: pa.Array, kind: str) -> tuple[pa.Array, Misfits]:
@@ -197,8 +211,8 @@ def _are_vectors(values: list[str]) -> bool:
 def _width(values: list[str]) -> int:
     """How many numbers each text has; 0 where ExampleGen cannot read them all alike.
 
-    It reads brackets and commas, or `|` between the numbers.
+    It reads `|` between the numbers.
     """
-    widths = {1 + v.count("," if v.strip().startswith("[") else "|") for v in values}
+    widths = {1 + v.count("|") for v in values}
     width = widths.pop() if len(widths) == 1 else 0
     return width if width > 1 else 0

@@ -81,7 +81,9 @@ def sample(patterns: Sequence[str]) -> Sample:
     where = [("logs", pattern, None) for pattern in patterns]
     found = files.find(where, Reading(format="csv", columns=["unknown"]))
     reading = dialect.sniff(max(found, key=lambda file: file.size > 0).path)
-    found, structs = _by_field(files.find(where, reading))
+    found = files.find(where, reading)
+    _check_alike(found)
+    found, structs = _by_field(found)
     chunks, every, kept, read, whole = [], 1, 0, 0, True
     unparsed: Unparsed | None = None
     for source in files.heads(found, READ_ROWS):
@@ -112,6 +114,29 @@ def sample(patterns: Sequence[str]) -> Sample:
     rows = _table(chunks)
     logs = _by_split([source.path for source in found], patterns)
     return Sample(rows, reading, logs, len(found), read, whole and every == 1)
+
+
+def _check_alike(sources: list[Source]) -> None:
+    """Raises a PipelineError for CSVs with another delimiter than they are read by."""
+    csvs = [source for source in sources if source.format == "csv" and source.size]
+    for source in files.heads(csvs, READ_ROWS):
+        delimiter, by = _delimiter(source.path), source.dialect.delimiter
+        if source.rows and delimiter not in (None, by):
+            raise PipelineError(
+                "the files of a log must be written alike. Received: "
+                f"{delimiter!r} between the fields of {source.path}, and {by!r} in "
+                "others. Write them alike, or call `init` for each kind"
+            )
+
+
+def _delimiter(path: str) -> str | None:
+    """What stands between the fields of a CSV, if that can be told."""
+    try:
+        own = dialect.sniff(path)
+    except PipelineError:
+        return None
+    (source,) = files.find([("logs", path, None)], own)
+    return source.dialect.delimiter
 
 
 def _by_field(sources: list[Source]) -> tuple[list[Source], set[str]]:

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -180,11 +180,20 @@ def _from_json(values: list) -> pa.Array:
         # Half of a surrogate pair can stand in JSON, not in UTF-8: a misfit, later.
         return value.encode("utf-8", "surrogatepass")
 
-    if any(isinstance(value, list) for value in values):
+    are = {type(value) for value in values}
+    if list in are and dict not in are:
         lists = [v if isinstance(v, list) or v is None else [v] for v in values]
         lists = [None if v is None else [text(item) for item in v] for v in lists]
         return pa.array(lists, pa.list_(pa.binary()))
+    if list in are:  # beside maps, which as items of lists would be none any more
+        values = [_written(v, text) if isinstance(v, list) else v for v in values]
     return pa.array([text(value) for value in values], pa.binary())
+
+
+def _written(items: list, text: Callable[[Any], bytes | None]) -> str:
+    """A list as a text in brackets, its items as they are in a list."""
+    found = [text(item) for item in items]
+    return json.dumps([f and f.decode("utf-8", "surrogatepass") for f in found])
 
 
 def check_names(names: list[str]) -> None:

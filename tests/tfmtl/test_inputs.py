@@ -1,5 +1,6 @@
 """What `fit`, `evaluate` and `predict` take, and how they refuse what they do not."""
 
+import warnings
 from decimal import Decimal
 
 import keras
@@ -148,6 +149,15 @@ def test_labels_and_weights_have_as_many_rows(wrong, message):
     rule = f"All columns must have equally many rows. Received: 12 of .*, {message}"
     with pytest.raises(ValueError, match=rule):
         _model().fit(**{"x": ARRAYS, "y": LABELS, "verbose": 0, **wrong})
+
+
+def test_labels_in_another_order_are_told():
+    model, other = _model(), TABLE[["click", "bought"]].iloc[::-1]
+    with pytest.warns(UserWarning, match="paired by their order.*y.loc.x.index."):
+        model.fit(TABLE, other, verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(TABLE, other.sort_index(), verbose=0)
 
 
 @pytest.mark.parametrize("missing", [[None] * ROWS, [np.nan] * ROWS])

@@ -545,6 +545,11 @@ def test_a_chain_learns_its_order_from_its_product():
             "binary",
             "An argument of the loss 'focal' must",
         ),
+        (
+            {"name": "bce", "kinds": 1},
+            "binary",
+            "must be one of 'weight', 'label_smoothing', 'negative_rate'. Received",
+        ),
         ({"name": "focal", "gamma": -1}, "binary", "gamma of the loss 'focal' must be"),
         ({"name": "focal", "alpha": 1}, "binary", "alpha of the loss 'focal' must be"),
         ({"name": "bce", "label_smoothing": 1}, "binary", "a number in .0, 1"),

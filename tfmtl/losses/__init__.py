@@ -4,6 +4,7 @@ A task's first loss says what is predicted, a probability or a value; a `Ranking
 of the order of rows, comes beside it.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
 from tfmtl import _errors
@@ -106,7 +107,7 @@ def get(given: str | Mapping | Loss, kind: str, what: str = "loss") -> Loss:
     arguments = dict(given) if isinstance(given, Mapping) else {"name": given}
     name = arguments.pop("name", None)
     _errors.check_choice(what, name, names(kind))
-    known = list(_CLASSES[name].__dataclass_fields__)
+    known = [field.name for field in dataclasses.fields(_CLASSES[name])]
     for key in arguments:
         _errors.check_choice(f"An argument of the loss {name!r}", key, known)
     return _CLASSES[name](**arguments)

@@ -267,6 +267,7 @@ class MultiTaskTrainer(keras.Model):
         if y is None and (columns := inputs.columns_of(x)) is not None:
             labels = {task.label for task in self.tasks}
             y = {name: columns[name] for name in labels if name in columns} or None
+        inputs.warn_of_order(x, y)
         x = inputs.read_features(x, self.features, self.tasks)
         if not isinstance(x, dict):
             if class_weight is not None:

@@ -65,8 +65,6 @@ def example_gen(
             no rows.
     """
     folder, spec = outputs["examples"], Spec(config)
-    for name in SPLITS:
-        layout.split(folder, name).mkdir()
     data = spec.data
     action_files = [
         sources.find(
@@ -89,6 +87,8 @@ def example_gen(
         actions = [inspect(InspectionSpec({}), of, workers) for of in action_files]
         check_columns(spec, logs, actions)
         plan = plans.plan(spec, logs, folder, workers.folder)
+        for split in SPLITS:
+            layout.split(folder, split).mkdir(exist_ok=True)
         groups = parts.groups(logs.parts)
         size = sum(part.size for log in (logs, *actions) for part in log.parts)
         with progress.counting(size, workers.folder) as done:

@@ -10,6 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _BRACKETS = r"(?s)^\s*\[.*\]\s*$"
+# An array of NumPy's, of two or more numbers or texts.
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?(?:e[-+]?\d+)?|nan|inf)"
+_QUOTED = r"""(?:'[^'\\]*'|"[^"\\]*")"""
+_ITEM = re.compile(f"{_NUMBER}|{_QUOTED}")
+_ARRAY = re.compile(
+    "|".join(rf"\s*\[\s*{i}(?:\s+{i})+\s*\]\s*" for i in (_NUMBER, _QUOTED))
+)
 
 
 def rows(strings: pa.Array) -> np.ndarray:
@@ -19,17 +26,20 @@ def rows(strings: pa.Array) -> np.ndarray:
 
 
 def parse(text: str) -> list[str]:
-    """Reads a list as Python or JSON writes it; null, None and NaN are empty texts.
+    r"""Reads a list as Python or JSON writes it; null, None and NaN are empty texts.
 
     Raises:
-        ValueError: It is no list of numbers, texts and booleans, or NumPy wrote it,
-            which leaves out the commas.
+        ValueError: It is no list of numbers, texts and booleans.
 
     >>> parse("['i1', 2, 0.5, None]")
     ['i1', '2', '0.5', '']
     >>> parse("[np.float64(0.5), np.str_('i1')]")
     ['0.5', 'i1']
+    >>> parse("[0.5 1.\n nan]")  # as NumPy writes an array
+    ['0.5', '1.0', '']
     """
+    if _ARRAY.fullmatch(text):
+        return [_of_array(item) for item in _ITEM.findall(text)]
     try:
         return [_text(item) for item in json.loads(text)]
     except (ValueError, RecursionError):
@@ -55,6 +65,14 @@ def _items(tree: ast.expr, text: str) -> Iterator[str]:
         if isinstance(item, str) and source != repr(item):
             raise ValueError(source)
         yield _text(item)
+
+
+def _of_array(item: str) -> str:
+    if item[0] in "'\"":
+        return item[1:-1]
+    if item == "nan":
+        return ""
+    return str(float(item)) if "." in item else item  # "1." or "1.e-10"
 
 
 def _text(item: str | float | None) -> str:

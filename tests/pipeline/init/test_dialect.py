@@ -139,6 +139,22 @@ def test_points_beside_a_decimal_comma_group_thousands(tmp_path, amounts, thousa
 @pytest.mark.parametrize(
     ("fields", "marks"),
     [
+        (["8.310", "1.038.520"], {"decimal": ",", "thousands": "."}),
+        (["8.310", "670"], {"decimal": ",", "thousands": "."}),
+        (["8.311", "9.123"], {}),  # three digits behind the point
+        (["8.311", "670"], {}),
+        (["0.310", "670"], {}),
+        (["8.310", "6.25"], {}),
+    ],
+)
+def test_points_that_group_thousands_are_told_by_themselves(tmp_path, fields, marks):
+    text = "price;n\n" + "".join(f"{field};1\n" for field in fields)
+    assert _sniff(tmp_path / "log.csv", text) == {"delimiter": ";", **marks}
+
+
+@pytest.mark.parametrize(
+    ("fields", "marks"),
+    [
         (["2,34", "13,2", "7"], {"decimal": ","}),
         (["1.234,5", "-13,25", "7,0"], {"decimal": ",", "thousands": "."}),
         (["3,4", "5,6,7", "8"], {}),  # lists

@@ -101,6 +101,47 @@ def test_fields_of_structs_are_columns(format_, tmp_path):
     assert main(["check", str(tmp_path / "shop.yaml")]) == 0
 
 
+def test_rows_with_numbers_that_no_model_takes_are_left_out(tmp_path):
+    path, price = str(tmp_path / "log.csv"), np.arange(2000.0) / 7
+    price[[5, 7]], price[9] = (np.inf, -np.inf), np.nan
+    pyarrow.csv.write_csv(pa.table(small_logs.columns(price=price)), path)
+    assert _init(path, tmp_path / "a.yaml") == 0
+    config = configs.load(tmp_path / "a.yaml")
+    assert config.data.where == "coalesce(abs(price), 0) < 3e+38"
+    assert main(["check", str(tmp_path / "a.yaml")]) == 0
+
+
+def test_files_that_are_written_in_two_ways_are_no_log(tmp_path, capsys):
+    logs = [str(tmp_path / name) for name in ("a.csv", "b.csv", "c.tsv")]
+    for log, delimiter in zip(logs, ",;\t", strict=True):
+        options = pyarrow.csv.WriteOptions(delimiter=delimiter)
+        pyarrow.csv.write_csv(pa.table(small_logs.columns()), log, options)
+    assert _init(logs, tmp_path / "a.yaml") == 2
+    said = capsys.readouterr().err
+    assert "written alike. Received: ';' between the fields of" in said
+    assert "b.csv, and ',' in others" in said
+    assert _init([logs[0], logs[2]], tmp_path / "a.yaml") == 0  # by their names
+
+
+@pytest.mark.parametrize(
+    ("flag", "column", "message"),
+    [
+        ("--user", "seen", "an id a row is needed. Column 'seen' holds a list"),
+        ("--domain", "price", "at most 1,000 values is needed. Column 'price' has 2,0"),
+        ("--time", "hour", "numbers or ISO 8601 times are needed. Column 'hour'"),
+        ("--user", "", "there is no column ''"),
+    ],
+)
+def test_columns_that_cannot_be_what_a_flag_says(
+    tmp_path, flag, column, message, capsys
+):
+    path = str(tmp_path / "log.parquet")
+    more = {"seen": [["a", "b"]] * 2000, "hour": pa.array([1] * 2000, pa.time64("us"))}
+    pq.write_table(pa.table(small_logs.columns(**more)), path)
+    assert _init(path, tmp_path / "a.yaml", flag, column) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_names_that_yaml_reads_as_something_else_are_quoted(tmp_path):
     log = str(tmp_path / "it's: a #log of ${HOME}.csv")
     table = pa.table(small_logs.columns(on=["no"] * 1000 + ["y: #"] * 1000))

@@ -44,7 +44,13 @@ def test_kinds(name, values, kind):
 
 @pytest.mark.parametrize(
     "values",
-    [[[0.5, 0.25], [1.0, 0.5]], ["[0.5, 0.25]", "[0.1, 1.0]"], ["0.5|0.25", "1.5|2"]],
+    [
+        [[0.5, 0.25], [1.0, 0.5]],
+        ["[0.5, 0.25]", "[0.1, 1.0]"],
+        ["[0.5  0.25]", "[0.1 1.  ]"],
+        ["[np.float64(0.5), np.float64(0.25)]", "[np.float64(0.1), np.float64(1.0)]"],
+        ["0.5|0.25", "1.5|2"],
+    ],
 )
 def test_lists_of_equally_many_fractions_are_vectors(values):
     found = features(drafted(cover=values * (ROWS // 2)))
@@ -68,7 +74,9 @@ def test_amounts_of_which_a_few_are_large_are_scaled_by_their_logarithm():
         ("nothing", pa.nulls(ROWS), "no value"),
         ("", FEW, "without a name"),
         ("vector", [[0.5, 0.25], [0.5]] * (ROWS // 2), "not as many in each row"),
-        ("written", ["[0.5 0.25]", "[0.1 1.0]"] * (ROWS // 2), "or not as 0.5|0.2"),
+        ("written", ["0.5 0.25", "0.1 1.0"] * (ROWS // 2), "or not as 0.5|0.2"),
+        ("price", ["12 345,60", "7,5"] * (ROWS // 2), "with blanks in them"),
+        ("price", ["12\u00a0345", "900"] * (ROWS // 2), "such as '12\\xa0345'"),
         ("title", [f"{i} words " * 9 for i in RNG.integers(0, 900, ROWS)], "long text"),
         ("place", [{"city": "rome"}] * ROWS, "nested"),
         ("price", ["$1,234.50", "$7"] * (ROWS // 2), "such as '$1,234.50'"),

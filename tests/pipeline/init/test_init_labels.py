@@ -31,6 +31,32 @@ def test_a_label_under_another_name_is_neither_learnt_again_nor_a_feature():
     assert not {"is_click", "click_label"} & features(found).keys()
 
 
+def test_minus_1_is_no():
+    order = CLICK * SOME
+    found = drafted(click=2 * CLICK - 1, buy=2 * order - 1)
+    assert tasks(found) == {"click_is_1": None, "buy_is_1": "click_is_1"}
+    assert _label(found, "click_is_1").expression == "click == 1"
+
+
+def test_what_a_label_without_a_name_needs_is_no_feature():
+    shown = (RNG.random(ROWS) < 0.5).astype(int)
+    found = drafted(click=None, is_vip=SOME.astype(int), a=shown, b=CLICK * shown)
+    assert tasks(found) == {"b": None} and "is_vip" in features(found)
+    assert reasons(found)["a"].startswith("b is never 1 without it")
+
+
+def test_chinese_names_are_understood():
+    order = CLICK * SOME
+    user = RNG.integers(0, 90, ROWS)
+    zh = {"用户ID": user, "点击": CLICK, "购买": order, "时间": np.arange(ROWS)}
+    found = drafted(user_id=None, click=None, timestamp=None, **zh)
+    assert tasks(found) == {"label_1": None, "label_2": "label_1"}
+    assert found.user == "用户ID" and found.data["split"]["column"] == "时间"
+    assert not {"点击", "购买"} & features(found).keys()
+    found = drafted(click=None, label_1=SOME * RATING, **zh)  # whose name is taken
+    assert tasks(found) == {"label_1_": None, "label_2": "label_1_"}
+
+
 def test_what_happened_before_is_no_label():
     found = drafted(clicked_last_week=SOME.astype(int))
     assert tasks(found) == {"click": None}
@@ -119,7 +145,7 @@ def test_an_action_that_nobody_did_is_left_out():
     assert "0 in all rows" in reasons(found)["share"]
 
 
-@pytest.mark.parametrize("codes", [(1, 2), (-1, 1)])
+@pytest.mark.parametrize("codes", [(1, 2), (0, 9)])
 def test_an_action_in_other_numbers_than_0_and_1_is_no_feature(codes):
     found = drafted(purchase=CLICK * SOME, click=np.where(CLICK == 1, *codes[::-1]))
     assert tasks(found) == {"purchase": None}

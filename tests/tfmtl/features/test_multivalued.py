@@ -9,6 +9,7 @@ import tfmtl
 from tfmtl import Categorical, Multivalued, Numeric, Sequence, Task, inputs
 from tfmtl.features import check_domain, check_features
 from tfmtl.layers import FeatureEmbedding
+from tfmtl.layers.embedding.multivalued_pooling import pool
 
 IDS = np.array([[1, 2, 0], [0, 0, 0], [3, 3, 9], [4, 1, 2]])
 POOLINGS = ["mean", "sum", "sqrtn", "max"]
@@ -168,3 +169,14 @@ def test_a_model_of_tags_is_trained_saved_and_served(tmp_path):
     tiled = {name: np.repeat(x[name][:1], 4, 0) for name in ("tags", "w")}
     wanted = model.predict({**x, **tiled}, verbose=0)["a"]
     np.testing.assert_allclose(signatures["rank"](**once)["a"], wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e30])
+@pytest.mark.parametrize("pooling", ["mean", "sqrtn"])
+def test_weights_have_no_unit(pooling, scale):
+    vectors = np.array([[[1.0, 4.0], [3.0, 0.0], [9.0, 9.0]]], "float32")
+    weights = np.array([[3.0, 1.0, 0.0]], "float32")
+    wanted = pool(vectors, weights, pooling)
+    found = pool(vectors, weights * np.float32(scale), pooling)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    np.testing.assert_array_equal(pool(vectors, 0 * weights, pooling), [[0, 0]])

@@ -103,6 +103,8 @@ def test_what_is_not_defined_is_nan(rows):
     for value in (
         exact.auc(ones, scores),
         exact.auc(none, none),
+        exact.pr_auc(none, none),
+        exact.pr_auc([], []),
         exact.auc(np.array([0, 1, 1]), scores, np.array([0, 1, 1])),
         exact.grouped_auc(np.array([0, 1, 1]), scores, np.array([1, 2, 2])),
         exact.grouped_auc(none, none, none),

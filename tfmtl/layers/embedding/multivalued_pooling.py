@@ -28,5 +28,8 @@ def pool(vectors, weights, pooling):
         return total
     size = ops.sum(weights, axis=1, keepdims=True)
     if pooling == "sqrtn":
-        size = ops.sqrt(ops.sum(ops.square(weights), axis=1, keepdims=True))
+        largest = ops.max(weights, axis=1, keepdims=True)
+        shares = weights / ops.where(largest > 0, largest, ops.ones_like(largest))
+        squares = ops.sum(ops.square(shares), axis=1, keepdims=True)
+        size = largest * ops.sqrt(squares)  # whose squares could be 0 or infinite
     return total / ops.where(size > 0, size, ops.ones_like(size))

@@ -108,7 +108,7 @@ def pr_auc(
     weight = np.ones(len(label)) if weight is None else np.asarray(weight, float)
     positive = weight * (np.asarray(label) > 0.5)
     found, rows = (at_least(score, w) for w in (positive, weight))
-    precision = np.divide(found, rows, out=np.zeros_like(found), where=positive > 0)
+    precision = np.divide(found, rows, out=np.zeros(len(found)), where=positive > 0)
     return _ratio((positive * precision).sum(), positive.sum())
 
 

@@ -6,6 +6,7 @@ import tensorflow as tf
 from tfmtl.training.balancing.gradient_balancing import GradientBalancing
 
 _STEPS = 30
+_RIDGE = 1e-5
 
 
 @keras.saving.register_keras_serializable("tfmtl.training")
@@ -19,8 +20,10 @@ class NashMTL(GradientBalancing):
 
     Deviations from the paper: a is the exact solution, which is the minimum of the
     convex a' G'G a / 2 - sum_k log a_k, by Newton's method instead of a sequence of
-    approximate problems, and new in every step; the step is not clipped. `Task.weight`
-    comes in afterwards. A task without rows in the batch takes no part.
+    approximate problems, and new in every step; the step is not clipped. |g_k|^2 counts
+    for a hundred thousandth more than it is, without which there is no solution where
+    gradients are opposite; there a_k |g_k| is about 300. `Task.weight` comes in
+    afterwards. A task without rows in the batch takes no part.
 
     Example:
     >>> import tfmtl
@@ -48,7 +51,7 @@ class NashMTL(GradientBalancing):
         # In units of the gradients' lengths, which makes all of them about 1.
         both = tf.cast(known, "float32") * tf.cast(known, "float32")[:, None]
         cosines = both * products / (lengths * lengths[:, None])
-        cosines += tf.linalg.diag(tf.where(known, 0.0, 1.0))
+        cosines += tf.linalg.diag(tf.where(known, _RIDGE, 1.0))
         (a,) = tf.while_loop(
             lambda a: True,
             lambda a: (_newton_step(cosines, a),),

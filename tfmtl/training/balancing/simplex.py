@@ -29,6 +29,10 @@ def minimise_on_simplex(products, present, linear=0.0, least=0.0, steps=64):
     tasks = products.shape[0]
     known = tf.cast(present, "float32")
     linear = tf.broadcast_to(tf.cast(linear, "float32"), (tasks,))
+    # In units of the longest gradient, for squares of squares.
+    longest = tf.reduce_max(tf.linalg.diag_part(products) * known)
+    longest = tf.where(longest > 0, longest, 1.0)
+    products, linear = products / longest, linear / tf.sqrt(longest)
 
     def move(w):
         towards = tf.linalg.matvec(products, w)

@@ -45,7 +45,7 @@ def test_what_is_no_vector_is_told():
     ]
     # Partly known: the model takes it for missing.
     np.testing.assert_array_equal(examples.vectors(found, 2)[2:], [[5, 6], [7, np.nan]])
-    _, wrong = _cast(["1|x", "1,2", "[1 2]", "[1, 2]"])
+    _, wrong = _cast(["1|x", "1,2", "[1 2 ...]", "[1 2]"])
     assert [*wrong] == [0, 1, 2] and "'x' is not a number" in wrong[0]
     assert "not a list as Python or JSON" in wrong[2]
 

@@ -1,11 +1,14 @@
 """Values with weights, as logs of every format write them."""
 
+import io
+
 import pyarrow as pa
 import pytest
 import tensorflow as tf
 
 from pipeline.components.transform import text_graph
 from pipeline.config.features import LookupFeature, MultivaluedFeature
+from pipeline.logs.formats import read_jsonl
 from pipeline.logs.values import casting
 from pipeline.statistics.columns import unweighted
 
@@ -41,6 +44,18 @@ def test_values_are_written_with_their_weights(values):
     lists = [row or [] for row in found.to_pylist()]
     assert lists == [["5:0.5", "a:1"], [], []]
     assert unweighted(found).to_pylist() == ["5", "a"]
+
+
+@pytest.mark.parametrize("first", ['["5:0.5", "a:1"]', '{"5": 0.5, "a": 1.0}'])
+@pytest.mark.parametrize("last", ['["b"]', '{"b": 1}', "null"])
+def test_each_row_of_json_lines_is_read_by_itself(first, last):
+    lines = [first, "{}", "[]", "null", last]
+    text = "".join(f'{{"tags": {tags}}}\n' for tags in lines)
+    chunk = next(read_jsonl(io.BufferedReader(io.BytesIO(text.encode()))))
+    found, wrong = _cast({"tags": chunk.rows.column("tags")})
+    assert not wrong
+    lists = [row or [] for row in found.to_pylist()]
+    assert lists == [["5:0.5", "a:1"], [], [], [], [] if last == "null" else ["b:1"]]
 
 
 @pytest.mark.parametrize(

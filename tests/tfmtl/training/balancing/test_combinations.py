@@ -116,6 +116,30 @@ def test_nash_solves_the_bargain_whatever_the_scale(case):
     np.testing.assert_allclose(scaled, total, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("off", [0, 1e-4, 1e-2])
+def test_nash_is_bounded_where_gradients_are_opposite(off, jit):
+    gradients = np.array([[1, 0], [-1, off], [0, 3]], "float32")
+    strategy = weighting("nash_mtl")
+    strategy.start([tfmtl.Task(name) for name in "abc"], [])
+    products = tf.constant(gradients @ gradients.T)[None]
+    balance = tf.function(strategy.balance, jit_compile=jit)
+    found = balance(products, tf.ones(3), tf.constant([True] * 3)).numpy()
+    assert (found > 0).all() and found.max() < 400
+    assert found[2] == pytest.approx(1 / 3, rel=0.5)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e10])
+@pytest.mark.parametrize("name", ["mgda", "cagrad"])
+def test_gradients_may_be_very_long_or_short(name, scale):
+    gradients = np.array([[1, 0], [0, 1], [0, 0]], "float32")
+    wanted, total = _weights(name, gradients, rows=[1, 1, 0])
+    found, scaled = _weights(name, scale * gradients, rows=[1, 1, 0])
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    alone, _ = _weights(name, scale * gradients, rows=[1, 0, 0])
+    assert np.isfinite(alone).all()
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_imtl_goes_equally_far_along_every_gradient(case):
     gradients = _gradients(*case)
