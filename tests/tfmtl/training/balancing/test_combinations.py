@@ -186,6 +186,23 @@ def test_tasks_without_rows_and_weights_of_tasks(name):
     assert np.isfinite(total).all() and total @ gradients[0] > 0
 
 
+def test_many_tasks_of_very_different_lengths():
+    rng = np.random.default_rng(1)
+    gradients = rng.normal(size=(20, 40)) * 10 ** rng.uniform(-2, 0, (20, 1))
+    products = gradients @ gradients.T
+    linear = gradients @ gradients.mean(0)
+    linear /= 2 * np.linalg.norm(gradients.mean(0))
+
+    def length(w):
+        return linear @ w + np.sqrt(max(w @ products @ w, 0))
+
+    found = minimise_on_simplex(
+        tf.constant(products, tf.float32), tf.constant([True] * 20), linear
+    ).numpy()
+    assert found.sum() == pytest.approx(1, rel=1e-5) and (found >= 0).all()
+    assert length(found) == pytest.approx(length(_least(length, 20)), rel=1e-4)
+
+
 def test_nothing_moves_away_from_the_least():
     products = tf.constant(np.diag([1.0, 100.0, 1e4]).astype("float32"))
     found = minimise_on_simplex(products, tf.constant([True] * 3), least=0.25)
