@@ -96,7 +96,7 @@ UV ?= uv
 LOCK_FLAGS ?=
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header $(LOCK_FLAGS)
 PLAIN = sed -i -E "s/ and (platform_python_implementation == 'CPython'|sys_platform == 'linux'|python_full_version < '3.14')//g; s/ ; python_full_version < '3.14'$$//"
-DEV = --extra pipeline --extra sweep --extra dask --extra tfrs --extra dev
+DEV = --extra pipeline --extra sweep --extra dask --extra postgres --extra tfrs --extra dev
 
 lock:  ## pyproject.toml -> requirements*.txt
 	$(LOCK) --extra pipeline pyproject.toml -o requirements.txt

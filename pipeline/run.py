@@ -15,7 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.execution import execute
 from pipeline.fingerprint import fingerprint
 from pipeline.stages import Stage, stages
-from pipeline.storage import mirror
+from pipeline.storage import database, mirror
 from pipeline.workspace import curves
 from pipeline.workspace import lock as workspaces
 from pipeline.workspace.metadata import Artifact, Execution, Metadata
@@ -51,7 +51,8 @@ def run(
     workspace = Path(config.workspace)
     if at := mirror.url(workspace):
         report(f"{at} is worked on in {workspace}")
-    if not (workspace / layout.METADATA).is_file() and not workspace.is_absolute():
+    is_new = not database.exists(workspace / layout.METADATA)
+    if is_new and not workspace.is_absolute():
         report(f"a new workspace: {workspace.resolve()}")
     config = wildcards.expand(config)
     with workspaces.held(workspace):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import layout
+from pipeline.storage import database
 from pipeline.workspace.lineage import Lineage
 from pipeline.workspace.metadata import Metadata
 
@@ -22,7 +23,7 @@ def of(workspace: Path, artifacts: Iterable[Path]) -> list[dict[str, Any]]:
         "run", "started" in local time, "seconds", "rows" or None, "inputs": executions
         it read from, "outputs": paths in the workspace}. Empty if nothing is known.
     """
-    if not (workspace / layout.METADATA).is_file():
+    if not database.exists(workspace / layout.METADATA):
         return []
     graph = Lineage(Metadata(workspace / layout.METADATA))
     executions, writers = graph.executions, graph.writers

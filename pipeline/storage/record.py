@@ -1,7 +1,8 @@
 """The record of what has run, an SQLite file, of a workspace in an object store.
 
 It is copied into the store after each stage, and out of it where another machine has
-written it last. So any machine goes on with a workspace, one at a time.
+written it last. So any machine goes on with a workspace, one at a time. Where a
+database stands for the file, there is nothing to copy.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.storage import mirror, remote
+from pipeline.storage import database, mirror, remote
 
 _STAMP = ".record"  # beside a record: which one of the store it is
 _OF_SQLITE = ("-journal", "-wal", "-shm")
@@ -21,7 +22,7 @@ _OF_SQLITE = ("-journal", "-wal", "-shm")
 def take(record: Path) -> None:
     """Takes over the record of the store, if another machine wrote it last."""
     at = mirror.url(record)
-    if at is None:
+    if at is None or database.is_shared():
         return
     with _stamp(record) as stamp:
         version = remote.version(at)
@@ -41,7 +42,7 @@ def give(record: Path) -> None:
         PipelineError: Another machine has written it since it was taken.
     """
     at = mirror.url(record)
-    if at is None or not record.is_file():
+    if at is None or not record.is_file() or database.is_shared():
         return
     with _stamp(record) as stamp:
         if remote.version(at) not in (None, stamp.read_text()):

@@ -10,7 +10,7 @@ from typing import IO
 
 from pipeline.artifacts import layout
 from pipeline.errors import PipelineError
-from pipeline.storage import lease, mirror, record
+from pipeline.storage import database, lease, mirror, record
 from pipeline.workspace.metadata import Execution, Metadata
 
 _LOCK = ".lock"
@@ -120,7 +120,7 @@ def _unwritable(workspace: Path, error: OSError) -> PipelineError:
 def of(folder: Path) -> list[Path]:
     """The workspace that a folder lies in, if any: a list of one, or none."""
     parents = [folder, *folder.parents]
-    return [path for path in parents if (path / layout.METADATA).is_file()][:1]
+    return [path for path in parents if database.exists(path / layout.METADATA)][:1]
 
 
 def clear(workspace: Path) -> Metadata:
@@ -180,7 +180,7 @@ def has_run(workspace: Path) -> bool:
         make(workspace)
         with contextlib.suppress(_InUse), _locked(workspace / _LOCK, fcntl.LOCK_EX, ""):
             record.take(path)
-    return path.is_file()
+    return database.exists(path)
 
 
 def evict(workspace: Path, keep: Collection[Path]) -> None:

@@ -1,54 +1,53 @@
-"""Runs, executions, artifacts and their lineage, in one SQLite file."""
+"""Runs, executions, artifacts and their lineage."""
 
 import contextlib
 import dataclasses
 import itertools
 import json
-import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.errors import PipelineError
-from pipeline.storage import mirror
+from pipeline.storage import database, mirror
+from pipeline.storage.database import Database
 
 # The spelling of tables and columns is that of stores that exist.
-_TABLES = """
-CREATE TABLE IF NOT EXISTS executions (
-    id INTEGER PRIMARY KEY,
-    run TEXT NOT NULL,
-    component TEXT NOT NULL,
-    fingerprint TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('running', 'complete', 'failed')),
-    started REAL NOT NULL,
-    seconds REAL,
-    summary TEXT
-);
-CREATE TABLE IF NOT EXISTS artefacts (
-    id INTEGER PRIMARY KEY,
-    execution INTEGER NOT NULL REFERENCES executions (id),
-    name TEXT NOT NULL,
-    path TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS inputs (
-    execution INTEGER NOT NULL REFERENCES executions (id),
-    artefact INTEGER NOT NULL REFERENCES artefacts (id)
-);
-CREATE TABLE IF NOT EXISTS runs (
-    name TEXT PRIMARY KEY,
-    state TEXT NOT NULL CHECK (state IN ('running', 'complete', 'failed')),
-    started REAL NOT NULL,
-    seconds REAL,
-    config TEXT NOT NULL,
-    overrides TEXT NOT NULL,
-    reason TEXT
-);
-CREATE TABLE IF NOT EXISTS run_executions (
-    run TEXT NOT NULL REFERENCES runs (name),
-    execution INTEGER NOT NULL REFERENCES executions (id),
-    PRIMARY KEY (run, execution)
-);
-"""
+_TABLES = (
+    """CREATE TABLE IF NOT EXISTS executions (
+        id ID,
+        run TEXT NOT NULL,
+        component TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('running', 'complete', 'failed')),
+        started DOUBLE PRECISION NOT NULL,
+        seconds DOUBLE PRECISION,
+        summary TEXT
+    )""",
+    """CREATE TABLE IF NOT EXISTS artefacts (
+        id ID,
+        execution INTEGER NOT NULL REFERENCES executions (id),
+        name TEXT NOT NULL,
+        path TEXT NOT NULL
+    )""",
+    """CREATE TABLE IF NOT EXISTS inputs (
+        execution INTEGER NOT NULL REFERENCES executions (id),
+        artefact INTEGER NOT NULL REFERENCES artefacts (id)
+    )""",
+    """CREATE TABLE IF NOT EXISTS runs (
+        name TEXT PRIMARY KEY,
+        state TEXT NOT NULL CHECK (state IN ('running', 'complete', 'failed')),
+        started DOUBLE PRECISION NOT NULL,
+        seconds DOUBLE PRECISION,
+        config TEXT NOT NULL,
+        overrides TEXT NOT NULL,
+        reason TEXT
+    )""",
+    """CREATE TABLE IF NOT EXISTS run_executions (
+        run TEXT NOT NULL REFERENCES runs (name),
+        execution INTEGER NOT NULL REFERENCES executions (id),
+        PRIMARY KEY (run, execution)
+    )""",
+)
 _END = """
 UPDATE executions SET state = ?, summary = ?, seconds = ? - started WHERE id = ?
 """
@@ -104,30 +103,19 @@ class Metadata:
     """The store of one workspace.
 
     Args:
-        path: The SQLite file; it is made if it does not exist.
+        path: The SQLite file, in the workspace, even where a database stands for it;
+            it is made if it does not exist.
 
     Raises:
-        PipelineError: By every method, if the file cannot be read or written.
+        PipelineError: By every method, if it cannot be read or written.
     """
 
     def __init__(self, path: Path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        with self._connect() as db:
-            db.executescript(_TABLES)
+        database.make(path, _TABLES)
 
-    @contextlib.contextmanager
-    def _connect(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with contextlib.closing(sqlite3.connect(self._path, timeout=30)) as db:
-                with db:  # a transaction
-                    yield db
-        except sqlite3.Error as error:
-            raise PipelineError(
-                f"{self._path}: the record of what has run cannot be used: {error}. "
-                "Make room or permit it; if the file is damaged, move it away, and "
-                "the next run starts anew"
-            ) from error
+    def _connect(self) -> contextlib.AbstractContextManager[Database]:
+        return database.connected(self._path)
 
     def begin_run(self, name: str, config: Mapping, overrides: Sequence[str]) -> str:
         """Records that a run starts; returns its name, with a number if it is taken."""
@@ -147,7 +135,8 @@ class Metadata:
         """Records that a run made an execution, or found it in the cache."""
         with self._connect() as db:
             db.execute(
-                "INSERT OR IGNORE INTO run_executions VALUES (?, ?)", (run, execution)
+                "INSERT INTO run_executions VALUES (?, ?) ON CONFLICT DO NOTHING",
+                (run, execution),
             )
 
     def end_run(
@@ -177,8 +166,8 @@ class Metadata:
             ).fetchall()
             # Of stores that are older than the table of runs.
             old = db.execute(
-                "SELECT run, CASE WHEN SUM(state = 'failed') THEN 'failed' "
-                "ELSE 'complete' END, MIN(started), SUM(seconds), '{}', '[]', NULL "
+                "SELECT run, MAX(CASE WHEN state = 'failed' THEN 'failed' "
+                "ELSE 'complete' END), MIN(started), SUM(seconds), '{}', '[]', NULL "
                 "FROM executions WHERE run NOT IN (SELECT name FROM runs) "
                 "GROUP BY run ORDER BY MIN(started) DESC"
             ).fetchall()
@@ -198,11 +187,11 @@ class Metadata:
     def begin(self, run: str, component: str, fingerprint: str) -> int:
         """Records that a component starts; returns the execution's id."""
         with self._connect() as db:
-            return db.execute(
+            return db.insert(
                 "INSERT INTO executions (run, component, fingerprint, state, started) "
                 "VALUES (?, ?, ?, 'running', ?)",
                 (run, component, fingerprint, time.time()),
-            ).lastrowid
+            )
 
     def complete(
         self,
@@ -224,17 +213,18 @@ class Metadata:
         with self._connect() as db:
             ended = time.time() + earlier
             db.execute(_END, ("complete", json.dumps(summary), ended, execution))
-            db.executemany(
-                "INSERT INTO inputs (execution, artefact) VALUES (?, ?)",
-                [(execution, artifact.id) for artifact in inputs],
-            )
+            for artifact in inputs:
+                db.execute(
+                    "INSERT INTO inputs (execution, artefact) VALUES (?, ?)",
+                    (execution, artifact.id),
+                )
             return [
                 Artifact(
-                    db.execute(
+                    db.insert(
                         "INSERT INTO artefacts (execution, name, path) "
                         "VALUES (?, ?, ?)",
                         (execution, name, self._relative(path)),
-                    ).lastrowid,
+                    ),
                     name,
                     path,
                 )
@@ -259,7 +249,7 @@ class Metadata:
         last = f"(SELECT COALESCE(MAX(id), 0) {which} 'complete')"
         with self._connect() as db:
             return db.execute(
-                f"SELECT TOTAL(seconds) {which} 'failed' AND id > {last}",
+                f"SELECT COALESCE(SUM(seconds), 0) {which} 'failed' AND id > {last}",
                 (component, fingerprint) * 2,
             ).fetchone()[0]
 
@@ -280,7 +270,7 @@ class Metadata:
         """Returns executions, the newest first."""
         wanted = {"component": component, "state": state}
         wanted = {key: value for key, value in wanted.items() if value is not None}
-        where = " AND ".join(f"{key} = ?" for key in wanted) or "1"
+        where = " AND ".join(f"{key} = ?" for key in wanted) or "1 = 1"
         return self._executions(where, tuple(wanted.values()))
 
     def _executions(self, where: str, values: tuple) -> list[Execution]:
