@@ -102,8 +102,9 @@ def read_labels(y, tasks: list):
     if columns is None:
         if len(tasks) > 1 and not isinstance(y, tf.data.Dataset):
             raise ValueError(
-                "Labels of several tasks must be a dict or a table with the columns "
-                f"{[task.label for task in tasks]}. Received: {type(y).__name__}."
+                "Labels must be a dict with the keys "
+                f"{[task.label for task in tasks]}, or a table. Received: "
+                f"{type(y).__name__}."
             )
         return numbers_of("The label", y)
     wanted = {task.label for task in tasks} | {*columns_beside(tasks)}

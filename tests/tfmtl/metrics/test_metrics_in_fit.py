@@ -154,6 +154,7 @@ def test_rows_outside_change_neither_loss_nor_gradients_nor_metrics(
         model.set_weights(weights)
 
 
+@pytest.mark.filterwarnings("ignore:No row has a label")
 @pytest.mark.parametrize("case", ["labels missing", "weights missing"])
 def test_batches_without_a_row_inside(case, shared):
     """Loss 0 and not NaN, no gradient, and metrics that say that there is nothing."""

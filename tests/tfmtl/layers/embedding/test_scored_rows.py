@@ -242,6 +242,7 @@ def _mixed(tables):
     ],
     ids=["adam", "adagrad", "rowwise", "momentum", "scaled"],
 )
+@pytest.mark.filterwarnings("ignore:No row has a label")
 def test_a_new_owner_does_not_inherit_what_the_optimizer_knew(optimizer):
     features = [
         tfmtl.Categorical("user", vocabulary_size=3, embedding_dim=4),

@@ -38,6 +38,7 @@ def test_fixed_is_the_default_and_logs_nothing():
     assert isinstance(model.loss_weighting, Fixed)
 
 
+@pytest.mark.filterwarnings("ignore:No row has a label")
 @pytest.mark.parametrize("name", ["fixed", "uncertainty", "pcgrad"])
 def test_the_loss_of_an_epoch_weighs_batches_by_their_rows(name):
     """A last one that is small counts for less, in training and in validation."""
