@@ -88,15 +88,13 @@ def fetch(path: Path) -> Path:
         return path
     name = path.relative_to(job.root).as_posix()
     copy = mirror.root() / name
-    for at in () if copy.exists() else (f"{job.url}/{name}", mirror.url(copy)):
-        is_file = remote.exists(at)
-        if names := [""] if is_file else list(remote.files(at)):
-            part = mirror.new_part()
-            if is_file:
-                at, _, last = at.rpartition("/")
-                names = [last]
-            remote.download(at, part, names)
-            mirror.put_in_place(part / names[0] if is_file else part, copy)
+    for at in () if copy.is_file() else (f"{job.url}/{name}", mirror.url(copy)):
+        if remote.exists(at):
+            remote.download(at.rpartition("/")[0], copy.parent, [copy.name])
+            break
+        if names := remote.files(at):  # some of them may have been fetched alone
+            new = [name for name in names if not (copy / name).exists()]
+            remote.download(at, copy, new)
             break
     return copy
 

@@ -70,7 +70,8 @@ def test_a_worker_reads_what_is_given_with_the_job_and_whole_artifacts(started, 
     artifact = feed / "ExampleGen/examples/1-a"
     made = artifact.with_suffix(".tmp")
     (made / "Split-train").mkdir(parents=True)
-    (made / "Split-train/data").write_text("rows")
+    for name in ("data", "more"):
+        (made / "Split-train" / name).write_text("rows")
     mirror.push(made, artifact)
     graph, table = feed / "Transform/graph/3-abc.tmp/fn", folder.with_name("t.arrow")
     graph.mkdir(parents=True)
@@ -85,11 +86,12 @@ def test_a_worker_reads_what_is_given_with_the_job_and_whole_artifacts(started, 
         assert all(path.is_relative_to(mirror.root()) for path in found)
         assert (found[0] / "saved_model.pb").read_text() == "graph"
         assert [path.read_text() for path in found[1:3]] == ["table", "rows"]
+        assert (found[3] / "Split-train/more").read_text() == "rows"
         assert away.fetch(graph) == found[0]  # as it is there now
         assert not away.fetch(folder / "not there").exists()
         assert away.fetch(Path("/elsewhere")) == Path("/elsewhere")
         leave()
-    assert [key.split("/")[1] for key in object_store.keys(s3)] == ["ExampleGen"] * 2
+    assert [key.split("/")[1] for key in object_store.keys(s3)] == ["ExampleGen"] * 3
 
 
 class _Writes(Work):
