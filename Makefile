@@ -76,6 +76,10 @@ engine-prism: .engines/prism  ## builds Beam's Prism
 .engines/prism: requirements.txt | $(VENV)/installed
 	GOBIN=$(CURDIR)/.engines go install github.com/apache/beam/sdks/v2/go/cmd/prism@v$$($(RUN) -c 'import importlib.metadata as m; print(m.version("apache-beam"))')
 
+# A server of gs:// of this machine, for its tests; needs Go.
+.engines/fake-gcs-server:
+	GOBIN=$(CURDIR)/.engines go install github.com/fsouza/fake-gcs-server@v1.56.1
+
 engine-dask: $(VENV)/installed-dev  ## a Dask cluster of two workers, until Ctrl-C
 	PYTHONPATH=tests $(RUN) -m clusters dask
 

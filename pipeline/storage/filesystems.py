@@ -1,8 +1,4 @@
-"""Files of stores for which Beam has a file system: gs://, hdfs:// and others.
-
-Its file system of S3 makes a client anew for every call, which takes longer than the
-call; see `s3`.
-"""
+"""Files of stores for which Beam has a file system: hdfs:// and others."""
 
 import shutil
 from collections.abc import Sequence

@@ -18,6 +18,7 @@ from pipeline.errors import PipelineError
 from pipeline.storage.file import BLOCK_BYTES, File
 
 _AT_A_TIME = 4  # files on their way
+_MODULES = {"s3": "s3", "gs": "gcs"}  # scheme -> the module for it
 _EXTRAS = {"s3": "aws", "gs": "gcp", "hdfs": "hadoop"}
 _LONG = 300  # characters of a client's own words
 
@@ -123,7 +124,7 @@ def _told(url: str) -> Iterator[ModuleType]:
         The module for the store.
     """
     try:
-        name = "s3" if url.startswith("s3://") else "filesystems"
+        name = _MODULES.get(url.partition("://")[0], "filesystems")
         yield importlib.import_module(f"pipeline.storage.{name}")
     except Exception as error:
         raise PipelineError(_message(url, error)) from error
@@ -133,7 +134,9 @@ def _message(url: str, error: Exception) -> str:
     scheme, _, rest = url.partition("://")
     bucket = rest.partition("/")[0]
     is_lacking = isinstance(error, ImportError)
-    if is_lacking or (isinstance(error, ValueError) and scheme != "s3"):  # of Beam
+    if is_lacking or (
+        isinstance(error, ValueError) and scheme not in _MODULES
+    ):  # of Beam
         extra = _EXTRAS.get(scheme)
         known = f"pip install 'tfmtl[{extra}]'" if extra else "use s3, gs or hdfs"
         return f"{url}: no file system for {scheme}:// is installed: {known}"
