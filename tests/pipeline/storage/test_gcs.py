@@ -19,7 +19,7 @@ from pipeline.storage import mirror, remote
 pytest.importorskip("google.cloud.storage", reason="google-cloud-storage is missing")
 SERVER = ROOT / ".engines" / "fake-gcs-server"
 pytestmark = pytest.mark.skipif(
-    not SERVER.is_file(), reason="needs Go, and `make .engines/fake-gcs-server`"
+    not SERVER.is_file(), reason="needs Go and `make .engines/fake-gcs-server`"
 )
 URL = "gs://bucket/feed"
 
