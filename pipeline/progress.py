@@ -106,7 +106,7 @@ def counting(
         yield NOWHERE
         return
     with tempfile.TemporaryDirectory(prefix=".progress-", dir=folder) as counts:
-        display.work = _Work(what, unit, max(size, 1), Path(counts), time.monotonic())
+        display.work = _Work(what, unit, max(size, 1), Path(counts), display.clock())
         try:
             yield Done(Path(counts))
         finally:

@@ -24,7 +24,6 @@ def shown(request, monkeypatch):
     display = progress._Display("Stage", clock=lambda: now[0])
     display.is_terminal = stream.isatty()
     monkeypatch.setattr(progress, "_shown", display)
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
 
     def look(at):
         now[0], start = 100.0 + at, len(stream.getvalue())
