@@ -206,8 +206,8 @@ class Server:
         """Stops listening, answers the requests in flight, unloads the models."""
         if self._stopping.is_set():
             return
+        self._stopping.set()  # whoever reads the line can count on it
         _log.info("stopping: answering requests in flight")
-        self._stopping.set()
         self._http.should_exit = True
         if self._grpc is not None:
             self._grpc.stop(_DRAIN_SECONDS).wait()
